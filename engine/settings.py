@@ -1,0 +1,41 @@
+"""Where things are on this machine. The only module that reads environment variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+KINDS = ("conf", "presets", "experiments")
+
+
+class UserError(ValueError):
+    """The user's input is wrong: the message is one or two lines that say what, where and what is allowed."""
+
+
+def cache_dir() -> Path:
+    """Folder for compiled kernels, private to the user (`AIHW_CACHE`, else XDG's cache folder)."""
+    base = os.environ.get("AIHW_CACHE")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aihw"
+
+
+def compiler_command() -> str:
+    """The C++ compiler that the user asks for (`AIHW_CXX`), or an empty string for the first one found."""
+    return os.environ.get("AIHW_CXX", "")
+
+
+def packaged_data() -> Path:
+    """The folder that holds conf/, presets/ and experiments/: in the wheel, or in the checkout."""
+    wheel = ROOT / "aihw_cli" / "_data"
+    return wheel if wheel.is_dir() else ROOT
+
+
+def data_dirs() -> list[Path]:
+    """Roots searched for conf/, presets/ and experiments/: the user's own folder first, then the packaged one."""
+    packaged = packaged_data()
+    own = Path(os.environ.get("AIHW_DATA") or Path.cwd()).resolve()
+    if own != packaged and any((own / kind).is_dir() for kind in KINDS):
+        return [own, packaged]
+    return [packaged]
