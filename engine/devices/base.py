@@ -1,0 +1,158 @@
+"""What a device is: parameters, constants of a cell, and a few lines of CUDA C for one pulse.
+
+The C struct, the tensors of the cells, the YAML schema and the tables of the documentation all follow from
+this declaration. `step` is the physics; its vocabulary is
+
+    w            weight of the cell, changed in place        up         true for a pulse that raises the weight
+    p.NAME       a parameter of the device                   c.NAME     a constant of this cell, drawn at construction
+    s.NAME       hidden state of this cell, kept over pulses  noise()    a fresh standard normal number
+    uniform()    a fresh number in (0, 1)                    exp_ log_ pow_ sqrt_ abs_ min_ max_ floor_ round_ clamp_
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+MAX_NODES = 64
+BASE_CELLS = {
+    "max_bound": "upper bound of the weight",
+    "min_bound": "lower bound of the weight",
+    "dwmin_up": "step of an up pulse at weight 0, before the step model",
+    "dwmin_down": "step of a down pulse at weight 0, before the step model (positive)",
+}
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter: its default (which fixes the type), unit, meaning and allowed range (both ends included)."""
+
+    default: Any
+    unit: str = ""
+    meaning: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+
+    @property
+    def kind(self) -> type:
+        return type(self.default)
+
+    def read(self, name: str, value: Any) -> Any:
+        """`value` as this parameter's type. Raises ValueError with one line that says what is allowed."""
+        if self.kind is list:
+            if not isinstance(value, list | tuple) or not value or len(value) > MAX_NODES:
+                raise ValueError(f"{name} must be a list of 1 to {MAX_NODES} numbers, not {value!r}")
+            return [Param(0.0).read(name, v) for v in value]
+        if self.kind is bool:
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be true or false, not {value!r}")
+            return value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number, not {value!r}")
+        if self.kind is int and value != int(value):
+            raise ValueError(f"{name} must be a whole number, not {value!r}")
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, not {value!r}")
+        if self.above is not None and value <= self.above:
+            raise ValueError(f"{name} must be > {self.above:g}, not {value:g}")
+        if self.minimum is not None and value < self.minimum:
+            raise ValueError(f"{name} must be >= {self.minimum:g}, not {value:g}")
+        if self.maximum is not None and value > self.maximum:
+            raise ValueError(f"{name} must be <= {self.maximum:g}, not {value:g}")
+        return self.kind(value)
+
+
+@dataclass(frozen=True)
+class Device:
+    """One kind of device.
+
+    `cells` names the constants of a cell beyond `BASE_CELLS`; the snippet `construct` sets them after the
+    common ones are drawn (training spec: bounds, steps, decay, diffusion, reset, drift). `step` is one pulse and
+    `bounds` what follows every pulse. `probe` is the weight at which the expected step, the granularity, is read:
+    "zero", or "middle" of the bounds. `noise_scales` names parameters that all switch `noise()` off when they are 0.
+    `derive` completes parameters from others; `check` returns one line if parameters contradict each other.
+    """
+
+    name: str
+    about: str
+    formula: str
+    params: Mapping[str, Param]
+    step: str = ""
+    source: str = ""
+    aihwkit: str = ""
+    cells: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
+    construct: str = ""
+    bounds: str = "w = clamp_(w, c.min_bound, c.max_bound);"
+    probe: str = "zero"
+    probe_direction: str = "stronger"
+    noise_scales: tuple[str, ...] = ()
+    derive: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    check: Callable[[dict[str, Any]], str | None] | None = None
+    ideal: bool = False
+    path: str = ""
+
+    def validate(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters of the device, `values` over the defaults. Raises ValueError in one line."""
+        for key in values:
+            if key not in self.params:
+                near = difflib.get_close_matches(key, self.params, 1)
+                hint = f"; nearest: {near[0]}" if near else f"; it has {', '.join(sorted(self.params))}"
+                raise ValueError(f"device {self.name} has no parameter {key!r}{hint}")
+        full = {k: p.read(k, values[k]) if k in values else p.default for k, p in self.params.items()}
+        problem = self.check(full) if self.check else None
+        if problem:
+            raise ValueError(f"device {self.name}: {problem}")
+        return full
+
+
+def device_names() -> list[str]:
+    """Names of the built-in devices, from the files of this folder."""
+    return sorted(p.stem for p in FOLDER.glob("[a-z]*.py") if p.stem != "base")
+
+
+def find_device(name: str) -> Device:
+    """The device of a built-in name, or of `path/to/file.py:Name` (which runs that file).
+
+    Raises ValueError with the nearest name, or with what is wrong with the file.
+    """
+    if ":" in name or name.endswith(".py"):
+        return _load_file(name)
+    if name not in device_names():
+        near = difflib.get_close_matches(name, device_names(), 1)
+        hint = f"nearest: {near[0]}" if near else f"there are {', '.join(device_names())}"
+        raise ValueError(f"no device model {name!r}; {hint}")
+    module = importlib.import_module(f"engine.devices.{name}")
+    return _only_device(vars(module), name)
+
+
+def _load_file(name: str) -> Device:
+    path_text, _, attribute = name.partition(":")
+    path = Path(path_text).expanduser().resolve()
+    if not path.is_file():
+        raise ValueError(f"no device file {path}")
+    spec = importlib.util.spec_from_file_location(f"aihw_device_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = vars(module).get(attribute) if attribute else _only_device(vars(module), path.name)
+    if not isinstance(found, Device):
+        names = sorted(k for k, v in vars(module).items() if isinstance(v, Device))
+        raise ValueError(f"{path} has no device {attribute!r}; it has {', '.join(names) or 'none'}")
+    return found
+
+
+def _only_device(members: Mapping[str, Any], where: str) -> Device:
+    found = [v for v in members.values() if isinstance(v, Device)]
+    if len(found) != 1:
+        raise ValueError(f"{where} must define one Device, it defines {len(found)}")
+    return found[0]

@@ -1,0 +1,1 @@
+"""Tiles: one crossbar each, cells plus periphery."""

@@ -1,0 +1,184 @@
+"""Settings of a tile as dataclasses: periphery, pulsed update, mapping, and the choice of device and algorithm.
+
+Names and defaults are aihwkit's where they mean the same. Every field carries its unit, meaning and range.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from engine.devices.base import Param, find_device
+
+T = TypeVar("T")
+
+
+def setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
+    """A field with its meaning; `limits` are minimum, maximum, above or choices."""
+    return field(default=default, metadata={"unit": unit, "meaning": meaning, **limits})
+
+
+NOISE_MANAGEMENT = ("None", "AbsMax", "AbsMaxNPSum", "Max", "Constant", "AverageAbsMax")
+BOUND_MANAGEMENT = ("None", "Iterative", "IterativeWorstCase")
+MV_TYPES = ("Ideal", "OnePass", "PosNegSeparate", "PosNegSeparateDigitalSum")
+WEIGHT_NOISE = ("None", "AdditiveConstant", "PCMRead")
+PULSE_TYPES = ("None", "StochasticCompressed", "Stochastic", "NoneWithDevice", "MeanCount", "DeterministicImplicit")
+
+
+@dataclass
+class IO:
+    """Periphery of one direction of a tile: DAC, product, ADC, and the management of noise and bounds."""
+
+    is_perfect: bool = setting(False, "exact product; only out_scale still applies")
+    mv_type: str = setting("OnePass", "how a signed product is read", choices=MV_TYPES)
+    inp_bound: float = setting(1.0, "DAC range; <= 0 = no bound", "normalised input")
+    inp_res: float = setting(1 / 126, "DAC step as a share of its range; > 1 = number of steps; <= 0 = continuous")
+    inp_sto_round: bool = setting(False, "the DAC rounds stochastically")
+    inp_noise: float = setting(0.0, "noise after the DAC", "normalised input", minimum=0)
+    inp_asymmetry: float = setting(0.0, "negative inputs are weaker by this share")
+    out_bound: float = setting(12.0, "ADC range; <= 0 = no bound", "normalised output")
+    out_res: float = setting(1 / 510, "ADC step as a share of its range; > 1 = number of steps; <= 0 = continuous")
+    out_sto_round: bool = setting(False, "the ADC rounds stochastically")
+    out_noise: float = setting(0.06, "noise before the ADC", "normalised output", minimum=0)
+    out_noise_std: float = setting(0.0, "output-to-output spread of out_noise", "of out_noise", minimum=0)
+    out_scale: float = setting(1.0, "digital factor after the ADC")
+    out_asymmetry: float = setting(0.0, "negative outputs are weaker by this share")
+    bound_management: str = setting("Iterative", "what happens when the ADC clips", choices=BOUND_MANAGEMENT)
+    noise_management: str = setting("AbsMax", "how inputs are scaled to the DAC range", choices=NOISE_MANAGEMENT)
+    nm_thres: float = setting(0.0, "upper limit of the input scale, or the constant one; 0 = no limit", minimum=0)
+    w_noise: float = setting(0.0, "weight noise of one read, referred to the output", "weight", minimum=0)
+    w_noise_type: str = setting("None", "kind of weight noise", choices=WEIGHT_NOISE)
+    ir_drop: float = setting(0.0, "scale of the voltage drop along the wires", minimum=0)
+    ir_drop_g_ratio: float = setting(1 / 0.35 / 5e-6, "wire conductance over largest cell conductance", above=0)
+    out_nonlinearity: float = setting(0.0, "strength of the S-shaped output curve")
+    out_nonlinearity_std: float = setting(0.0, "output-to-output spread of it", "of out_nonlinearity", minimum=0)
+    slope_calibration: float = setting(0.0, "share of the output curve's slope that is calibrated away", minimum=0)
+    v_offset_std: float = setting(0.0, "output-to-output spread of the voltage offset", minimum=0)
+    v_offset_w_min: float = setting(-1.0, "weight of the reference device")
+    r_series: float = setting(0.0, "series resistance as a share of the total output current", minimum=0)
+    w_read_asymmetry_dtod: float = setting(0.0, "spread of the weights' dependence on read polarity", minimum=0)
+    max_bm_factor: int = setting(1000, "bound management stops beyond this input reduction", minimum=0)
+    max_bm_res: float = setting(0.25, "bound management stops beyond this share of DAC steps", above=0)
+    bm_test_negative_bound: bool = setting(True, "a negative ADC hit triggers bound management as well")
+
+
+@dataclass
+class Update:
+    """The pulsed update: trains of pulses on rows and columns whose coincidences move the cells."""
+
+    desired_bl: int = setting(31, "length of the pulse trains, the largest with update_bl_management", "pulses", minimum=1)
+    fixed_bl: bool = setting(True, "the trains keep their length when the learning rate is too large for it")
+    pulse_type: str = setting("StochasticCompressed", "how trains are made", choices=PULSE_TYPES)
+    res: float = setting(0.0, "step of the firing probability; <= 0 = continuous")
+    x_res_implicit: float = setting(0.0, "step of the input for DeterministicImplicit; <= 0 = continuous")
+    d_res_implicit: float = setting(0.0, "step of the gradient for DeterministicImplicit; <= 0 = continuous")
+    sto_round: bool = setting(False, "probabilities are rounded to their steps stochastically")
+    update_bl_management: bool = setting(True, "trains are as short as each sample allows; implies update_management")
+    update_management: bool = setting(True, "probabilities of rows and columns are balanced for each sample")
+    um_grad_scale: float = setting(1.0, "bias of that balance: < 1 lets the gradient saturate earlier", above=0)
+
+
+@dataclass
+class Mapping:
+    """How a logical weight matrix lies on tiles."""
+
+    digital_bias: bool = setting(True, "the bias is added digitally, not by a column of the tile")
+    weight_scaling_omega: float = setting(0.0, "largest weight on the tile after scaling; 0 = no scaling", minimum=0)
+    weight_scaling_columnwise: bool = setting(False, "one scale for each output instead of one for the tile")
+    weight_scaling_lr_compensation: bool = setting(False, "the tile's learning rate is divided by the mean scale")
+    learn_out_scaling: bool = setting(False, "a digital output scale is learned")
+    out_scaling_columnwise: bool = setting(False, "one learned scale for each output instead of one for the tile")
+    max_input_size: int = setting(512, "largest number of tile inputs; 0 = no limit", minimum=0)
+    max_output_size: int = setting(512, "largest number of tile outputs; 0 = no limit", minimum=0)
+
+
+@dataclass
+class DeviceSpec:
+    """A device model by name (or `file.py:Name`) with all its parameters."""
+
+    model: str = "constant_step"
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.params = find_device(self.model).validate(self.params)
+
+
+@dataclass
+class AlgorithmSpec:
+    """A learning algorithm by name, its settings, and a device for each further array that it owns."""
+
+    name: str = "sgd"
+    params: dict[str, Any] = field(default_factory=dict)
+    devices: dict[str, DeviceSpec] = field(default_factory=dict)
+
+
+@dataclass
+class TileSpec:
+    """Everything that decides how a tile behaves."""
+
+    device: DeviceSpec = field(default_factory=DeviceSpec)
+    algorithm: AlgorithmSpec = field(default_factory=AlgorithmSpec)
+    forward: IO = field(default_factory=IO)
+    backward: IO = field(default_factory=IO)
+    update: Update = field(default_factory=Update)
+    mapping: Mapping = field(default_factory=Mapping)
+
+    @staticmethod
+    def from_config(config: MappingType[str, Any]) -> TileSpec:
+        """The specification of a composed configuration (`device`, `algorithm`, `tile`). Raises ValueError in one line."""
+        tile = {k: v for k, v in config.get("tile", {}).items() if k not in TEXTS}
+        parts = {"forward": IO, "backward": IO, "update": Update, "mapping": Mapping}
+        check_keys(tile, parts, "tile")
+        return TileSpec(
+            device=device_spec(config.get("device", {})),
+            algorithm=_algorithm_spec(config.get("algorithm", {})),
+            **{k: read_settings(kind, tile.get(k, {}), f"tile.{k}") for k, kind in parts.items()},
+        )
+
+
+TEXTS = ("about", "source")
+
+
+def device_spec(config: MappingType[str, Any]) -> DeviceSpec:
+    """A device from its configuration: `model`, texts and parameters side by side."""
+    params = {k: v for k, v in config.items() if k != "model" and k not in TEXTS}
+    return DeviceSpec(config.get("model", "constant_step"), params)
+
+
+def _algorithm_spec(config: MappingType[str, Any]) -> AlgorithmSpec:
+    own = {k: v for k, v in config.items() if k != "name" and k not in TEXTS}
+    devices = {k: device_spec(v) for k, v in own.items() if isinstance(v, MappingType) and "model" in v}
+    params = {k: v for k, v in own.items() if k not in devices}
+    return AlgorithmSpec(config.get("name", "sgd"), params, devices)
+
+
+def check_keys(values: MappingType[str, Any], allowed: Any, where: str) -> None:
+    """Raises ValueError, naming the nearest allowed key, for a key that is not allowed."""
+    for key in values:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, list(allowed), 1)
+            raise ValueError(f"{where} has no key {key!r}; " + (f"nearest: {near[0]}" if near else f"it has {', '.join(allowed)}"))
+
+
+def read_settings(kind: type[T], values: MappingType[str, Any], where: str) -> T:
+    """A settings dataclass from plain values, checked against type, range and choices. Raises ValueError in one line."""
+    table = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    check_keys(values, table, where)
+    return kind(**{k: read_value(table[k], v, f"{where}.{k}") for k, v in values.items()})
+
+
+def read_value(spec: Any, value: Any, name: str) -> Any:
+    """One value for a dataclass field declared with `setting`. Raises ValueError in one line."""
+    meta = spec.metadata
+    if isinstance(spec.default, str):
+        choices = meta.get("choices")
+        value = "None" if value is None else value
+        if not isinstance(value, str) or (choices and value not in choices):
+            near = difflib.get_close_matches(str(value), choices or (), 1)
+            hint = f"; nearest: {near[0]}" if near else ""
+            raise ValueError(f"{name} must be one of {', '.join(choices or ('a text',))}, not {value!r}{hint}")
+        return value
+    limits = {k: meta[k] for k in ("minimum", "maximum", "above") if k in meta}
+    return Param(spec.default, **limits).read(name, value)
