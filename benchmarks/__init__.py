@@ -1,0 +1,1 @@
+"""Timings of this program and, side by side, of others."""

@@ -1,0 +1,26 @@
+"""What every test shares: a kernel cache of this checkout's own, and no GPU tests without a GPU."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Point the kernel cache at .pytest_cache, so that tests neither read nor fill the user's own."""
+    if config.cache is not None:
+        os.environ.setdefault("AIHW_CACHE", str(config.cache.mkdir("kernels")))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `gpu`, with the reason, where the GPU backend is not available."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    from engine.jit import cuda
+
+    usable, reason = cuda.available()
+    if not usable:
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))

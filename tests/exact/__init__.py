@@ -1,0 +1,1 @@
+"""Known answers, hashes and bit-for-bit comparisons."""

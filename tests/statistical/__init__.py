@@ -1,0 +1,1 @@
+"""Moments and distributions, with fixed seeds."""
