@@ -1,0 +1,1 @@
+"""Datasets, networks, the training loop, run folders and checkpoints."""

@@ -1,0 +1,74 @@
+"""Settings of a run that are not physics: dataset, loss, optimizer, schedule, run. Declared once, with meaning and range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def setting(default: Any, meaning: str, **limits: Any) -> Any:
+    """A dataclass field with its documentation; `limits` are unit, minimum, maximum, choices."""
+    metadata = {"unit": "", "minimum": None, "maximum": None, "choices": None, **limits, "meaning": meaning}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class Dataset:
+    """Where the samples come from and how they are fed."""
+
+    name: str = setting("digits", "which dataset")
+    root: str = setting("data", "folder that holds the files of the dataset")
+    download: bool = setting(False, "fetch missing files into root")
+    batch_size: int = setting(10, "samples in a training step", minimum=1)
+    test_batch_size: int = setting(500, "samples in an evaluation step", minimum=1)
+    train_samples: int = setting(0, "use only the first n training samples; 0 = all", minimum=0)
+    test_samples: int = setting(0, "use only the first n test samples; 0 = all", minimum=0)
+    shuffle: bool = setting(True, "draw a new order of the training samples for each epoch")
+
+
+@dataclass
+class Loss:
+    """What is minimised."""
+
+    name: str = setting("nll", "loss function", choices=("nll", "cross_entropy", "mse"))
+    reduction: str = setting("sum", "how the losses of a batch are joined", choices=("sum", "mean"))
+
+
+@dataclass
+class Schedule:
+    """How the learning rate changes from epoch to epoch."""
+
+    name: str = setting("constant", "shape of the schedule", choices=("constant", "step", "multistep", "cosine"))
+    step_size: int = setting(1, "epochs between two reductions (step)", unit="epoch", minimum=1)
+    milestones: list[int] = setting([], "epochs after which the rate is reduced (multistep)", unit="epoch", minimum=0)
+    gamma: float = setting(0.1, "factor of one reduction (step, multistep)", minimum=0.0)
+    final: float = setting(0.0, "learning rate at the last epoch (cosine)", minimum=0.0)
+
+
+@dataclass
+class Optimizer:
+    """One optimizer step. Only lr acts on analog tiles; momentum and weight_decay act on digital parameters."""
+
+    name: str = setting("analog_sgd", "optimizer", choices=("analog_sgd",))
+    lr: float = setting(0.01, "learning rate", minimum=0.0)
+    momentum: float = setting(0.0, "momentum of digital parameters", minimum=0.0, maximum=1.0)
+    weight_decay: float = setting(0.0, "weight decay of digital parameters", minimum=0.0)
+    schedule: Schedule = field(default_factory=Schedule, metadata={"meaning": "learning rate over the epochs"})
+
+
+@dataclass
+class Run:
+    """How long, from which seed, on what, and where the results go."""
+
+    epochs: int = setting(5, "passes over the training samples", unit="epoch", minimum=1)
+    seed: int = setting(1, "fixes weights, device variations, noise and data order", minimum=0, maximum=2**63 - 1)
+    device: str = setting("auto", "processor; auto takes a GPU where one works", choices=("auto", "cpu", "cuda"))
+    threads: int = setting(0, "CPU threads; 0 = all", minimum=0)
+    exact: bool = setting(False, "the same bits at any number of threads, slower")
+    checkpoint_every: int = setting(0, "optimizer steps between checkpoints; 0 = every epoch", minimum=0)
+    dir: str = setting("runs", "folder that receives the run folders")
+
+
+SECTIONS: dict[str, type] = {"dataset": Dataset, "loss": Loss, "optimizer": Optimizer, "run": Run}
