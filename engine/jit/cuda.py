@@ -1,0 +1,191 @@
+"""Kernels on an NVIDIA GPU: NVRTC compiles the text, CuPy loads it and launches it on torch's stream and memory.
+
+CuPy's own compilation is not used: it adds `-ftz=true`, with which subnormal numbers differ from the CPU's.
+A kernel is `extern "C" __global__ void NAME(const Args a)`, with one struct by value whose first member is `i64 items`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from engine import settings
+
+BLOCK = 256
+WARP = 32
+OPTIONS = (
+    "--std=c++17",
+    "--fmad=false",
+    "--ftz=false",
+    "--prec-div=true",
+    "--prec-sqrt=true",
+    "--device-as-default-execution-space",
+)
+
+
+class CompileError(RuntimeError):
+    """The compiler refused a kernel; the text of the error is its log, whose lines point into the snippet."""
+
+
+def available() -> tuple[bool, str]:
+    """Whether kernels can run on a GPU here, and one sentence that says on which, or why not."""
+    driver = driver_version()
+    if driver is None:
+        return False, "no NVIDIA driver was found on this machine"
+    extra = "cuda13" if driver >= 13000 else "cuda12"
+    advice = f"pip install 'aihw[{extra}]'"
+    try:
+        compiler_version()
+    except Exception as error:  # CuPy raises errors of several kinds where CUDA's libraries do not fit
+        return False, f"CuPy or its compiler cannot be used ({_first_line(error)}): {advice}"
+    import cupy
+    import torch
+
+    if not torch.cuda.is_available():
+        return False, f"torch {torch.__version__} finds no GPU that it can use with a driver for CUDA {_dotted(driver)}"
+    name = torch.cuda.get_device_name()
+    return True, f"{name}, {device_arch()}, CuPy {cupy.__version__}, driver for CUDA {_dotted(driver)}"
+
+
+def driver_version() -> int | None:
+    """The newest CUDA that the NVIDIA driver serves, as 1000 * major + 10 * minor; None without a driver."""
+    version = ctypes.c_int(0)
+    try:
+        status = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return None
+    return version.value if status == 0 and version.value > 0 else None
+
+
+def compiler_version() -> tuple[int, int]:
+    """Version of NVRTC; an exception says why it cannot be loaded."""
+    major, minor = _nvrtc().getVersion()
+    return major, minor
+
+
+def device_arch() -> str:
+    """What to compile for on torch's current GPU: its own architecture, else the newest PTX that NVRTC knows."""
+    import torch
+
+    major, minor = torch.cuda.get_device_capability()
+    own = 10 * major + minor
+    known = _nvrtc().getSupportedArchs()
+    if own in known:
+        return f"sm_{own}"
+    return f"compute_{max(arch for arch in known if arch < own)}"
+
+
+def compile(text: str, arch: str) -> bytes:
+    """Binary of a kernel text for a real architecture (`sm_80`), or its PTX for a virtual one (`compute_80`)."""
+    return build(text, arch).read_bytes()
+
+
+def build(text: str, arch: str) -> Path:
+    """Path of the compiled text in the cache; compiles at first use. Processes may race: the last rename wins."""
+    path = _cached(text, arch)
+    if not path.is_file():
+        _store(path, _run_compiler(text, arch))
+    return path
+
+
+def load(binary: Path) -> Any:
+    """The module of a compiled file; `.get_function(name)` gives what `launch` takes."""
+    import cupy
+
+    return cupy.RawModule(path=str(binary))
+
+
+def launch(function: Any, args: ctypes.Structure, *, items: int, warp: bool = False) -> None:
+    """Run a kernel on torch's current stream: a thread an item, or a warp an item."""
+    import cupy
+    import numpy
+    import torch
+
+    threads = items * WARP if warp else items
+    if threads == 0:
+        return
+    # CuPy passes an array of one element by value, which for raw bytes is the struct itself.
+    value = numpy.frombuffer(memoryview(args), dtype=f"V{ctypes.sizeof(args)}")
+    grid = ((threads + BLOCK - 1) // BLOCK,)
+    # CuPy's current device and stream belong to the thread, and autograd has threads of its own.
+    with cupy.cuda.Device(torch.cuda.current_device()), _torch_stream():
+        function(grid, (BLOCK,), (value,))
+
+
+def parameter_size(ptx: str, kernel: str) -> tuple[int, int]:
+    """Size and alignment in bytes of the struct that a kernel takes, as PTX declares it."""
+    found = re.search(rf"\.entry\s+{re.escape(kernel)}\s*\(([^)]*)\)", ptx)
+    if found is None:
+        raise ValueError(f"the PTX holds no kernel named {kernel}")
+    declared = re.fullmatch(r"\s*\.param\s+\.align\s+(\d+)\s+\.b8\s+\w+\[(\d+)\]\s*", found.group(1))
+    if declared is None:
+        raise ValueError(f"{kernel} must take exactly one struct by value, not ({found.group(1).strip()})")
+    return int(declared.group(2)), int(declared.group(1))
+
+
+def _nvrtc() -> Any:
+    """CuPy's thin binding of the compiler."""
+    from cupy_backends.cuda.libs import nvrtc
+
+    return nvrtc
+
+
+def _torch_stream() -> Any:
+    import cupy
+    import torch
+
+    stream = torch.cuda.current_stream()
+    return cupy.cuda.ExternalStream(stream.cuda_stream, stream.device_index)
+
+
+def _cached(text: str, arch: str) -> Path:
+    key = "\0".join((text, arch, *OPTIONS, repr(compiler_version())))
+    name = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return settings.cache_dir() / "cuda" / f"{name}.{'cubin' if arch.startswith('sm_') else 'ptx'}"
+
+
+def _run_compiler(text: str, arch: str) -> bytes:
+    nvrtc = _nvrtc()
+    program = nvrtc.createProgram(text, "kernel.cu", (), ())
+    try:
+        nvrtc.compileProgram(program, (f"--gpu-architecture={arch}", *OPTIONS))
+        if arch.startswith("sm_"):
+            return bytes(nvrtc.getCUBIN(program))
+        ptx = nvrtc.getPTX(program)  # text or bytes, by CuPy's version
+        return ptx.encode() if isinstance(ptx, str) else bytes(ptx)
+    except nvrtc.NVRTCError as error:
+        log = nvrtc.getProgramLog(program).strip()
+        raise CompileError(f"NVRTC refused the kernel for {arch}:\n{log or error}") from None
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+def _store(path: Path, data: bytes) -> None:
+    """Write under a temporary name and rename, so that no process ever loads half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            try:
+                file.write(data)
+                file.flush()
+                os.replace(file.name, path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise settings.UserError(
+            f"cannot keep a compiled kernel in {path.parent}: {error.strerror}; set AIHW_CACHE to a folder with space"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
+
+
+def _dotted(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
