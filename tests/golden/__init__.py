@@ -1,1 +1,1 @@
-"""Measured figures of an independent implementation, measured again."""
+"""Re-measures a file of reference statistics with this engine and compares: `python -m tests.golden REF [OUT]`."""

@@ -1,0 +1,77 @@
+"""A: the weight over all devices after pulses up, then down, and the constants that the devices were drawn with."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from tests.golden.figures import Array, Measurement, Record, figures
+from tests.golden.setups import device_spec, start_weights
+
+BASE_CONSTANTS = ("max_bound", "min_bound", "dwmin_up", "dwmin_down")
+CONSTANTS = {
+    "linear_step": ("slope_up", "slope_down"),
+    "soft_bounds": ("slope_up", "slope_down"),
+    "soft_bounds_pmax": ("slope_up", "slope_down"),
+    "soft_bounds_reference": ("reference",),
+    "pow_step": ("gamma_up", "gamma_down"),
+    "pow_step_reference": ("gamma_up", "gamma_down", "reference"),
+}
+
+
+class Samples:
+    """Values of every quantity, a group for each tile."""
+
+    def __init__(self) -> None:
+        self.at: dict[str, Record] = {}
+        self.groups: dict[str, list[Array]] = defaultdict(list)
+
+    def add(self, name: str, at: Record, values: Any) -> None:
+        self.at[name] = at
+        self.groups[name].append(values.detach().double().numpy().copy())
+
+    def records(self) -> list[Record]:
+        return [
+            {"id": name, "at": self.at[name]}
+            | figures(self.groups[name], floor=True, quantiles="persistent" not in name)
+            for name in self.at
+        ]
+
+
+def measure(setup: dict[str, Any], seed: int) -> Measurement:
+    """Draws the tiles one after the other and pulses all devices of a tile alike."""
+    from engine.tile.cells import CellArray
+
+    spec = device_spec(setup["device"])
+    rows, columns, tiles = (setup["tile"][key] for key in ("out", "in", "n_tiles"))
+    samples = Samples()
+    for tile in range(tiles):
+        cells = CellArray(rows, columns, spec, seed=seed, tile_id=tile + 1)
+        for name in (*BASE_CONSTANTS, *CONSTANTS.get(spec.model, ())):
+            samples.add(f"device_parameter/{name}", {"quantity": name}, cells.parameter(name))
+        cells.set_weights(start_weights(setup["w0"], rows, columns))
+        noisy = spec.params.get("write_noise_std", 0) > 0
+        _weights(samples, cells, "start", 0, noisy)
+        for phase in setup["protocol"]:
+            _phase(samples, cells, phase, noisy)
+    return Measurement(tiles, samples.records())
+
+
+def _phase(samples: Samples, cells: Any, phase: dict[str, Any], noisy: bool) -> None:
+    sign = 1 if phase["phase"].startswith("up") else -1
+    done = 0
+    for checkpoint in phase["checkpoints"]:
+        cells.pulse(sign * (checkpoint - done))
+        done = checkpoint
+        _weights(samples, cells, phase["phase"], checkpoint, noisy)
+    if phase["pulses"] > done:
+        cells.pulse(sign * (phase["pulses"] - done))
+
+
+def _weights(samples: Samples, cells: Any, phase: str, pulses: int, noisy: bool) -> None:
+    kinds = {"w": cells.weight}
+    if noisy:
+        kinds |= {"w_persistent": cells.persistent, "w_minus_persistent": cells.weight - cells.persistent}
+    for kind, values in kinds.items():
+        at = {"phase": phase, "pulses_in_phase": pulses, "quantity": kind}
+        samples.add(f"{kind}/{phase}/{pulses}", at, values)
