@@ -9,8 +9,9 @@ import pytest
 
 def pytest_configure(config: pytest.Config) -> None:
     """Point the kernel cache at .pytest_cache, so that tests neither read nor fill the user's own."""
-    if config.cache is not None:
-        os.environ.setdefault("AIHW_CACHE", str(config.cache.mkdir("kernels")))
+    cache = getattr(config, "cache", None)
+    if cache is not None:
+        os.environ.setdefault("AIHW_CACHE", str(cache.mkdir("kernels")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

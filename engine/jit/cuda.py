@@ -7,10 +7,12 @@ A kernel is `extern "C" __global__ void NAME(const Args a)`, with one struct by 
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import os
 import re
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +114,9 @@ def launch(function: Any, args: ctypes.Structure, *, items: int, warp: bool = Fa
     # CuPy passes an array of one element by value, which for raw bytes is the struct itself.
     value = numpy.frombuffer(memoryview(args), dtype=f"V{ctypes.sizeof(args)}")
     grid = ((threads + BLOCK - 1) // BLOCK,)
+    stream = torch.cuda.current_stream()
     # CuPy's current device and stream belong to the thread, and autograd has threads of its own.
-    with cupy.cuda.Device(torch.cuda.current_device()), _torch_stream():
+    with cupy.cuda.Device(stream.device_index), _borrowed(stream.cuda_stream, stream.device_index):
         function(grid, (BLOCK,), (value,))
 
 
@@ -135,12 +138,24 @@ def _nvrtc() -> Any:
     return nvrtc
 
 
-def _torch_stream() -> Any:
-    import cupy
-    import torch
+@dataclass(frozen=True)
+class _Handle:
+    """A stream of another library, in the form of the CUDA stream protocol."""
 
-    stream = torch.cuda.current_stream()
-    return cupy.cuda.ExternalStream(stream.cuda_stream, stream.device_index)
+    pointer: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.pointer
+
+
+@functools.lru_cache(maxsize=256)
+def _borrowed(pointer: int, device: int) -> Any:
+    """CuPy's view of torch's stream. Torch keeps its streams for good, so the view may be kept too."""
+    import cupy
+
+    if hasattr(cupy.cuda.Stream, "from_external"):  # CuPy 14, where ExternalStream is deprecated
+        return cupy.cuda.Stream.from_external(_Handle(pointer))
+    return cupy.cuda.ExternalStream(pointer, device)
 
 
 def _cached(text: str, arch: str) -> Path:
