@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from engine.devices.base import Param
@@ -18,7 +19,7 @@ BASE: dict[str, Param] = {
     "w_min": Param(-0.6, "weight", "mean lower bound", maximum=0),
     "w_max_dtod": Param(0.3, "of w_max", "device-to-device spread of the upper bound", minimum=0),
     "w_min_dtod": Param(0.3, "of w_min", "device-to-device spread of the lower bound", minimum=0),
-    "lifetime": Param(0.0, "mini-batches", "time constant of the decay towards the reset value; 0 = no decay", minimum=0),
+    "lifetime": Param(0.0, "mini-batches", "time constant of the decay to the reset value; 0 = no decay", minimum=0),
     "lifetime_dtod": Param(0.0, "of lifetime", "device-to-device spread of the lifetime", minimum=0),
     "diffusion": Param(0.0, "weight", "standard deviation of the random walk in one mini-batch", minimum=0),
     "diffusion_dtod": Param(0.0, "of diffusion", "device-to-device spread of the diffusion", minimum=0),
@@ -43,7 +44,7 @@ BASE: dict[str, Param] = {
 }
 
 WRITE_NOISE: dict[str, Param] = {
-    "write_noise_std": Param(0.0, "of dw_min", "noise of the weight seen after each write, over the hidden one", minimum=0),
+    "write_noise_std": Param(0.0, "of dw_min", "noise of the weight seen over the hidden one", minimum=0),
     "apply_write_noise_on_set": Param(True, "", "setting a weight draws its write noise as well"),
 }
 
@@ -52,7 +53,7 @@ def base_params(**changes: Any) -> dict[str, Param]:
     """The shared parameters, some with another default."""
     table = dict(BASE)
     for name, default in changes.items():
-        table[name] = Param(default, table[name].unit, table[name].meaning, table[name].minimum, table[name].maximum)
+        table[name] = replace(table[name], default=default)
     return table
 
 

@@ -76,9 +76,11 @@ class Device:
 
     `cells` names the constants of a cell beyond `BASE_CELLS`; the snippet `construct` sets them after the
     common ones are drawn (training spec: bounds, steps, decay, diffusion, reset, drift). `step` is one pulse and
-    `bounds` what follows every pulse. `probe` is the weight at which the expected step, the granularity, is read:
-    "zero", or "middle" of the bounds. `noise_scales` names parameters that all switch `noise()` off when they are 0.
-    `derive` completes parameters from others; `check` returns one line if parameters contradict each other.
+    `bounds` what follows every pulse. The expected step, the granularity, is read from a pulse of the mean device:
+    without spreads, with `probe_values` in place of what was asked for, at the weight `probe` ("zero", "middle" of the
+    bounds, or a function of the parameters), in `probe_direction` ("up", "down", "stronger").
+    `noise_scales` names parameters that all switch `noise()` off when they are 0.
+    `derive` gives the parameters that follow from others; `check` returns one line if parameters contradict each other.
     """
 
     name: str
@@ -92,8 +94,9 @@ class Device:
     states: Mapping[str, str] = field(default_factory=dict)
     construct: str = ""
     bounds: str = "w = clamp_(w, c.min_bound, c.max_bound);"
-    probe: str = "zero"
+    probe: str | Callable[[Mapping[str, Any]], float] = "zero"
     probe_direction: str = "stronger"
+    probe_values: Mapping[str, Any] = field(default_factory=dict)
     noise_scales: tuple[str, ...] = ()
     derive: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     check: Callable[[dict[str, Any]], str | None] | None = None
@@ -108,6 +111,10 @@ class Device:
                 hint = f"; nearest: {near[0]}" if near else f"; it has {', '.join(sorted(self.params))}"
                 raise ValueError(f"device {self.name} has no parameter {key!r}{hint}")
         full = {k: p.read(k, values[k]) if k in values else p.default for k, p in self.params.items()}
+        for key, value in (self.derive(full) if self.derive else {}).items():
+            if key in values and not math.isclose(full[key], value, rel_tol=1e-6):
+                raise ValueError(f"device {self.name}: {key} follows from others and is {value:g}, not {full[key]:g}")
+            full[key] = value
         problem = self.check(full) if self.check else None
         if problem:
             raise ValueError(f"device {self.name}: {problem}")

@@ -1,15 +1,16 @@
 """Linear step: the size of a pulse falls linearly with the weight, without having to vanish at the bound."""
 
 from engine.devices._common import base_params
-from engine.devices._linear import LINEAR_CELLS, LINEAR_PARAMS, LINEAR_STEP, check_linear
 from engine.devices.base import Device, Param
+from engine.devices.parts.linear import LINEAR_CELLS, LINEAR_PARAMS, LINEAR_STEP, check_linear
 
 LinearStep = Device(
     name="linear_step",
     aihwkit="LinearStepDevice",
     about="The step depends linearly on the weight: D (1 - gamma w / bound).",
     formula="up: w += (D_up + s_up w)(1 + dw_min_std xi), s_up = -gamma_up D_up / w_max;  down alike with w_min",
-    source="Li et al., VLSI 2018, doi:10.1109/VLSIT.2018.8510648; Tang et al., IEDM 2018, doi:10.1109/IEDM.2018.8614551",
+    source="Li et al., VLSI 2018, doi:10.1109/VLSIT.2018.8510648; Tang et al., IEDM 2018, "
+    "doi:10.1109/IEDM.2018.8614551",
     params=base_params()
     | {
         "gamma_up": Param(0.0, "", "mean slope of the up step, in steps per upper bound"),

@@ -27,6 +27,13 @@ float change = p.mult_noise ? (size + tilt) * (1.0f + spread) : tilt + size * (1
 w += up ? change : -change;
 """
 
+SOFT_BOUNDS_CONSTRUCT = """
+float up_zero = p.reverse_up ? c.min_bound - p.reverse_offset : c.max_bound;
+float down_zero = p.reverse_down ? c.max_bound + p.reverse_offset : c.min_bound;
+c.slope_up = up_zero == 0.0f ? 0.0f : -c.dwmin_up / up_zero;
+c.slope_down = down_zero == 0.0f ? 0.0f : -c.dwmin_down / down_zero;
+"""
+
 
 def check_linear(values: dict[str, Any]) -> str | None:
     """One line if reversal meets additive noise, or the bounds leave no range."""

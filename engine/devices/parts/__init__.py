@@ -1,0 +1,1 @@
+"""Parameters and snippets that families of devices share."""
