@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+SHAPES = ("constant", "step", "multistep", "exponential", "cosine")
 
 def setting(default: Any, meaning: str, **limits: Any) -> Any:
     """A dataclass field with its documentation; `limits` are unit, minimum, maximum, choices."""
@@ -40,10 +41,10 @@ class Loss:
 class Schedule:
     """How the learning rate changes from epoch to epoch."""
 
-    name: str = setting("constant", "shape of the schedule", choices=("constant", "step", "multistep", "cosine"))
+    name: str = setting("constant", "shape of the schedule", choices=SHAPES)
     step_size: int = setting(1, "epochs between two reductions (step)", unit="epoch", minimum=1)
     milestones: list[int] = setting([], "epochs after which the rate is reduced (multistep)", unit="epoch", minimum=0)
-    gamma: float = setting(0.1, "factor of one reduction (step, multistep)", minimum=0.0)
+    gamma: float = setting(0.1, "factor of one reduction (step, multistep), or of an epoch (exponential)", minimum=0.0)
     final: float = setting(0.0, "learning rate at the last epoch (cosine)", minimum=0.0)
 
 

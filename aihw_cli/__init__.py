@@ -1,0 +1,1 @@
+"""The command line of aihw: words to calls. No science here."""

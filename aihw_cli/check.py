@@ -1,0 +1,174 @@
+"""A composed configuration against the schema: complete it, or refuse it in one line that names key, value and file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aihw_cli.overrides import is_device_file
+from aihw_cli.recipe import NAME, check_member
+from aihw_cli.schema import (
+    Field,
+    Section,
+    algorithm_section,
+    device_section,
+    full_schema,
+    tile_section,
+)
+from engine.devices import find_device
+from engine.presets import PARTS, find_member, load_member, overlay
+from engine.settings import UserError
+from engine.tile.settings import TEXTS, TileSpec
+
+Origins = Mapping[str, list[tuple[str, Any]]]
+
+
+class Checker:
+    """Completes and checks configurations. `origins` says for every key which files, or the command line, set it."""
+
+    def __init__(self, origins: Origins, allow_code: bool = False) -> None:
+        self.origins = origins
+        self.allow_code = allow_code
+
+    def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """All keys of the schema, `values` over the defaults. Raises UserError."""
+        for key, model in device_models({k: values.get(k) for k in ("device", "algorithm", "layers")}):
+            self._known_device(key, model)
+        schema = self._called("", full_schema, values)
+        result = self.section(schema, values)
+        name = result["name"]
+        if not NAME.match(name) or ".." in name:
+            raise UserError(f"name {name!r} cannot be the name of a folder{self.where('name')}")
+        result["layers"] = {name: self._layer(f"layers.{name}", own, result) for name, own in self._layers(result)}
+        self._tile(result, "")
+        for layer, own in result["layers"].items():
+            self._tile({part: own.get(part, result[part]) for part in PARTS}, f"layers.{layer}.")
+        for part in ("model", "dataset", "loss", "optimizer", "run"):
+            result[part] = {k: v for k, v in result[part].items() if k not in TEXTS}
+        return result
+
+    def section(self, schema: Section, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        """One section: every key known, of the right type, in range; missing ones at their defaults."""
+        texts = TEXTS if prefix and "." not in prefix[:-1] else ()
+        for key in values:
+            if key not in schema and key not in texts:
+                raise UserError(self._unknown(prefix + str(key), schema, prefix))
+        result: dict[str, Any] = {}
+        for key, entry in schema.items():
+            name = prefix + key
+            if isinstance(entry, Field):
+                result[key] = self._called(name, entry.read, name, values[key]) if key in values else entry.default
+            elif isinstance(values.get(key, {}), Mapping):
+                result[key] = self.section(entry, values.get(key, {}), f"{name}.")
+            else:
+                hint = f"; write {name}.name={values[key]}" if "name" in entry else ""
+                raise UserError(f"{name} is a section with the keys {', '.join(entry)}{hint}{self.where(name)}")
+        return result | {k: v for k, v in values.items() if k in texts}
+
+    def where(self, key: str) -> str:
+        """Where the value of a key, or of the nearest section above it, comes from."""
+        while key:
+            found = self.origins.get(key)
+            if found:
+                return f" ({found[-1][0]})"
+            key = key.rpartition(".")[0]
+        return ""
+
+    def _called(self, key: str, function: Any, *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except UserError as error:
+            raise UserError(f"{error}{self.where(key or 'algorithm')}") from None
+        except ValueError as error:
+            raise UserError(f"{error}{self.where(key)}") from None
+
+    def _unknown(self, key: str, schema: Section, prefix: str) -> str:
+        leaf = key.rpartition(".")[2]
+        near = difflib.get_close_matches(leaf, schema, 1)
+        if near:
+            hint = f"nearest: {prefix}{near[0]}"
+        else:
+            everything = {full.rpartition(".")[2]: full for full in dotted(full_schema({}))}
+            elsewhere = difflib.get_close_matches(leaf, everything, 1)
+            hint = f"nearest: {everything[elsewhere[0]]}" if elsewhere else f"{prefix[:-1] or 'there'} has {', '.join(schema)}"
+        return f"unknown key {key}; {hint}{self.where(key)}"
+
+    def _known_device(self, key: str, model: Any) -> None:
+        """Refuse a user's device file without permission before it runs, and say what is wrong with it."""
+        if isinstance(model, str) and is_device_file(model) and not self.allow_code:
+            raise UserError(f"{key}={model} runs the code of that file: add --allow-code to allow it{self.where(key)}")
+        try:
+            find_device(str(model))
+        except ValueError as error:
+            raise UserError(f"{key}: {error}{self.where(key)}") from None
+        except Exception as error:  # whatever a user's file may raise
+            line = getattr(error, "lineno", None)
+            place = f" line {line}" if line else ""
+            raise UserError(f"{key}={model}:{place} {type(error).__name__}: {error}{self.where(key)}") from None
+
+    def _layers(self, result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        layers = result["layers"]
+        if not isinstance(layers, Mapping):
+            raise UserError(f"layers must hold settings by layer name, not {layers!r}{self.where('layers')}")
+        for name, own in layers.items():
+            if not isinstance(own, Mapping):
+                raise UserError(f"layers.{name} must hold {', '.join(PARTS)}, not {own!r}{self.where(f'layers.{name}')}")
+            yield name, own
+
+    def _layer(self, key: str, own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+        """The complete sections that a layer changes; `algorithm: digital` names a member of the group."""
+        result = {}
+        for part, change in own.items():
+            if part not in PARTS:
+                near = difflib.get_close_matches(str(part), PARTS, 1)
+                hint = f"nearest: {near[0]}" if near else f"a layer has {', '.join(PARTS)}"
+                raise UserError(f"unknown key {key}.{part}; {hint}{self.where(f'{key}.{part}')}")
+            values = self._named(f"{key}.{part}", part, change)
+            kind = {"device": "model", "algorithm": "name"}.get(part)
+            same = kind is None or not isinstance(change, str) and values.get(kind, common[part][kind]) == common[part][kind]
+            values = overlay(dict(common[part]), values) if same else values
+            schemas = {"device": lambda v: device_section(str(v["model"])), "algorithm": algorithm_section}
+            schema = self._called(f"{key}.{part}", schemas.get(part, lambda _: tile_section()), values)
+            result[part] = self.section(schema, values, f"{key}.{part}.")
+        return result
+
+    def _named(self, key: str, part: str, change: Any) -> dict[str, Any]:
+        if isinstance(change, Mapping):
+            return dict(change)
+        if not isinstance(change, str):
+            raise UserError(f"{key} must name a {part} or hold settings, not {change!r}{self.where(key)}")
+        path = self._called(key, find_member, part, change)
+        check_member(path, part, change, "")
+        return load_member(part, change)
+
+    def _tile(self, config: Mapping[str, Any], prefix: str) -> None:
+        """Whatever only the engine knows of settings that do not fit together."""
+        if config["algorithm"]["name"] == "digital":
+            return
+        try:
+            TileSpec.from_config({part: config[part] for part in PARTS})
+        except ValueError as error:
+            named = re.findall(r"\w+", str(error))
+            keys = [k for k in self.origins if k.rpartition(".")[2] in named and k.startswith(prefix or PARTS)]
+            places = dict.fromkeys(self.where(key).strip(" ()") for key in keys if "." in key)
+            raise UserError(f"{prefix}{error}" + (f" ({', '.join(places)})" if places else "")) from None
+
+
+def device_models(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys and names of all device models of a configuration."""
+    for key, value in values.items():
+        if key == "model":
+            yield f"{prefix}model", value
+        elif isinstance(value, Mapping):
+            yield from device_models(value, f"{prefix}{key}.")
+
+
+def dotted(schema: Section, prefix: str = "") -> Iterator[str]:
+    """All keys of a schema."""
+    for key, entry in schema.items():
+        if isinstance(entry, Field):
+            yield prefix + key
+        else:
+            yield from dotted(entry, f"{prefix}{key}.")

@@ -1,0 +1,178 @@
+"""From a recipe and `key=value` changes to one plain, complete, checked configuration."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aihw_cli import overrides
+from aihw_cli.check import Checker
+from aihw_cli.recipe import DEFAULT, OPTIONAL, PACKAGE, Recipe, check_member, check_text, read_recipe
+from engine.presets import groups, members, nearest, overlay, read_yaml
+from engine.settings import UserError
+
+COMMAND_LINE = "command line"
+
+
+@dataclass
+class Composed:
+    """A configuration ready for the engine, where each value came from, and remarks for the user."""
+
+    values: dict[str, Any]
+    origins: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def compose(texts: Sequence[str], *, conf: str = "", allow_code: bool = False) -> Composed:
+    """The configuration of one run. `conf=` among `texts` names the recipe. Raises UserError in one or two lines."""
+    conf, texts = split_conf(texts, conf)
+    recipe = read_recipe(conf or DEFAULT)
+    changes = overrides.read(texts)
+    choices = [c for c in changes if c.choice]
+    _check_choices(recipe, choices)
+    given = {key for entry in recipe.defaults if isinstance(entry, dict) for key in entry}
+    selected = [c.text if recipe.extends or "@" in c.key or c.group in given else f"+{c.text}" for c in choices]
+    values, chosen = _hydra(recipe, selected)
+    values.setdefault("name", recipe.name)
+    result = Composed({}, _origins(recipe, chosen), list(_shadows(chosen)))
+    for change in changes:
+        if not change.choice:
+            _apply(values, change, result.origins)
+    values = _resolve(values, recipe.path)
+    result.values = Checker(result.origins, allow_code).complete(values)
+    return result
+
+
+def split_conf(texts: Sequence[str], conf: str = "") -> tuple[str, list[str]]:
+    """The recipe of the command line, and the other overrides."""
+    named = [t.removeprefix("conf=") for t in texts if t.startswith("conf=")]
+    if len(named) > 1:
+        raise UserError(f"conf= is given {len(named)} times")
+    if named == [""]:
+        raise UserError("conf= needs the name of a recipe or a file; `aihw ls recipe` lists them")
+    return (named[0] if named else conf), [t for t in texts if not t.startswith("conf=")]
+
+
+def hydra_options() -> dict[str, Any]:
+    """What this Hydra wants to know of compatibility: 1.3 warns if it is not told, 1.4 if it is."""
+    import hydra
+
+    major, minor = (int(part) for part in hydra.__version__.split(".")[:2])
+    return {} if (major, minor) >= (1, 4) else {"version_base": None}
+
+
+def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Values and group choices after Hydra's composition; interpolations are still unresolved.
+
+    The recipe is handed over as a generated primary file: it gets our search path and complete defaults, so that
+    neither has to stand in the user's text.
+    """
+    from hydra import compose as hydra_compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    places = [recipe.path.parent] + [folder.parent for folders in groups().values() for folder in folders]
+    search = [f"file://{place}" for place in dict.fromkeys(_by_root(places))]
+    primary = {"defaults": recipe.defaults, "hydra": {"searchpath": search}, **recipe.values}
+    with tempfile.TemporaryDirectory(prefix="aihw-") as folder:
+        OmegaConf.save(OmegaConf.create(primary), Path(folder, "primary.yaml"))
+        try:
+            with initialize_config_dir(config_dir=folder, job_name="aihw", **hydra_options()):
+                config = hydra_compose("primary", choices, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(f"{recipe.path}: {str(error).splitlines()[0]}") from None
+        chosen = OmegaConf.to_container(config.hydra.runtime.choices)
+        values: Any = OmegaConf.to_container(config, resolve=False)
+    values.pop("hydra")
+    return values, {k: v for k, v in chosen.items() if not k.startswith("hydra/")}  # type: ignore[union-attr]
+
+
+def _by_root(places: list[Path]) -> list[Path]:
+    """The recipe's folder first, then the roots in their order (presets and conf of the user before the packaged)."""
+    from engine.settings import data_dirs
+
+    roots = data_dirs()
+    order = {root / home: i for i, root in enumerate(roots) for home in ("presets", "conf")}
+    return [places[0], *sorted(places[1:], key=lambda p: order.get(p, len(roots)))]
+
+
+def _check_choices(recipe: Recipe, choices: list[overrides.Change]) -> None:
+    for change in choices:
+        if change.value is None and change.group in OPTIONAL:
+            continue
+        if change.value is None:
+            raise UserError(f"{change.text!r}: {change.group} needs a name; {nearest('', members(change.group))}")
+        package = change.key.partition("@")[2]
+        if package and not PACKAGE.match(package):
+            raise UserError(f"{change.text!r}: {package!r} is not a place in the configuration")
+        if change.value not in members(change.group):
+            raise UserError(f"{change.text!r}: no {change.group} {change.value!r}; {nearest(change.value, members(change.group))}")
+        check_member(recipe.path, change.group, change.value, package)
+
+
+def _origins(recipe: Recipe, chosen: dict[str, str | None]) -> dict[str, list[tuple[str, Any]]]:
+    """For every key, the files that give it a value, in the order of composition."""
+    origins: dict[str, list[tuple[str, Any]]] = {}
+    for key, option in chosen.items():
+        group, _, package = key.partition("@")
+        if not option or option not in members(group):
+            continue
+        path = members(group)[option][0]
+        values = {k: v for k, v in read_yaml(path).items() if k != "defaults"}
+        header = path.read_text(encoding="utf-8").partition("\n")[0]
+        prefix = "" if "@package _global_" in header else f"{package or group}."
+        for name, value in flatten(values, prefix):
+            origins.setdefault(name, []).append((str(path), value))
+    for name, value in flatten(recipe.values):
+        origins.setdefault(name, []).append((str(recipe.path), value))
+    return origins
+
+
+def _shadows(chosen: dict[str, str | None]) -> Iterator[str]:
+    for key, option in chosen.items():
+        group = key.partition("@")[0]
+        paths = members(group).get(option or "", [])
+        if len(paths) > 1:
+            yield f"{group} {option} is {paths[0]}, which shadows {paths[1]}"
+
+
+def _apply(values: dict[str, Any], change: overrides.Change, origins: dict[str, list[tuple[str, Any]]]) -> None:
+    """Put one value into the tree; a mapping is merged into the section that it meets."""
+    parts = change.key.split(".")
+    place = values
+    for part in parts[:-1]:
+        if not isinstance(place.get(part), dict):
+            place[part] = {}
+        place = place[part]
+    old = place.get(parts[-1])
+    if isinstance(change.value, dict) and isinstance(old, dict) and not change.whole:
+        place[parts[-1]] = overlay(old, change.value)
+    else:
+        place[parts[-1]] = change.value
+    for name, value in flatten({change.key: change.value}):
+        origins.setdefault(name, []).append((COMMAND_LINE, value))
+
+
+def _resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Interpolations replaced by values; only those of the short list are allowed, wherever they come from."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    check_text(path, values)
+    try:
+        resolved: Any = OmegaConf.to_container(OmegaConf.create(values), resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+    return resolved
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values, sections themselves included."""
+    for key, value in values.items():
+        yield f"{prefix}{key}", value
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")

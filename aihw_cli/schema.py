@@ -1,0 +1,149 @@
+"""What a configuration may hold: every key with type, default, range, unit and meaning, from the engine's declarations."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+from engine.devices import Param, find_device
+from engine.experiment.config import SECTIONS
+from engine.experiment.members import FOLDER, member_names
+from engine.presets import algorithm_names, algorithm_settings
+from engine.tile.settings import IO, Mapping as TileMapping, Update
+
+KINDS = {"bool": bool, "int": int, "float": float}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key: `kind` is bool, int, float, str, any, or `list of` one of them."""
+
+    default: Any
+    kind: str
+    unit: str = ""
+    meaning: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    choices: tuple[str, ...] | None = None
+
+    def read(self, name: str, value: Any) -> Any:
+        """`value` in this field's type. Raises ValueError with one line that says what is allowed."""
+        if self.kind == "any":
+            return value
+        if self.kind.startswith("list of "):
+            if not isinstance(value, list | tuple):
+                raise ValueError(f"{name} must be a {self.kind}, not {value!r}")
+            item = dataclasses.replace(self, kind=self.kind.removeprefix("list of "))
+            return [item.read(f"{name}[{i}]", v) for i, v in enumerate(value)]
+        if self.kind == "str":
+            value = "None" if value is None and self.choices and "None" in self.choices else value
+            if not isinstance(value, str) or (self.choices and value not in self.choices):
+                allowed = f"one of {', '.join(self.choices)}" if self.choices else "a text"
+                raise ValueError(f"{name} must be {allowed}, not {value!r}")
+            return value
+        limits = Param(KINDS[self.kind](), "", "", self.minimum, self.maximum, self.above)
+        return limits.read(name, value)
+
+    @property
+    def allowed(self) -> str:
+        """Type and range in a few words."""
+        if self.choices:
+            return " | ".join(self.choices)
+        low = f"> {self.above:g}" if self.above is not None else f">= {self.minimum:g}" if self.minimum is not None else ""
+        high = f"<= {self.maximum:g}" if self.maximum is not None else ""
+        return ", ".join(p for p in (self.kind, low, high) if p)
+
+
+Section = dict[str, Union[Field, "Section"]]
+TEXT = Field("", "any", meaning="text, only shown")
+
+
+def kind_of(default: Any, annotation: str = "") -> str:
+    """The kind of a field from its default value, or from its annotation where the default is an empty list."""
+    if isinstance(default, list | tuple):
+        inner = kind_of(default[0]) if default else annotation.partition("[")[2].rstrip("]") or "float"
+        return f"list of {inner}"
+    return type(default).__name__ if isinstance(default, bool | int | float | str) else "any"
+
+
+def dataclass_section(kind: type) -> Section:
+    """The section of a settings dataclass; nested dataclasses become nested sections."""
+    section: Section = {}
+    for item in dataclasses.fields(kind):
+        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
+        if dataclasses.is_dataclass(default):
+            section[item.name] = dataclass_section(type(default))
+            continue
+        known = {k: v for k, v in item.metadata.items() if k in {f.name for f in dataclasses.fields(Field)}}
+        section[item.name] = Field(default, kind_of(default, str(item.type)), **known)
+    return section
+
+
+def device_section(model: str) -> Section:
+    """The section of a device model. Raises ValueError with the nearest name."""
+    section: Section = {"model": Field("constant_step", "str", meaning="step model"), "about": TEXT, "source": TEXT}
+    for name, param in find_device(model).params.items():
+        kind = "list of float" if param.kind is list else param.kind.__name__
+        limits = {k: getattr(param, k) for k in ("unit", "meaning", "minimum", "maximum", "above")}
+        section[name] = Field(param.default, kind, **limits)
+    return section
+
+
+def tile_section() -> Section:
+    """Periphery of both directions, pulsed update, mapping."""
+    parts = {"forward": IO, "backward": IO, "update": Update, "mapping": TileMapping}
+    return {"about": TEXT, "source": TEXT, **{name: dataclass_section(kind) for name, kind in parts.items()}}
+
+
+def algorithm_section(values: Mapping[str, Any]) -> Section:
+    """Settings of an algorithm, and a device section for each further array that `values` gives a device."""
+    section = dataclass_section(algorithm_settings(str(values.get("name", "sgd"))))
+    arrays = {k: v for k, v in values.items() if k not in section and isinstance(v, Mapping) and "model" in v}
+    names = Field("sgd", "str", meaning="learning algorithm", choices=tuple(algorithm_names()))
+    devices = {k: device_section(str(v["model"])) for k, v in arrays.items()}
+    return {"name": names, "about": TEXT, "source": TEXT, **section, **devices}
+
+
+def model_section(name: str) -> Section:
+    """The keyword arguments of a model's `build`, read from its text: importing it would import torch."""
+    names = member_names("models")
+    section: Section = {"name": Field("mlp", "str", meaning="network", choices=tuple(names))}
+    if name not in names:
+        return section
+    tree = ast.parse((FOLDER / "models" / f"{name}.py").read_text(encoding="utf-8"))
+    build = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "build")
+    for argument, value in zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True):
+        default = ast.literal_eval(value) if value is not None else None
+        default = list(default) if isinstance(default, tuple) else default
+        section[argument.arg] = Field(default, kind_of(default), meaning=f"see `build` of model {name}")
+    return section
+
+
+def full_schema(values: Mapping[str, Any]) -> Section:
+    """The whole schema for the device model, algorithm and network that `values` names."""
+    name = {part: str(_mapping(values.get(part)).get("name", "")) for part in ("model", "dataset")}
+    sections = {part: dataclass_section(kind) for part, kind in SECTIONS.items()}
+    choices = tuple(member_names("datasets"))
+    sections["dataset"]["name"] = dataclasses.replace(sections["dataset"]["name"], choices=choices)  # type: ignore[type-var]
+    return {
+        "name": Field("", "str", meaning="name of the recipe and of the folder of its runs"),
+        "device": device_section(str(_mapping(values.get("device")).get("model", "constant_step"))),
+        "tile": tile_section(),
+        "algorithm": algorithm_section(_mapping(values.get("algorithm"))),
+        "preset": {"name": TEXT, "about": TEXT, "source": TEXT},
+        "model": model_section(name["model"]),
+        **sections,
+        "layers": Field({}, "any", meaning="device, algorithm and tile settings of single layers, by layer name"),
+        "seeds": Field(1, "int", meaning="runs with seed, seed + 1, ...", minimum=1),
+        **{text: TEXT for text in ("about", "claim", "source", "expected", "tolerance")},
+    }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
