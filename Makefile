@@ -63,7 +63,7 @@ type: $(VENV)/.installed-dev  ## check types (mypy)
 golden: $(VENV)/.installed-test  ## measure the golden cases of REF=FILE.json again, write OUT=MINE.json, compare
 	$(PY) -m tests.golden $(REF) $(OUT)
 
-bench: $(VENV)/.installed-test  ## time training; PEER=SCRIPT.py compares with another program, TASKS=NAME,NAME picks
+bench: $(VENV)/.installed-test  ## time training; TASKS=REGEX picks, PEER=PYTHON (one that has aihwkit) compares side by side
 	$(PY) -m benchmarks.run $(if $(PEER),--peer '$(PEER)') $(if $(TASKS),--tasks '$(TASKS)') $(ARGS)
 
 wheel: $(VENV)/.installed-test  ## build the wheel and the source archive into dist/
