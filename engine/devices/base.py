@@ -127,10 +127,12 @@ def device_names() -> list[str]:
 
 
 def find_device(name: str) -> Device:
-    """The device of a built-in name, or of `path/to/file.py:Name` (which runs that file).
+    """The device of a built-in name, of a table `steps.csv`, or of `path/to/file.py:Name` (which runs that file).
 
     Raises ValueError with the nearest name, or with what is wrong with the file.
     """
+    if name.endswith(".csv"):
+        return importlib.import_module("engine.devices.table_step").from_csv(Path(name))
     if ":" in name or name.endswith(".py"):
         return _load_file(name)
     if name not in device_names():
