@@ -1,0 +1,160 @@
+"""From a configuration to a network and its optimizer: each layer analog or digital, as the configuration says."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine.experiment.data import Info
+from engine.experiment.members import find_member
+from engine.settings import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from engine.tile.settings import TileSpec
+
+Config = Mapping[str, Any]
+PARTS = ("device", "algorithm", "tile")
+KIND_KEYS = ("model", "name")
+TEXTS = ("about", "source")
+ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU"}
+
+
+class Maker:
+    """Makes the layers that a model asks for by name: `digital` ones are torch's, the others lie on tiles."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.made: list[str] = []
+        self.analog = False
+
+    def linear(self, name: str, columns: int, *, rows: int, bias: bool = True) -> nn.Module:
+        """A fully connected layer from `columns` inputs to `rows` outputs."""
+        from torch import nn
+
+        spec = self._spec(name)
+        if spec is None:
+            return nn.Linear(columns, rows, bias)
+        from engine.nn import AnalogLinear
+
+        return AnalogLinear(columns, rows, bias, tile=spec)
+
+    def conv2d(self, name: str, channels: tuple[int, int], *, kernel_size: int, bias: bool = True) -> nn.Module:
+        """A convolution from `channels[0]` to `channels[1]` channels, stride 1, without padding."""
+        from torch import nn
+
+        spec = self._spec(name)
+        if spec is None:
+            return nn.Conv2d(*channels, kernel_size, bias=bias)
+        from engine.nn import AnalogConv2d
+
+        return AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec)
+
+    def activation(self, name: str) -> nn.Module:
+        """The activation of a name."""
+        from torch import nn
+
+        if name not in ACTIVATIONS:
+            raise UserError(f"model.activation: must be one of {', '.join(ACTIVATIONS)}, not {name!r}")
+        return getattr(nn, ACTIVATIONS[name])()
+
+    def output(self) -> nn.Module:
+        """What follows the last layer: log-probabilities for the loss nll, nothing for the others."""
+        from torch import nn
+
+        return nn.LogSoftmax(1) if self.config["loss"]["name"] == "nll" else nn.Identity()
+
+    def sequential(self, *layers: nn.Module) -> nn.Module:
+        """The layers one after another."""
+        from torch import nn
+
+        if not self.analog:
+            return nn.Sequential(*layers)
+        from engine.nn import AnalogSequential
+
+        return AnalogSequential(*layers)
+
+    def check_layers(self) -> None:
+        """Refuse settings for layers that the model does not have."""
+        for name in self.config.get("layers") or {}:
+            if name not in self.made:
+                near = difflib.get_close_matches(name, self.made, 1)
+                hint = f"nearest: {near[0]}" if near else f"it has {', '.join(self.made)}"
+                raise UserError(f"layers: model {self.config['model']['name']} has no layer {name!r}; {hint}")
+
+    def _spec(self, name: str) -> TileSpec | None:
+        self.made.append(name)
+        own = layer_config(self.config, name)
+        if own["algorithm"].get("name") == "digital":
+            return None
+        from engine.tile.settings import TileSpec
+
+        try:
+            spec = TileSpec.from_config(own)
+        except ValueError as problem:
+            raise UserError(f"layer {name}: {problem}") from problem
+        self.analog = True
+        return spec
+
+
+def layer_config(config: Config, name: str) -> dict[str, Any]:
+    """Device, algorithm and tile of one layer: the common ones with the layer's own settings over them."""
+    own = (config.get("layers") or {}).get(name) or {}
+    for key in own:
+        if key not in PARTS:
+            raise UserError(f"layers.{name}: no key {key!r}; it has {', '.join(PARTS)}")
+    return {part: _over(config.get(part) or {}, own.get(part) or {}) for part in PARTS}
+
+
+def _over(base: Config, own: Any) -> dict[str, Any]:
+    """`own` over `base`. Another model or algorithm replaces all: the old parameters mean nothing."""
+    if isinstance(own, str):
+        own = {"name": own}
+    if any(key in own and own[key] != base.get(key) for key in KIND_KEYS):
+        return dict(own)
+    merged = dict(base)
+    for key, value in own.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        merged[key] = _over(base[key], value) if nested else value
+    return merged
+
+
+def build(config: Config, info: Info, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """The network of `config` and its optimizer; what they draw comes from torch's generator, seeded by `run.seed`."""
+    import torch
+
+    torch.manual_seed(int(config["run"]["seed"]))
+    make = Maker(config)
+    model = _model(make, info)
+    make.check_layers()
+    model.to(device)
+    return model, _optimizer(model, config["optimizer"], make.analog)
+
+
+def _model(make: Maker, info: Info) -> nn.Module:
+    settings = {key: value for key, value in make.config["model"].items() if key not in TEXTS}
+    name = settings.pop("name")
+    member = find_member("models", name)
+    known = [p.name for p in inspect.signature(member.build).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"nearest: {near[0]}" if near else f"it has {', '.join(known) or 'none'}"
+            raise UserError(f"model: {name} has no setting {key!r}; {hint}")
+    return member.build(make, info, **settings)
+
+
+def _optimizer(model: nn.Module, settings: Config, analog: bool) -> torch.optim.Optimizer:
+    """Pulsed SGD where any layer is analog, torch's SGD otherwise."""
+    lr, momentum, decay = (float(settings.get(key) or 0) for key in ("lr", "momentum", "weight_decay"))
+    if analog:
+        from engine.optim import AnalogSGD
+
+        return AnalogSGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
+    from torch.optim import SGD
+
+    return SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=decay)

@@ -1,0 +1,136 @@
+"""Checkpoints: tensors in safetensors, the rest in json; nothing pickled, each either whole or not there.
+
+checkpoint/EPOCH-BATCH/ holds `tensors.safetensors` and `state.json`, which carries the checksum of the former and its
+own. The folder is written under another name, synced and renamed; the one before it stays as a reserve.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.experiment.files import UNFINISHED, sync_folder
+from engine.settings import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+KEEP = 2
+TENSORS, STATE = "tensors.safetensors", "state.json"
+PLACE = re.compile(r"\d{6}-\d{9}")
+
+
+class Damaged(Exception):
+    """A checkpoint that is not whole; the message says why."""
+
+
+def save_checkpoint(
+    folder: Path, place: tuple[int, int], *, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
+) -> None:
+    """Write the checkpoint of `place` (epochs, batches) below `folder` and drop those it makes needless. Raises OSError."""
+    from safetensors.torch import save
+
+    content = save({name: _copy(tensor) for name, tensor in tensors.items()})
+    body = {"format": FORMAT, "sha256": _digest(content), "bytes": len(content), "state": dict(state)}
+    final = folder / f"{place[0]:06d}-{place[1]:09d}"
+    temporary = final.with_name(final.name + UNFINISHED)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _write(temporary / TENSORS, content)
+        _write(temporary / STATE, _signed(body))
+        sync_folder(temporary)
+        _put(temporary, final)
+        sync_folder(folder)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for old in _finished(folder)[KEEP:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[str]] | None:
+    """Tensors and state of the newest whole checkpoint, and a line for each newer, damaged one; None without any.
+
+    Raises UserError if there are checkpoints and none is whole.
+    """
+    paths = _finished(folder)
+    problems: list[str] = []
+    for path in paths:
+        try:
+            tensors, state = _read(path)
+            return tensors, state, problems
+        except Damaged as problem:
+            problems.append(f"checkpoint {path} is not used: {problem}")
+    if problems:
+        raise UserError(f"no usable checkpoint; {problems[0]}")
+    return None
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    """Contiguous on the CPU with memory of its own: safetensors refuses views and shared memory."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put(temporary: Path, final: Path) -> None:
+    """Rename into place. A damaged checkpoint of the same place, passed over on resume, makes way."""
+    if final.exists():
+        aside = final.with_name(final.name + ".replaced" + UNFINISHED)
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(final, aside)
+        os.rename(temporary, final)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        os.rename(temporary, final)
+
+
+def _finished(folder: Path) -> list[Path]:
+    """Finished checkpoints, newest first."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if PLACE.fullmatch(path.name)), reverse=True)
+
+
+def _signed(body: Mapping[str, Any]) -> bytes:
+    text = json.dumps(body)
+    return f"{_digest(text.encode())}\n{text}\n".encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    from safetensors.torch import load
+
+    try:
+        sign, _, text = (path / STATE).read_text(encoding="utf-8").partition("\n")
+        content = (path / TENSORS).read_bytes()
+    except FileNotFoundError as problem:
+        raise Damaged(f"{Path(problem.filename).name} is missing") from problem
+    except (OSError, UnicodeDecodeError) as problem:
+        raise Damaged(f"it cannot be read ({problem})") from problem
+    if _digest(text.rstrip("\n").encode()) != sign:
+        raise Damaged(f"{STATE} is truncated or was changed")
+    body = json.loads(text)
+    if body["format"] > FORMAT:
+        raise UserError(f"{path} was written by a newer version of aihw (format {body['format']}); update aihw")
+    if len(content) != body["bytes"]:
+        raise Damaged(f"{TENSORS} has {len(content)} bytes instead of {body['bytes']}")
+    if _digest(content) != body["sha256"]:
+        raise Damaged(f"{TENSORS} does not match its checksum")
+    return load(content), body["state"]

@@ -1,0 +1,100 @@
+"""Data in memory, its fingerprint, and the order of samples in an epoch. N samples, then the shape of one sample."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.experiment.members import find_member
+from engine.settings import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a model must know of a dataset."""
+
+    shape: tuple[int, ...]
+    classes: int
+
+    @property
+    def size(self) -> int:
+        """Number of values in a sample."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A dataset: inputs [N, ...] as float32, labels [N] as int64."""
+
+    train_x: torch.Tensor
+    train_y: torch.Tensor
+    test_x: torch.Tensor
+    test_y: torch.Tensor
+    classes: int
+
+    @property
+    def info(self) -> Info:
+        return Info(tuple(self.train_x.shape[1:]), self.classes)
+
+    def to(self, device: torch.device) -> Data:
+        """The same data on another device."""
+        train = self.train_x.to(device), self.train_y.to(device)
+        test = self.test_x.to(device), self.test_y.to(device)
+        return Data(*train, *test, self.classes)
+
+
+def load_data(settings: Mapping[str, Any]) -> Data:
+    """The dataset that `settings` (the group `dataset`) names, cut to its first samples where asked for."""
+    data = find_member("datasets", settings["name"]).load(settings)
+    train, test = _count(settings, "train_samples", data.train_y), _count(settings, "test_samples", data.test_y)
+    return Data(data.train_x[:train], data.train_y[:train], data.test_x[:test], data.test_y[:test], data.classes)
+
+
+def _count(settings: Mapping[str, Any], key: str, labels: torch.Tensor) -> int:
+    wanted = int(settings.get(key) or 0)
+    if wanted > len(labels):
+        raise UserError(f"dataset.{key}: {settings['name']} has {len(labels)}, not {wanted}; 0 takes all")
+    return wanted or len(labels)
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """A short hash of the dataset's files: equal for a file and its gzipped form, different for different data."""
+    digest = hashlib.sha256(str(settings["name"]).encode())
+    for path in find_member("datasets", settings["name"]).files(settings):
+        digest.update(f"{path.name.removesuffix('.gz')} {_checksum(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _checksum(path: Path) -> str:
+    """CRC-32 and length of the plain content; a gzip file ends with both, so it need not be unpacked."""
+    try:
+        with path.open("rb") as file:
+            if path.suffix == ".gz":
+                file.seek(-8, 2)
+                tail = file.read(8)
+                return f"{int.from_bytes(tail[:4], 'little'):08x} {int.from_bytes(tail[4:], 'little')}"
+            crc, size = 0, 0
+            while block := file.read(CHUNK):
+                crc, size = zlib.crc32(block, crc), size + len(block)
+            return f"{crc:08x} {size & 0xFFFFFFFF}"
+    except OSError as problem:
+        raise UserError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+
+
+def sample_order(count: int, seed: int, epoch: int) -> torch.Tensor:
+    """The permutation of `count` samples in one epoch: a pure function of seed and epoch."""
+    import torch
+
+    key = hashlib.sha256(f"sample order {seed} {epoch}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
+    return torch.randperm(count, generator=generator)

@@ -1,0 +1,25 @@
+"""Fashion-MNIST: ten kinds of clothing, of the size and number of MNIST."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.experiment.datasets._idx import idx_files, load_idx
+
+if TYPE_CHECKING:
+    from engine.experiment.data import Data
+
+ABOUT = "Ten kinds of clothing, 28 x 28 grey values scaled to 0 to 1; 60000 for training, 10000 for testing."
+SOURCE = "Xiao, Rasul & Vollgraf, arXiv:1708.07747 (2017)"
+
+
+def files(settings: Mapping[str, Any]) -> list[Path]:
+    """The four idx files, gzipped or not, in `root`, `root`/FashionMNIST/raw or `root`/raw."""
+    return idx_files(settings, "FashionMNIST")
+
+
+def load(settings: Mapping[str, Any]) -> Data:
+    """Images [N, 1, 28, 28] and labels."""
+    return load_idx(files(settings))

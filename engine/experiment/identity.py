@@ -1,0 +1,87 @@
+"""What decides the result of a run, as a hash: configuration, physics text, device files, data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.experiment.data import fingerprint
+from engine.settings import ROOT
+
+FORMAT = 1
+LENGTH = 12
+TEXT_FOLDERS = ("physics", "kernels")
+# Folders, processor and threads do not decide the result; the seed stands beside the hash.
+LEFT_OUT = {
+    "run": ("seed", "device", "threads", "dir", "checkpoint_every"),
+    "dataset": ("root", "download"),
+}
+SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "run", "layers")
+WORDS = ("about", "source", "cite")
+
+
+def run_hash(config: Mapping[str, Any]) -> str:
+    """The hash that names the run of `config`. Raises UserError if its data cannot be found."""
+    digest = hashlib.sha256(f"aihw run {FORMAT}\n".encode())
+    digest.update(json.dumps(deciding(config), sort_keys=True, default=str).encode())
+    digest.update(fingerprint(config["dataset"]).encode())
+    for text in physics_texts(config):
+        digest.update(hashlib.sha256(text).digest())
+    return digest.hexdigest()[:LENGTH]
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the configuration that decides the result."""
+    chosen: dict[str, Any] = {}
+    for section in SECTIONS:
+        values = config.get(section) or {}
+        chosen[section] = {k: _clean(v) for k, v in values.items() if k not in (*LEFT_OUT.get(section, ()), *WORDS)}
+    return chosen
+
+
+def _clean(value: Any) -> Any:
+    """Without texts for the reader, and with a device file by its name only: its content is hashed, not its place."""
+    if isinstance(value, Mapping):
+        return {k: _device_name(v) if k == "model" else _clean(v) for k, v in value.items() if k not in WORDS}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value
+
+
+def _device_name(model: Any) -> Any:
+    return Path(model).name if isinstance(model, str) and is_device_file(model) else model
+
+
+def is_device_file(model: str) -> bool:
+    """Whether a device model is named by its file (`path/to/file.py:Name`) instead of by its name."""
+    return ":" in model or model.endswith(".py")
+
+
+def physics_texts(config: Mapping[str, Any]) -> Iterator[bytes]:
+    """The texts from which the kernels of this run are made: shared physics, kernels, and its devices."""
+    engine = ROOT / "engine"
+    for name in TEXT_FOLDERS:
+        for path in sorted((engine / name).glob("*.cu*")):
+            yield path.name.encode() + b"\n" + path.read_bytes()
+    for model in sorted(set(device_models(config))):
+        path = (
+            Path(model.partition(":")[0]).expanduser() if is_device_file(model) else engine / "devices" / f"{model}.py"
+        )
+        yield path.read_bytes() if path.is_file() else b""
+
+
+def device_models(config: Mapping[str, Any]) -> Iterator[str]:
+    """Names of all device models in `device`, `algorithm` and `layers`."""
+    for section in ("device", "algorithm", "layers"):
+        yield from _models(config.get(section) or {})
+
+
+def _models(values: Any) -> Iterator[str]:
+    if isinstance(values, Mapping):
+        if isinstance(values.get("model"), str):
+            yield values["model"]
+        for value in values.values():
+            yield from _models(value)

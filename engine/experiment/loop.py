@@ -1,0 +1,191 @@
+"""The training loop's state and steps: a model, its optimizer, the data, and the place reached.
+
+Everything that decides what follows is in `tensors()` and `state()`; from these, `load()` continues with the same bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from engine.experiment.build import build
+from engine.experiment.data import load_data, sample_order
+from engine.experiment.losses import make_loss
+from engine.experiment.schedules import learning_rate
+from engine.settings import UserError
+
+
+@dataclass
+class Place:
+    """How far a run has come. `loss` and `correct` are sums over the samples of the current epoch."""
+
+    epoch: int = 0
+    batch: int = 0
+    steps: int = 0
+    samples: int = 0
+    loss: float = 0.0
+    correct: float = 0.0
+    seconds: float = 0.0
+    training_seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Loop:
+    """One run in memory. Raises UserError while it is made if the configuration or the data are unusable."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self.device = _processor(config["run"])
+        self.data = load_data(config["dataset"])
+        self.model, self.optimizer = build(config, self.data.info, self.device)
+        self.data = self.data.to(self.device)
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.loss_function = make_loss(config["loss"])
+        self.epochs = int(config["run"]["epochs"])
+        self.batch_size = int(config["dataset"]["batch_size"])
+        self.steps_per_epoch = -(-len(self.data.train_y) // self.batch_size)
+        self.place = Place()
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.correct_sum = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def lr(self) -> float:
+        """The learning rate of the current epoch."""
+        return learning_rate(self.config["optimizer"], self.place.epoch, self.epochs)
+
+    def steps(self) -> Iterator[torch.Tensor]:
+        """Train to the end of the current epoch; yields the loss of each step, between two steps."""
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr()
+        order = self._order().to(self.device)
+        self.loss_sum.fill_(self.place.loss)
+        self.correct_sum.fill_(int(self.place.correct))
+        mark = time.perf_counter()
+        while self.place.batch < self.steps_per_epoch:
+            index = order[self.place.batch * self.batch_size : (self.place.batch + 1) * self.batch_size]
+            loss = self._step(index)
+            self.place.batch += 1
+            self.place.steps += 1
+            self.place.samples += len(index)
+            self.place.training_seconds += time.perf_counter() - mark
+            yield loss
+            mark = time.perf_counter()
+        self.loss_sum.item()  # waits for a GPU, so that its time counts as training
+        self.place.training_seconds += time.perf_counter() - mark
+
+    def _order(self) -> torch.Tensor:
+        count = len(self.data.train_y)
+        if not self.config["dataset"].get("shuffle", True):
+            return torch.arange(count)
+        return sample_order(count, int(self.config["run"]["seed"]), self.place.epoch)
+
+    def _step(self, index: torch.Tensor) -> torch.Tensor:
+        x, y = self.data.train_x.index_select(0, index), self.data.train_y.index_select(0, index)
+        # Not optimizer.zero_grad(): its first call imports torch._dynamo, which takes more than a second.
+        for parameter in self.parameters:
+            parameter.grad = None
+        output = self.model(x)
+        loss = self.loss_function(output, y)
+        loss.backward()
+        self.optimizer.step()
+        value = loss.detach()
+        self.loss_sum.add_(value, alpha=self._weight(len(index)))
+        self.correct_sum.add_((output.detach().argmax(1) == y).sum())
+        return value
+
+    def _weight(self, samples: int) -> int:
+        """The factor that makes a batch's loss a sum over its samples."""
+        return samples if self.config["loss"].get("reduction", "sum") == "mean" else 1
+
+    @torch.no_grad()
+    def evaluate(self) -> tuple[float, float]:
+        """Loss per sample and accuracy on the test set."""
+        self.model.eval()
+        size = int(self.config["dataset"].get("test_batch_size") or 500)
+        loss = torch.zeros_like(self.loss_sum)
+        correct = torch.zeros_like(self.correct_sum)
+        for x, y in zip(self.data.test_x.split(size), self.data.test_y.split(size), strict=True):
+            output = self.model(x)
+            loss.add_(self.loss_function(output, y), alpha=self._weight(len(y)))
+            correct.add_((output.argmax(1) == y).sum())
+        count = len(self.data.test_y)
+        return loss.item() / count, correct.item() / count
+
+    def end_epoch(self, seconds: float) -> dict[str, Any]:
+        """Evaluate, note the row of the epoch, and step to the next one. `seconds` is the time of the run so far."""
+        test_loss, test_accuracy = self.evaluate()
+        count = len(self.data.train_y)
+        row = {
+            "epoch": self.place.epoch + 1,
+            "lr": self.lr(),
+            "train_loss": self.loss_sum.item() / count,
+            "train_accuracy": self.correct_sum.item() / count,
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+            "samples": self.place.samples,
+            "seconds": round(seconds, 3),
+        }
+        self.place.rows.append(row)
+        self.place.epoch, self.place.batch, self.place.loss, self.place.correct = self.place.epoch + 1, 0, 0.0, 0.0
+        self.loss_sum.zero_()
+        self.correct_sum.zero_()
+        return row
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor of a checkpoint: the model, the optimizer's memory, and torch's random state."""
+        found = {f"model/{k}": v for k, v in self.model.state_dict().items() if isinstance(v, torch.Tensor)}
+        for number, parameter in enumerate(self.parameters):
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, torch.Tensor):
+                    found[f"optimizer/{number}/{key}"] = value
+        found["random/cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            found["random/cuda"] = torch.cuda.get_rng_state()
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds beside tensors."""
+        self.place.loss, self.place.correct = self.loss_sum.item(), self.correct_sum.item()
+        model = {k: v for k, v in self.model.state_dict().items() if not isinstance(v, torch.Tensor)}
+        return {"place": asdict(self.place), "model": model}
+
+    def load(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint. Raises UserError if it is of another model."""
+        own = {key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")}
+        try:
+            self.model.load_state_dict({**own, **state["model"]})
+        except RuntimeError as problem:
+            raise UserError(
+                f"the checkpoint does not fit the model: {str(problem).splitlines()[-1].strip()}"
+            ) from problem
+        for key, value in tensors.items():
+            if key.startswith("optimizer/"):
+                _, number, name = key.split("/", 2)
+                parameter = self.parameters[int(number)]
+                self.optimizer.state[parameter][name] = value.to(parameter.device)
+        torch.set_rng_state(tensors["random/cpu"])
+        if self.device.type == "cuda" and "random/cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random/cuda"])
+        self.place = Place(**state["place"])
+        self.loss_sum.fill_(self.place.loss)
+        self.correct_sum.fill_(int(self.place.correct))
+
+
+def _processor(run: Mapping[str, Any]) -> torch.device:
+    """The processor of the run, with torch set up for it: the number of threads, and repeatable GPU algorithms."""
+    wanted = run.get("device", "auto")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "run.device=cuda: torch finds no usable GPU; `aihw doctor` says why, run.device=cpu works without"
+        )
+    if run.get("threads"):
+        torch.set_num_threads(int(run["threads"]))
+    if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()):
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        return torch.device("cuda")
+    return torch.device("cpu")

@@ -1,0 +1,191 @@
+"""Train a run in its folder, or go on with one that was interrupted."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.experiment import record
+from engine.experiment.checkpoint import load_checkpoint, save_checkpoint
+from engine.experiment.data import fingerprint
+from engine.experiment.files import writing
+from engine.experiment.identity import run_hash
+from engine.experiment.interrupt import Interrupt
+from engine.experiment.runs import DONE, RunFolder, read_config, read_summary, run_status, stored_config
+from engine.settings import UserError
+
+if TYPE_CHECKING:
+    from engine.experiment.loop import Loop
+
+REPORT_SECONDS = 0.1
+
+
+class Reporter(Protocol):
+    """Who is told how a run goes."""
+
+    def started(self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int) -> None: ...
+    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None: ...
+    def epoch(self, row: Mapping[str, Any]) -> None: ...
+    def finished(self, summary: Mapping[str, Any]) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+def train(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
+    """Train `config` in `folder` and return its summary. A run that is there already is reported, or resumed."""
+    if run_status(folder) != "absent":
+        return resume(folder, reporter)
+    from engine.experiment.loop import Loop
+
+    config = stored_config(config)
+    loop = Loop(config)
+    more = {"data": fingerprint(config["dataset"]), "device": str(loop.device), "threads": _threads()}
+    with RunFolder.create(folder, config, **more) as run:
+        run.log(f"started on {loop.device}")
+        return _Training(run, loop, reporter).go()
+
+
+def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
+    """Go on with the run in `folder` from its last whole checkpoint; a run that is done is only reported."""
+    status = run_status(folder)
+    if status in DONE:
+        reporter.message(f"{folder} is {status} already")
+        return read_summary(folder)
+    from engine.experiment.loop import Loop
+
+    with RunFolder.open(folder) as run:
+        config = read_config(folder)
+        _check_unchanged(run, config)
+        loop = Loop(config)
+        found = load_checkpoint(folder / "checkpoint")
+        if found:
+            tensors, state, problems = found
+            if state.get("run") != run.record["id"]:
+                raise UserError(
+                    f"{folder / 'checkpoint'} belongs to another run ({state.get('run')}), not to {run.record['id']}"
+                )
+            loop.load(tensors, state)
+            for line in problems:
+                run.log(line)
+                reporter.message(line)
+        run.update(status="running", device=str(loop.device), threads=_threads(), resumed=record.now())
+        run.log(f"resumed after epoch {loop.place.epoch}, step {loop.place.batch}")
+        reporter.message(f"resuming {folder} after epoch {loop.place.epoch}, step {loop.place.batch}")
+        run.write_metrics(loop.place.rows)
+        return _Training(run, loop, reporter).go()
+
+
+def _check_unchanged(run: RunFolder, config: Mapping[str, Any]) -> None:
+    """A result under the old hash must come from what the hash was made of."""
+    now = run_hash(config)
+    if now != run.record["hash"]:
+        raise UserError(
+            f"{run.path}: its config.yaml, its data or the physics of aihw changed since the run began "
+            f"(hash {run.record['hash']}, now {now})\nstart it anew with aihw train: that makes a new run folder"
+        )
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+class _Training:
+    """The course of one run: steps, reports, checkpoints, and what is left behind when it ends."""
+
+    def __init__(self, run: RunFolder, loop: Loop, reporter: Reporter) -> None:
+        self.run, self.loop, self.reporter = run, loop, reporter
+        self.every = int(loop.config["run"].get("checkpoint_every") or 0)
+        self.begin = time.perf_counter() - loop.place.seconds
+        self.saved = (-1, -1)
+
+    def go(self) -> dict[str, Any]:
+        """Train to the end. The status of the run folder says how it ended, whatever happens."""
+        try:
+            with Interrupt() as interrupt:
+                self.reporter.started(self.loop.config, self.run.path, self.loop.steps_per_epoch)
+                self._epochs(interrupt)
+                return self._finish()
+        except KeyboardInterrupt:
+            self._leave("interrupted", "interrupted")
+            raise
+        except Exception as problem:
+            self._leave("failed", "".join(traceback.format_exception(problem)).rstrip())
+            raise
+
+    def _epochs(self, interrupt: Interrupt) -> None:
+        loop = self.loop
+        while loop.place.epoch < loop.epochs and not self._diverged():
+            self._steps(interrupt)
+            row = loop.end_epoch(time.perf_counter() - self.begin)
+            if not self.every or loop.place.epoch == loop.epochs or self._diverged():
+                self._save()
+            self.run.write_metrics(loop.place.rows)
+            self.run.log(", ".join(f"{key} {value}" for key, value in row.items()))
+            self.reporter.epoch(row)
+            if interrupt.requested and loop.place.epoch < loop.epochs:
+                self._stop()
+
+    def _steps(self, interrupt: Interrupt) -> None:
+        place, reported, samples = self.loop.place, 0.0, self.loop.place.samples
+        for loss in self.loop.steps():
+            if self.every and place.steps % self.every == 0:
+                self._save()
+            now = time.perf_counter()
+            if now - reported > REPORT_SECONDS:
+                speed = (place.samples - samples) / (now - reported) if reported else 0.0
+                self.reporter.step(place.epoch + 1, place.batch, loss.item(), speed)
+                reported, samples = now, place.samples
+            if interrupt.requested and place.batch < self.loop.steps_per_epoch:
+                self._stop()
+
+    def _stop(self) -> None:
+        self._save()
+        raise KeyboardInterrupt
+
+    def _save(self) -> None:
+        place = (self.loop.place.epoch, self.loop.place.batch)
+        if place == self.saved:
+            return
+        self.loop.place.seconds = time.perf_counter() - self.begin
+        state = {"run": self.run.record["id"], **self.loop.state()}
+        with writing("the checkpoint", self.run.path):
+            save_checkpoint(self.run.path / "checkpoint", place, tensors=self.loop.tensors(), state=state)
+        self.saved = place
+
+    def _diverged(self) -> bool:
+        """Whether the loss of the last epoch is no number any more; more epochs would not bring it back."""
+        rows = self.loop.place.rows
+        return bool(rows) and not math.isfinite(rows[-1]["train_loss"])
+
+    def _finish(self) -> dict[str, Any]:
+        place, rows = self.loop.place, self.loop.place.rows
+        status = "diverged" if self._diverged() else "finished"
+        summary = {
+            "status": status,
+            "name": self.run.record["name"],
+            "test_accuracy": rows[-1]["test_accuracy"],
+            "test_loss": rows[-1]["test_loss"],
+            "best_test_accuracy": max(row["test_accuracy"] for row in rows),
+            "epochs": place.epoch,
+            "samples": place.samples,
+            "seconds": rows[-1]["seconds"],
+            "samples_per_second": round(place.samples / max(place.training_seconds, 1e-9), 1),
+            "seed": self.run.record["seed"],
+        }
+        self.run.finish(summary)
+        self.run.log(status)
+        self.reporter.finished(summary)
+        return summary
+
+    def _leave(self, status: str, text: str) -> None:
+        """Note the end as far as the disk allows: the reason for it must not be hidden by a second error."""
+        try:
+            self.run.log(text)
+            self.run.update(status=status, ended=record.now(), seconds=round(time.perf_counter() - self.begin, 3))
+        except UserError as problem:
+            self.reporter.message(str(problem))
