@@ -6,6 +6,7 @@ import csv
 import difflib
 import math
 from bisect import bisect_right
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,7 @@ def read_steps(path: Path) -> dict[str, Any]:
     unit = max(interpolate(weight, columns[name], 0.0) for name in NEEDED[1:])
     if unit <= 0.0:
         raise ValueError(f"{path}: at weight 0 neither an up nor a down step is positive")
-    names = {
-        "step_up": "table_up",
-        "step_down": "table_down",
-        "step_up_std": "table_up_std",
-        "step_down_std": "table_down_std",
-    }
-    scaled = {names[k]: [v / unit for v in values] for k, values in tables.items()}
+    scaled = {k.replace("step", "table"): [v / unit for v in values] for k, values in tables.items()}
     return {"w_min": weight[0], "w_max": weight[-1], "dw_min": unit, **scaled}
 
 
@@ -79,7 +74,7 @@ def _read_columns(path: Path) -> Columns:
     header = [name.strip() for name in table[0]] if table else []
     _check_header(path, header)
     rows = sorted(_numbers(f"{path}:{n}", header, cells) for (n, _), cells in zip(numbered[1:], table[1:], strict=True))
-    if len(rows) < 2 or any(a[0] == b[0] for a, b in zip(rows, rows[1:], strict=False)):
+    if len(rows) < 2 or any(a[0] == b[0] for a, b in pairwise(rows)):
         raise ValueError(f"{path} must hold at least two rows, each with a weight of its own")
     order = [name for name in NEEDED + SPREADS if name in header]
     columns = {name: [row[k] for row in rows] for k, name in enumerate(order)}
