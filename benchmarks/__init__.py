@@ -1,1 +1,1 @@
-"""Timings of this program and, side by side, of others."""
+"""Timings of this engine, alone or beside another simulator: `python -m benchmarks.run`."""

@@ -1,0 +1,96 @@
+"""Peak memory of one layer's training step beside the bound of the design, each layer in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+LAYERS = ((256, 256, 64), (1024, 1024, 64), (2048, 2048, 64), (1024, 784, 1024))
+FACTOR = 1.2
+
+
+def bound(rows: int, columns: int, *, batch: int, constants: int) -> float:
+    """Bytes that a step may need: weights and constants of the cells, inputs and outputs with their gradients."""
+    return FACTOR * (4 * (1 + constants) * rows * columns + 8 * batch * (rows + columns))
+
+
+def memory(kind: str) -> int:
+    """Bytes resident now (`VmRSS`) or at most since the last reset (`VmHWM`)."""
+    match = re.search(rf"{kind}:\s+(\d+) kB", STATUS.read_text())
+    if match is None:
+        raise OSError(f"{STATUS} has no {kind}")
+    return 1024 * int(match.group(1))
+
+
+def measure(preset: str, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Peak growth while a layer is made and trained for three steps; a small one is trained before."""
+    from engine.devices.base import BASE_CELLS, find_device
+    from engine.presets import preset as find_preset
+
+    spec = find_preset(preset, mapping={"max_input_size": 0, "max_output_size": 0})
+    train(spec, (8, 8, 2))
+    gc.collect()
+    before = memory("VmRSS")
+    CLEAR.write_text("5")
+    train(spec, shape)
+    growth = memory("VmHWM") - before
+    device = find_device(spec.device.model)
+    constants = len(BASE_CELLS) + len(device.cells) + len(device.states)
+    allowed = bound(shape[0], shape[1], batch=shape[2], constants=constants)
+    return {"preset": preset, "shape": shape, "growth": growth, "bound": round(allowed), "share": growth / allowed}
+
+
+def train(spec: Any, shape: tuple[int, int, int]) -> None:
+    """Three steps of one layer."""
+    import torch
+
+    from engine.nn import AnalogLinear
+    from engine.optim import AnalogSGD
+
+    rows, columns, batch = shape
+    layer = AnalogLinear(columns, rows, bias=False, tile=spec)
+    optimizer = AnalogSGD(layer.parameters(), lr=0.01)
+    x = torch.rand(batch, columns, requires_grad=True)
+    for _ in range(3):
+        optimizer.zero_grad()
+        layer(x).square().sum().backward()
+        optimizer.step()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """A line for each preset and layer; exit code 1 if one is above its bound."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser.add_argument("--presets", default="gokmen_vlasov,ecram", metavar="NAME,NAME")
+    parser.add_argument("--one", nargs=4, metavar=("PRESET", "OUT", "IN", "BATCH"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.one:
+        rows, columns, batch = (int(value) for value in options.one[1:])
+        print(json.dumps(measure(options.one[0], (rows, columns, batch))))
+        return 0
+    above = 0
+    for preset in options.presets.split(","):
+        for shape in LAYERS:
+            told = [sys.executable, "-m", "benchmarks.memory", "--one", preset, *map(str, shape)]
+            done = subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"{preset} {shape}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+                above += 1
+                continue
+            found = json.loads(done.stdout.splitlines()[-1])
+            above += found["share"] > 1
+            size = f"out {shape[0]} in {shape[1]} batch {shape[2]}"
+            amounts = f"{found['growth'] / 2**20:.1f} MiB of {found['bound'] / 2**20:.1f} MiB allowed"
+            print(f"{preset:16} {size:28} {amounts} ({found['share']:.2f})", flush=True)
+    return 1 if above else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
