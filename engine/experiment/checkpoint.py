@@ -34,7 +34,7 @@ class Damaged(Exception):
 def save_checkpoint(
     folder: Path, place: tuple[int, int], *, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
 ) -> None:
-    """Write the checkpoint of `place` (epochs, batches) below `folder` and drop those it makes needless. Raises OSError."""
+    """Write the checkpoint of `place` (epochs, batches) below `folder` and drop needless ones. Raises OSError."""
     from safetensors.torch import save
 
     content = save({name: _copy(tensor) for name, tensor in tensors.items()})

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.devices.base import find_device
 from engine.experiment.data import fingerprint
-from engine.settings import ROOT
+from engine.settings import ROOT, UserError
 
 FORMAT = 1
 LENGTH = 12
@@ -56,21 +57,27 @@ def _device_name(model: Any) -> Any:
 
 
 def is_device_file(model: str) -> bool:
-    """Whether a device model is named by its file (`path/to/file.py:Name`) instead of by its name."""
-    return ":" in model or model.endswith(".py")
+    """Whether a device model is named by its file (`path/to/file.py:Name`, `steps.csv`) instead of by its name."""
+    return ":" in model or model.endswith((".py", ".csv"))
 
 
 def physics_texts(config: Mapping[str, Any]) -> Iterator[bytes]:
     """The texts from which the kernels of this run are made: shared physics, kernels, and its devices."""
-    engine = ROOT / "engine"
     for name in TEXT_FOLDERS:
-        for path in sorted((engine / name).glob("*.cu*")):
+        for path in sorted((ROOT / "engine" / name).glob("*.cu*")):
             yield path.name.encode() + b"\n" + path.read_bytes()
     for model in sorted(set(device_models(config))):
-        path = (
-            Path(model.partition(":")[0]).expanduser() if is_device_file(model) else engine / "devices" / f"{model}.py"
-        )
-        yield path.read_bytes() if path.is_file() else b""
+        yield _device_text(model)
+
+
+def _device_text(model: str) -> bytes:
+    """The snippets of a device and the names that they use; for a device of the user's own, its whole file as well."""
+    try:
+        device = find_device(model)
+    except ValueError as problem:
+        raise UserError(f"device.model: {problem}") from problem
+    text = "\n".join((device.construct, device.step, device.bounds, *device.cells, *device.states)).encode()
+    return text + (Path(model.partition(":")[0]).expanduser().read_bytes() if is_device_file(model) else b"")
 
 
 def device_models(config: Mapping[str, Any]) -> Iterator[str]:
