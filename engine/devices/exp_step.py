@@ -25,7 +25,7 @@ ExpStep = Device(
     | WRITE_NOISE,
     step="""
 float range = c.max_bound - c.min_bound;
-float place = range > 0.0f ? 2.0f * p.a * w / range + p.b : 0.0f;
+float place = 2.0f * p.a * w / range + p.b;
 float rate = up ? p.gamma_up : -p.gamma_down;
 float factor = max_(1.0f - (up ? p.A_up : p.A_down) * exp_(rate * place), 0.0f);
 float change = (up ? c.dwmin_up : -c.dwmin_down) * factor;
