@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import settings
+from engine.jit.cpu import CompileError
 
 BLOCK = 256
 WARP = 32
@@ -28,10 +29,6 @@ OPTIONS = (
     "--prec-sqrt=true",
     "--device-as-default-execution-space",
 )
-
-
-class CompileError(RuntimeError):
-    """The compiler refused a kernel; the text of the error is its log, whose lines point into the snippet."""
 
 
 def available() -> tuple[bool, str]:

@@ -1,0 +1,55 @@
+"""Every kernel of every device compiles for two GPUs, and takes exactly the struct that Python packs."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from typing import Any
+
+import pytest
+
+from engine.devices.base import device_names, find_device
+from engine.jit import cuda, source
+from engine.jit.struct import ENGINE, read_struct
+
+# Parameters that add cell constants and hidden state; together they give the largest kernels.
+EVERYTHING = {"lifetime": 100.0, "diffusion": 0.01, "reset": 0.01, "drift_nu": 0.1, "write_noise_std": 0.1}
+
+
+def text(model: str, **wanted: Any) -> str:
+    """The whole translation unit of a device, with those of the wanted parameters that it has."""
+    device = find_device(model)
+    values = device.validate({name: value for name, value in wanted.items() if name in device.params})
+    return source.device_text(model, source.layout(device, values), "cuda")
+
+
+def structs() -> dict[str, str]:
+    """The header that declares each argument struct."""
+    headers = {path.name: path.read_text() for path in (ENGINE / "physics").glob("*.cuh")}
+    return {name: file for file, code in headers.items() for name in re.findall(r"^struct (\w+Args) \{", code, re.M)}
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("model", device_names())
+def test_a_device_with_everything_compiles(model: str, arch: str) -> None:
+    assert cuda.compile(text(model, **EVERYTHING), arch).startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("model", device_names())
+def test_arguments_are_packed_as_the_gpu_reads_them(model: str) -> None:
+    code = text(model, **EVERYTHING)
+    declared = dict(re.findall(r"^(?:WARP_)?KERNEL\((\w+), (\w+)\)", code, re.M))
+    ptx = cuda.compile(code, "compute_80").decode()
+    kernels = re.findall(r"\.entry\s+(\w+)", ptx)
+    assert {"construct_cells", "update_cells"} <= set(kernels)
+    for kernel in kernels:
+        packed = read_struct(structs()[declared[kernel]], declared[kernel])
+        assert cuda.parameter_size(ptx, kernel) == (ctypes.sizeof(packed), ctypes.alignment(packed)), kernel
+        assert packed.items.offset == 0
+
+
+@pytest.mark.parametrize("model", device_names())
+def test_no_arithmetic_is_approximate(model: str) -> None:
+    ptx = cuda.compile(text(model), "compute_80").decode()
+    assert not re.findall(r"\S*\.(?:ftz|approx)\S*", ptx)
+    assert not re.findall(r"\b(?:atom|red)\.\S*f(?:32|64)", ptx)
