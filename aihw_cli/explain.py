@@ -1,0 +1,199 @@
+"""`aihw show`: what a member is, its formula, its parameters with value, default, unit and meaning, its source."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aihw_cli.arguments import Arguments, Command, Option
+from aihw_cli.catalog import RECIPE, STEP, Member, find
+from aihw_cli.schema import (
+    Field,
+    Section,
+    algorithm_section,
+    device_section,
+    full_schema,
+    model_section,
+    tile_section,
+)
+from engine.devices import find_device
+from engine.settings import UserError
+from engine.tile.settings import TEXTS
+
+KIND_KEYS = ("model", "name")
+
+
+def show(arguments: Arguments) -> int:
+    """Explain a member, or a key of the configuration."""
+    name = arguments.words[0]
+    try:
+        found = find(name)
+    except UserError:
+        if keys := dict(_keys(name)):
+            print("\n".join(f"{key}: {describe(entry)}" for key, entry in keys.items()))
+            return 0
+        raise
+    member = found[0]
+    if arguments.has("--json"):
+        print(json.dumps(as_data(member), indent=1))
+        return 0
+    print("\n\n".join(part for part in explain(member) if part))
+    if len(found) > 1:
+        print("\nthe same name: " + ", ".join(f"aihw show {m.kind}/{m.name}" for m in found[1:]))
+    return 0
+
+
+def explain(member: Member) -> Iterator[str]:
+    """The paragraphs of a member."""
+    values = {} if member.kind == STEP else member.values()
+    yield f"{member.kind} {member.name}: {member.about()}"
+    texts = values.get("preset", {}) if member.kind == "preset" else values
+    yield "\n".join(f"{k}: {' '.join(str(texts[k]).split())}" for k in ("source", "expected", "tolerance") if texts.get(k))
+    yield f"file: {member.path}" + (f"\nshadows: {member.shadows}" if member.shadows else "")
+    if member.kind in ("device", STEP):
+        yield _device_text(str(values.get("model", "constant_step")) if values else member.name)
+    if member.kind == "algorithm":
+        yield _algorithm_text(str(values.get("name", "")))
+    if member.kind in (RECIPE, "preset"):
+        yield _choices(values)
+    schema = section_of(member, values)
+    yield parameters(schema, values) if schema else _own_values(values)
+    if member.kind == RECIPE:
+        yield f"run it: aihw train conf={member.name}"
+
+
+def section_of(member: Member, values: Mapping[str, Any]) -> Section:
+    """The schema of a member that has parameters."""
+    if member.kind in ("device", STEP):
+        return device_section(str(values.get("model", "constant_step")) if values else member.name)
+    if member.kind == "tile":
+        return tile_section()
+    if member.kind == "algorithm":
+        return algorithm_section(values)
+    if member.kind == "model":
+        return model_section(str(values.get("name", "")))
+    whole = full_schema({})
+    part = whole.get(member.kind)
+    return part if isinstance(part, dict) and member.kind != "preset" else {}
+
+
+def parameters(schema: Section, values: Mapping[str, Any]) -> str:
+    """The parameters that the member sets, then the others at their defaults."""
+    rows = list(_rows(schema, values))
+    own = [row for row in rows if row[1] != ""]
+    rest = [row for row in rows if row[1] == ""]
+    blocks = []
+    for title, chosen in (("value", own), ("", rest)):
+        if chosen:
+            head = ("parameter", title, "default", "unit", "meaning")
+            blocks.append(_columns([head, *chosen] if title else [("at its default", "", "default", "unit", "meaning"), *chosen]))
+    return "\n\n".join(blocks)
+
+
+def describe(entry: Field) -> str:
+    """A key in a sentence."""
+    unit = f", unit: {entry.unit}" if entry.unit else ""
+    return f"{entry.meaning} ({entry.allowed}{unit}; default {_text(entry.default)})"
+
+
+def as_data(member: Member) -> dict[str, Any]:
+    """A member for a script."""
+    values = {} if member.kind == STEP else member.values()
+    schema = section_of(member, values)
+    table = [dict(zip(("name", "value", "default", "unit", "meaning"), row, strict=True)) for row in _rows(schema, values)]
+    about = {"kind": member.kind, "name": member.name, "about": member.about(), "file": str(member.path)}
+    return {**about, "values": values, "parameters": table}
+
+
+def _keys(name: str) -> Iterator[tuple[str, Field]]:
+    """Keys of the configuration that are `name`, or end in it."""
+    for key, entry in _flat(full_schema({})):
+        if key == name or key.endswith(f".{name}"):
+            yield key, entry
+
+
+def _flat(schema: Section, prefix: str = "") -> Iterator[tuple[str, Field]]:
+    for key, entry in schema.items():
+        if isinstance(entry, Field):
+            yield prefix + key, entry
+        else:
+            yield from _flat(entry, f"{prefix}{key}.")
+
+
+def _rows(schema: Section, values: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
+    for key, entry in _flat(schema):
+        if key in (*TEXTS, *KIND_KEYS):
+            continue
+        value: Any = values
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        shown = "" if value is None else _text(value)
+        meaning = entry.meaning + (f" ({' | '.join(entry.choices)})" if entry.choices else "")
+        yield key, shown, _text(entry.default), entry.unit, meaning
+
+
+def _device_text(model: str) -> str:
+    device = find_device(model)
+    lines = [f"step model {model}: {device.about}", f"formula: {device.formula}", f"source of the model: {device.source}"]
+    return "\n".join(line for line in lines if not line.endswith(": "))
+
+
+def _algorithm_text(name: str) -> str:
+    try:
+        module = importlib.import_module(f"engine.algorithms.{name}")
+    except ModuleNotFoundError:
+        return ""
+    texts = {"algorithm": "ABOUT", "update": "FORMULA", "source of the algorithm": "SOURCE"}
+    return "\n".join(f"{title}: {getattr(module, key)}" for title, key in texts.items() if getattr(module, key, ""))
+
+
+def _choices(values: Mapping[str, Any]) -> str:
+    pairs = [p for entry in values.get("defaults", []) if isinstance(entry, dict) for p in entry.items()]
+    rows = [(str(k).removeprefix("override ").lstrip("/"), str(v)) for k, v in pairs if v is not None]
+    return "is made of:\n" + _columns([(k, v) for k, v in rows], indent=2) if rows else ""
+
+
+def _own_values(values: Mapping[str, Any]) -> str:
+    hidden = ("defaults", "claim", "expected", "tolerance", "preset", *TEXTS)
+    rows = [(k, _text(v)) for k, v in _leaves({k: v for k, v in values.items() if k not in hidden})]
+    return "with the values:\n" + _columns(rows, indent=2) if rows else ""
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _columns(rows: list[tuple[str, ...]], indent: int = 0) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True) if w) for row in rows)
+    return "\n".join(" " * indent + line.rstrip() for line in lines)
+
+
+COMMANDS = (
+    Command(
+        "show",
+        "explain a recipe, preset, device, tile, algorithm or a single key",
+        "aihw show NAME | KIND/NAME | KEY [--json]",
+        (
+            ("aihw show ecram", "a device: formula, numbers, units, source"),
+            ("aihw show tile/preset", "a periphery, where the name alone is not enough"),
+            ("aihw show mnist_fcn", "a recipe: its claim and what it is made of"),
+            ("aihw show dw_min_std", "a single key"),
+        ),
+        show,
+        (Option("--json", "as JSON"),),
+        (1, 1),
+    ),
+)

@@ -1,0 +1,104 @@
+"""`aihw`: the map of commands, dispatch, and what becomes of errors (0 done, 2 wrong input, 1 failed, 130 interrupted)."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from aihw_cli.arguments import Command, table
+from engine.settings import UserError
+
+# Name, module and summary stand here so that the map is shown without importing a single command.
+COMMANDS = {
+    "train": ("train", "train a network from a recipe; no recipe: the embedded digits"),
+    "resume": ("train", "continue an interrupted run or sweep"),
+    "ls": ("catalog", "list recipes, presets, devices, tiles, algorithms, models, datasets"),
+    "show": ("explain", "explain one of them: formula, parameters, units, source"),
+    "cp": ("catalog", "copy one of them to a file of your own"),
+    "validate": ("validate", "check a YAML file without running it"),
+    "doctor": ("doctor", "versions, compiler, GPU, which backend is active and why"),
+    "completion": ("completion", "print the completion script for bash"),
+}
+OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = dispatch(words)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left: nothing to say, and nothing to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def dispatch(words: list[str]) -> int:
+    """Find the command of the first word and run it with the others."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        if len(words) > 1 and words[0] == "help":
+            return dispatch([words[1], "--help"])
+        print(overview())
+        return OK
+    if words[0] in ("-V", "--version"):
+        print(f"aihw {version()}")
+        return OK
+    command = find_command(words[0])
+    if "--help" in words or "-h" in words:
+        print(command.help())
+        return OK
+    return command.run(command.parse(words[1:]))
+
+
+def find_command(name: str) -> Command:
+    """The command of a name. Raises UserError with the nearest."""
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean `aihw {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}"
+        raise UserError(f"no command {name!r}; {hint}")
+    module = importlib.import_module(f"aihw_cli.{COMMANDS[name][0]}")
+    return next(c for c in module.COMMANDS if c.name == name)
+
+
+def overview() -> str:
+    """The text of `aihw` alone."""
+    rows = [(name, about) for name, (_, about) in COMMANDS.items()]
+    return "\n\n".join(
+        (
+            "aihw: train neural networks on simulated crossbars of resistive devices",
+            "usage: aihw COMMAND [key=value ...] [options]",
+            "commands:\n" + table(rows),
+            "examples:\n"
+            + table(
+                (
+                    ("aihw train", "digits on noisy cells, less than a minute"),
+                    ("aihw train device=ecram run.epochs=3", "another device, fewer epochs"),
+                    ("aihw train -m device=ecram,capacitor seeds=3", "a sweep with three seeds a point"),
+                    ("aihw ls device", "which devices there are"),
+                    ("aihw show ecram", "what its numbers mean"),
+                )
+            ),
+            "`aihw COMMAND --help` says more.",
+        )
+    )
+
+
+def version() -> str:
+    """The version of the installed package."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("aihw")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,140 @@
+"""How a run is told to the user: live progress on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+QUIET_SECONDS = 30.0
+
+
+class PlainReporter:
+    """Lines without control codes: one an epoch, and a sign of life in long ones."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.folder: Path | None = None
+        self.epochs = 0
+        self.said = time.monotonic()
+
+    def __enter__(self) -> PlainReporter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def started(self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int) -> None:
+        self.folder, self.epochs = folder, config["run"]["epochs"]
+        self.line(describe(config))
+        self.line(f"run folder {folder}")
+
+    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+        if time.monotonic() - self.said > QUIET_SECONDS:
+            self.line(f"epoch {epoch}/{self.epochs}, batch {batch}: loss {loss:.4g}, {samples_per_second:.0f} samples/s")
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        self.line(epoch_line(row, self.epochs))
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        self.line(result_line(summary))
+
+    def message(self, text: str) -> None:
+        self.line(text)
+
+    def line(self, text: str) -> None:
+        """One line, at once."""
+        self.said = time.monotonic()
+        print(text, file=self.stream, flush=True)
+
+
+class LiveReporter(PlainReporter):
+    """The same lines above a progress bar with epoch, batch, loss, accuracy, speed and time left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[state]}"),
+            console=Console(file=stream, highlight=False, soft_wrap=True),
+            transient=True,
+        )
+        self.task = self.bar.add_task("starting", total=None, state="")
+        self.steps = self.batch_size = 1
+        self.accuracy = ""
+
+    def __enter__(self) -> LiveReporter:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def started(self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int) -> None:
+        super().started(config, folder, steps_per_epoch)
+        self.steps, self.batch_size = steps_per_epoch, config["dataset"]["batch_size"]
+        self.bar.update(self.task, total=self.epochs * steps_per_epoch)
+
+    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+        done = (epoch - 1) * self.steps + batch
+        left = (self.epochs * self.steps - done) * self.batch_size / samples_per_second if samples_per_second else None
+        state = f"batch {batch}/{self.steps}  loss {loss:.4g}{self.accuracy}  {samples_per_second:.0f} samples/s"
+        state += f"  {duration(left)} left" if left is not None else ""
+        self.bar.update(self.task, completed=done, description=f"epoch {epoch}/{self.epochs}", state=state)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        self.accuracy = f"  accuracy {row['test_accuracy']:.4f}"
+        self.bar.update(self.task, completed=row["epoch"] * self.steps)
+        super().epoch(row)
+
+    def line(self, text: str) -> None:
+        self.bar.console.print(text, markup=False)
+
+
+def make_reporter(stream: TextIO) -> PlainReporter:
+    """Live progress if `stream` is a terminal, else plain lines."""
+    if not stream.isatty():
+        return PlainReporter(stream)
+    from rich.console import Console
+
+    return PlainReporter(stream) if Console(file=stream).is_dumb_terminal else LiveReporter(stream)
+
+
+def note(text: str) -> None:
+    """A remark beside the result of a command."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+def describe(config: Mapping[str, Any]) -> str:
+    """What is about to run, in a line."""
+    algorithm, model, data = config["algorithm"]["name"], config["model"]["name"], config["dataset"]["name"]
+    cells = "floating-point weights" if algorithm == "digital" else f"{config['device']['model']} cells by {algorithm}"
+    return f"{config['name']}: {model} on {data}, {cells}, seed {config['run']['seed']}"
+
+
+def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
+    """The row of an epoch as a sentence."""
+    accuracy = f"test accuracy {row['test_accuracy']:.4f}, test loss {row['test_loss']:.4g}"
+    return f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4g}, {accuracy}, {duration(row['seconds'])}"
+
+
+def result_line(summary: Mapping[str, Any]) -> str:
+    """The result of a run as a sentence."""
+    speed = f"{summary['samples_per_second']:.0f} samples/s"
+    accuracy = f"test accuracy {summary['test_accuracy']:.4f} (best {summary['best_test_accuracy']:.4f})"
+    return f"{summary['status']}: {accuracy} after {summary['epochs']} epochs, {duration(summary['seconds'])}, {speed}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the largest fitting units."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

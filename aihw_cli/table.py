@@ -1,0 +1,84 @@
+"""Results of several runs: mean, standard deviation and confidence interval over the seeds, best first."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Two-sided 95 % quantiles of Student's t distribution for 1 to 30 degrees of freedom.
+T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+T95_LIMIT = 1.960
+METRIC = "test_accuracy"
+
+
+def statistics_of(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, sample standard deviation and half of the 95 % confidence interval; nan where they do not exist."""
+    if not values:
+        return math.nan, math.nan, math.nan
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, math.nan, math.nan
+    spread = statistics.stdev(values)
+    degrees = len(values) - 1
+    quantile = T95[degrees - 1] if degrees <= len(T95) else T95_LIMIT
+    return mean, spread, quantile * spread / math.sqrt(len(values))
+
+
+def point_row(keys: Mapping[str, str], summaries: Sequence[Mapping[str, Any]], wanted: int) -> dict[str, Any]:
+    """The row of one point from the summaries of its finished runs."""
+    accuracies = [float(s[METRIC]) for s in summaries]
+    mean, spread, half = statistics_of(accuracies)
+    return {
+        **keys,
+        "runs": f"{len(summaries)}/{wanted}",
+        METRIC: mean,
+        "std": spread,
+        "ci95": half,
+        "best": max(accuracies, default=math.nan),
+        "seconds": statistics.fmean([float(s["seconds"]) for s in summaries]) if summaries else math.nan,
+    }
+
+
+def best_first(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows by falling mean; points without a result last."""
+    return sorted(rows, key=lambda row: -math.inf if math.isnan(row[METRIC]) else row[METRIC], reverse=True)
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV; a number that does not exist is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(without_gaps(row) for row in rows)
+    return text.getvalue()
+
+
+def without_gaps(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with None for a number that does not exist, as JSON and CSV want it."""
+    return {k: None if _missing(v) else v for k, v in row.items()}
+
+
+def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as aligned columns."""
+    cells = [[*rows[0]], *([_cell(k, v) for k, v in row.items()] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _cell(key: str, value: Any) -> str:
+    if _missing(value):
+        return "-"
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1f}" if key == "seconds" else f"{value:.4f}"
+
+
+def _missing(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
