@@ -34,8 +34,8 @@ ROOT_ENTRIES = 14
 LONGER: dict[str, str] = {}
 MORE_ARGUMENTS: dict[str, str] = {
     "engine/nn/conv.py AnalogConv2d.__init__": "torch.nn.Conv2d's own arguments, in its order",
-    "engine/tile/cells.py CellArray.__init__": "shape and device, and by keyword what tells one array's noise from another's",
-    "engine/tile/pulses.py update": "the five things that an update is made of, and a keyword for a scale in the kernel",
+    "engine/tile/cells.py CellArray.__init__": "shape and device; by keyword what tells two arrays apart",
+    "engine/tile/pulses.py update": "what an update is made of, and by keyword a scale inside the kernel",
 }
 
 # Modules that answer --help, ls and validate, and what they may not load for it.
