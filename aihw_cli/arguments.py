@@ -47,7 +47,7 @@ class Command:
     def help(self) -> str:
         """The text of `aihw NAME --help`."""
         options = (*self.options, Option("--help", "this text", short="-h"))
-        rows = [(", ".join(n for n in (o.short, o.name) if n) + (f" {o.value}" if o.value else ""), o.about) for o in options]
+        rows = [(f"{o.short + ', ' if o.short else ''}{o.name} {o.value}".rstrip(), o.about) for o in options]
         parts = [f"aihw {self.name}: {self.about}", f"usage: {self.usage}"]
         if self.notes:
             parts.append(self.notes)

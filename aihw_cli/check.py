@@ -92,7 +92,8 @@ class Checker:
         else:
             everything = {full.rpartition(".")[2]: full for full in dotted(full_schema({}))}
             elsewhere = difflib.get_close_matches(leaf, everything, 1)
-            hint = f"nearest: {everything[elsewhere[0]]}" if elsewhere else f"{prefix[:-1] or 'there'} has {', '.join(schema)}"
+            all_here = f"{prefix[:-1] or 'there'} has {', '.join(schema)}"
+            hint = f"nearest: {everything[elsewhere[0]]}" if elsewhere else all_here
         return f"unknown key {key}; {hint}{self.where(key)}"
 
     def _known_device(self, key: str, model: Any) -> None:
@@ -114,7 +115,8 @@ class Checker:
             raise UserError(f"layers must hold settings by layer name, not {layers!r}{self.where('layers')}")
         for name, own in layers.items():
             if not isinstance(own, Mapping):
-                raise UserError(f"layers.{name} must hold {', '.join(PARTS)}, not {own!r}{self.where(f'layers.{name}')}")
+                key = f"layers.{name}"
+                raise UserError(f"{key} must hold {', '.join(PARTS)}, not {own!r}{self.where(key)}")
             yield name, own
 
     def _layer(self, key: str, own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,9 +128,8 @@ class Checker:
                 hint = f"nearest: {near[0]}" if near else f"a layer has {', '.join(PARTS)}"
                 raise UserError(f"unknown key {key}.{part}; {hint}{self.where(f'{key}.{part}')}")
             values = self._named(f"{key}.{part}", part, change)
-            kind = {"device": "model", "algorithm": "name"}.get(part)
-            same = kind is None or not isinstance(change, str) and values.get(kind, common[part][kind]) == common[part][kind]
-            values = overlay(dict(common[part]), values) if same else values
+            if _adds_to(part, change, common[part]):
+                values = overlay(dict(common[part]), values)
             schemas = {"device": lambda v: device_section(str(v["model"])), "algorithm": algorithm_section}
             schema = self._called(f"{key}.{part}", schemas.get(part, lambda _: tile_section()), values)
             result[part] = self.section(schema, values, f"{key}.{part}.")
@@ -154,6 +155,14 @@ class Checker:
             keys = [k for k in self.origins if k.rpartition(".")[2] in named and k.startswith(prefix or PARTS)]
             places = dict.fromkeys(self.where(key).strip(" ()") for key in keys if "." in key)
             raise UserError(f"{prefix}{error}" + (f" ({', '.join(places)})" if places else "")) from None
+
+
+def _adds_to(part: str, change: Any, common: Mapping[str, Any]) -> bool:
+    """Whether a layer's settings lie over the common ones; another device model or algorithm starts anew."""
+    if isinstance(change, str):
+        return False
+    kind = {"device": "model", "algorithm": "name"}.get(part, "")
+    return change.get(kind, common.get(kind)) == common.get(kind)
 
 
 def device_models(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

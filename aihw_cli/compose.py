@@ -70,7 +70,8 @@ def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str
     The recipe is handed over as a generated primary file: it gets our search path and complete defaults, so that
     neither has to stand in the user's text.
     """
-    from hydra import compose as hydra_compose, initialize_config_dir
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -85,10 +86,10 @@ def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str
                 config = hydra_compose("primary", choices, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"{recipe.path}: {str(error).splitlines()[0]}") from None
-        chosen = OmegaConf.to_container(config.hydra.runtime.choices)
+        chosen: Any = OmegaConf.to_container(config.hydra.runtime.choices)
         values: Any = OmegaConf.to_container(config, resolve=False)
     values.pop("hydra")
-    return values, {k: v for k, v in chosen.items() if not k.startswith("hydra/")}  # type: ignore[union-attr]
+    return values, {k: v for k, v in chosen.items() if not k.startswith("hydra/")}
 
 
 def _by_root(places: list[Path]) -> list[Path]:
@@ -110,7 +111,8 @@ def _check_choices(recipe: Recipe, choices: list[overrides.Change]) -> None:
         if package and not PACKAGE.match(package):
             raise UserError(f"{change.text!r}: {package!r} is not a place in the configuration")
         if change.value not in members(change.group):
-            raise UserError(f"{change.text!r}: no {change.group} {change.value!r}; {nearest(change.value, members(change.group))}")
+            hint = nearest(change.value, members(change.group))
+            raise UserError(f"{change.text!r}: no {change.group} {change.value!r}; {hint}")
         check_member(recipe.path, change.group, change.value, package)
 
 

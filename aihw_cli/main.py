@@ -1,4 +1,4 @@
-"""`aihw`: the map of commands, dispatch, and what becomes of errors (0 done, 2 wrong input, 1 failed, 130 interrupted)."""
+"""`aihw`: the map of commands, dispatch, and the exit codes: 0 done, 2 wrong input, 1 failed, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def find_command(name: str) -> Command:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean `aihw {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}"
         raise UserError(f"no command {name!r}; {hint}")
-    module = importlib.import_module(f"aihw_cli.{COMMANDS[name][0]}")
+    module = importlib.import_module(f"aihw_cli.commands.{COMMANDS[name][0]}")
     return next(c for c in module.COMMANDS if c.name == name)
 
 

@@ -49,7 +49,8 @@ def parse(texts: Sequence[str]) -> list[Any]:
         try:
             found += parser.parse_overrides([text])
         except (OverrideParseException, HydraException) as error:
-            raise UserError(f"cannot read {text!r}: {_reason(error)} (quote spaces and special characters: key='a b')") from None
+            hint = "quote spaces and special characters: key='a b'"
+            raise UserError(f"cannot read {text!r}: {_reason(error)} ({hint})") from None
     return found
 
 
@@ -64,13 +65,13 @@ def read(texts: Sequence[str]) -> list[Change]:
         if override.is_sweep_override():
             raise UserError(f"{text!r} holds several values: add -m for a sweep, or write a list as [a,b]")
         key, value = _key(override), override.value()
-        choice = override.key_or_group in known and not (isinstance(value, str) and is_device_file(value))
+        own_device = override.key_or_group == "device" and is_own_device(value)
+        choice = override.key_or_group in known and not own_device
         if choice and not isinstance(value, str | None):
             raise UserError(f"{text!r}: {key} takes the name of a member of presets/ or conf/, not {value!r}")
-        whole = not choice and override.key_or_group == "device" and isinstance(value, str)
-        if whole:
+        if own_device:
             key, value = override.package or "device", {"model": value}
-        changes.append(Change(key, value, text, choice, whole))
+        changes.append(Change(key, value, text, choice, own_device))
     return changes
 
 
@@ -86,7 +87,7 @@ def expand(texts: Sequence[str]) -> list[list[str]]:
     try:
         return [list(point) for batch in BasicSweeper.split_arguments(parsed, None) for point in batch]
     except HydraException as error:
-        raise UserError(f"cannot sweep: {error}; write the values: key=a,b or key=range(1,5) or key=choice(a,b)") from None
+        raise UserError(f"cannot sweep: {error}; write key=a,b or key=range(1,5) or key=choice(a,b)") from None
 
 
 def swept_keys(texts: Sequence[str]) -> list[str]:
@@ -95,8 +96,13 @@ def swept_keys(texts: Sequence[str]) -> list[str]:
 
 
 def is_device_file(value: str) -> bool:
-    """Whether a device is named by a Python file instead of a built-in name."""
+    """Whether a device is named by a Python file, whose code would run, instead of a built-in name."""
     return ":" in value or value.endswith(".py")
+
+
+def is_own_device(value: Any) -> bool:
+    """Whether a device is the user's own: a Python file, or a table of measured steps."""
+    return isinstance(value, str) and (is_device_file(value) or value.endswith(".csv"))
 
 
 def _key(override: Any) -> str:

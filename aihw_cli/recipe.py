@@ -94,7 +94,8 @@ def check_text(path: Path, values: dict[str, Any]) -> None:
         raise UserError(f"{path}: package {header[1]!r} is not allowed")
     for text in _texts(values):
         if "${" in INTERPOLATION.sub("", text):
-            raise UserError(f"{path}: interpolation {text!r} is not allowed; only ${{key}} and ${{oc.select:key,default}}")
+            allowed = "only ${key} and ${oc.select:key,default} are"
+            raise UserError(f"{path}: interpolation {text!r} is not allowed; {allowed}")
 
 
 def entries(path: Path, defaults: Any) -> Iterator[tuple[str, str | None, str]]:

@@ -33,7 +33,7 @@ class PlainReporter:
 
     def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
         if time.monotonic() - self.said > QUIET_SECONDS:
-            self.line(f"epoch {epoch}/{self.epochs}, batch {batch}: loss {loss:.4g}, {samples_per_second:.0f} samples/s")
+            self.line(f"epoch {epoch}, batch {batch}: loss {loss:.4g}, {samples_per_second:.0f} samples/s")
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         self.line(epoch_line(row, self.epochs))

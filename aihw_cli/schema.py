@@ -1,4 +1,4 @@
-"""What a configuration may hold: every key with type, default, range, unit and meaning, from the engine's declarations."""
+"""What a configuration may hold: every key with type, default, range and meaning, from the engine's declarations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from engine.devices import Param, find_device
 from engine.experiment.config import SECTIONS
 from engine.experiment.members import FOLDER, member_names
 from engine.presets import algorithm_names, algorithm_settings
-from engine.tile.settings import IO, Mapping as TileMapping, Update
+from engine.tile.settings import IO, Update
+from engine.tile.settings import Mapping as TileMapping
 
 KINDS = {"bool": bool, "int": int, "float": float}
 
@@ -53,9 +54,8 @@ class Field:
         """Type and range in a few words."""
         if self.choices:
             return " | ".join(self.choices)
-        low = f"> {self.above:g}" if self.above is not None else f">= {self.minimum:g}" if self.minimum is not None else ""
-        high = f"<= {self.maximum:g}" if self.maximum is not None else ""
-        return ", ".join(p for p in (self.kind, low, high) if p)
+        limits = (("> ", self.above), (">= ", self.minimum), ("<= ", self.maximum))
+        return ", ".join([self.kind, *(f"{sign}{limit:g}" for sign, limit in limits if limit is not None)])
 
 
 Section = dict[str, Union[Field, "Section"]]
@@ -74,7 +74,9 @@ def dataclass_section(kind: type) -> Section:
     """The section of a settings dataclass; nested dataclasses become nested sections."""
     section: Section = {}
     for item in dataclasses.fields(kind):
-        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
+        default = item.default
+        if item.default_factory is not dataclasses.MISSING:
+            default = item.default_factory()
         if dataclasses.is_dataclass(default):
             section[item.name] = dataclass_section(type(default))
             continue
@@ -139,11 +141,9 @@ def full_schema(values: Mapping[str, Any]) -> Section:
         **sections,
         "layers": Field({}, "any", meaning="device, algorithm and tile settings of single layers, by layer name"),
         "seeds": Field(1, "int", meaning="runs with seed, seed + 1, ...", minimum=1),
-        **{text: TEXT for text in ("about", "claim", "source", "expected", "tolerance")},
+        **dict.fromkeys(("about", "claim", "source", "expected", "tolerance"), TEXT),
     }
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-

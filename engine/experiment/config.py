@@ -1,4 +1,4 @@
-"""Settings of a run that are not physics: dataset, loss, optimizer, schedule, run. Declared once, with meaning and range."""
+"""Settings of a run that are not physics: dataset, loss, optimizer, run; each with meaning and range."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SHAPES = ("constant", "step", "multistep", "exponential", "cosine")
+
 
 def setting(default: Any, meaning: str, **limits: Any) -> Any:
     """A dataclass field with its documentation; `limits` are unit, minimum, maximum, choices."""

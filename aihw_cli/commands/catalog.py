@@ -46,6 +46,10 @@ class Member:
         found = (inner if isinstance(inner, dict) else values).get("claim" if self.kind == RECIPE else "about", "")
         return " ".join(str(found).split())
 
+    def as_data(self) -> dict[str, str]:
+        """What a script wants to know."""
+        return {"kind": self.kind, "name": self.name, "about": self.about(), "file": str(self.path)}
+
 
 def kinds() -> list[str]:
     """All kinds, in the order of the list."""
@@ -59,7 +63,7 @@ def all_members(kind: str) -> list[Member]:
         return [Member(STEP, name, base.FOLDER / f"{name}.py") for name in device_names()]
     found = recipes() if kind == RECIPE else members(kind)
     short = {name: name.removeprefix("basics/") if kind == RECIPE else name for name in found}
-    return [Member(kind, short[n], paths[0], paths[1] if len(paths) > 1 else None) for n, paths in sorted(found.items())]
+    return [Member(kind, short[n], paths[0], (*paths, None)[1]) for n, paths in sorted(found.items())]
 
 
 def find(name: str) -> list[Member]:
@@ -86,8 +90,7 @@ def ls(arguments: Arguments) -> int:
             raise UserError(f"no kind {wanted[0]!r}; {nearest(wanted[0], kinds())}")
         wanted = [plural]
     if arguments.has("--json"):
-        rows = [m for kind in wanted for m in all_members(kind)]
-        print(json.dumps([{"kind": m.kind, "name": m.name, "about": m.about(), "file": str(m.path)} for m in rows], indent=1))
+        print(json.dumps([m.as_data() for kind in wanted for m in all_members(kind)], indent=1))
         return 0
     print("\n\n".join(_listing(wanted)))
     return 0

@@ -46,7 +46,8 @@ def examine() -> dict[str, Any]:
     """Everything that `aihw doctor` says."""
     driver = driver_version()
     return {
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+        "Python": f"{platform.python_version()} ({sys.executable})",
         "versions": {name: version(name) for name in PACKAGES},
         "compiler": compiler(),
         "GPU driver": driver or "none found",
@@ -103,7 +104,7 @@ def advice(driver: str) -> list[str]:
     if compiler() == "none":
         lines.append("no C++ compiler: apt install g++, or without root: pip install 'aihw[compiler]'")
     if driver:
-        extra = "cuda13" if int(driver.split(".")[0]) >= DRIVER_OF_CUDA13 else "cuda12"
+        extra = "cuda13" if int(driver.partition(".")[0]) >= DRIVER_OF_CUDA13 else "cuda12"
         package = f"cupy-{extra}x"
         if version(package) == "-":
             lines.append(f"the GPU needs CuPy: pip install 'aihw[{extra}]' (driver {driver})")

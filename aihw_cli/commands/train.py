@@ -108,7 +108,8 @@ def _failure(error: Exception, folder: Path) -> str:
 
 
 def _run_sweep(sweep: Any, arguments: Arguments) -> int:
-    from aihw_cli import sweep as engine_room, table
+    from aihw_cli import sweep as engine_room
+    from aihw_cli import table
 
     as_json = arguments.has("--json")
     stream = sys.stderr if as_json else sys.stdout

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aihw_cli.arguments import Arguments, Command, Option
-from aihw_cli.catalog import RECIPE, STEP, Member, find
+from aihw_cli.commands.catalog import RECIPE, STEP, Member, find
 from aihw_cli.schema import (
     Field,
     Section,
@@ -50,7 +50,8 @@ def explain(member: Member) -> Iterator[str]:
     values = {} if member.kind == STEP else member.values()
     yield f"{member.kind} {member.name}: {member.about()}"
     texts = values.get("preset", {}) if member.kind == "preset" else values
-    yield "\n".join(f"{k}: {' '.join(str(texts[k]).split())}" for k in ("source", "expected", "tolerance") if texts.get(k))
+    told = (key for key in ("source", "expected", "tolerance") if texts.get(key))
+    yield "\n".join(f"{key}: {' '.join(str(texts[key]).split())}" for key in told)
     yield f"file: {member.path}" + (f"\nshadows: {member.shadows}" if member.shadows else "")
     if member.kind in ("device", STEP):
         yield _device_text(str(values.get("model", "constant_step")) if values else member.name)
@@ -84,12 +85,8 @@ def parameters(schema: Section, values: Mapping[str, Any]) -> str:
     rows = list(_rows(schema, values))
     own = [row for row in rows if row[1] != ""]
     rest = [row for row in rows if row[1] == ""]
-    blocks = []
-    for title, chosen in (("value", own), ("", rest)):
-        if chosen:
-            head = ("parameter", title, "default", "unit", "meaning")
-            blocks.append(_columns([head, *chosen] if title else [("at its default", "", "default", "unit", "meaning"), *chosen]))
-    return "\n\n".join(blocks)
+    heads = (("parameter", "value", "default", "unit", "meaning"), ("at its default", "", "default", "unit", "meaning"))
+    return "\n\n".join(_columns([head, *chosen]) for head, chosen in zip(heads, (own, rest), strict=True) if chosen)
 
 
 def describe(entry: Field) -> str:
@@ -102,9 +99,9 @@ def as_data(member: Member) -> dict[str, Any]:
     """A member for a script."""
     values = {} if member.kind == STEP else member.values()
     schema = section_of(member, values)
-    table = [dict(zip(("name", "value", "default", "unit", "meaning"), row, strict=True)) for row in _rows(schema, values)]
-    about = {"kind": member.kind, "name": member.name, "about": member.about(), "file": str(member.path)}
-    return {**about, "values": values, "parameters": table}
+    heads = ("name", "value", "default", "unit", "meaning")
+    table = [dict(zip(heads, row, strict=True)) for row in _rows(schema, values)]
+    return {**member.as_data(), "values": values, "parameters": table}
 
 
 def _keys(name: str) -> Iterator[tuple[str, Field]]:
@@ -136,8 +133,8 @@ def _rows(schema: Section, values: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 def _device_text(model: str) -> str:
     device = find_device(model)
-    lines = [f"step model {model}: {device.about}", f"formula: {device.formula}", f"source of the model: {device.source}"]
-    return "\n".join(line for line in lines if not line.endswith(": "))
+    texts = {f"step model {model}": device.about, "formula": device.formula, "source of the model": device.source}
+    return "\n".join(f"{title}: {text}" for title, text in texts.items() if text)
 
 
 def _algorithm_text(name: str) -> str:
@@ -152,7 +149,7 @@ def _algorithm_text(name: str) -> str:
 def _choices(values: Mapping[str, Any]) -> str:
     pairs = [p for entry in values.get("defaults", []) if isinstance(entry, dict) for p in entry.items()]
     rows = [(str(k).removeprefix("override ").lstrip("/"), str(v)) for k, v in pairs if v is not None]
-    return "is made of:\n" + _columns([(k, v) for k, v in rows], indent=2) if rows else ""
+    return "is made of:\n" + _columns(rows, indent=2) if rows else ""
 
 
 def _own_values(values: Mapping[str, Any]) -> str:
@@ -175,7 +172,7 @@ def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _columns(rows: list[tuple[str, ...]], indent: int = 0) -> str:
+def _columns(rows: Sequence[tuple[str, ...]], indent: int = 0) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True) if w) for row in rows)
     return "\n".join(" " * indent + line.rstrip() for line in lines)

@@ -60,9 +60,9 @@ def kind_of(path: Path) -> str:
         return path.resolve().parent.name
     values = read_yaml(path)
     for kind in (RECIPE, "device", "tile", "dataset", "optimizer", "run"):
-        if any(sign in values for sign in SIGNS[kind]) and not (kind == RECIPE and "model" in values and "dw_min" in values):
+        if any(sign in values for sign in SIGNS[kind]):
             return kind
-    raise UserError(f"{path}: cannot tell what it is; add --as {RECIPE}, or --as with one of {', '.join(sorted(groups()))}")
+    raise UserError(f"{path}: cannot tell what it is; add --as {RECIPE} or one of {', '.join(sorted(groups()))}")
 
 
 def _recipe_path(path: Path) -> str:

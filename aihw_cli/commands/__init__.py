@@ -1,0 +1,1 @@
+"""The commands of `aihw`: each file has `COMMANDS`, a tuple of what it offers."""
