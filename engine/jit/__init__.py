@@ -1,0 +1,1 @@
+"""From text to callable: the only place that knows a compiler, ctypes or CuPy."""

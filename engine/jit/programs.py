@@ -1,0 +1,56 @@
+"""Compiled kernels by name, on whatever processor the tensors live."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine.jit import cpu, source
+
+Launch = Callable[..., None]
+
+
+class Program:
+    """The kernels of one text on one backend. `run` starts one; tensors in `args` must stay alive until it is done."""
+
+    def __init__(self, text: str, backend: str) -> None:
+        self.backend = backend
+        if backend == "cpu":
+            self._find: Callable[[str], Any] = cpu.library(text).function
+        else:
+            from engine.jit import cuda
+
+            self._find = cuda.load(cuda.build(text, cuda.device_arch())).get_function
+        self._functions: dict[str, Any] = {}
+
+    def run(self, name: str, args: ctypes.Structure, *, threads: int, warp: bool = False) -> None:
+        """Runs kernel `name` over `args.items` items (a warp for each item if `warp`)."""
+        function = self._functions.get(name)
+        if function is None:
+            function = self._functions[name] = self._find(name)
+        if self.backend == "cpu":
+            function(ctypes.addressof(args), threads)
+            return
+        from engine.jit import cuda
+
+        cuda.launch(function, args, items=args.items, warp=warp)
+
+
+@functools.cache
+def array_program(model: str, place: source.Layout, backend: str) -> Program:
+    """The kernels of an array of cells of one device."""
+    return Program(source.device_text(model, place, backend), backend)
+
+
+@functools.cache
+def mvm_program(backend: str) -> Program:
+    """The kernels around a matrix product."""
+    return Program(source.mvm_text(), backend)
+
+
+def fill(args: ctypes.Structure, names: Sequence[str], tensors: Sequence[Any]) -> None:
+    """Writes the addresses of tensors into the pointers of a struct."""
+    for name, tensor in zip(names, tensors, strict=True):
+        setattr(args, name, tensor.data_ptr())

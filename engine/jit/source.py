@@ -1,0 +1,172 @@
+"""The C text of a device: structs, loads and stores, and its snippets, from the declaration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.devices._common import BASE
+from engine.devices.base import BASE_CELLS, MAX_NODES, Device, find_device
+from engine.jit.struct import header
+
+PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
+KERNELS = ("construct.cu", "array.cu", "trains.cu", "update_cells.cu")
+CPU_KERNELS = ("update_rows.cu",)
+NOT_IN_C = ("construction_seed",)
+OPTIONAL = {"decay_scale": "1.0f", "diffusion_rate": "0.0f", "reset_bias": "0.0f", "drift_nu": "0.0f"}
+UNBOUND = {"max_bound": "3.4e38f", "min_bound": "-3.4e38f", "dwmin_up": "0.0f", "dwmin_down": "0.0f"}
+NEUTRAL = UNBOUND | OPTIONAL
+NO_SPREAD = {"w_max": 3.4e38, "w_min": -3.4e38, **{name: 0.0 for name in BASE if name.endswith("_dtod")}}
+DRIFT_STATES = ("drift_calls", "drift_seen", "drift_from", "drift_w0")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a record of one cell holds: constants, then hidden state."""
+
+    cells: tuple[str, ...]
+    states: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.cells) + len(self.states)
+
+    def column(self, name: str) -> int:
+        """Place of a constant or state in the record. Raises LookupError if this array does not hold it."""
+        names = self.cells + self.states
+        if name not in names:
+            raise LookupError(f"no per-cell value {name!r}; there are {', '.join(names)}")
+        return names.index(name)
+
+
+def layout(device: Device, params: Mapping[str, Any]) -> Layout:
+    """Only what these parameters need is stored: no decay constants without a lifetime, and so on."""
+    needed = {
+        "decay_scale": params.get("lifetime", 0) > 0,
+        "diffusion_rate": params.get("diffusion", 0) > 0,
+        "reset_bias": "reset_bias" in device.cells or params.get("reset", 0) != 0 or params.get("reset_dtod", 0) != 0,
+        "drift_nu": params.get("drift_nu", 0) > 0,
+    }
+    own = [name for name in device.cells if name not in needed]
+    states = list(device.states)
+    states += ["persistent"] if params.get("write_noise_std", 0) > 0 else []
+    states += DRIFT_STATES if needed["drift_nu"] else []
+    common = () if device.ideal else BASE_CELLS
+    return Layout(tuple([*common, *own, *(k for k, used in needed.items() if used)]), tuple(states))
+
+
+def params_floats(device: Device, params: Mapping[str, Any]) -> list[float]:
+    """The parameters in the order of the C struct `Params`."""
+    flat: list[float] = []
+    for name, kind in _c_params(device):
+        value = params.get(name, NO_SPREAD.get(name, 0.0))
+        if kind is list:
+            flat += [*map(float, value), *([0.0] * (MAX_NODES - len(value))), float(len(value))]
+        else:
+            flat.append(float(value))
+    return flat
+
+
+def device_text(model: str, place: Layout, backend: str) -> str:
+    """One translation unit: physics, the device, and all kernels of an array of it."""
+    device = find_device(model)
+    parts = [text_of(name) for name in PHYSICS]
+    parts += [_structs(device, place), text_of("pulsing.cuh")]
+    parts += [_construct(device), text_of("base_device.cuh"), _step(device)]
+    parts += [text_of(name) for name in KERNELS + (CPU_KERNELS if backend == "cpu" else ())]
+    return "\n".join(parts)
+
+
+def mvm_text() -> str:
+    """The translation unit of the matrix products: it knows no device."""
+    return "\n".join(text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "mvm.cu"))
+
+
+def text_of(name: str) -> str:
+    """A header or kernel file, with its name for the compiler's messages."""
+    return f'#line 1 "{name}"\n' + header(name).replace("#pragma once", "")
+
+
+def _c_params(device: Device) -> list[tuple[str, type]]:
+    return [(name, p.kind) for name, p in ({**BASE, **device.params}).items() if name not in NOT_IN_C]
+
+
+def _structs(device: Device, place: Layout) -> str:
+    params = [
+        f"    float {name}[{MAX_NODES}], {name}_n;" if kind is list else f"    float {name};" for name, kind in _c_params(device)
+    ]
+    constants = [*place.cells, *(name for name in NEUTRAL if name not in place.cells)]
+    load = [f"c.{name} = r[{i} * stride];" for i, name in enumerate(place.cells)]
+    load += [f"c.{name} = {NEUTRAL[name]};" for name in constants if name not in place.cells]
+    first = len(place.cells)
+    keep = [(first + i, name) for i, name in enumerate(place.states)]
+    return "\n".join(
+        [
+            "struct Params {", *params, "};",
+            f"struct Cell {{ float {', '.join(constants)}; }};",
+            f"struct State {{ float {', '.join([*place.states, 'none'])}; }};",
+            f"#define CELL_FLOATS {first}",
+            f"#define RECORD {place.size}",
+            f"#define WRITE_NOISE {int('persistent' in place.states)}",
+            f"#define DRIFT_STATE {int('drift_w0' in place.states)}",
+            f"#define STATE_PULSED {int(bool(device.states))}",
+            f"#define NOISE {_count('noise', device.step)}",
+            f"#define UNIFORM {_count('uniform', device.step)}",
+            "FN Cell load_cell(const float* r, i64 stride) {", "    Cell c;", *load, "    return c;", "}",
+            "FN void store_cell(float* r, const Cell& c) {", *(f"r[{i}] = c.{n};" for i, n in enumerate(place.cells)), "}",
+            "FN State load_state(const float* r, i64 stride) {", "    State s = {};",
+            *(f"s.{n} = r[{i} * stride];" for i, n in keep), "    return s;", "}",
+            "FN void store_state(float* r, i64 stride, const State& s) {", *(f"r[{i} * stride] = s.{n};" for i, n in keep), "}",
+        ]
+    )  # fmt: skip
+
+
+def _construct(device: Device) -> str:
+    body = re.sub(r"\bnoise\(\)", "next_normal(r)", device.construct)
+    return "\n".join(
+        [
+            "struct Draws; FN float next_normal(Draws& r);",
+            "FN void construct_device(const Params& p, Cell& c, Draws& r) {",
+            *_located(device, "construct", body),
+            "}",
+        ]
+    )
+
+
+def _step(device: Device) -> str:
+    numbers = iter(range(1000))
+    body = re.sub(r"\bnoise\(\)", lambda _: f"z_[{next(numbers)}]", device.step)
+    numbers = iter(range(1000))
+    body = re.sub(r"\buniform\(\)", lambda _: f"u_[{next(numbers)}]", body)
+    return "\n".join(
+        [
+            "FN void pulse_once(float& w, const Params& p, const Cell& c, State& s, bool up, const float* z_, const float* u_) {",
+            *_located(device, "step", body),
+            *_located(device, "bounds", device.bounds),
+            "}",
+        ]
+    )
+
+
+def _located(device: Device, field: str, body: str) -> list[str]:
+    """The snippet with the place it stands at, so that a compiler's message points into the user's file."""
+    if not body.strip():
+        return []
+    path = device.path or f"engine/devices/{device.name}.py"
+    line = _line_of(path, getattr(device, field))
+    return [f'#line {line} "{path if line > 1 else f"{path}:{field}"}"', body, f'#line 1 "made from {path}"']
+
+
+def _line_of(path: str, snippet: str) -> int:
+    file = Path(path)
+    if not file.is_file():
+        return 1
+    at = file.read_text().find(snippet)
+    return file.read_text()[:at].count("\n") + 1 if at >= 0 else 1
+
+
+def _count(call: str, body: str) -> int:
+    return len(re.findall(rf"\b{call}\(\)", body))

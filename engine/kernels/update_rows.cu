@@ -1,0 +1,137 @@
+// The pulsed update on a CPU: the same pulses and draws as update_cells, sixteen cells at a time.
+// The pulses of a cell are collected as a string of bits (1 = up) and applied in groups of four, which share one block
+// of random numbers; so cells of one group need not be at the same pulse, only at the same quarter of a block.
+
+#define TILE 1024
+#define CHUNK 16
+#define STRING_BITS 60
+
+struct Strings { u64 bits[TILE]; u32 count[TILE]; u32 block[TILE]; };
+struct Chunk {
+    float w[CHUNK], record[RECORD + 1][CHUNK], z[4 * NOISE + 1][CHUNK], u[4 * UNIFORM + 1][CHUNK];
+    u32 cell[CHUNK], count[CHUNK], block[CHUNK];
+    u64 bits[CHUNK];
+};
+
+static void run_group(const UpdateArgs& a, const Params& p, Key key, u32 step, Chunk& k, u32 g) {
+    LOOP for (int l = 0; l < CHUNK; ++l) draw_group(a, key, step, k.cell[l], k.block[l] + g, &k.z[0][l], &k.u[0][l], CHUNK);
+    for (u32 q = 0; q < 4; ++q) {
+        LOOP for (int l = 0; l < CHUNK; ++l) {
+            bool up = ((k.bits[l] >> (4 * g + q)) & 1u) != 0u, live = 4 * g + q < k.count[l];
+            Cell c = load_cell(&k.record[0][l], CHUNK);
+            State s = load_state(&k.record[0][l], CHUNK);
+            float w = k.w[l], z[NOISE + 1], u[UNIFORM + 1];
+            for (int m = 0; m < NOISE; ++m) z[m] = k.z[q * NOISE + m][l];
+            for (int m = 0; m < UNIFORM; ++m) u[m] = k.u[q * UNIFORM + m][l];
+            pulse_once(w, p, c, s, up, z, u);
+            k.w[l] = live ? w : k.w[l];
+            if (STATE_PULSED && live) store_state(&k.record[0][l], CHUNK, s);
+        }
+    }
+}
+
+// Applies all whole groups of sixteen listed cells; at the end of the call (`last`) the rest as well.
+static void run_chunk(const UpdateArgs& a, i64 lane, i64 first, const u32* list, int n, Strings& strings, bool last) {
+    Chunk k;
+    const Params& p = a.params[lane];
+    const Control& control = a.frozen[lane];
+    Key key = key_of(control);
+    u32 longest = 0;
+    float* w = a.w + lane * a.rows * a.cols;
+    float* records = a.cells + lane * a.rows * a.cols * RECORD;
+    for (int l = 0; l < CHUNK; ++l) {
+        u32 j = list[l < n ? l : 0], count = last ? strings.count[j] : strings.count[j] & ~3u;
+        k.cell[l] = (u32)(first + j);
+        k.count[l] = l < n ? count : 0u;
+        k.block[l] = strings.block[j];
+        k.bits[l] = strings.bits[j];
+        longest = longest > k.count[l] ? longest : k.count[l];
+        for (int f = 0; f < RECORD; ++f) k.record[f][l] = records[(first + j) * RECORD + f];
+    }
+    LOOP for (int l = 0; l < CHUNK; ++l) k.w[l] = hidden_weight(w[k.cell[l]], load_state(&k.record[0][l], CHUNK));
+    for (u32 g = 0; 4 * g < longest; ++g) run_group(a, p, key, control.step, k, g);
+    for (int l = 0; l < n; ++l) {
+        u32 j = list[l];
+        State s = load_state(&k.record[0][l], CHUNK);
+        w[k.cell[l]] = written_weight(p, k.w[l], s, key, {a.call, control.step, WRITE}, k.cell[l]);
+        if (RECORD > CELL_FLOATS) store_state(records + (first + j) * RECORD, 1, s);
+        strings.bits[j] >>= k.count[l];
+        strings.count[j] -= k.count[l];
+        strings.block[j] += k.count[l] >> 2;
+    }
+}
+
+static void flush(const UpdateArgs& a, i64 lane, i64 first, i64 width, Strings& strings, bool last) {
+    u32 list[TILE + CHUNK];
+    int n = 0;
+    for (i64 j = 0; j < width; ++j) {
+        list[n] = (u32)j;
+        n += strings.count[j] > (last ? 0u : 3u);
+    }
+    for (int at = 0; at < n; at += CHUNK) run_chunk(a, lane, first, list + at, n - at < CHUNK ? n - at : CHUNK, strings, last);
+}
+
+// Adds the pulses of one pair of words to the strings of sixteen cells.
+static void append_chunk(const UpdateArgs& a, u64* bits, u32* count, const u32* x, u32 d, const Amplitude& plan, u32 skip) {
+    u32 n[CHUNK], any = 0;
+    LOOP for (int l = 0; l < CHUNK; ++l) {
+        u32 all = pulses_of(a.type, x[l], d, plan.length);
+        n[l] = min_u(all > skip ? all - skip : 0u, SLOTS);
+        any |= n[l];
+    }
+    if (any == 0u) return;
+    LOOP for (int l = 0; l < CHUNK; ++l) {
+        bool up = same_sign(x[l], d) != (plan.down != 0);
+        u64 ones = up ? ((u64)1 << n[l]) - 1u : 0u;
+        bits[l] |= ones << count[l];
+        count[l] += n[l];
+    }
+}
+
+static void append(const UpdateArgs& a, Strings& strings, const u32* x, u32 d, i64 width, const Amplitude& plan, int part) {
+    u32 skip = a.type == STOCHASTIC ? 0u : (u32)(part * SLOTS);
+    i64 at = 0;
+    for (; at + CHUNK <= width; at += CHUNK) append_chunk(a, strings.bits + at, strings.count + at, x + at, d, plan, skip);
+    if (at == width) return;
+    u32 rest[CHUNK] = {};
+    for (i64 j = at; j < width; ++j) rest[j - at] = x[j];
+    append_chunk(a, strings.bits + at, strings.count + at, rest, d, plan, skip);
+}
+
+// One row of one lane, a stretch of at most TILE columns.
+KERNEL(update_rows, UpdateArgs) {
+    i64 tiles = (a.cols + TILE - 1) / TILE, row = item / tiles, lane = row / a.rows, i = row % a.rows;
+    i64 from = item % tiles * TILE, width = a.cols - from < TILE ? a.cols - from : TILE, first = i * a.cols + from;
+    if (i == 0 && from == 0) a.control[lane].step = a.frozen[lane].step + 1u;
+    Strings strings;
+    for (i64 j = 0; j < TILE && j < width + CHUNK; ++j) strings.bits[j] = strings.count[j] = strings.block[j] = 0;
+    int filled = 0;
+    for (i64 b = 0; b < a.batch; ++b) {
+        const Amplitude& plan = a.plans[lane * a.batch + b];
+        for (int part = 0; part * SLOTS < plan.length; ++part) {
+            i64 at = (lane * a.batch + b) * a.words + (a.type == STOCHASTIC ? part : 0);
+            u32 d = a.d_words[at * a.rows + i];
+            if ((d & SLOT_MASK) == 0u) continue;
+            int room = plan.length - part * SLOTS < SLOTS ? plan.length - part * SLOTS : SLOTS;
+            if (filled + room > STRING_BITS) {
+                flush(a, lane, first, width, strings, false);
+                filled = 3;
+            }
+            append(a, strings, a.x_words + at * a.cols + from, d, width, plan, part);
+            filled += room;
+        }
+    }
+    flush(a, lane, first, width, strings, true);
+}
+
+// The whole update in one call: plans, trains, cells.
+extern "C" void pulsed_update(const UpdateArgs* a, i64 threads) {
+    UpdateArgs b = *a;
+    i64 samples = a->lanes * a->batch, lines = a->rows + a->cols;
+    b.items = samples;
+    plan_samples(&b, samples * lines < 32768 ? 1 : threads);
+    b.items = samples * ((a->cols + 31) / 32 + (a->rows + 31) / 32);
+    make_trains(&b, samples * lines < 2048 ? 1 : threads);
+    b.items = a->lanes * a->rows * ((a->cols + TILE - 1) / TILE);
+    update_rows(&b, threads);
+}

@@ -1,0 +1,123 @@
+// What differs between NVRTC and a host C++ compiler. Nothing below this header knows which one reads it.
+#pragma once
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef long long i64;
+
+#ifdef __CUDACC__
+
+#define FN __device__ __forceinline__
+#define LOOP
+FN u32 bits_of(float v) { return __float_as_uint(v); }
+FN float float_of(u32 v) { return __uint_as_float(v); }
+FN float fma_(float a, float b, float c) { return fmaf(a, b, c); }
+FN float sqrt_(float v) { return sqrtf(v); }
+FN float abs_(float v) { return fabsf(v); }
+FN float floor_(float v) { return floorf(v); }
+FN u32 popcount(u32 v) { return __popc(v); }
+FN u32 mul_hi(u32 a, u32 b) { return __umulhi(a, b); }
+
+// One warp is one item of a WARP_KERNEL; a Laned value lives once in each of its 32 threads.
+template <class T> struct Laned { T own; __device__ T& operator[](int) { return own; } };
+#define LANES(l) for (int l = threadIdx.x & 31, once_ = 1; once_; once_ = 0)
+FN float lanes_max(Laned<float>& v) {
+    for (int o = 16; o; o >>= 1) { float t = __shfl_xor_sync(0xffffffffu, v.own, o); v.own = v.own > t ? v.own : t; }
+    return v.own;
+}
+FN float lanes_sum(Laned<float>& v) {
+    for (int o = 16; o; o >>= 1) v.own = v.own + __shfl_xor_sync(0xffffffffu, v.own, o);
+    return v.own;
+}
+FN bool lanes_any(Laned<u32>& v) { return v.own != 0u; }
+FN bool lanes_flag(bool v) { return __any_sync(0xffffffffu, v); }
+FN bool first_lane() { return (threadIdx.x & 31) == 0; }
+
+#define KERNEL(name, Args)                                                                                  \
+    FN void name##_item(const Args& a, i64 item);                                                           \
+    extern "C" __global__ void name(const Args a) {                                                         \
+        for (i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x; i < a.items; i += gridDim.x * (i64)blockDim.x) \
+            name##_item(a, i);                                                                              \
+    }                                                                                                       \
+    FN void name##_item(const Args& a, i64 item)
+#define WARP_KERNEL(name, Args)                                                                             \
+    FN void name##_item(const Args& a, i64 item);                                                           \
+    extern "C" __global__ void name(const Args a) {                                                         \
+        i64 first = (blockIdx.x * (i64)blockDim.x + threadIdx.x) >> 5;                                      \
+        for (i64 i = first; i < a.items; i += (gridDim.x * (i64)blockDim.x) >> 5) name##_item(a, i);        \
+    }                                                                                                       \
+    FN void name##_item(const Args& a, i64 item)
+
+#else
+
+#define FN static inline __attribute__((always_inline))
+#define LOOP _Pragma("GCC ivdep")
+FN u32 bits_of(float v) { u32 r; __builtin_memcpy(&r, &v, 4); return r; }
+FN float float_of(u32 v) { float r; __builtin_memcpy(&r, &v, 4); return r; }
+FN float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+FN float sqrt_(float v) { return __builtin_sqrtf(v); }
+FN float abs_(float v) { return __builtin_fabsf(v); }
+FN float floor_(float v) { return __builtin_floorf(v); }
+FN u32 popcount(u32 v) { return (u32)__builtin_popcount(v); }
+FN u32 mul_hi(u32 a, u32 b) { return (u32)(((u64)a * b) >> 32); }
+
+template <class T> struct Laned { T all[32]; T& operator[](int l) { return all[l]; } };
+#define LANES(l) LOOP for (int l = 0; l < 32; ++l)
+FN float lanes_max(Laned<float>& v) {
+    for (int o = 16; o; o >>= 1) LOOP for (int l = 0; l < o; ++l) v[l] = v[l] > v[l + o] ? v[l] : v[l + o];
+    return v[0];
+}
+FN float lanes_sum(Laned<float>& v) {
+    for (int o = 16; o; o >>= 1) LOOP for (int l = 0; l < o; ++l) v[l] = v[l] + v[l + o];
+    return v[0];
+}
+FN bool lanes_any(Laned<u32>& v) {
+    u32 any = 0;
+    LOOP for (int l = 0; l < 32; ++l) any |= v[l];
+    return any != 0u;
+}
+FN bool lanes_flag(bool v) { return v; }
+FN bool first_lane() { return true; }
+
+// Runs items [0, n) on a team of threads; `team` is the fork function of the OpenMP runtime that torch brought.
+typedef void (*Range)(const void*, i64, i64);
+struct Work { Range range; const void* args; i64 items; i64 chunk; i64 next; };
+static void (*team_fork)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
+static void team_member(void* w) {
+    Work* k = (Work*)w;
+    for (;;) {
+        i64 begin = __atomic_fetch_add(&k->next, k->chunk, __ATOMIC_RELAXED);
+        if (begin >= k->items) return;
+        k->range(k->args, begin, begin + k->chunk < k->items ? begin + k->chunk : k->items);
+    }
+}
+static void run_range(Range range, const void* args, i64 items, i64 threads) {
+    Work k = {range, args, items, (items + 4 * threads - 1) / (4 * threads), 0};
+    if (threads < 2 || items < 2 || !team_fork) { range(args, 0, items); return; }
+    team_fork(team_member, &k, (unsigned)threads, 0);
+}
+extern "C" void aihw_team(void* fork) { team_fork = (void (*)(void (*)(void*), void*, unsigned, unsigned))fork; }
+
+#define KERNEL(name, Args)                                                                                  \
+    FN void name##_item(const Args& a, i64 item);                                                           \
+    static void name##_range(const void* v, i64 begin, i64 end) {                                           \
+        const Args& a = *(const Args*)v;                                                                    \
+        for (i64 i = begin; i < end; ++i) name##_item(a, i);                                                \
+    }                                                                                                       \
+    extern "C" void name(const Args* a, i64 threads) { run_range(name##_range, a, a->items, threads); }     \
+    FN void name##_item(const Args& a, i64 item)
+#define WARP_KERNEL KERNEL
+
+#endif
+
+FN u32 min_u(u32 a, u32 b) { return a < b ? a : b; }
+FN float min_(float a, float b) { return a < b ? a : b; }
+FN float max_(float a, float b) { return a > b ? a : b; }
+FN float clamp_(float v, float low, float high) { return v < low ? low : (v > high ? high : v); }
+// Ties to even: adding 2^23 leaves no bit behind the point, and larger floats have none.
+FN float round_(float v) {
+    float m = abs_(v);
+    float r = m < 8388608.0f ? (m + 8388608.0f) - 8388608.0f : m;
+    return float_of(bits_of(r) | (bits_of(v) & 0x80000000u));
+}
+FN float trunc_(float v) { float f = floor_(abs_(v)); return v < 0.0f ? -f : f; }

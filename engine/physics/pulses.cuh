@@ -1,0 +1,103 @@
+// From a sample (x, d) and a learning rate to pulse trains, and from trains to pulses.
+// A word of a train holds 31 slots and, in the top bit, the sign of its line.
+#pragma once
+
+#define SLOTS 31
+#define SLOT_MASK 0x7fffffffu
+
+enum PulseType { STOCHASTIC = 0, MEAN_COUNT = 1, DETERMINISTIC = 2, EXACT = 3 };
+
+struct PulsePlan {
+    float granularity, desired_bl, grad_scale, res, x_res, d_res;
+    int type, fixed_bl, manage_bl, manage_update, sto_round, max_bl;
+};
+struct Amplitude { float x, d; int length; int down; };
+
+// Length of the trains and the factors from |x| and |d| to firing probabilities, for one sample.
+FN Amplitude plan_sample(const PulsePlan& u, float lr, float x_max, float d_max) {
+    Amplitude a = {0.0f, 0.0f, 0, lr >= 0.0f};
+    float rate = abs_(lr);
+    if (rate == 0.0f || x_max == 0.0f || d_max == 0.0f) return a;
+    float d_scaled = u.grad_scale * d_max;
+    float wanted = rate * x_max * d_scaled / u.granularity;
+    float length = u.desired_bl;
+    bool long_train = !u.fixed_bl && !u.manage_bl && u.granularity * u.desired_bl < rate;
+    if (u.manage_bl) length = min_(-floor_(-wanted), u.desired_bl);
+    else if (long_train) length = max_(-floor_(-rate / u.granularity), 1.0f);
+    length = min_(length, (float)u.max_bl);
+    float factor = long_train ? 1.0f : sqrt_(rate / (u.granularity * length));
+    a.x = a.d = factor;
+    a.length = (int)length;
+    if (u.manage_update || u.manage_bl) {
+        float d_top = wanted > u.desired_bl ? d_scaled * u.desired_bl / wanted : d_scaled;
+        a.d = factor * sqrt_(x_max / d_top);
+        a.x = factor * sqrt_(d_top / x_max);
+    }
+    return a;
+}
+
+// One binary digit: an open slot is decided where its random digit differs from the probability's.
+FN void decide_plane(u32 random, u32 target, u32& open, u32& fired) {
+    u32 plane = (u32)((int)target >> 31);
+    fired |= open & plane & ~random;
+    open &= ~(plane ^ random);
+}
+
+// Independent Bernoulli bits for 32 lines at once: random binary fractions are compared with the probability, plane by
+// plane from the top, until every slot is decided (about seven planes for 31 slots).
+FN void bernoulli_words(Laned<float>& probability, u32 slots, Key k, Draw t, u32 first_line, u32 first_block, Laned<u32>& fired) {
+    Laned<u32> open, target;
+    LANES(l) {
+        float p = probability[l] * 4294967296.0f;
+        bool sure = p >= 4294967296.0f;
+        fired[l] = sure ? slots : 0u;
+        open[l] = sure || !(p >= 1.0f) ? 0u : slots;
+        target[l] = (u32)(p < 4294967040.0f ? p : 4294967040.0f);
+    }
+    for (u32 block = 0; block < 8 && lanes_any(open); ++block) {
+        LANES(l) {
+            u32 r0, r1, r2, r3;
+            words4(k, t, first_line + l, first_block + block, r0, r1, r2, r3);
+            u32 o = open[l], f = fired[l], p = target[l];
+            decide_plane(r0, p, o, f);
+            decide_plane(r1, p << 1, o, f);
+            decide_plane(r2, p << 2, o, f);
+            decide_plane(r3, p << 3, o, f);
+            open[l] = o;
+            fired[l] = f;
+            target[l] = p << 4;
+        }
+    }
+}
+
+// Firing probabilities on their steps. DeterministicImplicit has steps of its own for x and for d.
+FN void round_probabilities(const PulsePlan& u, Laned<float>& p, Key k, Draw t, u32 first_line, u32 sample, bool is_x) {
+    float res = u.type == DETERMINISTIC ? (is_x ? u.x_res : u.d_res) : u.res;
+    if (!(res > 0.0f)) return;
+    t.stream = is_x ? ROUND_X : ROUND_D;
+    LANES(l) {
+        float dither = u.sto_round ? uniform_at(k, t, first_line + l, sample << 2) : 0.5f;
+        p[l] = res * round_(p[l] / res + (dither - 0.5f));
+    }
+}
+
+// The word of a line that does not fire at random: its count, or its clipped amplitude as a float.
+FN u32 count_word(const PulsePlan& u, float p, int length) {
+    if (u.type == MEAN_COUNT) return (u32)clamp_(round_((float)length * p), 0.0f, (float)length);
+    return bits_of(min_(p, 1.0f));
+}
+
+FN u32 slots_of(int length, int word) {
+    int n = length - word * SLOTS;
+    return n >= SLOTS ? SLOT_MASK : (n > 0 ? (1u << n) - 1u : 0u);
+}
+
+// Pulses that the words of two lines make on their cell.
+FN u32 pulses_of(int type, u32 x, u32 d, int length) {
+    u32 mx = x & SLOT_MASK, md = d & SLOT_MASK;
+    if (type == STOCHASTIC) return popcount(mx & md);
+    if (mx == 0u || md == 0u) return 0u;
+    if (type == MEAN_COUNT) return (u32)round_((float)(int)md * (float)(int)mx / (float)length);
+    return (u32)round_((float)length * float_of(md) * float_of(mx));
+}
+FN bool same_sign(u32 x, u32 d) { return ((x ^ d) >> 31) == 0; }

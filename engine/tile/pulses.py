@@ -1,0 +1,181 @@
+"""The pulsed update of an array: plans, trains and pulses in one call of the kernels."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from engine.devices.base import find_device
+from engine.jit.programs import fill
+from engine.jit.struct import read_struct
+from engine.tile.settings import DeviceSpec, Update
+
+if TYPE_CHECKING:
+    from engine.tile.cells import CellArray
+
+SLOTS = 31
+MAX_WORDS = 128
+TYPES = {"StochasticCompressed": 0, "Stochastic": 0, "MeanCount": 1, "DeterministicImplicit": 2, "NoneWithDevice": 3}
+TILE_COLUMNS = 1024
+
+
+def update(array: CellArray, x: Tensor, d: Tensor, lr: float, settings: Update, *, lr_scale: float = 1.0) -> None:
+    """One update with x [.., B, I] and d [.., B, O]; `lr_scale` multiplies the learning rate inside the kernels."""
+    if lr == 0.0 or x.numel() == 0:
+        return
+    if array.model.ideal or settings.pulse_type == "None":
+        exact_update(array, x, d, lr * lr_scale)
+        return
+    x, d = _plain(x, array), _plain(d, array)
+    array.set_lr(lr)
+    kind = TYPES[settings.pulse_type]
+    plan = _plan(settings, array.granularity, lr * lr_scale, array.weight.device)
+    words = max(1, math.ceil(plan.max_bl / SLOTS)) if kind == 0 else 1
+    batch = x.shape[-2]
+    args = _args(array, batch, words)
+    args.type, args.lr_scale = kind, lr_scale
+    space = _space(array, batch, words)
+    fill(args, ("x", "d", "plan", *_SPACE), (x, d, plan.tensor, *space))
+    program, threads = array.program(), torch.get_num_threads()
+    if program.backend == "cpu" and kind != 3:
+        program.run("pulsed_update", args, threads=threads)
+        return
+    args.items = array.lanes * batch
+    program.run("plan_samples", args, threads=threads, warp=True)
+    if kind != 3:
+        args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
+        program.run("make_trains", args, threads=threads, warp=True)
+    args.items = array.weight.numel()
+    program.run("update_exact" if kind == 3 else "update_cells", args, threads=threads)
+
+
+def pulse_all(array: CellArray, n: int) -> None:
+    """Exactly |n| pulses on every cell, up for n > 0: trains in which every slot fires."""
+    length = abs(n)
+    if length == 0 or array.model.ideal:
+        return
+    words = math.ceil(length / SLOTS)
+    if words > MAX_WORDS:
+        part = MAX_WORDS * SLOTS * (1 if n > 0 else -1)
+        pulse_all(array, part)
+        pulse_all(array, n - part)
+        return
+    full = [(1 << min(SLOTS, length - SLOTS * k)) - 1 for k in range(words)]
+    where = array.weight.device
+    column = torch.tensor(full, dtype=torch.int32, device=where)
+    x_words = column.view(1, words, 1).expand(array.lanes, words, array.in_size).contiguous()
+    d_words = column.view(1, words, 1).expand(array.lanes, words, array.out_size).contiguous()
+    plans = torch.zeros(array.lanes, 4, dtype=torch.int32, device=where)
+    plans[:, 2], plans[:, 3] = length, int(n < 0)
+    args = _args(array, 1, words)
+    frozen = array.control.clone()
+    fill(args, ("plans", "frozen", "x_words", "d_words"), (plans, frozen, x_words, d_words))
+    if array.program().backend == "cpu":
+        args.items = array.lanes * array.out_size * math.ceil(array.in_size / TILE_COLUMNS)
+        array.program().run("update_rows", args, threads=torch.get_num_threads())
+    else:
+        args.items = array.weight.numel()
+        array.program().run("update_cells", args, threads=1)
+
+
+def exact_update(array: CellArray, x: Tensor, d: Tensor, lr: float) -> None:
+    """The exact outer product: weight -= lr d^T x."""
+    with torch.no_grad():
+        x, d = _plain(x, array), _plain(d, array)
+        if array.lanes > 1:
+            array.weight.baddbmm_(d.transpose(1, 2), x, alpha=-lr)
+        else:
+            array.weight.addmm_(d.t(), x, alpha=-lr)
+
+
+_SPACE = ("plans", "frozen", "x_words", "d_words")
+
+
+def _space(array: CellArray, batch: int, words: int) -> tuple[Tensor, ...]:
+    where, lanes = array.weight.device, array.lanes
+    return (
+        torch.empty(lanes, batch, 4, dtype=torch.int32, device=where),
+        torch.empty_like(array.control),
+        torch.empty(lanes, batch, words, array.in_size, dtype=torch.int32, device=where),
+        torch.empty(lanes, batch, words, array.out_size, dtype=torch.int32, device=where),
+    )
+
+
+def _args(array: CellArray, batch: int, words: int) -> Any:
+    args = read_struct("pulsing.cuh", "UpdateArgs")()
+    args.lanes, args.rows, args.cols = array.lanes, array.out_size, array.in_size
+    args.batch, args.words, args.call = batch, words, array.next_call()
+    args.noise_on = int(_noisy(array.model, array.spec.params))
+    fill(args, ("w", "cells", "params", "control"), (array.weight, array.cells, array.params, array.control))
+    return args
+
+
+def _noisy(model: Any, params: dict[str, Any]) -> bool:
+    return not model.noise_scales or any(params[name] != 0 for name in model.noise_scales)
+
+
+def _plain(v: Tensor, array: CellArray) -> Tensor:
+    """Float32, contiguous, where the array lives."""
+    return v.detach().to(device=array.weight.device, dtype=torch.float32).contiguous()
+
+
+class _Plan:
+    """The settings of an update in the form that kernels read, kept on the device."""
+
+    def __init__(self, struct: Any, where: torch.device) -> None:
+        self.max_bl = int(struct.max_bl)
+        self.tensor = torch.frombuffer(bytearray(struct), dtype=torch.uint8).to(where)
+
+
+def _plan(u: Update, granularity: float, lr: float, where: torch.device) -> _Plan:
+    longest = u.desired_bl
+    if not u.fixed_bl and not u.update_bl_management and granularity * u.desired_bl < abs(lr):
+        longest = math.ceil(abs(lr) / granularity)
+    return _cached_plan(tuple(vars(u).items()), granularity, min(longest, MAX_WORDS * SLOTS), where)
+
+
+@functools.lru_cache(maxsize=256)
+def _cached_plan(items: tuple[tuple[str, Any], ...], granularity: float, longest: int, where: torch.device) -> _Plan:
+    u = dict(items)
+    struct = read_struct("pulses.cuh", "PulsePlan")()
+    struct.granularity, struct.desired_bl, struct.grad_scale = granularity, u["desired_bl"], u["um_grad_scale"]
+    struct.res, struct.x_res, struct.d_res = u["res"], u["x_res_implicit"], u["d_res_implicit"]
+    struct.type, struct.fixed_bl, struct.max_bl = TYPES[u["pulse_type"]], u["fixed_bl"], longest
+    struct.manage_bl, struct.manage_update = u["update_bl_management"], u["update_management"]
+    struct.sto_round = u["sto_round"]
+    return _Plan(struct, where)
+
+
+@functools.lru_cache(maxsize=256)
+def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
+    """The expected step of a device: one pulse on a mean cell, noise off, at the weight and direction it names."""
+    from engine.tile.cells import CellArray
+
+    device = find_device(model)
+    if device.ideal:
+        return 1.0
+    asked = {k: list(v) if isinstance(v, tuple) else v for k, v in items}
+    asked |= device.probe_values
+    quiet = {k: 0.0 for k in asked if k.endswith(("_dtod", "_std")) or k in ("lifetime", "diffusion", "drift_nu")}
+    asked |= quiet | {"corrupt_devices_prob": 0.0}
+    if device.derive:
+        asked = {k: v for k, v in asked.items() if k not in device.derive(asked)}
+    array = CellArray(1, 1, DeviceSpec(model, asked), trains=False)
+    start = _probe_weight(device, array.spec.params)
+    sizes = {}
+    for name, n in (("up", 1), ("down", -1)):
+        array.set_weights(torch.full((1, 1), start))
+        array.pulse(n)
+        sizes[name] = abs(float(array.weight) - start)
+    size = max(sizes.values()) if device.probe_direction == "stronger" else sizes[device.probe_direction]
+    return size or float(asked.get("dw_min", 1.0))
+
+
+def _probe_weight(device: Any, params: dict[str, Any]) -> float:
+    if callable(device.probe):
+        return float(device.probe(params))
+    return 0.5 * (params["w_min"] + params["w_max"]) if device.probe == "middle" else 0.0

@@ -1,0 +1,56 @@
+"""One crossbar: an array of cells and the periphery of both directions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from engine.tile.cells import CellArray
+from engine.tile.mvm import Product
+from engine.tile.settings import TileSpec
+
+
+class Tile(nn.Module):
+    """O x I cells with DACs and ADCs on both sides. x [.., B, I] gives y [.., B, O]; gradients travel back the same way."""
+
+    def __init__(self, out: int, inputs: int, spec: TileSpec, *, seed: int = 0, tile_id: int = 0, lanes: int = 1) -> None:
+        super().__init__()
+        self.spec = spec
+        self.array = CellArray(out, inputs, spec.device, seed=seed, tile_id=tile_id, lanes=lanes)
+        self.forward_product, self.backward_product = Product(spec.forward, "forward"), Product(spec.backward, "backward")
+        self.register_buffer("average_input", torch.full((2, lanes), -1.0))
+        self.read_calls = 0
+
+    average_input: Tensor
+
+    @property
+    def weight(self) -> nn.Parameter:
+        return self.array.weight
+
+    def mvm(self, x: Tensor) -> Tensor:
+        """The analog product with the weights: x [.., B, I] to [.., B, O]."""
+        return self._read(self.forward_product, x, self.average_input[0])
+
+    def mvm_t(self, d: Tensor) -> Tensor:
+        """The analog product with the transposed weights: d [.., B, O] to [.., B, I]."""
+        return self._read(self.backward_product, d, self.average_input[1])
+
+    def set_exact(self, on: bool) -> None:
+        """Fixed-order products, equal at any number of threads, instead of torch's faster ones."""
+        self.forward_product.exact = self.backward_product.exact = on
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor([self.read_calls], dtype=torch.int64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.read_calls = int(state[0])
+
+    @torch.no_grad()
+    def _read(self, product: Product, v: Tensor, average: Tensor) -> Tensor:
+        # Reading for evaluation has noise of its own, so that testing a network does not change how it trains.
+        if self.training:
+            call = self.array.next_call()
+        else:
+            self.read_calls += 1
+            call = self.read_calls
+        return product(v, self.weight, self.array.control, call=call, training=self.training, average=average)
