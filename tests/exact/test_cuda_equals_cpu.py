@@ -1,0 +1,89 @@
+"""An array of cells gives the same bits on a GPU as on a CPU: construction, updates, and all that time does to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from engine.devices.base import device_names, find_device
+from engine.tile.cells import CellArray
+from engine.tile.settings import DeviceSpec, Update
+
+pytestmark = pytest.mark.gpu
+
+OUT, IN, BATCH = 33, 70, 5
+EVERYTHING = {"lifetime": 100.0, "diffusion": 0.01, "reset": 0.01, "drift_nu": 0.1, "write_noise_std": 0.1}
+UPDATES = {
+    "default": Update(),
+    "implicit": Update(pulse_type="DeterministicImplicit"),
+    "counted": Update(pulse_type="MeanCount"),
+    "exact": Update(pulse_type="NoneWithDevice"),
+    "long": Update(desired_bl=100, fixed_bl=False, update_bl_management=False),
+    "unmanaged": Update(update_management=False, update_bl_management=False),
+}
+
+
+def array(model: str, where: str, lanes: int) -> CellArray:
+    """An array constructed on `where`; two with the same arguments must be equal."""
+    device = find_device(model)
+    wanted: dict[str, Any] = {name: value for name, value in EVERYTHING.items() if name in device.params}
+    with torch.device(where):
+        return CellArray(OUT, IN, DeviceSpec(model, device.validate(wanted)), seed=7, tile_id=11, lanes=lanes)
+
+
+def assert_same(cpu: CellArray, gpu: CellArray, after: str) -> None:
+    """Equal weights and cells, to the bit (NaN included)."""
+    for name in ("weight", "cells", "control"):
+        ours, theirs = getattr(cpu, name).detach(), getattr(gpu, name).detach().cpu()
+        assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), f"{name} after {after}"
+
+
+def numbers(*shape: int, lanes: int, seed: int) -> torch.Tensor:
+    """Fixed normal numbers, with a leading axis where there are lanes."""
+    made = torch.randn(lanes, *shape, generator=torch.Generator().manual_seed(seed))
+    return made if lanes > 1 else made[0]
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("model", device_names())
+def test_time_changes_both_alike(model: str, lanes: int) -> None:
+    pair = array(model, "cpu", lanes), array(model, "cuda", lanes)
+    assert_same(*pair, "construction")
+    steps = (
+        ("set_weights", (0.3 * numbers(OUT, IN, lanes=lanes, seed=1),)),
+        ("pulse", (5,)),
+        ("pulse", (-40,)),
+        ("decay", (0.5,)),
+        ("diffuse", ()),
+        ("reset", (60, 20, 0.5)),
+        ("drift", (3.0,)),
+        ("drift", (5.0,)),
+        ("clip", (0.2,)),
+        ("end_of_batch", ()),
+    )
+    for name, arguments in steps:
+        for one in pair:
+            getattr(one, name)(*arguments)
+        assert_same(*pair, name)
+
+
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("model", [name for name in device_names() if not find_device(name).ideal])
+def test_updates_change_both_alike(model: str, update: str) -> None:
+    pair = array(model, "cpu", 2), array(model, "cuda", 2)
+    for seed in range(3):
+        x, d = numbers(BATCH, IN, lanes=2, seed=seed), 0.1 * numbers(BATCH, OUT, lanes=2, seed=seed + 9)
+        for one in pair:
+            one.update(x, d, 0.05, UPDATES[update])
+        assert_same(*pair, f"update {seed}")
+
+
+def test_an_array_moves_and_goes_on() -> None:
+    stays, moves = array("constant_step", "cpu", 1), array("constant_step", "cpu", 1)
+    for where in ("cpu", "cuda", "cpu"):
+        moves.to(where)
+        for one in (stays, moves):
+            one.update(numbers(BATCH, IN, lanes=1, seed=3), numbers(BATCH, OUT, lanes=1, seed=4), 0.05, Update())
+    assert_same(stays, moves, "moving")
