@@ -38,8 +38,8 @@ def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the configuration that decides the result."""
     chosen: dict[str, Any] = {}
     for section in SECTIONS:
-        values = config.get(section) or {}
-        chosen[section] = {k: _clean(v) for k, v in values.items() if k not in (*LEFT_OUT.get(section, ()), *WORDS)}
+        values = _clean(config.get(section) or {})
+        chosen[section] = {k: v for k, v in values.items() if k not in LEFT_OUT.get(section, ())}
     return chosen
 
 

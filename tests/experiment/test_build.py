@@ -1,0 +1,89 @@
+"""Models: their layouts, which layers are digital, and what is said of settings that do not exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.experiment.build import build, layer_config
+from engine.experiment.data import Info
+from engine.experiment.members import member_names
+from engine.settings import UserError
+from tests.experiment.helpers import small_config
+
+MNIST = Info((1, 28, 28), 10)
+CPU = torch.device("cpu")
+LAYOUTS = {
+    "fcn": [(256, 784), (256,), (128, 256), (128,), (10, 128), (10,)],
+    "lenet": [(16, 1, 5, 5), (16,), (32, 16, 5, 5), (32,), (128, 512), (128,), (10, 128), (10,)],
+    "mlp": [(20, 784), (20,), (30, 20), (30,), (10, 30), (10,)],
+}
+
+
+@pytest.mark.parametrize("name", member_names("models"))
+def test_layout(tmp_path: Path, name: str) -> None:
+    config = small_config(tmp_path)
+    config["model"] = {"name": name, **({"hidden": [20, 30]} if name == "mlp" else {})}
+    model, _ = build(config, MNIST, CPU)
+    assert [tuple(p.shape) for p in model.parameters()] == LAYOUTS[name]
+    output = model(torch.rand(3, 1, 28, 28))
+    assert output.shape == (3, 10)
+    assert torch.allclose(output.exp().sum(1), torch.ones(3), atol=1e-5)
+
+
+def test_lenet_refuses_images_that_are_too_small(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="16 x 16 at least, not 8 x 8"):
+        build(small_config(tmp_path) | {"model": {"name": "lenet"}}, Info((1, 8, 8), 10), CPU)
+
+
+def test_output_follows_the_loss(tmp_path: Path) -> None:
+    for loss, last in (("nll", torch.nn.LogSoftmax), ("cross_entropy", torch.nn.Identity), ("mse", torch.nn.Identity)):
+        model, _ = build(small_config(tmp_path, loss={"name": loss}), MNIST, CPU)
+        assert isinstance(list(model.children())[-1], last)
+
+
+def test_weights_follow_the_seed(tmp_path: Path) -> None:
+    weights = []
+    for seed in (1, 1, 2):
+        torch.rand(3)
+        model, _ = build(small_config(tmp_path, run={"seed": seed}), MNIST, CPU)
+        weights.append(next(model.parameters()).detach().clone())
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_layer_settings_go_over_the_common_ones() -> None:
+    config = {
+        "device": {"model": "soft_bounds", "dw_min": 0.1},
+        "algorithm": {"name": "sgd", "x": 1},
+        "tile": {"forward": {"out_noise": 0.1, "inp_bound": 1.0}},
+        "layers": {
+            "fc1": {"device": {"dw_min": 0.2}, "tile": {"forward": {"out_noise": 0.0}}},
+            "fc2": {"device": {"model": "constant_step", "w_max": 1.0}, "algorithm": "digital"},
+        },
+    }
+    assert layer_config(config, "fc1") == {
+        "device": {"model": "soft_bounds", "dw_min": 0.2},
+        "algorithm": {"name": "sgd", "x": 1},
+        "tile": {"forward": {"out_noise": 0.0, "inp_bound": 1.0}},
+    }
+    second = layer_config(config, "fc2")
+    assert second["device"] == {"model": "constant_step", "w_max": 1.0} and second["algorithm"] == {"name": "digital"}
+    assert layer_config(config, "fc3")["device"] == config["device"]
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "line"),
+    [
+        ("model", {"name": "mpl"}, "no model 'mpl'; nearest: mlp"),
+        ("model", {"hiden": [3]}, "has no setting 'hiden'; nearest: hidden"),
+        ("model", {"activation": "tan"}, r"model\.activation: must be one of sigmoid, tanh, relu, not 'tan'"),
+        ("layers", {"fc22": {"algorithm": "digital"}}, "has no layer 'fc22'; nearest: fc2"),
+        ("layers", {"fc2": {"devise": {}}}, r"layers\.fc2: no key 'devise'"),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_line(tmp_path: Path, section: str, values: dict, line: str) -> None:
+    with pytest.raises(UserError, match=line) as caught:
+        build(small_config(tmp_path, **{section: values}), MNIST, CPU)
+    assert len(str(caught.value).splitlines()) == 1

@@ -1,0 +1,69 @@
+"""kill -9 at any moment, then resume: the same weights and metrics as the run that nobody killed."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.experiment.runs import read_record, run_folder, run_status
+from tests.experiment.helpers import outcome, process_for, small_config
+
+EPOCHS = 12
+
+
+def config_in(folder: Path) -> dict[str, Any]:
+    """So many checkpoints that a good part of the time goes into writing them."""
+    return small_config(folder, run={"epochs": EPOCHS, "checkpoint_every": 3}, dataset={"train_samples": 400})
+
+
+def seconds_of(config: dict[str, Any], folder: Path) -> float:
+    begin = time.perf_counter()
+    process = process_for(config, folder)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    return time.perf_counter() - begin
+
+
+def kill_and_resume(folder: Path, kills: int, seed: int) -> None:
+    """Kill processes at random moments, `kills` times while they are alive, and compare what comes of it."""
+    draw = random.Random(seed)
+    reference_folder = run_folder(config_in(folder / "reference"))
+    seconds_of(config_in(folder / "reference"), reference_folder)  # starts the server as well
+    whole = seconds_of(config_in(folder / "timing"), run_folder(config_in(folder / "timing")))
+    reference = outcome(reference_folder)
+    done, number = 0, 0
+    while done < kills:
+        number += 1
+        config = config_in(folder / f"run-{number}")
+        target = run_folder(config)
+        while done < kills:
+            process = process_for(config, target)
+            process.start()
+            process.join(draw.uniform(0.0, 0.6 * whole))
+            if process.exitcode is not None:
+                assert process.exitcode == 0
+                break
+            process.kill()
+            process.join()
+            assert process.exitcode == -signal.SIGKILL
+            done += 1
+            assert run_status(target) in ("absent", "interrupted")
+        seconds_of(config, target)
+        assert run_status(target) == "finished"
+        assert outcome(target) == reference, f"run {number}, seed {seed}"
+        assert read_record(target)["status"] == "finished"
+
+
+def test_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    kill_and_resume(tmp_path, kills=4, seed=1)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times(tmp_path: Path) -> None:
+    kill_and_resume(tmp_path, kills=20, seed=2)

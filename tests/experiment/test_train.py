@@ -1,0 +1,337 @@
+"""Training in a run folder: results, resuming to the bit, interruption, and what can go wrong."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.experiment import checkpoint
+from engine.experiment import train as training
+from engine.experiment.loop import Loop
+from engine.experiment.runs import RunFolder, read_record, run_folder, run_status
+from engine.experiment.train import resume, train
+from engine.settings import ROOT, UserError
+from tests.experiment.helpers import Recorder, outcome, small_config
+
+STEPS = 10
+
+
+class Stopper(Recorder):
+    """Calls `action` at the first report of a step at or after (epoch, batch)."""
+
+    def __init__(self, at: tuple[int, int], action: Callable[[], object]) -> None:
+        super().__init__()
+        self.at, self.action, self.done = at, action, False
+
+    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+        if (epoch, batch) >= self.at and not self.done:
+            self.done = True
+            self.action()
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "REPORT_SECONDS", -1.0)
+
+
+def run(config: Mapping[str, Any], reporter: Recorder | None = None) -> Path:
+    folder = run_folder(config)
+    train(config, folder, reporter or Recorder())
+    return folder
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_run_leaves_its_results(tmp_path: Path) -> None:
+    config = small_config(tmp_path, run={"epochs": 8}, dataset={"train_samples": 400, "test_samples": 0})
+    reporter = Recorder()
+    folder = run(config, reporter)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "finished" and summary["epochs"] == 8 and summary["samples"] == 3200
+    assert summary["seed"] == 7 and summary["samples_per_second"] > 0 and summary["seconds"] > 0
+    assert summary == reporter.summary
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 9))
+    assert float(rows[-1]["test_accuracy"]) == summary["test_accuracy"] > 0.8
+    assert summary["best_test_accuracy"] == max(float(row["test_accuracy"]) for row in rows)
+    assert float(rows[0]["lr"]) == 0.05 and float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"]) / 2
+    assert len(reporter.rows) == 8 and reporter.steps_per_epoch == 40 and len(reporter.steps) == 320
+    assert run_status(folder) == "finished"
+    expected = {"checkpoint", "config.yaml", "lock", "log.txt", "metrics.csv", "run.json", "summary.json"}
+    assert {path.name for path in folder.iterdir()} == expected
+
+
+def test_loss_in_the_metrics_is_per_sample_whatever_the_reduction(tmp_path: Path) -> None:
+    rows = []
+    for reduction, lr in (("sum", 0.01), ("mean", 0.1)):
+        config = small_config(tmp_path, loss={"reduction": reduction}, optimizer={"lr": lr, "momentum": 0},
+                              dataset={"train_samples": 100}, run={"epochs": 1})  # fmt: skip
+        rows.append(outcome(run(config))[1][1].split(","))
+    assert [float(v) for v in rows[0][2:]] == pytest.approx([float(v) for v in rows[1][2:]], rel=1e-4)
+
+
+def test_evaluation_is_over_the_whole_test_set(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    values = []
+    for size in (1, 7, 50):
+        loop = Loop({**config, "dataset": {**config["dataset"], "test_batch_size": size}})
+        values.append(loop.evaluate())
+        with torch.no_grad():
+            output = loop.model(loop.data.test_x)
+        expected = torch.nn.functional.nll_loss(output, loop.data.test_y).item()
+        assert values[-1][0] == pytest.approx(expected, rel=1e-5)
+        assert values[-1][1] == (output.argmax(1) == loop.data.test_y).double().mean().item()
+
+
+def test_samples_without_shuffling_come_in_order(tmp_path: Path) -> None:
+    loop = Loop(small_config(tmp_path, dataset={"shuffle": False}))
+    assert loop._order().tolist() == list(range(95))
+
+
+def test_same_run_twice_gives_the_same_bits(tmp_path: Path) -> None:
+    a, b = (outcome(run(small_config(tmp_path / at))) for at in "ab")
+    assert a == b
+    c = outcome(run(small_config(tmp_path / "c", run={"seed": 8})))
+    assert a[0] != c[0] and a[1] != c[1]
+
+
+def test_finished_run_is_found_again(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    folder = run(config)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for again in (lambda r: train(config, folder, r), lambda r: resume(folder, r)):
+        reporter = Recorder()
+        assert again(reporter)["status"] == "finished"
+        assert reporter.messages == [f"{folder} is finished already"] and not reporter.steps
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("at", [(1, 1), (1, STEPS), (2, 4), (2, STEPS), (3, 1)])
+@pytest.mark.parametrize("every", [0, 3])
+def test_interrupted_run_resumes_to_the_same_bits(tmp_path: Path, at: tuple[int, int], every: int) -> None:
+    reference = outcome(run(small_config(tmp_path / "reference")))
+    config = small_config(tmp_path / "stopped", run={"checkpoint_every": every})
+    folder = run_folder(config)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder, Stopper(at, interrupt))
+    assert run_status(folder) == "interrupted" and read_record(folder)["status"] == "interrupted"
+    torch.rand(5)
+    reporter = Recorder()
+    summary = resume(folder, reporter)
+    assert summary["status"] == "finished" and summary["samples"] == 285
+    assert outcome(folder) == reference
+    expected = (at[0], at[1] + 1) if at[1] < STEPS else (at[0] + 1, 1)
+    assert reporter.steps[0] == expected, "goes on with the next step, repeats none"
+
+
+def test_second_interrupt_stops_at_once(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    folder = run_folder(config)
+
+    def twice() -> None:
+        interrupt()
+        interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder, Stopper((2, 4), twice))
+    assert run_status(folder) == "interrupted"
+    reporter = Recorder()
+    resume(folder, reporter)
+    assert reporter.steps[0] == (2, 1)
+    assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
+
+
+def test_interrupt_at_the_very_end_is_a_finished_run(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    folder = run_folder(config)
+    assert train(config, folder, Stopper((3, STEPS), interrupt))["status"] == "finished"
+
+
+def test_signal_handlers_are_put_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    run(small_config(tmp_path))
+    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+
+
+def test_metrics_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
+    config = small_config(tmp_path, run={"checkpoint_every": 13})
+    folder = run_folder(config)
+
+    class Stop(BaseException):
+        pass
+
+    def die() -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        train(config, folder, Stopper((3, 4), die))
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 3
+    reporter = Recorder()
+    resume(folder, reporter)
+    assert reporter.steps[0] == (2, 4) and [row["epoch"] for row in reporter.rows] == [2, 3]
+    assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
+
+
+def test_damaged_newest_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    folder = run_folder(config)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder, Stopper((3, 4), interrupt))
+    newest = sorted((folder / "checkpoint").iterdir())[-1] / "tensors.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-9])
+    reporter = Recorder()
+    resume(folder, reporter)
+    assert any("is not used" in line and str(newest.parent) in line for line in reporter.messages)
+    assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
+
+
+def test_only_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    folder = run_folder(config)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder, Stopper((3, 4), interrupt))
+    for path in (folder / "checkpoint").rglob("*.safetensors"):
+        path.write_bytes(b"")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+    with pytest.raises(UserError, match="no usable checkpoint"):
+        resume(folder, Recorder())
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    folders = []
+    for seed in (1, 2):
+        config = small_config(tmp_path, run={"seed": seed})
+        folders.append(run_folder(config))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, folders[-1], Stopper((2, 4), interrupt))
+    for path in (folders[0] / "checkpoint").rglob("*"):
+        if path.is_file():
+            (folders[1] / path.relative_to(folders[0])).write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match="belongs to another run"):
+        resume(folders[1], Recorder())
+
+
+def test_changed_configuration_is_refused(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    folder = run_folder(config)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder, Stopper((2, 4), interrupt))
+    path = folder / "config.yaml"
+    path.write_text(path.read_text().replace("lr: 0.05", "lr: 0.06"))
+    with pytest.raises(UserError, match=r"config\.yaml, its data or the physics of aihw changed"):
+        resume(folder, Recorder())
+
+
+def test_run_in_use_is_refused(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    folder = run_folder(config)
+    with RunFolder.create(folder, config), pytest.raises(UserError, match="in use by process"):
+        train(config, folder, Recorder())
+
+
+def test_run_that_died_before_its_first_checkpoint_starts_again(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    folder = run_folder(config)
+    RunFolder.create(folder, config).__exit__()
+    resume(folder, Recorder())
+    assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": {"name": "mnist", "root": "nowhere"}},
+        {"model": {"activation": "tan"}},
+        {"loss": {"name": "nnl"}},
+        {"layers": {"fc9": {"algorithm": "digital"}}},
+    ],
+)
+def test_wrong_input_leaves_no_folder(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        train(small_config(tmp_path / "runs", **changes), tmp_path / "runs" / "x" / "y", Recorder())
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"run\.device=cuda"):
+        run(small_config(tmp_path, run={"device": "cuda"}))
+
+
+def test_full_disk_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(tmp_path)
+    folder = run_folder(config)
+    real = checkpoint._write
+
+    def write(path: Path, content: bytes) -> None:
+        if "000002" in path.parent.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_write", write)
+        with pytest.raises(UserError, match=r"cannot write the checkpoint in .*: No space left on device") as caught:
+            train(config, folder, Recorder())
+    assert len(str(caught.value).splitlines()) == 1
+    assert run_status(folder) == "failed" and "No space left" in (folder / "log.txt").read_text()
+    assert not [path for path in folder.rglob("*") if "unfinished" in path.name]
+    resume(folder, Recorder())
+    assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
+
+
+def test_failure_is_recorded_with_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(tmp_path)
+    folder = run_folder(config)
+
+    def fail() -> None:
+        raise RuntimeError("a device burnt down")
+
+    with pytest.raises(RuntimeError, match="burnt down"):
+        train(config, folder, Stopper((2, 4), fail))
+    assert run_status(folder) == "failed" and "a device burnt down" in (folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("every", [0, 3])
+def test_diverged_run_ends_early_and_says_so(tmp_path: Path, every: int) -> None:
+    config = small_config(tmp_path, loss={"name": "mse"}, model={"activation": "relu"},
+                          optimizer={"lr": 1e6}, run={"checkpoint_every": every})  # fmt: skip
+    reporter = Recorder()
+    folder = run(config, reporter)
+    text = (folder / "summary.json").read_text()
+    summary = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert summary["status"] == "diverged" and summary["epochs"] == 1 and summary["test_loss"] is None
+    assert 0 <= summary["test_accuracy"] <= 0.3
+    assert not math.isfinite(float((folder / "metrics.csv").read_text().splitlines()[1].split(",")[2]))
+    assert run_status(folder) == "diverged"
+    again = Recorder()
+    assert resume(folder, again)["status"] == "diverged" and not again.steps
+
+
+def test_collapsed_run_goes_on_to_its_end(tmp_path: Path) -> None:
+    folder = run(small_config(tmp_path, optimizer={"lr": 0.0}))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "finished" and summary["epochs"] == 3 and summary["test_accuracy"] < 0.3
+
+
+def test_importing_the_trainer_is_light() -> None:
+    code = (
+        "import sys, engine.experiment.train, engine.experiment.runs; "
+        "print([m for m in ('torch', 'numpy', 'yaml', 'hydra', 'torchvision', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
