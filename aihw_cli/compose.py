@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str
     with tempfile.TemporaryDirectory(prefix="aihw-") as folder:
         OmegaConf.save(OmegaConf.create(primary), Path(folder, "primary.yaml"))
         try:
-            with initialize_config_dir(config_dir=folder, job_name="aihw", **hydra_options()):
+            with _no_other_hydra(), initialize_config_dir(config_dir=folder, job_name="aihw", **hydra_options()):
                 config = hydra_compose("primary", choices, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"{recipe.path}: {str(error).splitlines()[0]}") from None
@@ -90,6 +91,19 @@ def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str
         values: Any = OmegaConf.to_container(config, resolve=False)
     values.pop("hydra")
     return values, {k: v for k, v in chosen.items() if not k.startswith("hydra/")}
+
+
+@contextlib.contextmanager
+def _no_other_hydra() -> Iterator[None]:
+    """A program that calls us may use Hydra itself; its one global state is put aside meanwhile."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    theirs = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = theirs
 
 
 def _by_root(places: list[Path]) -> list[Path]:

@@ -20,7 +20,7 @@ COMMANDS = {
     "cp": ("catalog", "copy one of them to a file of your own"),
     "validate": ("validate", "check a YAML file without running it"),
     "doctor": ("doctor", "versions, compiler, GPU, which backend is active and why"),
-    "completion": ("completion", "print the completion script for bash"),
+    "completion": ("catalog", "print the completion script for bash"),
 }
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 

@@ -60,7 +60,7 @@ class LiveReporter(PlainReporter):
 
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=16),
             TextColumn("{task.fields[state]}"),
             console=Console(file=stream, highlight=False, soft_wrap=True),
             transient=True,
@@ -89,7 +89,7 @@ class LiveReporter(PlainReporter):
         self.bar.update(self.task, completed=done, description=f"epoch {epoch}/{self.epochs}", state=state)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        self.accuracy = f"  accuracy {row['test_accuracy']:.4f}"
+        self.accuracy = f"  acc. {row['test_accuracy']:.4f}"
         self.bar.update(self.task, completed=row["epoch"] * self.steps)
         super().epoch(row)
 

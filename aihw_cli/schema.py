@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
+from engine.algorithms import algorithm_names, find_algorithm
 from engine.devices import Param, find_device
 from engine.experiment.config import SECTIONS
 from engine.experiment.members import FOLDER, member_names
-from engine.presets import algorithm_names, algorithm_settings
 from engine.tile.settings import IO, Update
 from engine.tile.settings import Mapping as TileMapping
 
@@ -103,10 +103,11 @@ def tile_section() -> Section:
 
 def algorithm_section(values: Mapping[str, Any]) -> Section:
     """Settings of an algorithm, and a device section for each further array that `values` gives a device."""
-    section = dataclass_section(algorithm_settings(str(values.get("name", "sgd"))))
-    arrays = {k: v for k, v in values.items() if k not in section and isinstance(v, Mapping) and "model" in v}
+    module = find_algorithm(str(values.get("name", "sgd")))
+    section = dataclass_section(module.Settings)
+    arrays = {k: values[k] for k in module.ARRAYS if isinstance(values.get(k), Mapping)}
     names = Field("sgd", "str", meaning="learning algorithm", choices=tuple(algorithm_names()))
-    devices = {k: device_section(str(v["model"])) for k, v in arrays.items()}
+    devices = {k: device_section(str(v.get("model", "constant_step"))) for k, v in arrays.items()}
     return {"name": names, "about": TEXT, "source": TEXT, **section, **devices}
 
 

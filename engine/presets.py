@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from engine.algorithms import find_algorithm
 from engine.devices import find_device
 from engine.settings import UserError, data_dirs
 from engine.tile.settings import TileSpec
@@ -17,11 +17,6 @@ from engine.tile.settings import TileSpec
 HOMES = ("presets", "conf")
 PARTS = ("device", "tile", "algorithm")
 TILE_PARTS = ("forward", "backward", "update", "mapping")
-
-
-@dataclass
-class NoSettings:
-    """An algorithm without settings."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -122,21 +117,6 @@ def load_member(group: str, name: str) -> dict[str, Any]:
     return overlay(result, values)
 
 
-def algorithm_names() -> list[str]:
-    """Names of the learning algorithms, from the files of their folder; `digital` stands for ordinary torch layers."""
-    folder = Path(__file__).parent / "algorithms"
-    return sorted({"digital", *(p.stem for p in folder.glob("[a-z]*.py"))})
-
-
-def algorithm_settings(name: str) -> type:
-    """The settings dataclass of a learning algorithm. Raises UserError with the nearest name."""
-    if name not in algorithm_names():
-        raise UserError(f"no algorithm {name!r}; {nearest(name, algorithm_names())}")
-    if not (Path(__file__).parent / "algorithms" / f"{name}.py").is_file():
-        return NoSettings
-    return importlib.import_module(f"engine.algorithms.{name}").Settings
-
-
 def preset_values(name: str) -> dict[str, Any]:
     """`device`, `algorithm` and `tile` of a preset, or of a device preset with the standard periphery and plain SGD."""
     if name in members("preset") or name not in members("device"):
@@ -158,7 +138,7 @@ def preset(name: str, **changes: Any) -> TileSpec:
         if key in PARTS:
             config[key] = load_member(key, change) if isinstance(change, str) else overlay(config[key], change)
     known = {
-        "algorithm": {f.name for f in fields(algorithm_settings(config["algorithm"].get("name", "sgd")))},
+        "algorithm": {f.name for f in fields(find_algorithm(config["algorithm"].get("name", "sgd")).Settings)},
         "tile": set(TILE_PARTS),
         "device": {"model", *find_device(config["device"].get("model", "constant_step")).params},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from aihw_cli.schema import (
     model_section,
     tile_section,
 )
+from engine.algorithms import find_algorithm
 from engine.devices import find_device
 from engine.settings import UserError
 from engine.tile.settings import TEXTS
@@ -138,10 +138,7 @@ def _device_text(model: str) -> str:
 
 
 def _algorithm_text(name: str) -> str:
-    try:
-        module = importlib.import_module(f"engine.algorithms.{name}")
-    except ModuleNotFoundError:
-        return ""
+    module = find_algorithm(name)
     texts = {"algorithm": "ABOUT", "update": "FORMULA", "source of the algorithm": "SOURCE"}
     return "\n".join(f"{title}: {getattr(module, key)}" for title, key in texts.items() if getattr(module, key, ""))
 

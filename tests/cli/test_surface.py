@@ -1,0 +1,59 @@
+"""The public surface, frozen: a change here breaks scripts and recipes of users, so it must be meant."""
+
+from __future__ import annotations
+
+from aihw_cli.check import dotted
+from aihw_cli.compose import compose
+from aihw_cli.main import COMMANDS, find_command
+from aihw_cli.schema import full_schema
+from engine.presets import groups
+
+COMMAND_OPTIONS = {
+    "train": {"--multirun", "--again", "--allow-code", "--json"},
+    "resume": {"--allow-code", "--json"},
+    "ls": {"--json"},
+    "show": {"--json"},
+    "cp": set(),
+    "validate": {"--as", "--allow-code", "--json"},
+    "doctor": {"--json"},
+    "completion": set(),
+}
+GROUPS = {"device", "tile", "algorithm", "preset", "model", "dataset", "optimizer", "run"}
+TOP = {
+    "name", "device", "tile", "algorithm", "preset", "model", "dataset", "loss", "optimizer", "run", "layers", "seeds",
+    "about", "claim", "source", "expected", "tolerance",
+}  # fmt: skip
+KEYS = {
+    "run.epochs", "run.seed", "run.device", "run.threads", "run.exact", "run.checkpoint_every", "run.dir",
+    "optimizer.name", "optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "optimizer.schedule.name",
+    "optimizer.schedule.step_size", "optimizer.schedule.milestones", "optimizer.schedule.gamma",
+    "optimizer.schedule.final", "dataset.name", "dataset.root", "dataset.download", "dataset.batch_size",
+    "dataset.test_batch_size", "dataset.train_samples", "dataset.test_samples", "dataset.shuffle", "loss.name",
+    "loss.reduction", "seeds", "device.model", "device.dw_min", "tile.forward.out_noise", "tile.backward.out_noise",
+    "tile.update.desired_bl", "tile.mapping.max_input_size", "algorithm.name", "model.name",
+}  # fmt: skip
+
+
+def test_commands_and_options() -> None:
+    found = {name: {option.name for option in find_command(name).options} for name in COMMANDS}
+    assert {name: found[name] for name in COMMAND_OPTIONS} == COMMAND_OPTIONS
+
+
+def test_groups() -> None:
+    assert set(groups()) >= GROUPS
+
+
+def test_keys() -> None:
+    schema = full_schema({})
+    assert set(schema) >= TOP
+    assert set(dotted(schema)) >= KEYS
+
+
+def test_run_sections_have_exactly_these_keys() -> None:
+    sections = ("run", "optimizer", "dataset", "loss")
+    found = {key for key in dotted(full_schema({})) if key.startswith(tuple(f"{s}." for s in sections))}
+    assert found == {key for key in KEYS if key.startswith(tuple(f"{s}." for s in sections))}
+
+
+def test_the_choices_of_run_device() -> None:
+    assert [compose([f"run.device={name}"]).values["run"]["device"] for name in ("auto", "cpu", "cuda")]
