@@ -66,7 +66,7 @@ def _changes(setup: dict[str, Any], x: Vectors, d: Vectors, identity: tuple[int,
     for repeat in range(tile["repeats_per_tile"]):
         cells.set_weights(zero)
         cells.update(x_BI, d_BO, setup["lr"], update)
-        changes[repeat] = cells.weight
+        changes[repeat] = cells.weight.detach()
     return changes.double().reshape(len(changes), -1).numpy()
 
 
