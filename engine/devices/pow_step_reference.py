@@ -11,8 +11,8 @@ SYMMETRY_POINT = """
 c.reference = p.reference_mean + p.reference_std * noise();
 float range = c.max_bound - c.min_bound;
 bool usable = p.subtract_symmetry_point && c.min_bound < 0.0f && c.max_bound > 0.0f;
-int pairs = usable ? (int)p.n_estimation_steps : 0;
-int halvings = usable && pairs <= 0 ? 30 : 0;
+int pairs = usable ? (int)max_(p.n_estimation_steps, 0.0f) : 0;
+int halvings = usable && pairs == 0 ? 30 : 0;
 float low = c.min_bound, high = c.max_bound, point = 0.0f;
 for (int k = 0; k < pairs + halvings; ++k) {
     float above = max_((c.max_bound - point) / range, 0.0f);
