@@ -1,4 +1,4 @@
-"""An array of cells gives the same bits on a GPU as on a CPU: construction, updates, and all that time does to it."""
+"""Cells and tiles give the same bits on a GPU as on a CPU: construction, updates, time, products in a fixed order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 
 from engine.devices.base import device_names, find_device
 from engine.tile.cells import CellArray
-from engine.tile.settings import DeviceSpec, Update
+from engine.tile.settings import IO, DeviceSpec, TileSpec, Update
+from engine.tile.tile import Tile
 
 pytestmark = pytest.mark.gpu
 
@@ -22,6 +23,16 @@ UPDATES = {
     "exact": Update(pulse_type="NoneWithDevice"),
     "long": Update(desired_bl=100, fixed_bl=False, update_bl_management=False),
     "unmanaged": Update(update_management=False, update_bl_management=False),
+}
+
+PERIPHERIES = {
+    "default": IO(),
+    "perfect": IO(is_perfect=True),
+    "noisy": IO(inp_noise=0.1, out_noise=0.2, inp_sto_round=True, out_sto_round=True),
+    "clipped": IO(out_bound=0.5, inp_asymmetry=0.1, out_asymmetry=0.2),
+    "unmanaged": IO(noise_management="None", bound_management="None"),
+    "continuous": IO(inp_res=0.0, out_res=0.0, out_scale=0.7),
+    "average": IO(noise_management="AverageAbsMax"),
 }
 
 
@@ -87,3 +98,22 @@ def test_an_array_moves_and_goes_on() -> None:
         for one in (stays, moves):
             one.update(numbers(BATCH, IN, lanes=1, seed=3), numbers(BATCH, OUT, lanes=1, seed=4), 0.05, Update())
     assert_same(stays, moves, "moving")
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("io", PERIPHERIES)
+def test_products_in_a_fixed_order_are_alike(io: str, lanes: int) -> None:
+    spec = TileSpec(forward=PERIPHERIES[io], backward=PERIPHERIES[io])
+    tiles = []
+    for where in ("cpu", "cuda"):
+        with torch.device(where):
+            tiles.append(Tile(OUT, IN, spec, seed=5, tile_id=6, lanes=lanes))
+        tiles[-1].set_exact(True)
+        tiles[-1].array.set_weights(0.3 * numbers(OUT, IN, lanes=lanes, seed=1))
+    for turn in range(4):
+        for tile in tiles:
+            tile.train(turn < 2)
+        x, d = numbers(BATCH, IN, lanes=lanes, seed=turn), 1e-3 * numbers(BATCH, OUT, lanes=lanes, seed=turn + 9)
+        for name, v in (("mvm", x), ("mvm_t", d)):
+            ours, theirs = (getattr(tile, name)(v.to(tile.weight.device)).cpu() for tile in tiles)
+            assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), f"{name}, turn {turn}"

@@ -35,6 +35,7 @@ LONGER: dict[str, str] = {}
 MORE_ARGUMENTS: dict[str, str] = {
     "engine/nn/conv.py AnalogConv2d.__init__": "torch.nn.Conv2d's own arguments, in its order",
     "engine/tile/cells.py CellArray.__init__": "shape and device; by keyword what tells two arrays apart",
+    "engine/tile/tile.py Tile.__init__": "shape and settings; by keyword what tells two tiles apart",
     "engine/tile/pulses.py update": "what an update is made of, and by keyword a scale inside the kernel",
 }
 
