@@ -18,6 +18,7 @@ from engine.jit.struct import read_struct
 from engine.tile import pulses
 from engine.tile.keys import derive, halves
 from engine.tile.settings import DeviceSpec, Update
+from engine.tile.weight import AnalogWeight
 
 CONTROL_WORDS = 16
 STEP, LR = 2, 3
@@ -41,7 +42,7 @@ class CellArray(nn.Module):
         self.clock = 0.0
         self._lr: float | None = None
         lead = (lanes,) if lanes > 1 else ()
-        self.weight = nn.Parameter(torch.zeros(*lead, out, inputs), requires_grad=trains)
+        self.weight = AnalogWeight(torch.zeros(*lead, out, inputs), requires_grad=trains)
         self.register_buffer("cells", torch.empty(*lead, out, inputs, self.layout.size))
         self.register_buffer("control", torch.zeros(lanes, CONTROL_WORDS, dtype=torch.int32))
         flat = torch.tensor(source.params_floats(self.model, device.params))

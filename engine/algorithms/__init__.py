@@ -1,0 +1,31 @@
+"""Learning algorithms: which array gets which pulses when. One file each, found by its name.
+
+A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and meaning), a dataclass `Settings`, and
+
+    init(tile, spec) -> nn.Module        explicit state: every tensor in it is part of a checkpoint
+    update(tile, state, x, d, lr)        x [B, I] and d [B, O] of one mini-batch
+    end_of_batch(tile, state)            once in an optimizer step, with or without an update
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+FOLDER = Path(__file__).parent
+
+
+def algorithm_names() -> list[str]:
+    """Names of the algorithms, from the files of this folder."""
+    return sorted(p.stem for p in FOLDER.glob("[a-z]*.py"))
+
+
+def find_algorithm(name: str) -> ModuleType:
+    """The module of an algorithm. Raises ValueError with the nearest name."""
+    names = algorithm_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        raise ValueError(f"no algorithm {name!r}; " + (f"nearest: {near[0]}" if near else f"there are {', '.join(names)}"))
+    return importlib.import_module(f"engine.algorithms.{name}")

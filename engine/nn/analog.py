@@ -1,0 +1,120 @@
+"""A tile as torch sees it: autograd, mapping scales, and what an optimizer step does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.algorithms import find_algorithm
+from engine.tile.settings import TileSpec
+from engine.tile.tile import Tile
+
+MOST_PENDING = 4096
+
+
+class AnalogTile(nn.Module):
+    """One tile with its learning algorithm. x [B, I] gives y [B, O]."""
+
+    def __init__(self, out: int, inputs: int, spec: TileSpec, *, seed: int, tile_id: int) -> None:
+        super().__init__()
+        self.tile = Tile(out, inputs, spec, seed=seed, tile_id=tile_id)
+        self.algorithm = spec.algorithm.name
+        self.state = find_algorithm(self.algorithm).init(self.tile, spec)
+        mapping = spec.mapping
+        scales = out if mapping.weight_scaling_columnwise else 1
+        self.register_buffer("scale", torch.ones(scales) if mapping.weight_scaling_omega > 0 else None)
+        learned = torch.ones(out if mapping.out_scaling_columnwise else 1)
+        self.out_scale = nn.Parameter(learned) if mapping.learn_out_scaling else None
+        self.pending: list[tuple[Tensor, Tensor]] = []
+
+    scale: Tensor | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.tile.array.weight
+        if weight.owner is not self:
+            weight.owner = self
+        y = _Product.apply(x, weight, self)
+        return y if self.out_scale is None else y * self.out_scale
+
+    def set_weights(self, logical: Tensor) -> None:
+        """Writes logical weights [O, I], scaled to the range of the tile; learned output scales start again at 1."""
+        if self.scale is not None:
+            mapping = self.tile.spec.mapping
+            top = logical.abs().amax(1) if mapping.weight_scaling_columnwise else logical.abs().amax().view(1)
+            self.scale.copy_(torch.where(top > 0, top / mapping.weight_scaling_omega, torch.ones_like(top)))
+            logical = logical / self.scale.view(-1, 1)
+        if self.out_scale is not None:
+            self.out_scale.data.fill_(1.0)
+        self.tile.array.set_weights(logical)
+
+    def get_weights(self) -> Tensor:
+        """The logical weights [O, I]: those of the tile times its scales."""
+        weight = self.tile.weight.data.clone()
+        for scale in (self.scale, self.out_scale):
+            if scale is not None:
+                weight *= scale.data.view(-1, 1)
+        return weight
+
+    def record(self, x: Tensor, d: Tensor) -> None:
+        """Keeps a sample batch until the optimizer's step. Raises RuntimeError if no step ever comes."""
+        if len(self.pending) >= MOST_PENDING:
+            raise RuntimeError(f"{MOST_PENDING} backward passes without a step: analog tiles learn through engine.optim.AnalogSGD")
+        self.pending.append((x, d))
+
+    def learn(self, lr: float) -> None:
+        """One update of the tile with everything that backward recorded since the last one."""
+        if not self.pending:
+            return
+        x, d = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*self.pending, strict=True))
+        self.pending = []
+        if self.scale is not None:
+            compensate = self.tile.spec.mapping.weight_scaling_lr_compensation
+            factor = float(self.scale.mean()) if compensate else 1.0
+            d, lr = d / (self.scale * (1.0 / factor)), lr / factor
+        find_algorithm(self.algorithm).update(self.tile, self.state, x, d, lr)
+
+    def forget(self) -> None:
+        """Drops what backward recorded."""
+        self.pending = []
+
+    def end_of_batch(self) -> None:
+        """What time does to the cells in one optimizer step."""
+        find_algorithm(self.algorithm).end_of_batch(self.tile, self.state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "pending": []}
+
+
+class _Product(torch.autograd.Function):
+    """y = tile(x); backward reads the tile the other way and leaves x and dL/dy for the update."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, owner: AnalogTile) -> Tensor:
+        ctx.owner, ctx.kind = owner, x.dtype
+        y = owner.tile.mvm(x)
+        ctx.save_for_backward(x)
+        return (y if owner.scale is None else y * owner.scale).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
+        owner, (x,) = ctx.owner, ctx.saved_tensors
+        d = grads[0].to(torch.float32)
+        if owner.scale is not None:
+            d = d * owner.scale
+        if ctx.needs_input_grad[1]:
+            owner.record(x, d)
+        return (owner.tile.mvm_t(d).to(ctx.kind) if ctx.needs_input_grad[0] else None), None, None
+
+
+def analog_tiles(module: nn.Module) -> Iterator[AnalogTile]:
+    """All analog tiles below a module."""
+    return (m for m in module.modules() if isinstance(m, AnalogTile))
+
+
+def set_exact(module: nn.Module, on: bool = True) -> None:
+    """Fixed-order products in all tiles below a module: the same bits at any number of threads."""
+    for found in analog_tiles(module):
+        found.tile.set_exact(on)

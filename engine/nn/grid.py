@@ -1,0 +1,70 @@
+"""A matrix on as many tiles as it needs: inputs are split, partial outputs summed digitally, outputs concatenated."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from engine.nn.analog import AnalogTile
+from engine.tile.keys import derive
+from engine.tile.settings import TileSpec
+
+
+def split(size: int, largest: int) -> list[int]:
+    """Sizes as equal as possible, the larger ones first, none above `largest` (0 = no limit)."""
+    parts = math.ceil(size / largest) if largest > 0 else 1
+    return [size // parts + (k < size % parts) for k in range(parts)]
+
+
+class TileGrid(nn.Module):
+    """An O x I matrix, with its bias, on a grid of tiles. x [.., I] gives y [.., O]."""
+
+    def __init__(self, out: int, inputs: int, spec: TileSpec, *, bias: bool, seed: int) -> None:
+        super().__init__()
+        mapping = spec.mapping
+        self.analog_bias = bias and not mapping.digital_bias
+        self.in_sizes = split(inputs + self.analog_bias, mapping.max_input_size)
+        self.out_sizes = split(out, mapping.max_output_size)
+        self.tiles = nn.ModuleList(
+            AnalogTile(o, i, spec, seed=seed, tile_id=derive(seed, row, column))
+            for row, o in enumerate(self.out_sizes)
+            for column, i in enumerate(self.in_sizes)
+        )
+        self.bias = nn.Parameter(torch.zeros(out)) if bias and not self.analog_bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        lead = x.shape[:-1]
+        y = self._product(x.reshape(-1, x.shape[-1])).view(*lead, -1)
+        return y if self.bias is None else y + self.bias
+
+    def set_weights(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Writes the logical matrix [O, I] and bias [O] onto the tiles."""
+        if self.analog_bias:
+            column = bias if bias is not None else torch.zeros(weight.shape[0])
+            weight = torch.cat([weight, column.to(weight).view(-1, 1)], 1)
+        elif self.bias is not None and bias is not None:
+            self.bias.data.copy_(bias)
+        rows = weight.detach().split(self.out_sizes, 0)
+        blocks = [block for row in rows for block in row.split(self.in_sizes, 1)]
+        for tile, block in zip(self.tiles, blocks, strict=True):
+            tile.set_weights(block)
+
+    def get_weights(self) -> tuple[Tensor, Tensor | None]:
+        """The logical matrix [O, I] and the bias [O], wherever it lives."""
+        blocks = [tile.get_weights() for tile in self.tiles]
+        n = len(self.in_sizes)
+        weight = torch.cat([torch.cat(blocks[k : k + n], 1) for k in range(0, len(blocks), n)], 0)
+        if self.analog_bias:
+            return weight[:, :-1], weight[:, -1]
+        return weight, None if self.bias is None else self.bias.data.clone()
+
+    def _product(self, x: Tensor) -> Tensor:
+        if self.analog_bias:
+            x = torch.cat([x, x.new_ones(x.shape[0], 1)], 1)
+        if len(self.tiles) == 1:
+            return self.tiles[0](x)
+        parts, n = x.split(self.in_sizes, 1), len(self.in_sizes)
+        outs = [tile(parts[k % n]) for k, tile in enumerate(self.tiles)]
+        return torch.cat([sum(outs[k + 1 : k + n], outs[k]) for k in range(0, len(outs), n)], 1)

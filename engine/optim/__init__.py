@@ -1,0 +1,5 @@
+"""Optimizers that know analog tiles."""
+
+from engine.optim.sgd import AnalogSGD
+
+__all__ = ["AnalogSGD"]
