@@ -1,4 +1,4 @@
-"""All kernels, of every device and of the products, compile for two GPUs and take exactly the struct that Python packs."""
+"""All kernels, of every device and of the products, compile for two GPUs and take the struct that Python packs."""
 
 from __future__ import annotations
 
