@@ -141,10 +141,14 @@ def _step(device: Device) -> str:
     body = re.sub(r"\bnoise\(\)", lambda _: f"z_[{next(numbers)}]", device.step)
     numbers = iter(range(1000))
     body = re.sub(r"\buniform\(\)", lambda _: f"u_[{next(numbers)}]", body)
+    arguments = "float& w, const Params& p, const Cell& c, State& s, bool up"
     return "\n".join(
         [
-            "FN void pulse_once(float& w, const Params& p, const Cell& c, State& s, bool up, const float* z_, const float* u_) {",
+            f"FN void step_once({arguments}, const float* z_, const float* u_) {{",
             *_located(device, "step", body),
+            "}",
+            f"FN void pulse_once({arguments}, const float* z, const float* u) {{",
+            "step_once(w, p, c, s, up, z, u);",
             *_located(device, "bounds", device.bounds),
             "}",
         ]

@@ -65,6 +65,16 @@ KERNEL(reset_cells, ArrayArgs) {
     leave(a, item, v);
 }
 
+// One noiseless pulse on the weights in a.w, up for a positive amount. Neither bounds nor write noise act.
+KERNEL(probe_cells, ArrayArgs) {
+    Cell c = load_cell(a.cells + item * RECORD, 1);
+    State s = load_state(a.cells + item * RECORD, 1);
+    float w = a.w[item], z[NOISE + 1] = {}, u[UNIFORM + 1];
+    for (int m = 0; m < UNIFORM; ++m) u[m] = 0.5f;
+    step_once(w, a.params[item / (a.rows * a.cols)], c, s, a.amount > 0.0f, z, u);
+    a.w[item] = w;
+}
+
 #if DRIFT_STATE
 // Power-law drift up to the time `clock`, from the moment at which the weight last changed by itself.
 KERNEL(drift_cells, ArrayArgs) {

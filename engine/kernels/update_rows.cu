@@ -47,6 +47,7 @@ static void run_chunk(const UpdateArgs& a, i64 lane, i64 first, const u32* list,
         k.bits[l] = strings.bits[j];
         longest = longest > k.count[l] ? longest : k.count[l];
         for (int f = 0; f < RECORD; ++f) k.record[f][l] = records[(first + j) * RECORD + f];
+        if (!a.noise_on) for (int m = 0; m < 4 * NOISE; ++m) k.z[m][l] = 0.0f;
     }
     LOOP for (int l = 0; l < CHUNK; ++l) k.w[l] = hidden_weight(w[k.cell[l]], load_state(&k.record[0][l], CHUNK));
     for (u32 g = 0; 4 * g < longest; ++g) run_group(a, p, key, control.step, k, g);

@@ -150,6 +150,16 @@ def _cached_plan(items: tuple[tuple[str, Any], ...], granularity: float, longest
     return _Plan(struct, where)
 
 
+def probe(array: CellArray, weight: Tensor, *, up: bool) -> Tensor:
+    """Weights [.., O, I] after one noiseless pulse on each `weight`, where neither bounds nor write noise act."""
+    kept = array.weight.data.clone()
+    array.weight.data.copy_(weight)
+    array._array_call("probe_cells", amount=1.0 if up else -1.0)
+    moved = array.weight.data.clone()
+    array.weight.data.copy_(kept)
+    return moved
+
+
 @functools.lru_cache(maxsize=256)
 def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
     """The expected step of a device: one pulse on a mean cell, noise off, at the weight and direction it names."""
@@ -160,17 +170,16 @@ def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
         return 1.0
     asked = {k: list(v) if isinstance(v, tuple) else v for k, v in items}
     asked |= device.probe_values
-    quiet = {k: 0.0 for k in asked if k.endswith(("_dtod", "_std")) or k in ("lifetime", "diffusion", "drift_nu")}
+    still = [k for k in asked if k.endswith(("_dtod", "_std")) or k in ("lifetime", "diffusion", "drift_nu")]
+    quiet = {k: [0.0] * len(asked[k]) if isinstance(asked[k], list) else 0.0 for k in still}
     asked |= quiet | {"corrupt_devices_prob": 0.0}
     if device.derive:
         asked = {k: v for k, v in asked.items() if k not in device.derive(asked)}
     array = CellArray(1, 1, DeviceSpec(model, asked), trains=False)
     start = _probe_weight(device, array.spec.params)
     sizes = {}
-    for name, n in (("up", 1), ("down", -1)):
-        array.set_weights(torch.full((1, 1), start))
-        array.pulse(n)
-        sizes[name] = abs(float(array.weight) - start)
+    for name, up in (("up", True), ("down", False)):
+        sizes[name] = abs(float(probe(array, torch.full((1, 1), start), up=up)) - start)
     size = max(sizes.values()) if device.probe_direction == "stronger" else sizes[device.probe_direction]
     return size or float(asked.get("dw_min", 1.0))
 
