@@ -132,6 +132,10 @@ def build(config: Config, info: Info, device: torch.device) -> tuple[nn.Module, 
     model = _model(make, info)
     make.check_layers()
     model.to(device)
+    if make.analog and config["run"].get("exact"):
+        from engine.nn import set_exact
+
+        set_exact(model)
     return model, _optimizer(model, config["optimizer"], make.analog)
 
 

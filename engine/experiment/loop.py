@@ -182,7 +182,10 @@ def _processor(run: Mapping[str, Any]) -> torch.device:
         raise UserError(
             "run.device=cuda: torch finds no usable GPU; `aihw doctor` says why, run.device=cpu works without"
         )
-    if run.get("threads"):
+    if run.get("exact"):
+        # Torch splits large activations and sums over threads, and their last bits depend on where it cuts.
+        torch.set_num_threads(1)
+    elif run.get("threads"):
         torch.set_num_threads(int(run["threads"]))
     if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()):
         torch.backends.cudnn.deterministic = True

@@ -32,6 +32,14 @@ def small_config(folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def analog_config(folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
+    """The same run on cells that are noisy, leak and differ from each other; the last layer is digital."""
+    config = small_config(folder, **changes)
+    cells = {"model": "soft_bounds", "dw_min": 0.01, "lifetime": 1000.0, "diffusion": 0.001, "write_noise_std": 0.1}
+    config |= {"device": cells, "algorithm": {"name": "sgd"}, "layers": {"fc2": {"algorithm": "digital"}}}
+    return config
+
+
 class Recorder:
     """A reporter that keeps what it is told."""
 

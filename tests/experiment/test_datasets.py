@@ -53,8 +53,16 @@ def test_digits_load_without_importing_scikit_learn_or_torchvision() -> None:
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize(("name", "inside"), [("mnist", "."), ("mnist", "MNIST/raw"), ("mnist", "raw"),
-                                              ("fashion_mnist", "."), ("fashion_mnist", "FashionMNIST/raw")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("mnist", "."),
+        ("mnist", "MNIST/raw"),
+        ("mnist", "raw"),
+        ("fashion_mnist", "."),
+        ("fashion_mnist", "FashionMNIST/raw"),
+    ],
+)
 def test_four_idx_files_are_read_where_they_lie(tmp_path: Path, name: str, inside: str, zipped: bool) -> None:
     write_idx(tmp_path / inside, zipped=zipped)
     data = load_data({"name": name, "root": str(tmp_path)})
@@ -167,7 +175,10 @@ def test_fingerprint_follows_the_data_and_not_its_packing(tmp_path: Path) -> Non
     write_idx(tmp_path / "plain")
     write_idx(tmp_path / "zipped", zipped=True)
     write_idx(tmp_path / "other", train=31)
+    changed = write_idx(tmp_path / "changed")[NAMES[2]]
+    changed.write_bytes(changed.read_bytes()[:-1] + b"\1")
     plain = fingerprint(mnist(tmp_path / "plain"))
+    assert plain != fingerprint(mnist(tmp_path / "changed"))
     assert plain == fingerprint(mnist(tmp_path / "zipped"))
     assert plain != fingerprint(mnist(tmp_path / "other"))
     assert plain != fingerprint({"name": "fashion_mnist", "root": str(tmp_path / "plain")})

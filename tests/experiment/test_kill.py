@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from engine.experiment.runs import read_record, run_folder, run_status
-from tests.experiment.helpers import outcome, process_for, small_config
+from tests.experiment.helpers import analog_config, outcome, process_for, small_config
 
-EPOCHS = 12
+EPOCHS = 6
 
 
-def config_in(folder: Path) -> dict[str, Any]:
+def config_in(folder: Path, kind: str) -> dict[str, Any]:
     """So many checkpoints that a good part of the time goes into writing them."""
-    return small_config(folder, run={"epochs": EPOCHS, "checkpoint_every": 3}, dataset={"train_samples": 400})
+    changes = {"run": {"epochs": EPOCHS, "checkpoint_every": 5}, "dataset": {"train_samples": 400}}
+    return analog_config(folder, **changes) if kind == "analog" else small_config(folder, **changes)
 
 
 def seconds_of(config: dict[str, Any], folder: Path) -> float:
@@ -30,17 +31,20 @@ def seconds_of(config: dict[str, Any], folder: Path) -> float:
     return time.perf_counter() - begin
 
 
-def kill_and_resume(folder: Path, kills: int, seed: int) -> None:
+def kill_and_resume(folder: Path, kind: str, *, kills: int, seed: int) -> None:
     """Kill processes at random moments, `kills` times while they are alive, and compare what comes of it."""
     draw = random.Random(seed)
-    reference_folder = run_folder(config_in(folder / "reference"))
-    seconds_of(config_in(folder / "reference"), reference_folder)  # starts the server as well
-    whole = seconds_of(config_in(folder / "timing"), run_folder(config_in(folder / "timing")))
+    reference_folder = run_folder(config_in(folder / "reference", kind))
+    process = process_for(config_in(folder / "warm", kind), folder / "warm")
+    process.start()  # starts the server as well
+    process.kill()
+    process.join()
+    whole = seconds_of(config_in(folder / "reference", kind), reference_folder)
     reference = outcome(reference_folder)
     done, number = 0, 0
     while done < kills:
         number += 1
-        config = config_in(folder / f"run-{number}")
+        config = config_in(folder / f"run-{number}", kind)
         target = run_folder(config)
         while done < kills:
             process = process_for(config, target)
@@ -60,10 +64,12 @@ def kill_and_resume(folder: Path, kills: int, seed: int) -> None:
         assert read_record(target)["status"] == "finished"
 
 
-def test_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    kill_and_resume(tmp_path, kills=4, seed=1)
+@pytest.mark.parametrize("kind", ["digital", "analog"])
+def test_killed_run_resumes_to_the_same_bits(tmp_path: Path, kind: str) -> None:
+    kill_and_resume(tmp_path, kind, kills=3, seed=1)
 
 
 @pytest.mark.slow
-def test_killed_twenty_times(tmp_path: Path) -> None:
-    kill_and_resume(tmp_path, kills=20, seed=2)
+@pytest.mark.parametrize("kind", ["digital", "analog"])
+def test_killed_twenty_times(tmp_path: Path, kind: str) -> None:
+    kill_and_resume(tmp_path, kind, kills=20, seed=2)

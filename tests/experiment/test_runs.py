@@ -138,7 +138,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(UserError, match="cannot write the run folder in .*: No space left on device"):
+    with pytest.raises(UserError, match=r"cannot write the run folder in .*: No space left on device"):
         RunFolder.create(run_folder(config), config)
     assert list((tmp_path / "small").iterdir()) == []
 

@@ -23,7 +23,7 @@ from engine.experiment.loop import Loop
 from engine.experiment.runs import RunFolder, read_record, run_folder, run_status
 from engine.experiment.train import resume, train
 from engine.settings import ROOT, UserError
-from tests.experiment.helpers import Recorder, outcome, small_config
+from tests.experiment.helpers import Recorder, analog_config, outcome, small_config
 
 STEPS = 10
 
@@ -102,10 +102,31 @@ def test_samples_without_shuffling_come_in_order(tmp_path: Path) -> None:
     assert loop._order().tolist() == list(range(95))
 
 
-def test_same_run_twice_gives_the_same_bits(tmp_path: Path) -> None:
-    a, b = (outcome(run(small_config(tmp_path / at))) for at in "ab")
+def test_every_epoch_has_an_order_of_its_own(tmp_path: Path) -> None:
+    loop = Loop(small_config(tmp_path))
+    first = loop._order()
+    assert sorted(first.tolist()) == list(range(95))
+    loop.place.epoch = 1
+    assert not torch.equal(first, loop._order())
+
+
+def test_training_and_evaluation_use_their_own_noise(tmp_path: Path) -> None:
+    loop = Loop(analog_config(tmp_path))
+    modes: list[bool] = []
+    loop.model.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    for _ in range(2):
+        modes.clear()
+        assert len(list(loop.steps())) == STEPS and modes == [True] * STEPS
+        modes.clear()
+        loop.end_epoch(0.0)
+        assert modes == [False]
+
+
+@pytest.mark.parametrize("make", [small_config, analog_config])
+def test_same_run_twice_gives_the_same_bits(tmp_path: Path, make: Callable[..., dict[str, Any]]) -> None:
+    a, b = (outcome(run(make(tmp_path / at))) for at in "ab")
     assert a == b
-    c = outcome(run(small_config(tmp_path / "c", run={"seed": 8})))
+    c = outcome(run(make(tmp_path / "c", run={"seed": 8})))
     assert a[0] != c[0] and a[1] != c[1]
 
 
@@ -121,10 +142,12 @@ def test_finished_run_is_found_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [(1, 1), (1, STEPS), (2, 4), (2, STEPS), (3, 1)])
-@pytest.mark.parametrize("every", [0, 3])
-def test_interrupted_run_resumes_to_the_same_bits(tmp_path: Path, at: tuple[int, int], every: int) -> None:
-    reference = outcome(run(small_config(tmp_path / "reference")))
-    config = small_config(tmp_path / "stopped", run={"checkpoint_every": every})
+@pytest.mark.parametrize(("make", "every"), [(small_config, 0), (small_config, 3), (analog_config, 3)])
+def test_interrupted_run_resumes_to_the_same_bits(
+    tmp_path: Path, make: Callable[..., dict[str, Any]], at: tuple[int, int], every: int
+) -> None:
+    reference = outcome(run(make(tmp_path / "reference")))
+    config = make(tmp_path / "stopped", run={"checkpoint_every": every})
     folder = run_folder(config)
     with pytest.raises(KeyboardInterrupt):
         train(config, folder, Stopper(at, interrupt))
@@ -180,9 +203,10 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(Stop):
         train(config, folder, Stopper((3, 4), die))
     assert len((folder / "metrics.csv").read_text().splitlines()) == 3
-    reporter = Recorder()
+    lines: list[int] = []
+    reporter = Stopper((1, 1), lambda: lines.append(len((folder / "metrics.csv").read_text().splitlines())))
     resume(folder, reporter)
-    assert reporter.steps[0] == (2, 4) and [row["epoch"] for row in reporter.rows] == [2, 3]
+    assert lines == [2] and [row["epoch"] for row in reporter.rows] == [2, 3]
     assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
 
 
@@ -326,6 +350,35 @@ def test_collapsed_run_goes_on_to_its_end(tmp_path: Path) -> None:
     folder = run(small_config(tmp_path, optimizer={"lr": 0.0}))
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == "finished" and summary["epochs"] == 3 and summary["test_accuracy"] < 0.3
+
+
+def test_analog_network_learns_without_torchs_compiler(tmp_path: Path) -> None:
+    """The import of torch._dynamo, which torch's own optimizers cause, takes more than a second."""
+    code = (
+        "import sys, pathlib; from tests.experiment.helpers import Recorder, analog_config; "
+        "from engine.experiment.train import train; folder = pathlib.Path(sys.argv[1]); "
+        "config = analog_config(folder, run={'epochs': 1}); summary = train(config, folder / 'x' / 'run', Recorder()); "
+        "print([m for m in ('torch._dynamo', 'torchvision', 'sklearn', 'cupy', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_exact_run_is_the_same_at_any_number_of_threads(tmp_path: Path) -> None:
+    """On batches so large that torch would cut the activations differently for each number of threads."""
+    results = []
+    for threads in (1, 2, 3):
+        config = analog_config(
+            tmp_path / str(threads),
+            run={"epochs": 2, "threads": threads, "exact": True},
+            dataset={"train_samples": 1420, "batch_size": 355},
+            optimizer={"lr": 0.001},
+            model={"hidden": [301]},
+        )
+        results.append(outcome(run(config)))
+    assert results[0] == results[1] == results[2]
 
 
 def test_importing_the_trainer_is_light() -> None:
