@@ -80,8 +80,8 @@ class Command:
             result.options[option.name] = value
         low, high = self.words
         if not low <= len(result.words) <= high:
-            what = "more" if len(result.words) < low else "fewer"
-            raise UserError(f"aihw {self.name} takes {what} words; usage: {self.usage}")
+            what = "needs more" if len(result.words) < low else "takes fewer"
+            raise UserError(f"aihw {self.name} {what} words; usage: {self.usage}")
         return result
 
 

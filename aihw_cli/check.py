@@ -22,6 +22,7 @@ from engine.presets import PARTS, find_member, load_member, overlay
 from engine.settings import UserError
 from engine.tile.settings import TEXTS, TileSpec
 
+MANY_KEYS = 20
 Origins = Mapping[str, list[tuple[str, Any]]]
 
 
@@ -70,7 +71,7 @@ class Checker:
     def where(self, key: str) -> str:
         """Where the value of a key, or of the nearest section above it, comes from."""
         while key:
-            found = self.origins.get(key)
+            found = self.origins.get(key) or next((v for k, v in self.origins.items() if k.startswith(f"{key}.")), None)
             if found:
                 return f" ({found[-1][0]})"
             key = key.rpartition(".")[0]
@@ -86,14 +87,15 @@ class Checker:
 
     def _unknown(self, key: str, schema: Section, prefix: str) -> str:
         leaf = key.rpartition(".")[2]
-        near = difflib.get_close_matches(leaf, schema, 1)
-        if near:
+        everything = {k.rpartition(".")[2]: k for k in dotted(full_schema({}))} if not prefix else {}
+        if near := difflib.get_close_matches(leaf, schema, 1):
             hint = f"nearest: {prefix}{near[0]}"
+        elif near := difflib.get_close_matches(leaf, everything, 1):
+            hint = f"nearest: {everything[near[0]]}"
+        elif len(schema) <= MANY_KEYS:
+            hint = f"{prefix[:-1] or 'there'} has {', '.join(schema)}"
         else:
-            everything = {full.rpartition(".")[2]: full for full in dotted(full_schema({}))}
-            elsewhere = difflib.get_close_matches(leaf, everything, 1)
-            all_here = f"{prefix[:-1] or 'there'} has {', '.join(schema)}"
-            hint = f"nearest: {everything[elsewhere[0]]}" if elsewhere else all_here
+            hint = f"`aihw show {leaf}` says which parts have it, if any has"
         return f"unknown key {key}; {hint}{self.where(key)}"
 
     def _known_device(self, key: str, model: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aihw_cli import overrides
 from aihw_cli.check import Checker
-from aihw_cli.recipe import DEFAULT, OPTIONAL, PACKAGE, Recipe, check_member, check_text, read_recipe
+from aihw_cli.recipe import DEFAULT, OPTIONAL, PACKAGE, Recipe, check_interpolations, check_member, read_recipe
 from engine.presets import groups, members, nearest, overlay, read_yaml
 from engine.settings import UserError
 
@@ -41,6 +41,7 @@ def compose(texts: Sequence[str], *, conf: str = "", allow_code: bool = False) -
     result = Composed({}, _origins(recipe, chosen), list(_shadows(chosen)))
     for change in changes:
         if not change.choice:
+            check_interpolations(COMMAND_LINE, {change.key: change.value})
             _apply(values, change, result.origins)
     values = _resolve(values, recipe.path)
     result.values = Checker(result.origins, allow_code).complete(values)
@@ -86,6 +87,10 @@ def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str
             with _no_other_hydra(), initialize_config_dir(config_dir=folder, job_name="aihw", **hydra_options()):
                 config = hydra_compose("primary", choices, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
+            for choice in choices:
+                place = choice.removeprefix("+").partition("=")[0]
+                if "@" in place and f"'{place}'" in str(error):
+                    raise UserError(f"{choice!r}: there is no array {place.partition('@')[2]} to choose for") from None
             raise UserError(f"{recipe.path}: {str(error).splitlines()[0]}") from None
         chosen: Any = OmegaConf.to_container(config.hydra.runtime.choices)
         values: Any = OmegaConf.to_container(config, resolve=False)
@@ -178,7 +183,7 @@ def _resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    check_text(path, values)
+    check_interpolations(str(path), values)
     try:
         resolved: Any = OmegaConf.to_container(OmegaConf.create(values), resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:

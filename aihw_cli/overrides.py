@@ -65,6 +65,8 @@ def read(texts: Sequence[str]) -> list[Change]:
         if override.is_sweep_override():
             raise UserError(f"{text!r} holds several values: add -m for a sweep, or write a list as [a,b]")
         key, value = _key(override), override.value()
+        if override.key_or_group.partition(".")[0] == "hydra" or str(override.package).startswith("hydra"):
+            raise UserError(f"{text!r}: settings of Hydra itself cannot be changed here")
         own_device = override.key_or_group == "device" and is_own_device(value)
         choice = override.key_or_group in known and not own_device
         if choice and not isinstance(value, str | None):

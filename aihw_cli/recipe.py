@@ -92,10 +92,15 @@ def check_text(path: Path, values: dict[str, Any]) -> None:
     header = re.search(r"^#\s*@package\s+(\S+)", path.read_text(encoding="utf-8"), re.M)
     if header and (not PACKAGE.match(header[1]) or header[1].startswith("hydra")):
         raise UserError(f"{path}: package {header[1]!r} is not allowed")
+    check_interpolations(str(path), values)
+
+
+def check_interpolations(where: str, values: dict[str, Any]) -> None:
+    """Refuse resolvers outside the short list: they could read the environment, or worse."""
     for text in _texts(values):
         if "${" in INTERPOLATION.sub("", text):
             allowed = "only ${key} and ${oc.select:key,default} are"
-            raise UserError(f"{path}: interpolation {text!r} is not allowed; {allowed}")
+            raise UserError(f"{where}: interpolation {text!r} is not allowed; {allowed}")
 
 
 def entries(path: Path, defaults: Any) -> Iterator[tuple[str, str | None, str]]:

@@ -65,7 +65,10 @@ def plan(texts: Sequence[str], *, multirun: bool, flags: Sequence[str], again: b
     points = overrides.expand(texts) if multirun else [list(texts)]
     jobs, keys, digest = [], [], hashlib.sha256()
     for number, point in enumerate(points):
-        values = compose(point, allow_code="--allow-code" in flags).values
+        try:
+            values = compose(point, allow_code="--allow-code" in flags).values
+        except UserError as error:
+            raise UserError(f"{error}\nin the point {' '.join(point)}" if multirun else str(error)) from None
         digest.update(json.dumps(values, sort_keys=True, default=str).encode())
         given = dict(text.split("=", 1) for text in point)
         keys.append({key: given[key] for key in swept} or {"name": values["name"]})

@@ -35,10 +35,11 @@ def _loader() -> type:
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            keys = [k.value for k, _ in node.value]
-            for key, value in node.value:
-                if keys.count(key.value) > 1:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", value.start_mark)
+            seen: set[Any] = set()
+            for key, _ in node.value:
+                if isinstance(key.value, str) and key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
+                seen.add(str(key.value))
             return super().construct_mapping(node, deep)
 
     number = re.compile(r"^[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$")

@@ -17,8 +17,8 @@ from aihw_cli.schema import (
     model_section,
     tile_section,
 )
-from engine.algorithms import find_algorithm
-from engine.devices import find_device
+from engine.algorithms import algorithm_names, find_algorithm
+from engine.devices import device_names, find_device
 from engine.settings import UserError
 from engine.tile.settings import TEXTS
 
@@ -31,10 +31,14 @@ def show(arguments: Arguments) -> int:
     try:
         found = find(name)
     except UserError:
-        if keys := dict(_keys(name)):
-            print("\n".join(f"{key}: {describe(entry)}" for key, entry in keys.items()))
-            return 0
-        raise
+        texts: dict[tuple[str, str], list[str]] = {}
+        for key, owner, entry in _keys(name):
+            texts.setdefault((key, describe(entry)), []).extend(owner)
+        if not texts:
+            raise
+        for (key, text), owners in texts.items():
+            print(key + (f" of {', '.join(owners)}" if owners else "") + f": {text}")
+        return 0
     member = found[0]
     if arguments.has("--json"):
         print(json.dumps(as_data(member), indent=1))
@@ -104,11 +108,23 @@ def as_data(member: Member) -> dict[str, Any]:
     return {**member.as_data(), "values": values, "parameters": table}
 
 
-def _keys(name: str) -> Iterator[tuple[str, Field]]:
-    """Keys of the configuration that are `name`, or end in it."""
+def _keys(name: str) -> Iterator[tuple[str, list[str], Field]]:
+    """Keys that are `name` or end in it, with the step model or algorithm that they belong to."""
     for key, entry in _flat(full_schema({})):
-        if key == name or key.endswith(f".{name}"):
-            yield key, entry
+        if not key.startswith(("device.", "algorithm.")) and (key == name or key.endswith(f".{name}")):
+            yield key, [], entry
+    leaf = name.removeprefix("device.").removeprefix("algorithm.")
+    for title, names, section in (
+        ("device", device_names(), device_section),
+        ("algorithm", algorithm_names(), _settings),
+    ):
+        for member in names:
+            if isinstance(entry_of := section(member).get(leaf), Field) and leaf not in (*TEXTS, *KIND_KEYS):
+                yield f"{title}.{leaf}", [member], entry_of
+
+
+def _settings(name: str) -> Section:
+    return algorithm_section({"name": name})
 
 
 def _flat(schema: Section, prefix: str = "") -> Iterator[tuple[str, Field]]:

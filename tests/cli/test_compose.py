@@ -17,7 +17,8 @@ from tests.cli.conftest import write
 MEMBERS = [(group, name) for group in groups() for name in members(group)]
 DEVICE_FILE = """
 from engine.devices import Device, Param
-MyDevice = Device(name="mine", about="", formula="", params={"size": Param(0.5), "dw_min": Param(0.1)}, step="w += 0.0f;")
+SIZES = {"size": Param(0.5), "dw_min": Param(0.1)}
+MyDevice = Device(name="mine", about="", formula="", params=SIZES, step="w += 0.0f;")
 """
 
 
