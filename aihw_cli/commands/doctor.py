@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import platform
-import re
-import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -15,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments, Command, Option
-from engine.settings import cache_dir, compiler_command, data_dirs
+from engine.settings import UserError, cache_dir, data_dirs
 
 PACKAGES = ("aihw", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "rich", "scikit-learn", "safetensors",
             "ziglang", "cupy-cuda12x", "cupy-cuda13x")  # fmt: skip
-DRIVER_FILE = Path("/proc/driver/nvidia/version")
-DRIVER_OF_CUDA13 = 580
+CUDA13 = 13000
 
 
 def doctor(arguments: Arguments) -> int:
@@ -33,7 +29,7 @@ def doctor(arguments: Arguments) -> int:
         if isinstance(found, dict):
             print(f"{title}:")
             for key, value in found.items():
-                print(f"  {key:<14}{value}")
+                print(f"  {key:<16}{value}")
         elif isinstance(found, list):
             print(f"{title}:")
             print("\n".join(f"  {line}" for line in found) or "  none")
@@ -44,17 +40,16 @@ def doctor(arguments: Arguments) -> int:
 
 def examine() -> dict[str, Any]:
     """Everything that `aihw doctor` says."""
-    driver = driver_version()
     return {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "Python": f"{platform.python_version()} ({sys.executable})",
         "versions": {name: version(name) for name in PACKAGES},
         "compiler": compiler(),
-        "GPU driver": driver or "none found",
+        "GPU driver": driver(),
         "backends": backends(),
         "cache": str(cache_dir()) + ("" if writable(cache_dir()) else " (not writable: kernels cannot be kept)"),
         "data folders": [str(folder) for folder in data_dirs()],
-        "advice": advice(driver),
+        "advice": advice(),
     }
 
 
@@ -67,52 +62,61 @@ def version(package: str) -> str:
 
 
 def compiler() -> str:
-    """The C++ compiler that the CPU backend would take."""
-    wanted = compiler_command()
-    for name in (wanted,) if wanted else ("c++", "clang++"):
-        path = shutil.which(name.split()[0]) if name else None
-        if path:
-            return f"{path} ({_first_line([path, '--version'])})"
-    if not wanted and version("ziglang") != "-":
-        return f"ziglang {version('ziglang')}"
-    return "none"
+    """The C++ compiler of the CPU backend, or how to get one."""
+    from engine.jit import cpu
 
-
-def driver_version() -> str:
-    """Version of the NVIDIA driver, from the kernel module or nvidia-smi; empty if there is none."""
-    if DRIVER_FILE.is_file():
-        found = re.search(r"\s(\d+\.\d+[.\d]*)\s", DRIVER_FILE.read_text(encoding="utf-8", errors="replace"))
-        if found:
-            return found[1]
-    smi = shutil.which("nvidia-smi")
-    text = _first_line([smi, "--query-gpu=driver_version", "--format=csv,noheader"]) if smi else ""
-    return text if re.match(r"\d+\.", text) else ""
+    try:
+        command = cpu.compiler()
+    except UserError as error:
+        return f"none: {error}"
+    return f"{' '.join(command)} ({_first_line([*command[:3], '--version'])})"
 
 
 def backends() -> dict[str, str]:
-    """Which backends work and why, in the engine's words."""
-    try:
-        found = importlib.import_module("engine.jit").backends()
-    except (ImportError, AttributeError) as error:
-        return {"cpu": f"unknown: {error}"}
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {"": str(found)}
+    """Which backend works and why, and which one a run takes by itself."""
+    from engine.jit import cuda
+
+    usable, why = cuda.available()
+    working = not compiler().startswith("none")
+    active = "cuda" if usable else "cpu" if working else "neither"
+    return {
+        "cpu": "works" if working else "does not work: there is no compiler",
+        "cuda": f"works: {why}" if usable else f"does not work: {why}",
+        "run.device=auto": f"takes {active}",
+    }
 
 
-def advice(driver: str) -> list[str]:
-    """What to install for what is missing."""
+def driver() -> str:
+    """The NVIDIA driver, by the newest CUDA that it serves, and the extra that fits it."""
+    from engine.jit import cuda
+
+    version_number = cuda.driver_version()
+    if version_number is None:
+        return "none found"
+    return f"serves CUDA {version_number // 1000}.{version_number % 1000 // 10}; the extra that fits is {extra()}"
+
+
+def extra() -> str:
+    """The extra that brings CuPy for the driver of this machine; empty without a driver."""
+    from engine.jit import cuda
+
+    version_number = cuda.driver_version()
+    return "" if version_number is None else "cuda13" if version_number >= CUDA13 else "cuda12"
+
+
+def advice() -> list[str]:
+    """What to install for what is missing, and what stands in the way."""
     lines = []
-    if compiler() == "none":
-        lines.append("no C++ compiler: apt install g++, or without root: pip install 'aihw[compiler]'")
-    if driver:
-        extra = "cuda13" if int(driver.partition(".")[0]) >= DRIVER_OF_CUDA13 else "cuda12"
-        package = f"cupy-{extra}x"
-        if version(package) == "-":
-            lines.append(f"the GPU needs CuPy: pip install 'aihw[{extra}]' (driver {driver})")
-        for other in {"cupy-cuda12x", "cupy-cuda13x"} - {package}:
+    fitting = extra()
+    if fitting:
+        packages = {f"cupy-{name}x" for name in ("cuda12", "cuda13")}
+        if version(f"cupy-{fitting}x") == "-":
+            lines.append(f"the GPU needs CuPy: pip install 'aihw[{fitting}]'")
+        for other in sorted(packages - {f"cupy-{fitting}x"}):
             if version(other) != "-":
-                lines.append(f"{other} is installed beside what fits the driver: pip uninstall {other}")
-    if sys.platform != "linux":
-        lines.append("only Linux x86-64 is tested")
+                lines.append(f"{other} does not fit the driver: pip uninstall {other}")
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        lines.append("only Linux on x86-64 is tested")
     return lines
 
 
