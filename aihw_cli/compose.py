@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,12 @@ def compose(texts: Sequence[str], *, conf: str = "", allow_code: bool = False) -
     choices = [c for c in changes if c.choice]
     _check_choices(recipe, choices)
     given = {key for entry in recipe.defaults if isinstance(entry, dict) for key in entry}
-    selected = [c.text if recipe.extends or "@" in c.key or c.group in given else f"+{c.text}" for c in choices]
-    values, chosen = _hydra(recipe, selected)
+    # Hydra takes no null on its command line: such a group is emptied in the recipe itself.
+    empty = {c.group: None for c in choices if c.value is None}
+    defaults = [{k: empty.get(k, v) for k, v in e.items()} if isinstance(e, dict) else e for e in recipe.defaults]
+    named = [c for c in choices if c.value is not None]
+    selected = [c.text if recipe.extends or "@" in c.key or c.group in given else f"+{c.text}" for c in named]
+    values, chosen = _hydra(replace(recipe, defaults=defaults), selected)
     values.setdefault("name", recipe.name)
     result = Composed({}, _origins(recipe, chosen), list(_shadows(chosen)))
     for change in changes:
@@ -86,7 +90,7 @@ def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str
         try:
             with _no_other_hydra(), initialize_config_dir(config_dir=folder, job_name="aihw", **hydra_options()):
                 config = hydra_compose("primary", choices, return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             for choice in choices:
                 place = choice.removeprefix("+").partition("=")[0]
                 if "@" in place and f"'{place}'" in str(error):

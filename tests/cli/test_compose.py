@@ -61,6 +61,12 @@ def test_a_preset_changes_the_device_and_a_device_on_the_command_line_wins() -> 
     assert compose(["device=ecram", "preset=capacitor"]).values["device"]["dw_min"] == 0.002
 
 
+def test_a_preset_of_a_recipe_can_be_taken_away(folder: Path) -> None:
+    path = write(folder / "mine.yaml", "defaults:\n  - preset: capacitor\n  - device: ecram\n")
+    assert compose([f"conf={path}"]).values["device"]["dw_min"] == 0.005
+    assert compose([f"conf={path}", "preset=null"]).values["device"]["dw_min"] == 0.002
+
+
 def test_a_parameter_that_no_file_lists_can_be_set() -> None:
     values = compose(["device.drift_nu=0.1", "tile.backward.w_noise=0.02", "optimizer.schedule.name=cosine"]).values
     assert values["device"]["drift_nu"] == 0.1
