@@ -36,7 +36,10 @@ PowStepReference = Device(
     params=base_params()
     | POWER_PARAMS
     | REFERENCE_PARAMS
-    | {"n_estimation_steps": Param(-1, "pulse pairs", "this many estimate the symmetry point; <= 0: exact")},
+    | {
+        "n_estimation_steps": Param(-1, "pulse pairs", "this many estimate the symmetry point; <= 0: exact"),
+        "outside_falls": Param(False, "", "raw weights beyond a bound go to the lower one (aihwkit 1.1.0)"),
+    },
     cells=POWER_CELLS | REFERENCE_CELLS,
     construct=POWER_CONSTRUCT + SYMMETRY_POINT,
     step="""
@@ -46,6 +49,7 @@ float left = range > 0.0f ? (up ? c.max_bound - raw : raw - c.min_bound) / range
 float size = (up ? c.dwmin_up : -c.dwmin_down) * pow_(left, up ? c.gamma_up : c.gamma_down);
 float moved = size * (1.0f + p.dw_min_std * noise());
 w += left > 0.0f ? moved : 0.0f;
+w = p.outside_falls && left < 0.0f ? c.min_bound - c.reference : w;
 """,
     bounds=REFERENCE_BOUNDS,
     probe="middle",

@@ -17,43 +17,29 @@ from tests.naive.steps import STEPS
 
 SHAPE = (4, 37)  # more than one block of 32 lines, and no multiple of 16
 
-TABLE_SPREADS = {"table_up_std": [0.3, 0.3, 0], "table_down_std": [0.1, 0, 1]}
 # Options that the presets leave at their defaults; together they reach every branch of the snippets.
-OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "corrupt": ("constant_step", {"corrupt_devices_prob": 0.3, "perfect_bias": True, "dw_min_std": 1.5}),
-    "log_normal": ("constant_step", {"dw_min_dtod_log_normal": True, "up_down": -0.2, "up_down_dtod": 0.1}),
-    "inconsistent": ("constant_step", {"enforce_consistency": False, "dw_min_dtod": 1.0, "w_min_dtod": 2.0}),
-    "individual": ("linear_step", {"mean_bound_reference": False, "mult_noise": False, "gamma_up": 0.4}),
-    "increasing": ("linear_step", {"allow_increasing": True, "gamma_up": -0.3, "write_noise_std": 3.0}),
-    "reverse": ("soft_bounds", {"reverse_up": True, "reverse_down": True, "write_noise_std": 2.0}),
-    "pmax": ("soft_bounds_pmax", {"p_max": 400.0, "alpha": 0.005, "range_min": -0.8, "range_max": 0.9}),
-    "one_bound": ("soft_bounds_reference", {"w_min": 0.0, "subtract_symmetry_point": True}),
-    "slopes": (
-        "soft_bounds_reference",
-        {"slope_up_dtod": 0.2, "slope_down_dtod": 0.1, "mult_noise": True},
-    ),
-    "complex_noise": ("exp_step", {"dw_min_std_add": 0.01, "dw_min_std_slope": 0.02, "write_noise_std": 3.0}),
-    "stuck_exp": ("exp_step", {"corrupt_devices_prob": 0.5}),
-    "exponents": ("pow_step", {"pow_gamma": 1.5, "pow_up_down": 0.1, "pow_up_down_dtod": 0.05, "write_noise_std": 5.0}),
-    "stuck_pow": ("pow_step", {"corrupt_devices_prob": 0.5, "pow_gamma": 0.8, "pow_up_down": -0.3}),
-    "symmetric": ("pow_step_reference", {"subtract_symmetry_point": True, "reference_std": 0.03, "dw_min": 0.02}),
-    "pairs": (
-        "pow_step_reference",
-        {"subtract_symmetry_point": True, "n_estimation_steps": 40},
-    ),
-    "five_nodes": (
-        "piecewise_step",
-        {"piecewise_up": [1.6, 1.2, 1.0, 0.6, 0.1], "piecewise_down": [0.1, 0.5, 1.0, 1.3, 1.5]},
-    ),
-    "measured": (
-        "table_step",
-        {
-            "table_up": [2.0, 1, 0],
-            "table_down": [0.2, 1, 2],
-            "table_up_std": [0.3, 0.3, 0],
-            "table_down_std": [0.1, 0, 1],
-        },
-    ),
+OPTIONS: dict[str, dict[str, Any]] = {
+    "constant_step-corrupt": {"corrupt_devices_prob": 0.3, "perfect_bias": True, "dw_min_std": 1.5},
+    "constant_step-log_normal": {"dw_min_dtod_log_normal": True, "up_down": -0.2, "up_down_dtod": 0.1},
+    "constant_step-inconsistent": {"enforce_consistency": False, "dw_min_dtod": 1.0, "w_min_dtod": 2.0},
+    "linear_step-individual": {"mean_bound_reference": False, "mult_noise": False, "gamma_up": 0.4},
+    "linear_step-increasing": {"allow_increasing": True, "gamma_up": -0.3, "write_noise_std": 3.0},
+    "soft_bounds-reverse": {"reverse_up": True, "reverse_down": True, "write_noise_std": 2.0},
+    "soft_bounds_pmax-fast": {"p_max": 400.0, "alpha": 0.005, "range_min": -0.8, "range_max": 0.9},
+    "soft_bounds_reference-one_bound": {"w_min": 0.0, "subtract_symmetry_point": True},
+    "soft_bounds_reference-slopes": {"slope_up_dtod": 0.2, "slope_down_dtod": 0.1, "mult_noise": True},
+    "exp_step-complex_noise": {"dw_min_std_add": 0.01, "dw_min_std_slope": 0.02, "write_noise_std": 3.0},
+    "exp_step-stuck": {"corrupt_devices_prob": 0.5},
+    "pow_step-exponents": {"pow_gamma": 1.5, "pow_up_down": 0.1, "pow_up_down_dtod": 0.05, "write_noise_std": 5.0},
+    "pow_step-stuck": {"corrupt_devices_prob": 0.5, "pow_gamma": 0.8, "pow_up_down": -0.3},
+    "pow_step_reference-symmetric": {"subtract_symmetry_point": True, "reference_std": 0.03, "dw_min": 0.02},
+    "pow_step_reference-pairs": {"subtract_symmetry_point": True, "n_estimation_steps": 40},
+    "pow_step_reference-outside": {"reference_mean": 0.3, "w_max_dtod": 1.0, "outside_falls": True},
+    "piecewise_step-nodes": {"piecewise_up": [1.6, 1.2, 1.0, 0.1], "piecewise_down": [0.1, 1.0, 1.3, 1.5]},
+    "table_step-measured": {
+        **{"table_up": [2.0, 1.0, 0.0], "table_down": [0.2, 1.0, 2.0]},
+        **{"table_up_std": [0.3, 0.3, 0.0], "table_down_std": [0.1, 0.0, 1.0]},
+    },
 }
 
 
@@ -95,7 +81,7 @@ def specs() -> dict[str, DeviceSpec]:
         spec = device_spec(load_member("device", name))
         if spec.model in STEPS:
             found[f"preset-{name}"] = spec
-    return found | {f"{model}-{name}": DeviceSpec(model, params) for name, (model, params) in OPTIONS.items()}
+    return found | {name: DeviceSpec(name.partition("-")[0], params) for name, params in OPTIONS.items()}
 
 
 def test_every_pulsed_model_that_ships_has_a_slow_version() -> None:

@@ -30,6 +30,8 @@ PRESET_MODELS = {
     "GokmenVlasovPresetDevice": "ConstantStepDevice",
     "PCMPresetDevice": "ExpStepDevice",
 }
+# What the measured release does beside its description; docs/quirks.md says what this engine does instead.
+AS_MEASURED: dict[str, dict[str, Any]] = {"PowStepReferenceDevice": {"outside_falls": True}}
 # Seeds are drawn by the caller; the other two are statistics that change nothing.
 WITHOUT_EFFECT = {"class", "construction_seed", "count_pulses", "d_sparsity"}
 
@@ -44,7 +46,10 @@ def device_spec(setup: Object) -> DeviceSpec:
     models = {find_device(name).aihwkit: name for name in device_names()}
     if wanted not in models:
         raise NotBuilt(f"device class {wanted}")
-    return DeviceSpec(models[wanted], _known(_flatten(setup), find_device(models[wanted]).params, wanted))
+    values = _known(_flatten(setup), find_device(models[wanted]).params, wanted) | AS_MEASURED.get(wanted, {})
+    if "reset" in values:
+        values["reset"] = max(values["reset"], 0.0)
+    return DeviceSpec(models[wanted], values)
 
 
 def settings(kind: type[T], setup: Object) -> T:

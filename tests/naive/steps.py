@@ -54,7 +54,8 @@ def power(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Floats) 
     raw = w + c["reference"] if "reference" in c else w
     left = np.where(extent > 0, np.where(up, c["max_bound"] - raw, raw - c["min_bound"]) / extent, ZERO)
     size = _signed(up, c) * m.power(np.maximum(left, ZERO), np.where(up, c["gamma_up"], c["gamma_down"]))
-    return np.where(left > 0, w + size * (ONE + p["dw_min_std"] * z), w)
+    moved = np.where(left > 0, w + size * (ONE + p["dw_min_std"] * z), w)
+    return np.where(left < 0, c["min_bound"] - c["reference"], moved) if p.get("outside_falls") else moved
 
 
 def _between(w: Floats, c: Cells, *tables: Floats) -> list[Floats]:
