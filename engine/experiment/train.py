@@ -113,6 +113,9 @@ class _Training:
         except KeyboardInterrupt:
             self._leave("interrupted", "interrupted")
             raise
+        except UserError as problem:
+            self._leave("failed", str(problem))
+            raise
         except Exception as problem:
             self._leave("failed", "".join(traceback.format_exception(problem)).rstrip())
             raise

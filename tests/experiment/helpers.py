@@ -34,10 +34,9 @@ def small_config(folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
 
 def analog_config(folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
     """The same run on cells that are noisy, leak and differ from each other; the last layer is digital."""
-    config = small_config(folder, **changes)
     cells = {"model": "soft_bounds", "dw_min": 0.01, "lifetime": 1000.0, "diffusion": 0.001, "write_noise_std": 0.1}
-    config |= {"device": cells, "algorithm": {"name": "sgd"}, "layers": {"fc2": {"algorithm": "digital"}}}
-    return config
+    base = {"device": cells, "algorithm": {"name": "sgd"}, "layers": {"fc2": {"algorithm": "digital"}}}
+    return small_config(folder, **{key: {**base.get(key, {}), **changes.get(key, {})} for key in base | changes})
 
 
 class Recorder:

@@ -9,9 +9,9 @@ import torch
 
 from engine.experiment.build import build, layer_config
 from engine.experiment.data import Info
-from engine.experiment.members import member_names
+from engine.experiment.members import find_member, member_names
 from engine.settings import UserError
-from tests.experiment.helpers import small_config
+from tests.experiment.helpers import analog_config, small_config
 
 MNIST = Info((1, 28, 28), 10)
 CPU = torch.device("cpu")
@@ -31,6 +31,29 @@ def test_layout(tmp_path: Path, name: str) -> None:
     output = model(torch.rand(3, 1, 28, 28))
     assert output.shape == (3, 10)
     assert torch.allclose(output.exp().sum(1), torch.ones(3), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["datasets", "models"])
+def test_every_member_says_what_it_is_and_has_its_functions(kind: str) -> None:
+    functions = {"datasets": ("files", "load"), "models": ("build",)}[kind]
+    for name in member_names(kind):
+        member = find_member(kind, name)
+        assert member.ABOUT.endswith(".") and isinstance(member.SOURCE, str), name
+        assert all(callable(getattr(member, function)) for function in functions), name
+
+
+def test_analog_layers_stand_where_the_configuration_wants_them(tmp_path: Path) -> None:
+    model, optimizer = build(analog_config(tmp_path), MNIST, CPU)
+    kinds = [type(layer).__name__ for layer in model.children()]
+    assert kinds == ["Flatten", "AnalogLinear", "Sigmoid", "Linear", "LogSoftmax"]
+    assert type(model).__name__ == "AnalogSequential" and type(optimizer).__name__ == "AnalogSGD"
+    _, digital = build(small_config(tmp_path), MNIST, CPU)
+    assert type(digital) is torch.optim.SGD and digital.param_groups[0]["momentum"] == 0.5
+
+
+def test_analog_settings_that_are_wrong_name_the_layer(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"layer fc1: dw_min must be > 0, not -1"):
+        build(analog_config(tmp_path, device={"dw_min": -1.0}), MNIST, CPU)
 
 
 def test_lenet_refuses_images_that_are_too_small(tmp_path: Path) -> None:
