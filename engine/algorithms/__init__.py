@@ -10,6 +10,7 @@ A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and mean
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ def algorithm_names() -> list[str]:
     return sorted(p.stem for p in FOLDER.glob("[a-z]*.py"))
 
 
+@functools.cache
 def find_algorithm(name: str) -> ModuleType:
     """The module of an algorithm. Raises ValueError with the nearest name."""
     names = algorithm_names()

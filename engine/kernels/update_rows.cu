@@ -6,16 +6,19 @@
 #define CHUNK 16
 #define STRING_BITS 60
 
-struct Strings { u64 bits[TILE]; u32 count[TILE]; u32 block[TILE]; };
+#define MOST_GROUPS 16
+
+// `touched` has a bit for every sixteen cells that hold pulses.
+struct Strings { u64 touched, bits[TILE]; u32 count[TILE], block[TILE]; };
 struct Chunk {
     float w[CHUNK], record[RECORD + 1][CHUNK], z[4 * NOISE + 1][CHUNK], u[4 * UNIFORM + 1][CHUNK];
     u32 cell[CHUNK], count[CHUNK], block[CHUNK];
     u64 bits[CHUNK];
 };
 
-static void run_group(const UpdateArgs& a, const Params& p, Key key, u32 step, Chunk& k, u32 g) {
+static void run_group(const UpdateArgs& a, const Params& p, Key key, u32 step, Chunk& k, u32 g, u32 pulses) {
     LOOP for (int l = 0; l < CHUNK; ++l) draw_group(a, key, step, k.cell[l], k.block[l] + g, &k.z[0][l], &k.u[0][l], CHUNK);
-    for (u32 q = 0; q < 4; ++q) {
+    for (u32 q = 0; q < pulses; ++q) {
         LOOP for (int l = 0; l < CHUNK; ++l) {
             bool up = ((k.bits[l] >> (4 * g + q)) & 1u) != 0u, live = 4 * g + q < k.count[l];
             Cell c = load_cell(&k.record[0][l], CHUNK);
@@ -50,7 +53,7 @@ static void run_chunk(const UpdateArgs& a, i64 lane, i64 first, const u32* list,
         if (!a.noise_on) for (int m = 0; m < 4 * NOISE; ++m) k.z[m][l] = 0.0f;
     }
     LOOP for (int l = 0; l < CHUNK; ++l) k.w[l] = hidden_weight(w[k.cell[l]], load_state(&k.record[0][l], CHUNK));
-    for (u32 g = 0; 4 * g < longest; ++g) run_group(a, p, key, control.step, k, g);
+    for (u32 g = 0; 4 * g < longest; ++g) run_group(a, p, key, control.step, k, g, min_u(longest - 4 * g, 4u));
     for (int l = 0; l < n; ++l) {
         u32 j = list[l];
         State s = load_state(&k.record[0][l], CHUNK);
@@ -62,41 +65,66 @@ static void run_chunk(const UpdateArgs& a, i64 lane, i64 first, const u32* list,
     }
 }
 
-static void flush(const UpdateArgs& a, i64 lane, i64 first, i64 width, Strings& strings, bool last) {
-    u32 list[TILE + CHUNK];
-    int n = 0;
-    for (i64 j = 0; j < width; ++j) {
-        list[n] = (u32)j;
-        n += strings.count[j] > (last ? 0u : 3u);
+FN u32 groups_of(u32 count, bool last) { return last ? (count + 3u) >> 2 : count >> 2; }
+
+// A bit for each of sixteen cells that has at least `least` pulses.
+FN u32 filled_cells(const u32* count, u32 least) {
+    u32 mask = 0;
+    LOOP for (int l = 0; l < CHUNK; ++l) mask |= (u32)(count[l] >= least) << l;
+    return mask;
+}
+
+// Cells are taken in order of their number of groups, so that the sixteen of a chunk are done at about the same time.
+static void flush(const UpdateArgs& a, i64 lane, i64 first, Strings& strings, bool last) {
+    u32 list[TILE], start[MOST_GROUPS + 2] = {}, least = last ? 1u : 4u;
+    for (u64 left = strings.touched; left; left &= left - 1) {
+        int at = __builtin_ctzll(left) * CHUNK;
+        for (u32 m = filled_cells(strings.count + at, least); m; m &= m - 1)
+            ++start[groups_of(strings.count[at + __builtin_ctz(m)], last) + 1];
+    }
+    for (int g = 1; g <= MOST_GROUPS; ++g) start[g + 1] += start[g];
+    int n = (int)start[MOST_GROUPS + 1];
+    const float* records = a.cells + (lane * a.rows * a.cols + first) * RECORD;
+    for (u64 left = strings.touched; left; left &= left - 1) {
+        int at = __builtin_ctzll(left) * CHUNK;
+        for (u32 m = filled_cells(strings.count + at, least); m; m &= m - 1) {
+            u32 j = (u32)(at + __builtin_ctz(m));
+            list[start[groups_of(strings.count[j], last)]++] = j;
+            __builtin_prefetch(records + j * RECORD);
+        }
     }
     for (int at = 0; at < n; at += CHUNK) run_chunk(a, lane, first, list + at, n - at < CHUNK ? n - at : CHUNK, strings, last);
 }
 
 // Adds the pulses of one pair of words to the strings of sixteen cells.
-static void append_chunk(const UpdateArgs& a, u64* bits, u32* count, const u32* x, u32 d, const Amplitude& plan, u32 skip) {
+static bool append_chunk(const UpdateArgs& a, u64* bits, u32* count, const u32* x, u32 d, const Amplitude& plan, u32 skip) {
     u32 n[CHUNK], any = 0;
+    if (a.type == STOCHASTIC) {
+        LOOP for (int l = 0; l < CHUNK; ++l) any |= x[l] & d & SLOT_MASK;
+        if (any == 0u) return false;
+    }
     LOOP for (int l = 0; l < CHUNK; ++l) {
         u32 all = pulses_of(a.type, x[l], d, plan.length);
         n[l] = min_u(all > skip ? all - skip : 0u, SLOTS);
-        any |= n[l];
     }
-    if (any == 0u) return;
-    LOOP for (int l = 0; l < CHUNK; ++l) {
-        bool up = same_sign(x[l], d) != (plan.down != 0);
-        u64 ones = up ? ((u64)1 << n[l]) - 1u : 0u;
-        bits[l] |= ones << count[l];
-        count[l] += n[l];
-    }
+    u32 rising = plan.down ? 0u : 1u, ones[CHUNK];
+    LOOP for (int l = 0; l < CHUNK; ++l) ones[l] = ((1u << n[l]) - 1u) & (0u - (((x[l] ^ d) >> 31) ^ rising));
+    LOOP for (int l = 0; l < CHUNK; ++l) bits[l] = bits[l] | ((u64)ones[l] << (u64)count[l]);
+    LOOP for (int l = 0; l < CHUNK; ++l) count[l] += n[l];
+    return true;
 }
 
 static void append(const UpdateArgs& a, Strings& strings, const u32* x, u32 d, i64 width, const Amplitude& plan, int part) {
-    u32 skip = a.type == STOCHASTIC ? 0u : (u32)(part * SLOTS);
-    i64 at = 0;
-    for (; at + CHUNK <= width; at += CHUNK) append_chunk(a, strings.bits + at, strings.count + at, x + at, d, plan, skip);
-    if (at == width) return;
-    u32 rest[CHUNK] = {};
-    for (i64 j = at; j < width; ++j) rest[j - at] = x[j];
-    append_chunk(a, strings.bits + at, strings.count + at, rest, d, plan, skip);
+    u32 skip = a.type == STOCHASTIC ? 0u : (u32)(part * SLOTS), rest[CHUNK] = {};
+    for (i64 at = 0; at < width; at += CHUNK) {
+        const u32* here = x + at;
+        if (at + CHUNK > width) {
+            for (i64 j = at; j < width; ++j) rest[j - at] = x[j];
+            here = rest;
+        }
+        bool some = append_chunk(a, strings.bits + at, strings.count + at, here, d, plan, skip);
+        strings.touched |= (u64)some << (at / CHUNK);
+    }
 }
 
 // One row of one lane, a stretch of at most TILE columns.
@@ -105,7 +133,10 @@ KERNEL(update_rows, UpdateArgs) {
     i64 from = item % tiles * TILE, width = a.cols - from < TILE ? a.cols - from : TILE, first = i * a.cols + from;
     if (i == 0 && from == 0) a.control[lane].step = a.frozen[lane].step + 1u;
     Strings strings;
-    for (i64 j = 0; j < TILE && j < width + CHUNK; ++j) strings.bits[j] = strings.count[j] = strings.block[j] = 0;
+    strings.touched = 0;
+    i64 padded = (width + CHUNK - 1) / CHUNK * CHUNK;
+    LOOP for (i64 j = 0; j < padded; ++j) strings.bits[j] = 0;
+    LOOP for (i64 j = 0; j < padded; ++j) strings.count[j] = strings.block[j] = 0;
     int filled = 0;
     for (i64 b = 0; b < a.batch; ++b) {
         const Amplitude& plan = a.plans[lane * a.batch + b];
@@ -115,14 +146,14 @@ KERNEL(update_rows, UpdateArgs) {
             if ((d & SLOT_MASK) == 0u) continue;
             int room = plan.length - part * SLOTS < SLOTS ? plan.length - part * SLOTS : SLOTS;
             if (filled + room > STRING_BITS) {
-                flush(a, lane, first, width, strings, false);
+                flush(a, lane, first, strings, false);
                 filled = 3;
             }
             append(a, strings, a.x_words + at * a.cols + from, d, width, plan, part);
             filled += room;
         }
     }
-    flush(a, lane, first, width, strings, true);
+    flush(a, lane, first, strings, true);
 }
 
 // The whole update in one call: plans, trains, cells.
