@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from aihw_cli import overrides, table
 from aihw_cli.compose import compose
-from aihw_cli.report import duration
+from aihw_cli.report import duration, note
 from engine.experiment.files import write_bytes, write_json, writing
 from engine.settings import UserError
 
@@ -63,12 +64,13 @@ def plan(texts: Sequence[str], *, multirun: bool, flags: Sequence[str], again: b
     """The sweep that `texts` describe: every point is composed and checked before anything runs."""
     swept = overrides.swept_keys(texts) if multirun else []
     points = overrides.expand(texts) if multirun else [list(texts)]
-    jobs, keys, digest = [], [], hashlib.sha256()
+    jobs, keys, digest, notes = [], [], hashlib.sha256(), dict[str, None]()
     for number, point in enumerate(points):
         try:
-            values = compose(point, allow_code="--allow-code" in flags).values
+            composed = compose(point, allow_code="--allow-code" in flags)
         except UserError as error:
             raise UserError(f"{error}\nin the point {' '.join(point)}" if multirun else str(error)) from None
+        values, notes = composed.values, dict.fromkeys([*notes, *composed.notes])
         digest.update(json.dumps(values, sort_keys=True, default=str).encode())
         given = dict(text.split("=", 1) for text in point)
         keys.append({key: given[key] for key in swept} or {"name": values["name"]})
@@ -76,6 +78,8 @@ def plan(texts: Sequence[str], *, multirun: bool, flags: Sequence[str], again: b
         jobs += [Job(number, first + i, [*point, f"run.seed={first + i}", "seeds=1"]) for i in range(values["seeds"])]
     folder = Path(values["run"]["dir"]).expanduser() / values["name"] / f"sweep-{digest.hexdigest()[:12]}"
     sweep = Sweep(_free(folder) if again else folder, keys, jobs, [*flags, *(["--again"] if again else [])])
+    for text in notes if multirun else ():
+        note(text)
     return load(sweep.folder) if (sweep.folder / MANIFEST).is_file() else sweep
 
 
@@ -137,17 +141,28 @@ def execute(sweep: Sweep, job: Job) -> None:
     words = ["resume", job.folder] if begun else ["train", *job.overrides]
     with log_path(sweep, job).open("w", encoding="utf-8") as log:
         command = [sys.executable, "-m", "aihw_cli", *words, *flags, "--json"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+        code, output = _watch(command, log)
+    _note(job, output, {0: "finished", INTERRUPTED: "interrupted"}.get(code, "failed"))
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+
+
+def _watch(command: list[str], log: TextIO) -> tuple[int, str]:
+    """Exit code and standard output of a run. An interrupt is handed on, and the run's checkpoint waited for.
+
+    The run has a session of its own: the terminal would otherwise interrupt it a second time, and the second
+    interrupt stops a run at once, without a checkpoint.
+    """
+    options = {"stdout": subprocess.PIPE, "stderr": log, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, **options) as process:  # type: ignore[call-overload]
+        interrupted = False
+        while True:
             try:
                 output, _ = process.communicate()
+                return (INTERRUPTED if interrupted else process.returncode), output
             except KeyboardInterrupt:
-                # The terminal sent the interrupt to the run as well: wait until it has written its checkpoint.
-                output, _ = process.communicate()
-                _note(job, output, "interrupted")
-                raise
-    _note(job, output, "failed" if process.returncode else "finished")
-    if process.returncode == INTERRUPTED:
-        raise KeyboardInterrupt
+                interrupted = True
+                process.send_signal(signal.SIGINT)
 
 
 def log_path(sweep: Sweep, job: Job) -> Path:

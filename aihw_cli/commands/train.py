@@ -58,10 +58,10 @@ def resume(arguments: Arguments) -> int:
 
 
 def _train_once(config: dict[str, Any], arguments: Arguments) -> int:
-    from engine.experiment.runs import run_folder
+    from engine.experiment.runs import DONE, run_folder, run_status
 
     folder = run_folder(config, again=arguments.has("--again"))
-    existed = folder.exists()
+    existed = run_status(folder) in DONE
 
     def work(reporter: PlainReporter) -> dict[str, Any]:
         from engine.experiment.train import train as engine_train
@@ -103,7 +103,8 @@ def _how_to_go_on(folder: Path, arguments: Arguments) -> str:
 
 def _failure(error: Exception, folder: Path) -> str:
     if (folder / "log.txt").is_file():
-        return f"the run failed: {type(error).__name__}: {error}\nmore in {folder / 'log.txt'}"
+        first = (str(error).splitlines() or [""])[0]
+        return f"the run failed: {type(error).__name__}: {first}\nmore in {folder / 'log.txt'}"
     return "".join(traceback.format_exception(error)) + "the run failed"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,6 +145,21 @@ def test_a_device_file_that_cannot_be_used(aihw, folder: Path, text: str, expect
     write(folder / "mine.py", text)
     result = aihw("train", "device=mine.py:Mine", "--allow-code")
     check(result.code, result.err, ["mine.py", expected])
+
+
+def test_a_run_folder_that_cannot_be_made(aihw, folder: Path) -> None:
+    write(folder / "taken", "a file, no folder")
+    result = aihw("train", "algorithm=digital", "run.epochs=1", "dataset.train_samples=20", "run.dir=taken")
+    check(result.code, result.err, ["run folder", "taken"])
+    assert [p.name for p in folder.iterdir()] == ["taken"]
+
+
+def test_no_compiler(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "AIHW_CXX": "no-such-compiler"}
+    command = [sys.executable, "-m", "aihw_cli", "train", f"run.dir={folder / 'runs'}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    check(done.returncode, done.stderr, ["no-such-compiler"])
+    assert done.stdout == "" and not list(folder.iterdir())
 
 
 def test_an_error_of_the_engine_for_the_user_is_told_the_same_way(aihw, folder: Path) -> None:
