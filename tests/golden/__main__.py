@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from tests.golden.compare import Case, Verdict, compare_case, has_figures, relative_tolerance
-from tests.golden.figures import Measurement
-from tests.golden.measure import find
-from tests.golden.setups import seed_of
-
-KEPT = ("name", "category", "description", "setup", "unsupported")
+from tests.golden.compare import Case, Verdict, has_figures
+from tests.golden.runner import run_cases
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,57 +21,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, nargs="?", metavar="OUT.json")
     parser.add_argument("--cases", default="", metavar="REGEX", help="only cases whose name matches")
     parser.add_argument("--seed", type=int, default=1, help="another seed draws other devices and noise")
+    parser.add_argument(
+        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases measured at the same time"
+    )
     parser.add_argument("--verbose", action="store_true", help="list every figure beyond the limit")
     options = parser.parse_args(arguments)
     reference = json.loads(options.ref.read_text())
+    chosen = [case for case in reference["cases"] if re.search(options.cases, case["name"])]
     measured: list[Case] = []
     bad = 0
-    for case in reference["cases"]:
-        if re.search(options.cases, case["name"]):
-            mine, verdict, seconds = run_case(case, options.seed)
-            measured += [mine] if mine else []
-            bad += not verdict.passed
-            report(case, verdict, seconds, options.verbose)
+    for case, (mine, verdict, seconds) in zip(chosen, run_cases(chosen, options.seed, options.jobs), strict=True):
+        measured += [mine] if mine else []
+        bad += not verdict.passed
+        report(case, verdict, seconds, options.verbose)
     if options.out:
         head = {k: v for k, v in reference.items() if k not in ("cases", "source")}
         options.out.write_text(json.dumps(head | {"source": "aihw", "cases": measured}, indent=1) + "\n")
     print(f"{len(measured)} cases measured, {bad} failing")
     return 1 if bad else 0
-
-
-def run_case(case: Case, salt: int) -> tuple[Case | None, Verdict, float]:
-    """Measures one case from its set-up and compares; a case that cannot be measured gets a verdict with the reason."""
-    started = time.perf_counter()
-    mine = {key: case[key] for key in KEPT if key in case}
-    if "unsupported" in case:
-        return mine, Verdict(case["name"]), 0.0
-    try:
-        measurement: Measurement = find(category_of(case))(case["setup"], seed_of(case["name"], salt))
-    # One case that the engine refuses must not hide the others.
-    except Exception as error:
-        problem = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-        return None, Verdict(case["name"], problem=problem), time.perf_counter() - started
-    mine |= {"groups": measurement.groups, "records": measurement.records}
-    verdict = Verdict(case["name"])
-    if has_figures(case):
-        verdict = compare_case(case, measurement.records, relative_tolerance(case))
-    return mine, verdict, time.perf_counter() - started
-
-
-CATEGORIES = {
-    "A": "A_device_response",
-    "B": "B_update",
-    "C": "C_io",
-    "D": "D_inference",
-    "E": "E_training",
-    "F": "F_modifier",
-    "G": "G_ops",
-}
-
-
-def category_of(case: Case) -> str:
-    """The category, from the first letter of the name where it is not told."""
-    return str(case.get("category") or CATEGORIES.get(case["name"][:1], case["name"]))
 
 
 def report(case: Case, verdict: Verdict, seconds: float, verbose: bool) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.golden.__main__ import run_case
+from tests.golden.runner import run_case
 from tests.golden.shared import GOLDEN, needs_golden
 
 CASES = [
