@@ -50,6 +50,12 @@ def mvm_program(backend: str) -> Program:
     return Program(source.mvm_text(), backend)
 
 
+@functools.cache
+def patches_program(backend: str) -> Program:
+    """The kernels that turn images into patches and back."""
+    return Program(source.patches_text(), backend)
+
+
 def fill(args: ctypes.Structure, names: Sequence[str], tensors: Sequence[Any]) -> None:
     """Writes the addresses of tensors into the pointers of a struct."""
     for name, tensor in zip(names, tensors, strict=True):

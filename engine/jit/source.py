@@ -85,6 +85,11 @@ def mvm_text() -> str:
     return "\n".join(text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "mvm.cu"))
 
 
+def patches_text() -> str:
+    """The translation unit of convolutions' patches."""
+    return "\n".join(text_of(name) for name in ("portable.cuh", "patches.cuh", "patches.cu"))
+
+
 def text_of(name: str) -> str:
     """A header or kernel file, with its name for the compiler's messages."""
     return f'#line 1 "{name}"\n' + header(name).replace("#pragma once", "")

@@ -2,7 +2,12 @@
 
 from engine.nn.analog import AnalogTile, analog_tiles, set_exact
 from engine.nn.container import AnalogSequential
-from engine.nn.conv import AnalogConv2d
+from engine.nn.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
+from engine.nn.convert import convert_to_analog, convert_to_digital
+from engine.nn.layer import AnalogLayer, layer_types
 from engine.nn.linear import AnalogLinear
 
-__all__ = ["AnalogConv2d", "AnalogLinear", "AnalogSequential", "AnalogTile", "analog_tiles", "set_exact"]
+__all__ = [
+    "AnalogConv1d", "AnalogConv2d", "AnalogConv3d", "AnalogLayer", "AnalogLinear", "AnalogSequential", "AnalogTile",
+    "analog_tiles", "convert_to_analog", "convert_to_digital", "layer_types", "set_exact",
+]  # fmt: skip

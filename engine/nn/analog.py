@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -60,8 +61,11 @@ class AnalogTile(nn.Module):
 
     def record(self, x: Tensor, d: Tensor) -> None:
         """Keeps a sample batch until the optimizer's step. Raises RuntimeError if no step ever comes."""
+        if x.shape[0] == 0:
+            return
         if len(self.pending) >= MOST_PENDING:
-            raise RuntimeError(f"{MOST_PENDING} backward passes without a step: analog tiles learn through engine.optim.AnalogSGD")
+            advice = "analog tiles learn through engine.optim.AnalogSGD"
+            raise RuntimeError(f"{MOST_PENDING} backward passes without a step: {advice}")
         self.pending.append((x, d))
 
     def learn(self, lr: float) -> None:
@@ -84,6 +88,15 @@ class AnalogTile(nn.Module):
         """What time does to the cells in one optimizer step."""
         find_algorithm(self.algorithm).end_of_batch(self.tile, self.state)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AnalogTile:
+        """Moves with the model, but keeps its types: physics is float32 also in a model of half precision."""
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(move, recurse)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "pending": []}
 
@@ -94,7 +107,8 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, owner: AnalogTile) -> Tensor:
         ctx.owner, ctx.kind = owner, x.dtype
-        y = owner.tile.mvm(x)
+        with _full_precision(x):
+            y = owner.tile.mvm(x)
         ctx.save_for_backward(x)
         return (y if owner.scale is None else y * owner.scale).to(x.dtype)
 
@@ -106,7 +120,15 @@ class _Product(torch.autograd.Function):
             d = d * owner.scale
         if ctx.needs_input_grad[1]:
             owner.record(x, d)
-        return (owner.tile.mvm_t(d).to(ctx.kind) if ctx.needs_input_grad[0] else None), None, None
+        if not ctx.needs_input_grad[0]:
+            return None, None, None
+        with _full_precision(d):
+            return owner.tile.mvm_t(d).to(ctx.kind), None, None
+
+
+def _full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """Autocast must not halve the precision of a product."""
+    return torch.autocast(x.device.type, enabled=False) if torch.is_autocast_enabled(x.device.type) else nullcontext()
 
 
 def analog_tiles(module: nn.Module) -> Iterator[AnalogTile]:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from engine.nn.analog import AnalogTile
+from engine.nn.analog import AnalogTile, analog_tiles
 from engine.tile.keys import derive
 from engine.tile.settings import TileSpec
 
@@ -34,9 +34,25 @@ class TileGrid(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(out)) if bias and not self.analog_bias else None
 
+    @property
+    def has_bias(self) -> bool:
+        return self.analog_bias or self.bias is not None
+
     def forward(self, x: Tensor) -> Tensor:
-        lead = x.shape[:-1]
-        y = self._product(x.reshape(-1, x.shape[-1])).view(*lead, -1)
+        # Physics is computed in float32, whatever the activations are.
+        rows = x.to(torch.float32).reshape(-1, x.shape[-1])
+        if self.analog_bias:
+            rows = torch.cat([rows, rows.new_ones(rows.shape[0], 1)], 1)
+        return self.product(rows).view(*x.shape[:-1], sum(self.out_sizes)).to(x.dtype)
+
+    def product(self, rows: Tensor) -> Tensor:
+        """y [B, O] in float32 of rows [B, I] in float32, with a last column of ones for an analog bias."""
+        if len(self.tiles) == 1:
+            y: Tensor = self.tiles[0](rows)
+        else:
+            parts, n = rows.split(self.in_sizes, 1), len(self.in_sizes)
+            outs = [tile(parts[k % n]) for k, tile in enumerate(self.tiles)]
+            y = torch.cat([sum(outs[k + 1 : k + n], outs[k]) for k in range(0, len(outs), n)], 1)
         return y if self.bias is None else y + self.bias
 
     def set_weights(self, weight: Tensor, bias: Tensor | None = None) -> None:
@@ -48,23 +64,14 @@ class TileGrid(nn.Module):
             self.bias.data.copy_(bias)
         rows = weight.detach().split(self.out_sizes, 0)
         blocks = [block for row in rows for block in row.split(self.in_sizes, 1)]
-        for tile, block in zip(self.tiles, blocks, strict=True):
+        for tile, block in zip(analog_tiles(self), blocks, strict=True):
             tile.set_weights(block)
 
     def get_weights(self) -> tuple[Tensor, Tensor | None]:
         """The logical matrix [O, I] and the bias [O], wherever it lives."""
-        blocks = [tile.get_weights() for tile in self.tiles]
+        blocks = [tile.get_weights() for tile in analog_tiles(self)]
         n = len(self.in_sizes)
         weight = torch.cat([torch.cat(blocks[k : k + n], 1) for k in range(0, len(blocks), n)], 0)
         if self.analog_bias:
             return weight[:, :-1], weight[:, -1]
         return weight, None if self.bias is None else self.bias.data.clone()
-
-    def _product(self, x: Tensor) -> Tensor:
-        if self.analog_bias:
-            x = torch.cat([x, x.new_ones(x.shape[0], 1)], 1)
-        if len(self.tiles) == 1:
-            return self.tiles[0](x)
-        parts, n = x.split(self.in_sizes, 1), len(self.in_sizes)
-        outs = [tile(parts[k % n]) for k, tile in enumerate(self.tiles)]
-        return torch.cat([sum(outs[k + 1 : k + n], outs[k]) for k in range(0, len(outs), n)], 1)

@@ -33,7 +33,7 @@ ROOT_ENTRIES = 14
 # What exceeds a budget, and why it is not split.
 LONGER: dict[str, str] = {}
 MORE_ARGUMENTS: dict[str, str] = {
-    "engine/nn/conv.py AnalogConv2d.__init__": "torch.nn.Conv2d's own arguments, in its order",
+    "engine/nn/conv.py AnalogConv.__init__": "the arguments of torch's convolutions, in their order",
     "engine/tile/cells.py CellArray.__init__": "shape and device; by keyword what tells two arrays apart",
     "engine/tile/tile.py Tile.__init__": "shape and settings; by keyword what tells two tiles apart",
     "engine/tile/pulses.py update": "what an update is made of, and by keyword a scale inside the kernel",
