@@ -44,7 +44,8 @@ def log(v: npt.ArrayLike) -> Floats:
     """Natural logarithm."""
     v = np.asarray(v, F32)
     tiny = v < F32(1.17549435e-38)
-    bits = np.where(tiny, v * F32(8388608.0), v).astype(F32).view(np.uint32) - np.uint32(0x3F3504F3)
+    scaled = v * np.where(tiny, F32(8388608.0), F32(1))
+    bits = scaled.view(np.uint32) - np.uint32(0x3F3504F3)
     exponent = (bits.view(np.int32) >> 23).astype(F32) - np.where(tiny, F32(23), F32(0))
     m = ((bits & np.uint32(0x007FFFFF)) + np.uint32(0x3F3504F3)).view(F32)
     s = (m - F32(1)) / (m + F32(1))
@@ -67,7 +68,8 @@ def exp(v: npt.ArrayLike) -> Floats:
     t = polynomial(r, *(one / F32(d) for d in (5040, 720, 120, 24, 6)), F32(0.5), one, one)
     k = n.astype(np.int32)
     half = (np.sign(k) * (np.abs(k) // 2)).astype(np.int32)
-    return t * _two_to(half) * _two_to(k - half)
+    with np.errstate(over="ignore"):
+        return t * _two_to(half) * _two_to(k - half)
 
 
 def power(base: npt.ArrayLike, exponent: npt.ArrayLike) -> Floats:
