@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import multiprocessing
-from collections.abc import Mapping
+import os
+import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+STEPS = 10  # in an epoch of `small_config`
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
@@ -63,6 +66,34 @@ class Recorder:
 
     def message(self, text: str) -> None:
         self.messages.append(text)
+
+
+class Stopper(Recorder):
+    """Calls `action` at the first report of a step at or after (epoch, batch)."""
+
+    def __init__(self, at: tuple[int, int], action: Callable[[], object]) -> None:
+        super().__init__()
+        self.at, self.action, self.done = at, action, False
+
+    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+        if (epoch, batch) >= self.at and not self.done:
+            self.done = True
+            self.action()
+
+
+def run(config: Mapping[str, Any], reporter: Recorder | None = None) -> Path:
+    """Train in this process; the folder of the run."""
+    from engine.experiment.runs import run_folder
+    from engine.experiment.train import train
+
+    folder = run_folder(config)
+    train(config, folder, reporter or Recorder())
+    return folder
+
+
+def interrupt() -> None:
+    """Ctrl-C for this process."""
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def outcome(folder: Path) -> tuple[dict[str, bytes], list[str]]:
