@@ -11,7 +11,7 @@ from typing import Any
 
 from aihw_cli import overrides
 from aihw_cli.check import Checker
-from aihw_cli.recipe import DEFAULT, OPTIONAL, PACKAGE, Recipe, check_interpolations, check_member, read_recipe
+from aihw_cli.recipe import DEFAULT, OPTIONAL, PACKAGE, Recipe, check_interpolations, check_member, read_recipe, recipes
 from engine.presets import groups, members, nearest, overlay, read_yaml
 from engine.settings import UserError
 
@@ -42,7 +42,7 @@ def compose(texts: Sequence[str], *, conf: str = "", allow_code: bool = False) -
     selected = [c.text if recipe.extends or "@" in c.key or c.group in given else f"+{c.text}" for c in named]
     values, chosen = _hydra(replace(recipe, defaults=defaults), selected)
     values.setdefault("name", recipe.name)
-    result = Composed({}, _origins(recipe, chosen), list(_shadows(chosen)))
+    result = Composed({}, _origins(recipe, chosen), list(_shadows(recipe, chosen)))
     for change in changes:
         if not change.choice:
             check_interpolations(COMMAND_LINE, {change.key: change.value})
@@ -157,7 +157,11 @@ def _origins(recipe: Recipe, chosen: dict[str, str | None]) -> dict[str, list[tu
     return origins
 
 
-def _shadows(chosen: dict[str, str | None]) -> Iterator[str]:
+def _shadows(recipe: Recipe, chosen: dict[str, str | None]) -> Iterator[str]:
+    """A line for the recipe and every chosen member of the user's own that hides a packaged one."""
+    for paths in recipes().values():
+        if paths[0] == recipe.path and len(paths) > 1:
+            yield f"recipe {recipe.name} is {paths[0]}, which shadows {paths[1]}"
     for key, option in chosen.items():
         group = key.partition("@")[0]
         paths = members(group).get(option or "", [])

@@ -68,9 +68,9 @@ def test_a_preset_of_a_recipe_can_be_taken_away(folder: Path) -> None:
 
 
 def test_a_parameter_that_no_file_lists_can_be_set() -> None:
-    values = compose(["device.drift_nu=0.1", "tile.backward.w_noise=0.02", "optimizer.schedule.name=cosine"]).values
+    values = compose(["device.drift_nu=0.1", "tile.backward.inp_noise=0.02", "optimizer.schedule.name=cosine"]).values
     assert values["device"]["drift_nu"] == 0.1
-    assert values["tile"]["backward"]["w_noise"] == 0.02
+    assert values["tile"]["backward"]["inp_noise"] == 0.02
     assert values["optimizer"]["schedule"]["name"] == "cosine"
 
 

@@ -89,3 +89,5 @@ def test_found_by_name_by_path_and_by_its_folder() -> None:
 def test_a_user_recipe_shadows_the_packaged_one(folder: Path) -> None:
     mine = write(folder / "experiments/basics/digits.yaml", "run: {epochs: 1}\n")
     assert find_recipe("digits")[1] == mine
+    notes = compose(["conf=digits"]).notes
+    assert len(notes) == 1 and "shadows" in notes[0] and str(mine) in notes[0]
