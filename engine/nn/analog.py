@@ -118,12 +118,20 @@ class _Product(torch.autograd.Function):
         d = grads[0].to(torch.float32)
         if owner.scale is not None:
             d = d * owner.scale
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[1] and _is_reached(ctx.next_functions[1][0]):
             owner.record(x, d)
         if not ctx.needs_input_grad[0]:
             return None, None, None
         with _full_precision(d):
             return owner.tile.mvm_t(d).to(ctx.kind), None, None
+
+
+def _is_reached(node: Any) -> bool:
+    """Whether this backward pass goes on to a leaf: `torch.autograd.grad` for inputs alone must not teach the tile."""
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except RuntimeError:  # raised where exactly this leaf was asked for
+        return True
 
 
 def _full_precision(x: Tensor) -> AbstractContextManager[Any]:

@@ -1,0 +1,1 @@
+"""Torch faces: layers, patches, conversion, and how they behave as modules."""

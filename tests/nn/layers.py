@@ -1,0 +1,72 @@
+"""A small example of every layer that stands for one of torch's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.nn import AnalogConv1d, AnalogConv2d, AnalogConv3d, AnalogLayer, AnalogLinear, layer_types
+from engine.optim import AnalogSGD
+from engine.tile.settings import TileSpec
+
+
+@dataclass(frozen=True)
+class Example:
+    """Arguments of a layer, and the shape of one sample."""
+
+    settings: dict[str, Any]
+    sample: tuple[int, ...]
+
+
+EXAMPLES: dict[type[AnalogLayer], Example] = {
+    AnalogLinear: Example({"in_features": 7, "out_features": 5}, (7,)),
+    AnalogConv1d: Example({"in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": 2, "padding": 1}, (2, 9)),
+    AnalogConv2d: Example({"in_channels": 3, "out_channels": 4, "kernel_size": (3, 2), "padding": 1}, (3, 6, 5)),
+    AnalogConv3d: Example({"in_channels": 2, "out_channels": 3, "kernel_size": 2, "dilation": (1, 2, 1)}, (2, 4, 5, 3)),
+}
+LAYERS = layer_types()
+NOISY = {
+    "device": {"model": "soft_bounds", "dw_min": 0.01, "lifetime": 100.0, "diffusion": 0.001, "write_noise_std": 0.5},
+    "tile": {"mapping": {"weight_scaling_omega": 0.6, "learn_out_scaling": True}},
+}
+PERFECT = {
+    "device": {"model": "ideal"},
+    "tile": {"forward": {"is_perfect": True}, "backward": {"is_perfect": True}, "update": {"pulse_type": "None"}},
+}
+
+
+def spec(base: dict[str, Any], **mapping: Any) -> TileSpec:
+    """Settings of tiles, with changes of the mapping."""
+    tile = base.get("tile", {})
+    return TileSpec.from_config({**base, "tile": {**tile, "mapping": {**tile.get("mapping", {}), **mapping}}})
+
+
+def make(kind: type[AnalogLayer], base: dict[str, Any], *, seed: int = 3, **mapping: Any) -> AnalogLayer:
+    """The example of a layer; torch's generator decides its start."""
+    torch.manual_seed(seed)
+    return kind(**EXAMPLES[kind].settings, tile=spec(base, **mapping))  # type: ignore[call-arg]
+
+
+def batch(kind: type[AnalogLayer], size: int = 4, *, seed: int = 5) -> Tensor:
+    """Samples for the example of a layer."""
+    return torch.randn(size, *EXAMPLES[kind].sample, generator=torch.Generator().manual_seed(seed))
+
+
+def step(layer: nn.Module, *inputs: Tensor, lr: float = 0.1) -> Tensor:
+    """One step with a loss over all inputs; returns the outputs, one after another."""
+    optimizer = AnalogSGD(layer.parameters(), lr=lr)
+    optimizer.zero_grad()
+    outputs = [layer(x) for x in inputs]
+    sum((y.float() ** 2).sum() for y in outputs).backward()  # type: ignore[union-attr]
+    optimizer.step()
+    return torch.cat([y.detach() for y in outputs])
+
+
+def weights(layer: AnalogLayer) -> Tensor:
+    """Weight and bias in one row."""
+    weight, bias = layer.get_weights()
+    assert bias is not None
+    return torch.cat([weight.flatten(), bias])

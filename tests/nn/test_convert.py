@@ -1,0 +1,167 @@
+"""Networks to tiles and back: weights, rules, names, and what is refused."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine.nn import AnalogConv2d, AnalogLinear, AnalogTile, analog_tiles, convert_to_analog, convert_to_digital
+from tests.nn.layers import EXAMPLES, LAYERS, NOISY, PERFECT, spec
+
+
+class Net(nn.Module):
+    """Two convolutions in a block, then two layers, of which one is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first, second = nn.Conv2d(1, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, stride=2, bias=False)
+        self.block = nn.Sequential(first, nn.ReLU(), second)
+        self.fc1 = nn.Linear(36, 36)
+        self.fc2 = nn.Linear(36, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.block(x).flatten(1)
+        return self.fc2(self.fc1(torch.relu(self.fc1(h))))
+
+
+def net() -> Net:
+    torch.manual_seed(1)
+    return Net()
+
+
+def test_a_network_keeps_its_function_there_and_back() -> None:
+    original, x = net().eval(), torch.randn(3, 1, 8, 8)
+    analog = convert_to_analog(original, spec(PERFECT))
+    assert isinstance(original.fc1, nn.Linear) and isinstance(analog.fc1, AnalogLinear)
+    assert len(list(analog_tiles(analog))) == 4 and not any(m.training for m in analog.modules())
+    torch.testing.assert_close(analog(x), original(x), rtol=1e-4, atol=1e-5)
+    back = convert_to_digital(analog)
+    assert not list(analog_tiles(back)) and isinstance(analog.fc1, AnalogLinear)
+    torch.testing.assert_close(back(x), original(x), rtol=1e-4, atol=1e-5)
+    assert [tuple(p.shape) for p in back.parameters()] == [tuple(p.shape) for p in original.parameters()]
+
+
+@pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("bias", [True, False])
+def test_every_layer_alone(kind: type[Any], bias: bool) -> None:
+    digital = kind.digital(**EXAMPLES[kind].settings, bias=bias)
+    analog = convert_to_analog(digital, spec(PERFECT, max_input_size=5))
+    assert type(analog) is kind
+    back = convert_to_digital(analog)
+    assert type(back) is kind.digital and repr(back) == repr(digital)
+    assert all(torch.equal(a, b) for a, b in zip(back.parameters(), digital.parameters(), strict=True))
+    assert (back.bias is None) == (not bias)
+
+
+def test_rules_of_layers_and_exclusions() -> None:
+    noisy = spec(NOISY)
+    analog = convert_to_analog(net(), spec(PERFECT), layers={"fc*": None, "fc2": noisy}, exclude=["block.0"])
+    assert type(analog.fc1) is nn.Linear and type(analog.block[0]) is nn.Conv2d
+    assert type(analog.block[2]) is AnalogConv2d
+    assert next(analog_tiles(analog.fc2)).tile.spec == noisy
+    assert next(analog_tiles(analog.block)).tile.spec == spec(PERFECT)
+    untouched = convert_to_analog(net(), noisy, exclude=["block"]).block
+    assert [type(m) for m in untouched] == [nn.Conv2d, nn.ReLU, nn.Conv2d]
+
+
+def test_a_function_may_choose() -> None:
+    asked: dict[str, str] = {}
+
+    def choose(name: str, layer: nn.Module) -> Any:
+        asked[name] = type(layer).__name__
+        return spec(PERFECT) if name == "fc1" else None
+
+    analog = convert_to_analog(net(), choose)
+    assert asked == {"block.0": "Conv2d", "block.2": "Conv2d", "fc1": "Linear", "fc2": "Linear"}
+    assert [name for name, m in analog.named_modules() if isinstance(m, AnalogTile)] == ["fc1.grid.tiles.0"]
+
+
+def test_a_shared_layer_stays_shared_and_a_frozen_one_frozen() -> None:
+    model = net()
+    model.again = model.fc1  # type: ignore[assignment]
+    model.fc2.requires_grad_(False)
+    analog = convert_to_analog(model, spec(PERFECT))
+    assert analog.again is analog.fc1
+    assert not any(p.requires_grad for p in analog.fc2.parameters())
+    assert all(p.requires_grad for p in analog.fc1.parameters())
+
+
+class Tied(nn.Module):
+    """An output layer that shares the weights of an embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.out = nn.Embedding(5, 3), nn.Linear(3, 5)
+        self.out.weight = self.embed.weight
+
+
+REFUSED = {
+    "groups": (nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), r"0 \(Conv2d with 2 groups\).*exclude=\['0'\]"),
+    "padding": (nn.Sequential(nn.Conv1d(4, 4, 3, padding=1, padding_mode="circular")), "padding_mode circular"),
+    "one side": (nn.Sequential(nn.Conv1d(4, 4, 2, padding="same")), "differs between the two sides"),
+    "types": (nn.ModuleDict({"rnn": nn.LSTM(3, 4), "up": nn.ConvTranspose2d(1, 1, 2)}), r"rnn \(LSTM\), up \(ConvT"),
+    "attention": (nn.TransformerEncoderLayer(8, 2), r"self_attn \(MultiheadAttention\)"),
+    "tied": (Tied(), r"out \(Linear whose weights another layer shares\)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_tiles_cannot_hold_is_named_in_one_line(name: str) -> None:
+    module, line = REFUSED[name]
+    with pytest.raises(ValueError, match=line) as caught:
+        convert_to_analog(module, spec(PERFECT))
+    assert "\n" not in str(caught.value)
+    assert not list(analog_tiles(module))
+
+
+def test_excluded_layers_may_be_anything() -> None:
+    model = nn.ModuleDict({"rnn": nn.LSTM(3, 4), "fc": nn.Linear(4, 2)})
+    analog = convert_to_analog(model, spec(PERFECT), exclude=["rnn"])
+    assert type(analog["rnn"]) is nn.LSTM and type(analog["fc"]) is AnalogLinear
+
+
+def test_a_name_that_is_no_layer_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="no layer is called 'fc11'; nearest: fc1"):
+        convert_to_analog(net(), spec(PERFECT), layers={"fc11": None})
+    with pytest.raises(ValueError, match="no layer is called 'blok'; nearest: block"):
+        convert_to_analog(net(), spec(PERFECT), exclude=["blok"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"groups": 2}, "has one group, not 2"),
+        ({"kernel_size": (3, 3, 3)}, r"kernel_size must be 2 whole numbers >= 1, not \(3, 3, 3\)"),
+        ({"stride": 0}, "stride must be 2 whole numbers >= 1, not 0"),
+        ({"padding": "same"}, "padding must be 2 whole numbers >= 0, not 'same'"),
+    ],
+)
+def test_wrong_arguments_of_a_convolution(settings: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        AnalogConv2d(**{"in_channels": 4, "out_channels": 2, "kernel_size": 3, **settings}, tile=spec(PERFECT))
+
+
+def test_torchs_order_of_arguments() -> None:
+    torch.manual_seed(1)
+    own, twin = AnalogConv2d(2, 4, 3, 2, 1, 1, 1, False, tile=spec(PERFECT)), nn.Conv2d(2, 4, 3, 2, 1, 1, 1, False)
+    assert convert_to_digital(own).extra_repr() == twin.extra_repr()
+
+
+def evaluate(layer: nn.Module, x: Tensor, answers: Any) -> None:
+    """What a worker process does with a module that it was sent."""
+    answers.put(layer.eval()(x).detach().numpy())
+
+
+def test_a_module_reaches_a_spawned_process() -> None:
+    context = multiprocessing.get_context("spawn")
+    analog, x = convert_to_analog(nn.Linear(6, 3), spec(NOISY)), torch.randn(4, 6)
+    answers = context.Queue()
+    process = context.Process(target=evaluate, args=(analog, x, answers))
+    process.start()
+    answer = torch.from_numpy(answers.get(timeout=120))
+    process.join()
+    assert torch.equal(answer, analog.eval()(x))
