@@ -154,7 +154,8 @@ class Checker:
             TileSpec.from_config({part: config[part] for part in PARTS})
         except ValueError as error:
             named = re.findall(r"\w+", str(error))
-            keys = [k for k in self.origins if k.rpartition(".")[2] in named and k.startswith(prefix or PARTS)]
+            leaves = [k for k, found in self.origins.items() if not isinstance(found[-1][1], Mapping)]
+            keys = [k for k in leaves if k.rpartition(".")[2] in named and k.startswith(prefix or PARTS)]
             places = dict.fromkeys(self.where(key).strip(" ()") for key in keys if "." in key)
             raise UserError(f"{prefix}{error}" + (f" ({', '.join(places)})" if places else "")) from None
 
