@@ -1,0 +1,73 @@
+"""The analog product agrees with the slow version in tests/naive, bit by bit, with all its noise on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine.tile.cells import CellArray
+from engine.tile.mvm import STREAMS, Product
+from engine.tile.settings import IO, DeviceSpec
+from tests.naive.draws import Source
+from tests.naive.product import NaiveProduct
+
+OUT, IN, SAMPLES = 35, 150, 4  # more than a block of 128 inputs, more than 32 outputs
+# Without the steps of the ADC every bit of what comes before shows.
+FINE = {"out_res": -1.0}
+TIGHT = {"out_bound": 1.5, "out_noise": 0.02}
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "converters": {"inp_sto_round": True, "out_sto_round": True, "inp_noise": 0.05, "inp_asymmetry": 0.1},
+    "continuous": {"inp_res": -1.0, "out_res": -1.0, "out_asymmetry": 0.1},
+    "unbounded": {"out_bound": -1.0, "out_res": -1.0, "inp_bound": -1.0, "inp_res": -1.0, "noise_management": "None"},
+    "bound_management": TIGHT,
+    "worst_case": TIGHT | {"bound_management": "IterativeWorstCase"},
+    "unmanaged": TIGHT | {"bound_management": "None", "noise_management": "None"},
+    "np_sum": {"noise_management": "AbsMaxNPSum"},
+    "max": {"noise_management": "Max", "nm_thres": 1.5},
+    "constant": {"noise_management": "Constant", "nm_thres": 2.0},
+    "average": {"noise_management": "AverageAbsMax"},
+    "negative_ignored": TIGHT | {"bm_test_negative_bound": False},
+    "negative_clears": TIGHT | {"bm_test_negative_bound": False, "bm_negative_hit_clears": True},
+    "spread_noise": FINE | {"out_noise_std": 0.4},
+    "additive_noise": FINE | {"w_noise": 0.02, "w_noise_type": "AdditiveConstant"},
+    "pcm_noise": FINE | {"w_noise": 0.0175, "w_noise_type": "PCMRead", "ir_drop": 1.0, "ir_drop_g_ratio": 1e3},
+    "offsets": FINE | {"v_offset_std": 0.1, "r_series": 0.01},
+    "curve": FINE | {"out_nonlinearity": 0.3, "out_nonlinearity_std": 0.2, "slope_calibration": 0.5},
+    "two_signs": FINE
+    | {"mv_type": "PosNegSeparate", "w_read_asymmetry_dtod": 0.1, "ir_drop": 1.0, "ir_drop_g_ratio": 1e3},
+    "two_digital": FINE | {"mv_type": "PosNegSeparateDigitalSum", "w_noise": 0.02, "w_noise_type": "PCMRead"},
+    "split": FINE | {"mv_type": "SplitMode", "inp_res": 1 / 126},
+    "bits": FINE | {"mv_type": "BitWise", "inp_res": 1 / 30, "out_noise": 0.01},
+}
+
+
+def inputs() -> np.ndarray:
+    """Vectors of different size, one of them zero, one negative throughout."""
+    x = np.random.default_rng(3).normal(size=(SAMPLES, IN)).astype(np.float32)
+    x[1] = 0.0
+    x[2] = -np.abs(x[2]) * np.float32(0.1)
+    return x
+
+
+@pytest.mark.parametrize("forward", [True, False], ids=["forward", "backward"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_reads_equal_the_slow_version(name: str, forward: bool) -> None:
+    shape = (OUT, IN) if forward else (IN, OUT)
+    array = CellArray(*shape, DeviceSpec("constant_step"), seed=8)
+    start = np.random.default_rng(4).normal(scale=0.3, size=shape)
+    array.set_weights(torch.from_numpy(start.astype(np.float32)))
+    key = (int(array.control[0, 0]) & 0xFFFFFFFF, int(array.control[0, 1]) & 0xFFFFFFFF)
+    weight, direction = array.weight.detach().numpy(), "forward" if forward else "backward"
+    fast = Product(IO(**SETTINGS[name]), direction, array)
+    fast.exact = True
+    slow = NaiveProduct(IO(**SETTINGS[name]), weight if forward else weight.T, key, forward)
+    for call in (1, 2):
+        x = inputs() * np.float32(call)
+        y = fast.read(torch.from_numpy(x), array, call=call, training=True).numpy()
+        expected = [slow.read(row, Source(key, call), STREAMS[direction, True], sample) for sample, row in enumerate(x)]
+        np.testing.assert_array_equal(y, np.stack(expected))
