@@ -1,0 +1,38 @@
+"""AGAD: chopped transfers whose reads count from a zero that is learned on the fly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.algorithms.parts.chopper import Chopped, chopper_wiring
+from engine.algorithms.parts.transfer import ARRAYS, build, check, end_of_batch, set_weights, settings_of, update
+from engine.tile.settings import setting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from engine.tile.settings import TileSpec
+    from engine.tile.tile import Tile
+
+ABOUT = "Chopped transfers without a fixed reference: a read counts from the running mean that it had before its chopper switched."
+FORMULA = "H[:, s] <- H[:, s] + c k (A e_s - rho);  mu <- (1 - b) mu + b A e_s;  rho <- mu when c switched;  n = trunc(H) pulses on C"
+SOURCE = "Rasch, Carta, Fagbohungbe & Gokmen, Nat. Commun. 15:7133 (2024), doi:10.1038/s41467-024-51221-z"
+__all__ = ["ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "end_of_batch", "init", "set_weights", "update"]
+
+
+@dataclass
+class Settings(Chopped):
+    in_chop_prob: float = setting(0.1, "one over the number of sweeps between two switches of a chopper", above=0, maximum=1)
+    in_chop_random: bool = setting(False, "choppers switch with that probability at other reads as well")
+    tail_weightening: float = setting(5.0, "weight of late reads in the running mean: b = tail_weightening in_chop_prob, at most 1", above=0)
+    buffer_cap: float = setting(0.0, "largest buffer that is left after a write, without forget_buffer; 0 = no limit", "writes", minimum=0)
+    correct_accumulation: bool = setting(False, "late reads after a switch count less, as the fast array has had more time")
+
+
+def init(tile: Tile, spec: TileSpec) -> nn.Module:
+    check(spec)
+    s = settings_of(spec.algorithm, Settings)
+    wiring = chopper_wiring(s, "dynamic", buffer_cap=s.buffer_cap, correct_accumulation=int(s.correct_accumulation))
+    wiring.values["tail"] = min(s.tail_weightening / wiring.values["sweeps"], 1.0)
+    return build(tile, spec, wiring)

@@ -1,0 +1,131 @@
+"""The transfer family: settings that its members share, their checks, and the way from settings to coupled arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from engine.tile.settings import Update, read_settings, setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from engine.tile.settings import AlgorithmSpec, TileSpec
+    from engine.tile.tile import Tile
+    from engine.tile.transfer import Transfer, Wiring
+
+ARRAYS = {"fast": "takes the gradient and is read into the visible array; without a device of its own, as the visible one"}
+MOST_ARRAYS = 8
+
+
+@dataclass
+class Read:
+    """Periphery of the reads of a transfer: one line is driven at full scale, outputs are not scaled to their range."""
+
+    is_perfect: bool = setting(False, "exact reads; only out_scale still applies")
+    inp_bound: float = setting(1.0, "DAC range; <= 0 = no bound", "normalised input")
+    inp_res: float = setting(1 / 126, "DAC step as a share of its range; > 1 = number of steps; <= 0 = continuous")
+    out_bound: float = setting(12.0, "ADC range; <= 0 = no bound", "normalised output")
+    out_res: float = setting(1 / 510, "ADC step as a share of its range; > 1 = number of steps; <= 0 = continuous")
+    out_sto_round: bool = setting(False, "the ADC rounds stochastically")
+    out_noise: float = setting(0.06, "noise before the ADC", "normalised output", minimum=0)
+    out_scale: float = setting(1.0, "digital factor after the ADC")
+    out_asymmetry: float = setting(0.0, "negative outputs are weaker by this share")
+
+
+@dataclass
+class OnePulse(Update):
+    """The pulsed update of a transfer that writes whole pulses: each line fires surely, once."""
+
+    desired_bl: int = setting(1, "most pulses of one write", "pulses", minimum=1)
+    update_bl_management: bool = setting(False, "trains are as short as each write allows")
+    update_management: bool = setting(False, "probabilities of rows and columns are balanced for each write")
+
+
+@dataclass
+class Shared:
+    """What all members of the family have."""
+
+    transfer_every: float = setting(1.0, "period of the reads of the fast array", "samples", above=0)
+    units_in_mbatch: bool = setting(False, "the period counts mini-batches, not samples")
+    transfer_columns: bool = setting(True, "reads and writes columns; otherwise rows")
+    fast_lr: float = setting(1.0, "learning rate of the fast array; 0 = that of the optimizer", minimum=0)
+    scale_fast_lr: bool = setting(True, "fast_lr is a factor of the optimizer's learning rate, not absolute")
+    transfer_lr: float = setting(1.0, "learning rate of the transfers; 0 = no transfers", minimum=0)
+    scale_transfer_lr: bool = setting(True, "transfer_lr is a factor of the optimizer's learning rate, not absolute")
+    gamma: float = setting(0.0, "share of the fast array in the weight; 0 = the visible array is all of it")
+    fast_granularity: str = setting(
+        "mean", "step that the fast array's updates reckon with: mean of all arrays, or its own", choices=("mean", "own")
+    )
+    transfer_forward: Read = field(default_factory=Read)
+
+
+def settings_of(spec: AlgorithmSpec, kind: type) -> Any:
+    """The settings of an algorithm. Raises ValueError in one line."""
+    return read_settings(kind, spec.params, f"algorithm.{spec.name}")
+
+
+def check(spec: TileSpec) -> None:
+    """Refuses devices that do not fit. Raises ValueError in one line."""
+    from engine.devices.base import device_names
+
+    name, devices = spec.algorithm.name, spec.algorithm.devices
+    for array in devices:
+        if array not in ARRAYS:
+            raise ValueError(f"{name} has no array {array!r}; it has {', '.join(ARRAYS)}")
+    for where, device in (("device", spec.device), *((f"algorithm.{k}", v) for k, v in devices.items())):
+        if getattr(device, "cells", None):
+            raise ValueError(f"{where}: {name} needs a single device such as {device_names()[0]}, not {device.model}")
+
+
+def read_values(read: Read) -> dict[str, Any]:
+    """A read in the form of the kernels."""
+    if read.is_perfect:
+        return {"read_in": 1.0, "out_scale": read.out_scale}
+    step = step_size(read.inp_res, read.inp_bound)
+    drive = step * float(round(1.0 / step)) if step > 0 else 1.0
+    return {
+        "read_in": min(drive, read.inp_bound) if read.inp_bound > 0 else drive,
+        "out_noise": read.out_noise,
+        "out_step": step_size(read.out_res, read.out_bound),
+        "out_bound": read.out_bound,
+        "out_scale": read.out_scale,
+        "out_asymmetry": read.out_asymmetry,
+        "out_sto_round": int(read.out_sto_round),
+    }
+
+
+def step_size(res: float, bound: float) -> float:
+    """Width of a converter's step, from its resolution as a share of the range or, above 1, as a number of steps."""
+    share = 0.0 if res <= 0 else 1 / res if res > 1 else res
+    return 2 * bound * share if bound > 0 else 0.0
+
+
+def shared_values(s: Any) -> dict[str, Any]:
+    """What the kernels need of the shared settings."""
+    return read_values(s.transfer_forward) | {
+        "by_columns": int(s.transfer_columns),
+        "fast_lr": s.fast_lr,
+        "scale_fast": int(s.scale_fast_lr),
+        "scale_transfer": int(s.scale_transfer_lr),
+        "transfer_lr": [s.transfer_lr],
+    }
+
+
+def build(tile: Tile, spec: TileSpec, wiring: Wiring) -> Transfer:
+    """The state of a member of the family."""
+    from engine.tile.transfer import Transfer
+
+    return Transfer(tile, wiring, spec.algorithm.devices.get("fast", spec.device))
+
+
+def update(tile: Tile, state: Transfer, x: Tensor, d: Tensor, lr: float) -> None:
+    state.learn(tile, x, d, lr)
+
+
+def end_of_batch(tile: Tile, state: Transfer) -> None:
+    state.end_of_batch(tile)
+
+
+def set_weights(tile: Tile, state: Transfer, weight: Tensor) -> None:
+    state.set_weights(tile, weight)

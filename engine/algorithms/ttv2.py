@@ -1,0 +1,37 @@
+"""TTv2: Tiki-Taka with a digital buffer between the arrays, which filters noise out of what is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from engine.algorithms.parts.chain import Chain, chain_wiring
+from engine.algorithms.parts.transfer import ARRAYS, OnePulse, build, check, end_of_batch, set_weights, settings_of, update
+from engine.tile.settings import setting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from engine.tile.settings import TileSpec
+    from engine.tile.tile import Tile
+
+ABOUT = "What is read from the fast array A adds up in a digital buffer H; the visible C gets a pulse for each step that H gains."
+FORMULA = "H[:, s] <- H[:, s] + transfer_lr lr A e_s;  n = trunc(H / (thres_scale g));  n pulses on C, H <- momentum H where n != 0"
+SOURCE = "Gokmen, Front. Artif. Intell. 4:699148 (2021), doi:10.3389/frai.2021.699148"
+__all__ = ["ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "end_of_batch", "init", "set_weights", "update"]
+
+
+@dataclass
+class Settings(Chain):
+    thres_scale: float = setting(1.0, "threshold of the buffer", "steps of the next array", above=0)
+    step: float = setting(1.0, "size of a write", "steps of the next array", minimum=0)
+    momentum: float = setting(0.1, "share of the buffer that a write leaves", minimum=0, maximum=1)
+    forget_buffer: bool = setting(True, "a write leaves momentum times the buffer; otherwise only its pulses are taken off")
+    transfer_update: OnePulse = field(default_factory=OnePulse)
+
+
+def init(tile: Tile, spec: TileSpec) -> nn.Module:
+    check(spec)
+    s = settings_of(spec.algorithm, Settings)
+    values = {"thres_scale": s.thres_scale, "step": s.step, "momentum": s.momentum, "forget": int(s.forget_buffer)}
+    return build(tile, spec, chain_wiring(tile, s, "buffered", **values))

@@ -1,0 +1,44 @@
+"""The C text of arrays of two devices that exchange weights: each device in a namespace of its own, then the transfer."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from engine.devices.base import find_device
+from engine.jit import source
+from engine.jit.programs import Program
+from engine.jit.source import Layout, text_of
+
+FAST = ("pulsing.cuh", "block.cuh", "walk.cuh", "trains.cu", "update_cells.cu")
+FAST_CPU = ("update_rows.cu",)
+SLOW = ("pulsing.cuh", "block.cuh")
+TRANSFER = ("transfer_plan.cu", "transfer.cu", "transfer_walk.cu")
+TRANSFER_CPU = ("transfer_cpu.cu",)
+
+
+def pair_text(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) -> str:
+    """One translation unit for a fast array and slower ones, each given by its device model and layout."""
+    cpu = backend == "cpu"
+    first, second = _body(fast, FAST + (FAST_CPU if cpu else ())), _body(slow, SLOW)
+    again = [f"#undef {macro}" for macro in sorted(_macros(first) & _macros(second))]
+    parts = [text_of(name) for name in (*source.PHYSICS, "transfer.cuh")]
+    parts += ["namespace fast {", first, "}"]
+    parts += ["namespace slow = fast;"] if fast == slow else [*again, "namespace slow {", second, "}"]
+    parts += [text_of(name) for name in TRANSFER + (TRANSFER_CPU if cpu else ())]
+    return "\n".join(parts)
+
+
+@functools.cache
+def pair_program(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) -> Program:
+    """The kernels of a transfer from arrays of one device to arrays of another."""
+    return Program(pair_text(fast, slow, backend), backend)
+
+
+def _body(part: tuple[str, Layout], files: tuple[str, ...]) -> str:
+    structs, step = source.device_parts(find_device(part[0]), part[1])
+    return "\n".join([structs, text_of(files[0]), step, *(text_of(file) for file in files[1:])])
+
+
+def _macros(text: str) -> set[str]:
+    return set(re.findall(r"^#define (\w+)", text, re.M))

@@ -1,0 +1,87 @@
+// The pulses of a stretch of samples on thirty-two cells of a slice of the fast array.
+// Taken in after block.cuh, inside the namespace of the fast device.
+
+// What reaches a strip: words of its own line and of the lines that cross it, and the signs of the choppers.
+struct Stretch {
+    const u32 *own, *other, *signs;
+    i64 own_lines, other_lines, sign_lines, from, to;
+    u32 chop;
+    bool by_columns;
+    const float* rates;
+};
+
+FN u32 turned(const Stretch& m, i64 sample, int l) { return m.chop ^ (m.signs ? m.signs[sample * m.sign_lines + l] : 0u); }
+
+CALLED void append_word(const UpdateArgs& a, const Strip& s, const Stretch& m, Pending& g, i64 b, int part) {
+    const Amplitude& plan = a.plans[b];
+    bool random = a.type == STOCHASTIC;
+    i64 row = b * a.words + (random ? part : 0);
+    u32 own = m.own[row * m.own_lines], skip = random ? 0u : (u32)(part * SLOTS);
+    const u32* others = m.other + row * m.other_lines;
+    LANES(l) {
+        u32 other = l < s.lines ? others[l] : 0u;
+        u32 all = m.by_columns ? pulses_of(a.type, own, other, plan.length) : pulses_of(a.type, other, own, plan.length);
+        u32 n = min_u(all > skip ? all - skip : 0u, SLOTS);
+        u32 same = ((own ^ other) >> 31) ^ 1u ^ (turned(m, b, l < s.lines ? l : 0) & 1u);
+        u64 ones = (same != 0u) != (plan.down != 0) ? ((u64)1 << n) - 1u : 0u;
+        g.bits[l] |= ones << g.count[l];
+        g.count[l] += n;
+    }
+}
+
+FN float most_pulses(Pending& g) {
+    Laned<float> count;
+    LANES(l) count[l] = (float)(int)g.count[l];
+    return lanes_max(count);
+}
+
+// Pulses of samples from .. to - 1; `done` counts the pulses of each cell in this call, n numbers the write.
+CALLED void walk_block(const UpdateArgs& a, const Strip& s, const Stretch& m, u32* done, bool fresh, u32 n) {
+    Block k;
+    Pending g;
+    Laned<u32> before;
+    g.most = 0.0f;
+    g.loaded = false;
+    LANES(l) {
+        g.bits[l] = 0u;
+        g.count[l] = 0u;
+        before[l] = g.first[l] = fresh || l >= s.lines ? 0u : done[l];
+    }
+    for (i64 b = m.from; b < m.to; ++b) {
+        int length = a.plans[b].length;
+        for (int part = 0; part * SLOTS < length; ++part) {
+            if ((m.own[(b * a.words + (a.type == STOCHASTIC ? part : 0)) * m.own_lines] & SLOT_MASK) == 0u) continue;
+            float room = (float)(length - part * SLOTS < SLOTS ? length - part * SLOTS : SLOTS);
+            if (g.most + room > (float)PENDING_BITS) g.most = most_pulses(g);
+            if (g.most + room > (float)PENDING_BITS) spend(a, s, k, g);
+            append_word(a, s, m, g, b, part);
+            g.most = g.most + room;
+        }
+    }
+    if (most_pulses(g) > 0.0f) spend(a, s, k, g);
+    Laned<u32> touched;
+    LANES(l) {
+        touched[l] = g.first[l] != before[l] ? 1u : 0u;
+        if (l < s.lines) done[l] = g.first[l];
+    }
+    if (g.loaded) store_block(a, s, k, touched, n);
+}
+
+// The exact outer product, sample by sample; own and other words are the bits of floats.
+CALLED void walk_exact(const UpdateArgs& a, const Strip& s, const Stretch& m, u32 n) {
+    Block k;
+    Laned<u32> touched;
+    load_block(a, s, k);
+    LANES(l) touched[l] = 1u;
+    for (i64 b = m.from; b < m.to; ++b) {
+        float own = float_of(m.own[b * m.own_lines]);
+        LANES(l) {
+            u32 word = l < s.lines ? m.other[b * m.other_lines + l] : 0u;
+            float other = float_of(word ^ (turned(m, b, l < s.lines ? l : 0) << 31));
+            float change = m.by_columns ? m.rates[b] * other * own : m.rates[b] * own * other;
+            k.w[l] = k.w[l] - change;
+            bound_weight(k.w[l], load_cell(&k.record[0][l], LANE_STRIDE));
+        }
+    }
+    if (m.to > m.from) store_block(a, s, k, touched, n);
+}

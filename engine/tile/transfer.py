@@ -1,0 +1,160 @@
+"""A fast array that is read into slower ones, slice by slice: state, and one update of a mini-batch.
+
+Shapes: L lanes (left out for L = 1), B samples, O rows, I columns; a slice is a column or a row, its cells lie on lines.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.jit.pair import pair_program
+from engine.jit.programs import Program
+from engine.tile.cells import CellArray
+from engine.tile.keys import derive
+from engine.tile.pulses import _plain
+from engine.tile.settings import DeviceSpec, Update
+from engine.tile.transfer_args import MAX_ARRAYS, Prepared, launch
+
+if TYPE_CHECKING:
+    from engine.tile.tile import Tile
+
+KEPT = 16
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """How arrays are coupled: what the kernels read (`values`, by the names of TransferPlan) and what depends on a batch."""
+
+    rule: str
+    every: tuple[float, ...]
+    gamma: tuple[float, ...]
+    write: Update
+    values: dict[str, Any] = field(default_factory=dict)
+    units_in_mbatch: bool = False
+    auto_momentum: float = 1.0
+    mean_granularity: bool = True
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the last array is not all that the tile shows."""
+        return any(self.gamma[:-1]) or self.gamma[-1] != 1.0
+
+    def period(self, k: int, batch: int, states: float = 1.0) -> int:
+        """Samples between two reads of array k, 0 = never; a negative period is one of `states` (those of a cell by slice)."""
+        every = self.every[k]
+        if every < 0:
+            return max(1, math.floor(states * -every + 0.5))
+        return math.ceil(every * batch) if self.units_in_mbatch else math.floor(every + 0.5)
+
+
+class Transfer(nn.Module):
+    """The arrays before the one that the tile shows, digital buffers, choppers and counters: all a checkpoint needs.
+
+    With `wiring.hidden` the tile shows a sum, and `last` keeps the weights of the last array.
+    """
+
+    def __init__(self, tile: Tile, wiring: Wiring, fast: DeviceSpec) -> None:
+        super().__init__()
+        array = tile.array
+        self.wiring, self.update = wiring, tile.spec.update
+        specs = [fast] + [tile.spec.device] * (len(wiring.gamma) - 2)
+        shape = (array.out_size, array.in_size)
+        self.arrays = nn.ModuleList(
+            CellArray(*shape, spec, seed=array.seed, tile_id=derive(array.tile_id, k + 1), lanes=array.lanes, trains=False)
+            for k, spec in enumerate(specs)
+        )
+        lines = (array.in_size, array.out_size)
+        slices, crossing = lines if wiring.values["by_columns"] else lines[::-1]
+        lead = (array.lanes,) if array.lanes > 1 else ()
+        cells = (*lead, *shape)
+        self.register_buffer("counters", torch.zeros(array.lanes, 2 + MAX_ARRAYS, dtype=torch.int64))
+        self.register_buffer("in_chop", torch.zeros(*lead, slices, dtype=torch.int32))
+        self.register_buffer("out_chop", torch.zeros(*lead, crossing, dtype=torch.int32))
+        self.register_buffer("maxima", torch.zeros(array.lanes, 2))
+        buffers = len(specs) if wiring.rule != "plain" else 0
+        self.register_buffer("buffer", torch.zeros(buffers, *cells))
+        dynamic = wiring.rule == "dynamic"
+        self.register_buffer("mean", torch.zeros(cells) if dynamic else None)
+        self.register_buffer("past", torch.zeros(cells) if dynamic else None)
+        self.register_buffer("last", torch.zeros(cells) if wiring.hidden else None)
+        self._prepared: dict[Any, Prepared] = {}
+
+    counters: Tensor
+    in_chop: Tensor
+    out_chop: Tensor
+    maxima: Tensor
+    buffer: Tensor
+    mean: Tensor | None
+    past: Tensor | None
+    last: Tensor | None
+
+    @property
+    def fast(self) -> CellArray:
+        found: CellArray = self.arrays[0]  # type: ignore[assignment]
+        return found
+
+    def set_weights(self, tile: Tile, weight: Tensor) -> None:
+        """The last array takes the weights [.., O, I] over its factor, the others 0; counters begin again."""
+        for array in self.arrays:
+            array.set_weights(torch.zeros_like(array.weight))
+        self.counters.zero_()
+        tile.array.set_weights(weight / self.wiring.gamma[-1])
+        if self.last is not None:
+            self.last.copy_(tile.array.weight.data)
+            self._show(tile)
+
+    def end_of_batch(self, tile: Tile) -> None:
+        """What time does to all arrays in one optimizer step."""
+        for array in self.arrays:
+            array.end_of_batch()
+        if self.last is None:
+            tile.array.end_of_batch()
+            return
+        tile.array.weight.data.copy_(self.last)
+        tile.array.end_of_batch()
+        self.last.copy_(tile.array.weight.data)
+        self._show(tile)
+
+    def learn(self, tile: Tile, x: Tensor, d: Tensor, lr: float) -> None:
+        """One mini-batch x [.., B, I], d [.., B, O]: pulses of the fast array, reads and writes, in order of the samples."""
+        if lr == 0.0 or x.numel() == 0:
+            return
+        tile.array.set_lr(lr)
+        x, d = _plain(x, self.fast), _plain(d, self.fast)
+        args = self._prepare(tile.array, x.shape[-2], lr).fresh(x, d)
+        slow = (tile.array, *list(self.arrays)[1:])
+        args.struct.call, args.struct.slow_call = self.fast.next_call(), max(array.next_call() for array in slow)
+        for array in slow:
+            array.calls = args.struct.slow_call
+        program = self._program(tile.array)
+        if program.backend == "cpu":
+            program.run("transfer_update", args.struct, threads=torch.get_num_threads())
+        else:
+            launch(program, args)
+
+    def _prepare(self, slow: CellArray, batch: int, lr: float) -> Prepared:
+        """Arguments for a batch of this size, kept with the tensors that they point to."""
+        free = not (self.update.fixed_bl and self.wiring.write.fixed_bl)
+        key = (batch, lr if free else 0.0, *(t.data_ptr() for t in (slow.weight, self.fast.weight, self.counters)))
+        if key not in self._prepared:
+            if len(self._prepared) >= KEPT:
+                self._prepared.clear()
+            self._prepared[key] = Prepared(self, slow, batch)
+        return self._prepared[key]
+
+    def _program(self, slow: CellArray) -> Program:
+        units = ((array.spec.model, array.layout) for array in (self.fast, slow))
+        return pair_program(*units, slow.weight.device.type)
+
+    def _show(self, tile: Tile) -> None:
+        args = self._prepare(tile.array, 1, tile.array.lr).struct
+        args.items = tile.array.weight.numel()
+        self._program(tile.array).run("transfer_sum", args, threads=torch.get_num_threads())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prepared": {}}
