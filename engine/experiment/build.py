@@ -43,16 +43,18 @@ class Maker:
 
         return AnalogLinear(columns, rows, bias, tile=spec)
 
-    def conv2d(self, name: str, channels: tuple[int, int], *, kernel_size: int, bias: bool = True) -> nn.Module:
-        """A convolution from `channels[0]` to `channels[1]` channels, stride 1, without padding."""
+    def conv2d(
+        self, name: str, channels: tuple[int, int], *, kernel_size: int, bias: bool = True, **window: int
+    ) -> nn.Module:
+        """A convolution from `channels[0]` to `channels[1]` channels; `window` is torch's stride, padding, dilation."""
         from torch import nn
 
         spec = self._spec(name)
         if spec is None:
-            return nn.Conv2d(*channels, kernel_size, bias=bias)
+            return nn.Conv2d(*channels, kernel_size, bias=bias, **window)  # type: ignore[arg-type]
         from engine.nn import AnalogConv2d
 
-        return AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec)
+        return AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec, **window)
 
     def activation(self, name: str) -> nn.Module:
         """The activation of a name."""
