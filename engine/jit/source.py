@@ -80,6 +80,11 @@ def device_text(model: str, place: Layout, backend: str) -> str:
     return "\n".join(parts)
 
 
+def device_parts(device: Device, place: Layout) -> tuple[str, str]:
+    """The structs of a device, and its step: what one array of it adds to a unit of several."""
+    return _structs(device, place), _step(device)
+
+
 def mvm_text() -> str:
     """The translation unit of the matrix products: it knows no device."""
     return "\n".join(text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "mvm.cu"))

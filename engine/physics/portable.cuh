@@ -8,6 +8,7 @@ typedef long long i64;
 #ifdef __CUDACC__
 
 #define FN __device__ __forceinline__
+#define CALLED static __device__ __noinline__
 #define LOOP
 FN u32 bits_of(float v) { return __float_as_uint(v); }
 FN float float_of(u32 v) { return __uint_as_float(v); }
@@ -31,6 +32,7 @@ FN float lanes_sum(Laned<float>& v) {
 }
 FN bool lanes_any(Laned<u32>& v) { return v.own != 0u; }
 FN bool lanes_flag(bool v) { return __any_sync(0xffffffffu, v); }
+FN u32 lanes_first(Laned<u32>& v) { return __shfl_sync(0xffffffffu, v.own, 0); }
 FN bool first_lane() { return (threadIdx.x & 31) == 0; }
 
 #define KERNEL(name, Args)                                                                                  \
@@ -51,6 +53,7 @@ FN bool first_lane() { return (threadIdx.x & 31) == 0; }
 #else
 
 #define FN static inline __attribute__((always_inline))
+#define CALLED static __attribute__((noinline))
 #define LOOP _Pragma("GCC ivdep")
 FN u32 bits_of(float v) { u32 r; __builtin_memcpy(&r, &v, 4); return r; }
 FN float float_of(u32 v) { float r; __builtin_memcpy(&r, &v, 4); return r; }
@@ -77,6 +80,7 @@ FN bool lanes_any(Laned<u32>& v) {
     return any != 0u;
 }
 FN bool lanes_flag(bool v) { return v; }
+FN u32 lanes_first(Laned<u32>& v) { return v[0]; }
 FN bool first_lane() { return true; }
 
 // Runs items [0, n) on a team of threads; `team` is the fork function of the OpenMP runtime that torch brought.
