@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.devices.base import device_names, find_device
-from engine.tile.settings import DeviceSpec, read_settings
+from engine.tile.settings import IO, DeviceSpec, read_settings
+from tests.golden import quirks
 from tests.golden.formula import evaluate, right_hand_side
 
 T = TypeVar("T")
@@ -55,7 +56,10 @@ def device_spec(setup: Object) -> DeviceSpec:
 def settings(kind: type[T], setup: Object) -> T:
     """A settings dataclass (IO, Update, ...) from an object of the set-up. Raises NotBuilt for an unknown field."""
     names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    return read_settings(kind, _known(setup, names, setup["class"]), setup["class"])
+    values = _known(setup, names, setup["class"])
+    if kind is IO:
+        values = quirks.periphery(values, names)
+    return read_settings(kind, values, setup["class"])
 
 
 def _flatten(setup: Object) -> dict[str, Any]:

@@ -1,0 +1,33 @@
+"""What a set-up meant to the reference release where this engine decides otherwise (docs/quirks.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Values = dict[str, Any]
+
+
+def device(values: Values, known: Any) -> Values:
+    """Device parameters that make the engine follow the release."""
+    changed = dict(values)
+    if "outside_falls" in known:
+        changed["outside_falls"] = True
+    # The release counts a negative mean reset value as 0.
+    if changed.get("reset", 0) < 0:
+        changed["reset"] = 0.0
+    return changed
+
+
+def periphery(values: Values, known: Any) -> Values:
+    """Settings of the periphery that make the engine follow the release."""
+    changed = dict(values)
+    if not changed.get("bm_test_negative_bound", True) and "bm_negative_hit_clears" in known:
+        changed["bm_negative_hit_clears"] = True
+    # The release ignores these three where they stand; the engine refuses or applies them.
+    if changed.get("out_asymmetry", 0) < 0:
+        changed["out_asymmetry"] = 0.0
+    if not changed.get("mv_type", "OnePass").startswith("PosNeg"):
+        changed["w_read_asymmetry_dtod"] = 0.0
+    if changed.get("w_noise_type", "None") == "None":
+        changed["w_noise"] = 0.0
+    return changed
