@@ -20,7 +20,7 @@ from aihw_cli.schema import (
 from engine.devices import find_device
 from engine.presets import PARTS, find_member, load_member, overlay
 from engine.settings import UserError
-from engine.tile.settings import TEXTS, TileSpec
+from engine.tile.settings import GROUPS, TEXTS, TileSpec
 
 MANY_KEYS = 20
 Origins = Mapping[str, list[tuple[str, Any]]]
@@ -103,7 +103,7 @@ class Checker:
         if isinstance(model, str) and is_device_file(model) and not self.allow_code:
             raise UserError(f"{key}={model} runs the code of that file: add --allow-code to allow it{self.where(key)}")
         try:
-            find_device(str(model))
+            _ = model in GROUPS or find_device(str(model))
         except ValueError as error:
             raise UserError(f"{key}: {error}{self.where(key)}") from None
         except Exception as error:  # whatever a user's file may raise
@@ -132,7 +132,7 @@ class Checker:
             values = self._named(f"{key}.{part}", part, change)
             if _adds_to(part, change, common[part]):
                 values = overlay(dict(common[part]), values)
-            schemas = {"device": lambda v: device_section(str(v["model"])), "algorithm": algorithm_section}
+            schemas = {"device": device_section, "algorithm": algorithm_section}
             schema = self._called(f"{key}.{part}", schemas.get(part, lambda _: tile_section()), values)
             result[part] = self.section(schema, values, f"{key}.{part}.")
         return result

@@ -12,7 +12,7 @@ from engine.algorithms import algorithm_names, find_algorithm
 from engine.devices import Param, find_device
 from engine.experiment.config import SECTIONS
 from engine.experiment.members import FOLDER, member_names
-from engine.tile.settings import IO, Update
+from engine.tile.settings import GROUPS, IO, Update
 from engine.tile.settings import Mapping as TileMapping
 
 KINDS = {"bool": bool, "int": int, "float": float}
@@ -85,9 +85,14 @@ def dataclass_section(kind: type) -> Section:
     return section
 
 
-def device_section(model: str) -> Section:
-    """The section of a device model. Raises ValueError with the nearest name."""
+def device_section(values: Mapping[str, Any] | str) -> Section:
+    """The section of a device, by its values or its model alone. Raises ValueError with the nearest name."""
+    values = {"model": values} if isinstance(values, str) else values
+    model = str(values.get("model", "constant_step"))
     section: Section = {"model": Field("constant_step", "str", meaning="step model"), "about": TEXT, "source": TEXT}
+    if model in GROUPS:
+        cells: Section = {k: device_section(_mapping(v)) for k, v in _mapping(values.get("cells")).items()}
+        return {**section, **dataclass_section(GROUPS[model]), "cells": cells}
     for name, param in find_device(model).params.items():
         kind = "list of float" if param.kind is list else param.kind.__name__
         limits = {k: getattr(param, k) for k in ("unit", "meaning", "minimum", "maximum", "above")}
@@ -107,7 +112,7 @@ def algorithm_section(values: Mapping[str, Any]) -> Section:
     section = dataclass_section(module.Settings)
     arrays = {k: values[k] for k in module.ARRAYS if isinstance(values.get(k), Mapping)}
     names = Field("sgd", "str", meaning="learning algorithm", choices=tuple(algorithm_names()))
-    devices = {k: device_section(str(v.get("model", "constant_step"))) for k, v in arrays.items()}
+    devices = {k: device_section(v) for k, v in arrays.items()}
     return {"name": names, "about": TEXT, "source": TEXT, **section, **devices}
 
 
@@ -134,7 +139,7 @@ def full_schema(values: Mapping[str, Any]) -> Section:
     sections["dataset"]["name"] = dataclasses.replace(sections["dataset"]["name"], choices=choices)  # type: ignore[type-var]
     return {
         "name": Field("", "str", meaning="name of the recipe and of the folder of its runs"),
-        "device": device_section(str(_mapping(values.get("device")).get("model", "constant_step"))),
+        "device": device_section(_mapping(values.get("device"))),
         "tile": tile_section(),
         "algorithm": algorithm_section(_mapping(values.get("algorithm"))),
         "preset": {"name": TEXT, "about": TEXT, "source": TEXT},

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.algorithms import find_algorithm
-from engine.devices import find_device
 from engine.settings import UserError, data_dirs
-from engine.tile.settings import TileSpec
+from engine.tile.settings import TileSpec, device_keys
 
 HOMES = ("presets", "conf")
 PARTS = ("device", "tile", "algorithm")
@@ -141,7 +140,7 @@ def preset(name: str, **changes: Any) -> TileSpec:
     known = {
         "algorithm": {f.name for f in fields(find_algorithm(config["algorithm"].get("name", "sgd")).Settings)},
         "tile": set(TILE_PARTS),
-        "device": {"model", *find_device(config["device"].get("model", "constant_step")).params},
+        "device": {"model", *device_keys(config["device"].get("model", "constant_step"))},
     }
     for key, change in changes.items():
         if key in PARTS:

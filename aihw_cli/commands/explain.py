@@ -19,8 +19,9 @@ from aihw_cli.schema import (
 )
 from engine.algorithms import algorithm_names, find_algorithm
 from engine.devices import device_names, find_device
+from engine.presets import load_member
 from engine.settings import UserError
-from engine.tile.settings import TEXTS
+from engine.tile.settings import GROUPS, TEXTS
 
 KIND_KEYS = ("model", "name")
 
@@ -72,7 +73,7 @@ def explain(member: Member) -> Iterator[str]:
 def section_of(member: Member, values: Mapping[str, Any]) -> Section:
     """The schema of a member that has parameters."""
     if member.kind in ("device", STEP):
-        return device_section(str(values.get("model", "constant_step")) if values else member.name)
+        return device_section(whole_device(member.name, values) if values else member.name)
     if member.kind == "tile":
         return tile_section()
     if member.kind == "algorithm":
@@ -82,6 +83,11 @@ def section_of(member: Member, values: Mapping[str, Any]) -> Section:
     whole = full_schema({})
     part = whole.get(member.kind)
     return part if isinstance(part, dict) and member.kind != "preset" else {}
+
+
+def whole_device(name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A device with the devices of its cells, which its defaults name."""
+    return load_member("device", name) if "defaults" in values else values
 
 
 def parameters(schema: Section, values: Mapping[str, Any]) -> str:
@@ -148,6 +154,8 @@ def _rows(schema: Section, values: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 
 def _device_text(model: str) -> str:
+    if model in GROUPS:
+        return f"cells {model}: {' '.join(str(GROUPS[model].__doc__).split())}"
     device = find_device(model)
     texts = {f"step model {model}": device.about, "formula": device.formula, "source of the model": device.source}
     return "\n".join(f"{title}: {text}" for title, text in texts.items() if text)

@@ -11,6 +11,7 @@ from typing import Any
 from engine.devices.base import find_device
 from engine.experiment.data import fingerprint
 from engine.settings import ROOT, UserError
+from engine.tile.settings import GROUPS
 
 FORMAT = 1
 LENGTH = 12
@@ -72,6 +73,8 @@ def physics_texts(config: Mapping[str, Any]) -> Iterator[bytes]:
 
 def _device_text(model: str) -> bytes:
     """The snippets of a device and the names that they use; for a device of the user's own, its whole file as well."""
+    if model in GROUPS:
+        return b""
     try:
         device = find_device(model)
     except ValueError as problem:

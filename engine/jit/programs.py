@@ -56,6 +56,12 @@ def patches_program(backend: str) -> Program:
     return Program(source.patches_text(), backend)
 
 
+@functools.cache
+def group_program(backend: str) -> Program:
+    """The kernels of cells of several devices."""
+    return Program(source.group_text(), backend)
+
+
 def fill(args: ctypes.Structure, names: Sequence[str], tensors: Sequence[Any]) -> None:
     """Writes the addresses of tensors into the pointers of a struct."""
     for name, tensor in zip(names, tensors, strict=True):

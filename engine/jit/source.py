@@ -95,6 +95,11 @@ def patches_text() -> str:
     return "\n".join(text_of(name) for name in ("portable.cuh", "patches.cuh", "patches.cu"))
 
 
+def group_text() -> str:
+    """The translation unit of cells of several devices."""
+    return "\n".join(text_of(name) for name in (*PHYSICS, "group.cuh", "group.cu"))
+
+
 def text_of(name: str) -> str:
     """A header or kernel file, with its name for the compiler's messages."""
     return f'#line 1 "{name}"\n' + header(name).replace("#pragma once", "")

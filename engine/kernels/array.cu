@@ -54,15 +54,25 @@ KERNEL(clip_cells, ArrayArgs) {
     leave(a, item, v);
 }
 
+FN void leave_reset(const ArrayArgs& a, i64 item, Spot& v, bool chosen) {
+    v.draw.stream = RESET;
+    if (chosen) v.w = v.c.reset_bias + a.params[v.lane].reset_std * normal_at(v.key, v.draw, v.cell, 0);
+    bound_weight(v.w, v.c);
+    leave(a, item, v);
+}
+
 // Columns start .. start + count - 1, wrapping around, each cell with probability `amount`.
 KERNEL(reset_cells, ArrayArgs) {
     Spot v = visit(a, item, RESET_CHOICE);
     i64 column = (i64)v.cell % a.cols, behind = (column - a.start + a.cols) % a.cols;
     bool chosen = behind < a.count && a.amount > uniform_at(v.key, v.draw, v.cell, 0);
-    v.draw.stream = RESET;
-    if (chosen) v.w = v.c.reset_bias + a.params[v.lane].reset_std * normal_at(v.key, v.draw, v.cell, 0);
-    bound_weight(v.w, v.c);
-    leave(a, item, v);
+    leave_reset(a, item, v, chosen);
+}
+
+// The cells that `chosen` marks with 1.
+KERNEL(reset_chosen, ArrayArgs) {
+    Spot v = visit(a, item, RESET);
+    if (a.chosen[item] != 0.0f) leave_reset(a, item, v, true);
 }
 
 // One noiseless pulse on the weights in a.w, up for a positive amount. Neither bounds nor write noise act.

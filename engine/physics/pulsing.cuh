@@ -7,6 +7,7 @@ struct ArrayArgs {
     float *w, *cells;
     const Params* params;
     const Control* control;
+    const float* chosen;
     i64 start, count;
     u32 call;
     float amount, clock;

@@ -63,5 +63,6 @@ FN float uniform_at(Key k, Draw t, u32 at, u32 n) {
 }
 
 // What a call needs to draw: lives in device memory, so that a captured graph does not repeat its noise.
-struct Control { u32 key_a, key_b, step; float lr; u32 spare[12]; };
+// `turn` counts the samples of a cell whose devices take turns.
+struct Control { u32 key_a, key_b, step; float lr; u32 turn, spare[11]; };
 FN Key key_of(const Control& c) { Key k = {c.key_a, c.key_b}; return k; }

@@ -91,6 +91,10 @@ class CellArray(nn.Module):
         """Resets `count` columns from `start` on (wrapping; -1 = all), each cell with probability `prob`."""
         self._array_call("reset_cells", start=start, count=count if count >= 0 else self.in_size, amount=prob)
 
+    def reset_where(self, chosen: Tensor) -> None:
+        """Resets the cells that `chosen` [.., O, I] (float32) marks with anything but 0."""
+        self._array_call("reset_chosen", chosen=chosen.data_ptr())
+
     def drift(self, time: float) -> None:
         """Lets `time` pass (in the unit of drift_t_0): the power-law drift of each cell."""
         if "drift_w0" not in self.layout.states:
@@ -120,6 +124,11 @@ class CellArray(nn.Module):
         """Number of this call: no two calls of an array share their noise."""
         self.calls += 1
         return self.calls
+
+    @property
+    def lr(self) -> float:
+        """The learning rate that was set last."""
+        return self._lr or 0.0
 
     def set_lr(self, lr: float) -> None:
         """Learning rate of the following updates, kept where kernels read it."""

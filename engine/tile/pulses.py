@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -53,6 +54,52 @@ def update(array: CellArray, x: Tensor, d: Tensor, lr: float, settings: Update, 
     program.run("update_exact" if kind == 3 else "update_cells", args, threads=threads)
 
 
+@dataclass
+class Trains:
+    """Pulse trains of one update call, for one or for many arrays of the same shape.
+
+    plans [lanes, batch, 4], x_words [lanes, batch, words, I], d_words [lanes, batch, words, O]; `frozen` is the control
+    block that they were drawn with, None for one that is still to be copied.
+    """
+
+    plans: Tensor
+    x_words: Tensor
+    d_words: Tensor
+    frozen: Tensor | None = None
+    kind: int = 0
+
+
+def draw_trains(array: CellArray, x: Tensor, d: Tensor, settings: Update, *, granularity: float) -> Trains:
+    """Trains with the random numbers of `array` and the learning rate that was set last, for steps of `granularity`."""
+    x, d = _plain(x, array), _plain(d, array)
+    plan = _plan(settings, granularity, array.lr, array.weight.device)
+    kind = TYPES[settings.pulse_type]
+    words = max(1, math.ceil(plan.max_bl / SLOTS)) if kind == 0 else 1
+    args = _args(array, x.shape[-2], words)
+    args.type, args.lr_scale = kind, 1.0
+    plans, frozen, x_words, d_words = _space(array, args.batch, words)
+    fill(args, ("x", "d", "plan", *_SPACE), (x, d, plan.tensor, plans, frozen, x_words, d_words))
+    args.items = array.lanes * args.batch
+    array.program().run("plan_samples", args, threads=1, warp=True)
+    args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
+    array.program().run("make_trains", args, threads=torch.get_num_threads(), warp=True)
+    return Trains(plans, x_words, d_words, frozen, kind)
+
+
+def apply_trains(array: CellArray, trains: Trains) -> None:
+    """The pulses that these trains make on an array, with pulse noise of its own."""
+    args = _args(array, trains.plans.shape[1], trains.x_words.shape[2])
+    args.type = trains.kind
+    frozen = array.control.clone() if trains.frozen is None else trains.frozen
+    fill(args, _SPACE, (trains.plans, frozen, trains.x_words, trains.d_words))
+    if array.program().backend == "cpu":
+        args.items = array.lanes * array.out_size * math.ceil(array.in_size / TILE_COLUMNS)
+        array.program().run("update_rows", args, threads=torch.get_num_threads())
+    else:
+        args.items = array.weight.numel()
+        array.program().run("update_cells", args, threads=1)
+
+
 def pulse_all(array: CellArray, n: int) -> None:
     """Exactly |n| pulses on every cell, up for n > 0: trains in which every slot fires."""
     length = abs(n)
@@ -66,20 +113,17 @@ def pulse_all(array: CellArray, n: int) -> None:
         return
     full = [(1 << min(SLOTS, length - SLOTS * k)) - 1 for k in range(words)]
     where = array.weight.device
-    column = torch.tensor(full, dtype=torch.int32, device=where)
-    x_words = column.view(1, words, 1).expand(array.lanes, words, array.in_size).contiguous()
-    d_words = column.view(1, words, 1).expand(array.lanes, words, array.out_size).contiguous()
-    plans = torch.zeros(array.lanes, 4, dtype=torch.int32, device=where)
-    plans[:, 2], plans[:, 3] = length, int(n < 0)
-    args = _args(array, 1, words)
-    frozen = array.control.clone()
-    fill(args, ("plans", "frozen", "x_words", "d_words"), (plans, frozen, x_words, d_words))
-    if array.program().backend == "cpu":
-        args.items = array.lanes * array.out_size * math.ceil(array.in_size / TILE_COLUMNS)
-        array.program().run("update_rows", args, threads=torch.get_num_threads())
-    else:
-        args.items = array.weight.numel()
-        array.program().run("update_cells", args, threads=1)
+    column = torch.tensor(full, dtype=torch.int32, device=where).view(1, 1, words, 1)
+    x_words = column.expand(array.lanes, 1, words, array.in_size).contiguous()
+    d_words = column.expand(array.lanes, 1, words, array.out_size).contiguous()
+    apply_trains(array, Trains(sure_plans(array, 1, length, n > 0), x_words, d_words))
+
+
+def sure_plans(array: CellArray, batch: int, length: int, up: bool) -> Tensor:
+    """Plans of `batch` samples with trains of a given length in one direction."""
+    plans = torch.zeros(array.lanes, batch, 4, dtype=torch.int32, device=array.weight.device)
+    plans[..., 2], plans[..., 3] = length, int(not up)
+    return plans
 
 
 def exact_update(array: CellArray, x: Tensor, d: Tensor, lr: float) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from engine.devices.base import Param, find_device
@@ -94,15 +94,85 @@ class Mapping:
     max_output_size: int = setting(512, "largest number of tile outputs; 0 = no limit", minimum=0)
 
 
+POLICIES = ("all", "fixed", "sequential", "random")
+MOST_CELLS = 8
+
+
+@dataclass
+class Vector:
+    """Several devices side by side in each cell; the weight is their weighted sum."""
+
+    copies: int = setting(1, "how often the devices of `cells` are repeated", "devices", minimum=1, maximum=MOST_CELLS)
+    gamma_vec: list[float] = field(
+        default_factory=list, metadata={"unit": "", "meaning": "factor of each device; empty = 1 / number of devices"}
+    )
+    policy: str = setting("all", "which device takes the pulses of a sample", choices=POLICIES)
+    first: int = setting(0, "device that takes them (fixed), or whose successor begins (sequential)", minimum=0)
+
+
+@dataclass
+class ReferencePair:
+    """A device that learns minus one that stays as it is."""
+
+
+@dataclass
+class OneSided:
+    """Two devices that are only ever pulsed up: the first raises the weight, the second lowers it."""
+
+    refresh_every: int = setting(0, "period of the refresh; 0 = never", "mini-batches or samples", minimum=0)
+    units_in_mbatch: bool = setting(True, "the period counts mini-batches, not samples")
+    refresh_upper_thres: float = setting(0.75, "refresh where the larger one is above this", "of w_max", minimum=0)
+    refresh_lower_thres: float = setting(0.25, "and the smaller one above this", "of w_max", minimum=0)
+    refresh_forward: IO = field(default_factory=IO)
+    refresh_update: Update = field(default_factory=Update)
+
+
+GROUPS: dict[str, type] = {"vector": Vector, "reference_pair": ReferencePair, "one_sided": OneSided}
+
+
 @dataclass
 class DeviceSpec:
-    """A device model by name (or `file.py:Name`) with all its parameters."""
+    """A device model by name (or `file.py:Name`) with all its parameters, or one of GROUPS and the devices in a cell."""
 
     model: str = "constant_step"
     params: dict[str, Any] = field(default_factory=dict)
+    cells: dict[str, DeviceSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.params = find_device(self.model).validate(self.params)
+        if self.model not in GROUPS:
+            self.params = find_device(self.model).validate(self.params)
+            return
+        where = f"device {self.model}"
+        settings: Any = read_settings(GROUPS[self.model], self.params, where)
+        if not self.cells:
+            raise ValueError(f"{where} needs the devices of its cells, such as cells: {{a: {{model: constant_step}}}}")
+        problem = _group_problem(settings, list(self.cells.values()))
+        if problem:
+            raise ValueError(f"{where}: {problem}")
+        self.params = asdict(settings)
+
+    @property
+    def devices(self) -> list[DeviceSpec]:
+        """The devices of a cell, in order; pairs of equal devices are named once."""
+        named = list(self.cells.values())
+        if self.model in ("reference_pair", "one_sided"):
+            return named * (2 // len(named))
+        return named * int(self.params.get("copies", 1))
+
+
+def _group_problem(settings: Any, named: list[DeviceSpec]) -> str:
+    """One line on what does not fit together in a cell of several devices, or nothing."""
+    for spec in named:
+        if spec.model in GROUPS or find_device(spec.model).ideal:
+            return f"cells must be pulsed devices, not {spec.model}"
+    if not isinstance(settings, Vector):
+        return f"cells must be one device (taken twice) or two, not {len(named)}" if len(named) > 2 else ""
+    number = settings.copies * len(named)
+    if number > MOST_CELLS:
+        return f"copies x cells must be <= {MOST_CELLS}, not {number}"
+    if settings.gamma_vec and len(settings.gamma_vec) != number:
+        return f"gamma_vec must have {number} numbers, one for each device, not {len(settings.gamma_vec)}"
+    return f"first must be <= {number - 1}, not {settings.first}" if settings.first >= number else ""
 
 
 @dataclass
@@ -131,11 +201,12 @@ class TileSpec:
         tile = {k: v for k, v in config.get("tile", {}).items() if k not in TEXTS}
         parts = {"forward": IO, "backward": IO, "update": Update, "mapping": Mapping}
         check_keys(tile, parts, "tile")
-        return TileSpec(
+        spec = TileSpec(
             device=device_spec(config.get("device", {})),
             algorithm=_algorithm_spec(config.get("algorithm", {})),
             **{k: read_settings(kind, tile.get(k, {}), f"tile.{k}") for k, kind in parts.items()},
         )
+        return spec
 
 
 TEXTS = ("about", "source")
@@ -143,8 +214,20 @@ TEXTS = ("about", "source")
 
 def device_spec(config: MappingType[str, Any]) -> DeviceSpec:
     """A device from its configuration: `model`, texts and parameters side by side."""
-    params = {k: v for k, v in config.items() if k != "model" and k not in TEXTS}
-    return DeviceSpec(config.get("model", "constant_step"), params)
+    model = config.get("model", "constant_step")
+    own = {k: v for k, v in config.items() if k != "model" and k not in TEXTS}
+    if model not in GROUPS:
+        return DeviceSpec(model, own)
+    cells = own.pop("cells", None) or {}
+    for name, cell in cells.items():
+        if not isinstance(cell, MappingType):
+            raise ValueError(f"device {model}: cells.{name} must hold a device with its model, not {cell!r}")
+    return DeviceSpec(model, own, {name: device_spec(cell) for name, cell in cells.items()})
+
+
+def device_keys(model: str) -> list[str]:
+    """The parameters of a device model or group. Raises ValueError with the nearest name."""
+    return [*(f.name for f in fields(GROUPS[model])), "cells"] if model in GROUPS else list(find_device(model).params)
 
 
 def _algorithm_spec(config: MappingType[str, Any]) -> AlgorithmSpec:
@@ -164,6 +247,8 @@ def check_keys(values: MappingType[str, Any], allowed: Any, where: str) -> None:
 
 def read_settings(kind: type[T], values: MappingType[str, Any], where: str) -> T:
     """A settings dataclass from plain values, checked against type, range and choices. Raises ValueError in one line."""
+    if not isinstance(values, MappingType):
+        raise ValueError(f"{where} must hold settings, not {values!r}")
     table = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     check_keys(values, table, where)
     return kind(**{k: read_value(table[k], v, f"{where}.{k}") for k, v in values.items()})
@@ -172,6 +257,11 @@ def read_settings(kind: type[T], values: MappingType[str, Any], where: str) -> T
 def read_value(spec: Any, value: Any, name: str) -> Any:
     """One value for a dataclass field declared with `setting`. Raises ValueError in one line."""
     meta = spec.metadata
+    if spec.default_factory is not MISSING:
+        start = spec.default_factory()
+        if is_dataclass(start):
+            return value if isinstance(value, type(start)) else read_settings(type(start), value, name)
+        return Param([0.0]).read(name, value) if value else []
     if isinstance(spec.default, str):
         choices = meta.get("choices")
         value = "None" if value is None else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from engine.tile.cells import CellArray
+from engine.tile.group import make_array
 from engine.tile.mvm import Product
 from engine.tile.settings import TileSpec
 
@@ -16,7 +16,7 @@ class Tile(nn.Module):
     def __init__(self, out: int, inputs: int, spec: TileSpec, *, seed: int = 0, tile_id: int = 0, lanes: int = 1) -> None:
         super().__init__()
         self.spec = spec
-        self.array = CellArray(out, inputs, spec.device, seed=seed, tile_id=tile_id, lanes=lanes)
+        self.array = make_array(out, inputs, spec.device, seed=seed, tile_id=tile_id, lanes=lanes)
         self.forward_product, self.backward_product = Product(spec.forward, "forward"), Product(spec.backward, "backward")
         self.register_buffer("average_input", torch.full((2, lanes), -1.0))
         self.read_calls = 0

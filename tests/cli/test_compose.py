@@ -37,8 +37,16 @@ def test_every_member_composes_and_has_its_text(group: str, name: str) -> None:
     if group in ("device", "tile", "algorithm"):
         assert texts["source"]
     if group == "device":
-        given = {k: v for k, v in texts.items() if k not in ("about", "source")}
-        assert given.items() <= values["device"].items()
+        assert_given(texts, values["device"])
+
+
+def assert_given(given: dict, complete: dict) -> None:
+    """What a member says is what the complete configuration holds, also in the devices of its cells."""
+    for key, value in given.items():
+        if isinstance(value, dict):
+            assert_given(value, complete[key])
+        elif key not in ("about", "source"):
+            assert complete[key] == value
 
 
 @pytest.mark.parametrize("name", members("preset"))

@@ -16,13 +16,14 @@ from engine.jit.struct import ENGINE, read_struct
 EVERYTHING = {"lifetime": 100.0, "diffusion": 0.01, "reset": 0.01, "drift_nu": 0.1, "write_noise_std": 0.1}
 
 
-UNITS = [*device_names(), "products", "patches"]
+WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text, "groups": source.group_text}
+UNITS = [*device_names(), *WITHOUT_DEVICE]
 
 
 def text(model: str, **wanted: Any) -> str:
     """A whole translation unit: one that knows no device, or of a device with the wanted parameters that it has."""
-    if model in ("products", "patches"):
-        return source.mvm_text() if model == "products" else source.patches_text()
+    if model in WITHOUT_DEVICE:
+        return WITHOUT_DEVICE[model]()
     device = find_device(model)
     values = device.validate({name: value for name, value in wanted.items() if name in device.params})
     return source.device_text(model, source.layout(device, values), "cuda")

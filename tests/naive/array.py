@@ -59,6 +59,14 @@ class NaiveArray:
         fresh = self.cells["reset_bias"] + F32(self.params["reset_std"]) * source.normal(Stream.RESET, self.numbers, 0)
         self._operated(np.where(chosen, fresh, self.w), call)
 
+    def reset_where(self, chosen: np.ndarray, call: int) -> None:
+        """The cells that `chosen` [rows, columns] marks; write noise is drawn for those alone."""
+        source = Source(self.key, call, self.step)
+        fresh = self.cells["reset_bias"] + F32(self.params["reset_std"]) * source.normal(Stream.RESET, self.numbers, 0)
+        fresh = clamp(fresh, self.cells["min_bound"], self.cells["max_bound"])
+        self.w = np.where(chosen.ravel(), fresh, self.w)
+        self.seen = np.where(chosen.ravel(), self._written(source), self.seen)
+
     def _operated(self, w: Floats, call: int) -> None:
         self.w = clamp(w, self.cells["min_bound"], self.cells["max_bound"])
         self.seen = self._written(Source(self.key, call, self.step))
@@ -71,11 +79,15 @@ class NaiveArray:
             plan = plan_sample(settings, lr, self.granularity, x_row, d_row)
             number = counts(settings, x_row, d_row, plan, sample, source).ravel()
             down = (np.signbit(d_row)[:, None] == np.signbit(x_row)[None, :]).ravel()
-            done = self._pulses(number, down if lr < 0 else ~down, done, source)
+            done = self.apply(number, down if lr < 0 else ~down, done, source)
+        self.finish(done, source)
+
+    def finish(self, done: np.ndarray, source: Source) -> None:
+        """The end of an update call: write noise where there were pulses."""
         self.step += 1
         self.seen = np.where(done > 0, self._written(source), self.seen)
 
-    def _pulses(self, number: Ints, up: np.ndarray, done: np.ndarray, source: Source) -> np.ndarray:
+    def apply(self, number: Ints, up: np.ndarray, done: np.ndarray, source: Source) -> np.ndarray:
         """Applies `number` pulses to each cell; `done` counts its pulses in this call, which number its draws."""
         for k in range(int(number.max(initial=0))):
             live = number > k

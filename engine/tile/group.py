@@ -1,0 +1,285 @@
+"""Cells of several devices: what CellArray is for one device, for a weight that is the sum of some.
+
+Shapes: L lanes (left out for L = 1), O rows, I columns, B samples, K devices.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.jit.programs import Program, fill, group_program
+from engine.jit.struct import read_struct
+from engine.tile import pulses
+from engine.tile.cells import CellArray
+from engine.tile.keys import derive
+from engine.tile.mvm import Product
+from engine.tile.pulses import Trains
+from engine.tile.settings import GROUPS, POLICIES, DeviceSpec, OneSided, Update, Vector, read_settings
+from engine.tile.weight import AnalogWeight
+
+DENSE = ("None", "NoneWithDevice")
+TURN = 4
+
+
+class CellGroup(nn.Module):
+    """O x I cells of K devices each: W = sum of factor_k W_k.
+
+    `devices` are the arrays of the single devices; the first one's key and calls number the trains, which all share.
+    Every device has the pulse noise of its own array.
+    """
+
+    def __init__(
+        self, out: int, inputs: int, device: DeviceSpec, *,
+        seed: int = 0, tile_id: int = 0, lanes: int = 1, trains: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.out_size, self.in_size, self.lanes, self.spec = out, inputs, lanes, device
+        self.settings: Any = read_settings(GROUPS[device.model], device.params, device.model)
+        self.devices = nn.ModuleList(
+            CellArray(out, inputs, spec, seed=seed, tile_id=derive(tile_id, k + 1), lanes=lanes, trains=False)
+            for k, spec in enumerate(device.devices)
+        )
+        lead = (lanes,) if lanes > 1 else ()
+        self.weight = AnalogWeight(torch.zeros(*lead, out, inputs), requires_grad=trains)
+        self.factors = _factors(self.settings, len(self.devices))
+        self.policy, self.first = _policy(self.settings)
+        self.updates = self.samples = 0
+        self._combine()
+
+    @property
+    def lead(self) -> CellArray:
+        """The array whose key and calls number what all devices share."""
+        found = self.devices[0]
+        assert isinstance(found, CellArray)
+        return found
+
+    @property
+    def arrays(self) -> list[CellArray]:
+        """The arrays of the devices."""
+        return [d for d in self.devices if isinstance(d, CellArray)]
+
+    @property
+    def control(self) -> Tensor:
+        return self.lead.control
+
+    @property
+    def granularity(self) -> float:
+        """The mean over the devices of the expected step of one pulse."""
+        return sum(d.granularity for d in self.arrays) / len(self.devices)
+
+    @property
+    def persistent(self) -> Tensor:
+        """The weight below the write noise."""
+        total = torch.zeros_like(self.weight.data)
+        for factor, device in zip(self.factors, self.arrays, strict=True):
+            total += factor * device.persistent
+        return total
+
+    def parameter(self, name: str) -> Tensor:
+        """View [.., O, I] of `0.max_bound`: the constant or hidden state of one device. Raises LookupError."""
+        number, _, own = name.partition(".")
+        if not own or not number.isdigit() or int(number) >= len(self.devices):
+            raise LookupError(f"no per-cell value {name!r}; write 0.max_bound to {len(self.devices) - 1}.max_bound")
+        return self.arrays[int(number)].parameter(own)
+
+    def next_call(self) -> int:
+        return self.lead.next_call()
+
+    def set_lr(self, lr: float) -> None:
+        self.lead.set_lr(lr)
+
+    @torch.no_grad()
+    def set_weights(self, weight: Tensor) -> None:
+        """W on every device, or on the one that a fixed policy picks; one-sided: its positive and its negative part."""
+        self.updates = self.samples = 0
+        self.control[:, TURN] = 0
+        weight = weight.to(self.weight)
+        if isinstance(self.settings, OneSided):
+            self.arrays[0].set_weights(weight.clamp(min=0))
+            self.arrays[1].set_weights((-weight).clamp(min=0))
+        else:
+            for device in self._learning():
+                device.set_weights(weight)
+        self._combine()
+
+    def decay(self, alpha: float = 1.0) -> None:
+        self._each("decay", alpha)
+
+    def diffuse(self) -> None:
+        self._each("diffuse")
+
+    def clip(self, limit: float = -1.0) -> None:
+        self._each("clip", limit)
+
+    def reset(self, start: int = 0, count: int = -1, prob: float = 1.0) -> None:
+        self._each("reset", start, count, prob)
+
+    def drift(self, time: float) -> None:
+        self._each("drift", time)
+
+    def end_of_batch(self) -> None:
+        if any({"diffusion_rate", "decay_scale"} & set(d.layout.cells) for d in self.arrays):
+            self._each("end_of_batch")
+
+    def pulse(self, n: int) -> None:
+        """Exactly |n| pulses on every cell, up for n > 0: on the devices that the policy picks, pulse by pulse."""
+        if isinstance(self.settings, OneSided):
+            self.arrays[int(n < 0)].pulse(abs(n))
+        elif self.policy == "all":
+            self._each("pulse", n)
+        elif self.policy == "fixed":
+            self.arrays[self.first].pulse(n)
+        elif n:
+            sure = torch.ones(self.lanes, abs(n), 1, 1, dtype=torch.int32, device=self.weight.device)
+            x, d = (sure.expand(-1, -1, -1, size).contiguous() for size in (self.in_size, self.out_size))
+            self._deal(Trains(pulses.sure_plans(self.lead, abs(n), 1, n > 0), x, d, self.control.clone()))
+        self._combine()
+
+    def update(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
+        """Changes the weights by about -lr d^T x, as the policy shares it among the devices. Raises ValueError."""
+        if lr == 0.0 or x.numel() == 0:
+            return
+        if update.pulse_type in DENSE:
+            self._exact(x, d, lr, update)
+        else:
+            self.set_lr(lr)
+            self._deal(pulses.draw_trains(self.lead, x, d, update, granularity=self.granularity))
+        if isinstance(self.settings, OneSided):
+            self._refresh_when_due(x.shape[-2])
+        self._combine()
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor([self.updates, self.samples], dtype=torch.int64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.updates, self.samples = (int(v) for v in state)
+
+    def _learning(self) -> list[CellArray]:
+        """The devices that change: all of them, or the one that a fixed policy picks."""
+        return self.arrays[self.first : self.first + 1] if self.policy == "fixed" else self.arrays
+
+    def _each(self, name: str, *values: Any) -> None:
+        for device in self.arrays:
+            getattr(device, name)(*values)
+        self._combine()
+
+    def _exact(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
+        if isinstance(self.settings, OneSided) or self.policy not in ("all", "fixed"):
+            kind = self.spec.model if isinstance(self.settings, OneSided) else f"policy {self.policy}"
+            raise ValueError(f"pulse_type {update.pulse_type} makes no pulses; {kind} needs StochasticCompressed")
+        for device in self._learning():
+            device.update(x, d, lr, update)
+
+    def _deal(self, trains: Trains) -> None:
+        """The trains to the devices: as the policy says, or one-sided."""
+        for device, own in zip(self.arrays, self._shares(trains), strict=True):
+            pulses.apply_trains(device, own)
+
+    def _shares(self, t: Trains) -> list[Trains]:
+        """What each device gets of the trains: all, its own samples, or the lines that take it up."""
+        assert t.frozen is not None
+        batch, words = t.x_words.shape[1:3]
+        args = self._args("GroupArgs")
+        args.batch, args.words, args.policy, args.first = batch, words, POLICIES.index(self.policy), self.first
+        args.items, args.call = self.lanes * batch, self.lead.calls
+        shared = (self.control, t.frozen, t.plans, t.x_words, t.d_words)
+        fill(args, ("control", "frozen", "plans", "x_words", "d_words"), shared)
+        frozen = [t.frozen, *[None] * (len(self.devices) - 1)]
+        if not isinstance(self.settings, OneSided):
+            plans = self._plans(batch)
+            args.dealt = plans.data_ptr()
+            self._program().run("deal_plans", args, threads=1)
+            return [Trains(p, t.x_words, t.d_words, f, t.kind) for p, f in zip(plans, frozen, strict=True)]
+        plans = self._plans(2 * batch)
+        x_words = t.x_words.new_empty(self.lanes, 2 * batch, words, self.in_size)
+        d_words = t.d_words.new_empty(2, self.lanes, 2 * batch, words, self.out_size)
+        fill(args, ("x_split", "d_split", "dealt"), (x_words, d_words, plans))
+        args.items *= words * (self.in_size + self.out_size)
+        self._program().run("split_words", args, threads=torch.get_num_threads())
+        return [Trains(p, x_words, d, f, t.kind) for p, d, f in zip(plans, d_words, frozen, strict=True)]
+
+    def _plans(self, samples: int) -> Tensor:
+        where = self.weight.device
+        return torch.empty(len(self.devices), self.lanes, samples, 4, dtype=torch.int32, device=where)
+
+    def _refresh_when_due(self, samples: int) -> None:
+        self.updates, self.samples = self.updates + 1, self.samples + samples
+        every = self.settings.refresh_every
+        if not every:
+            return
+        passed = self.samples // every > (self.samples - samples) // every
+        if self.updates % every == 0 if self.settings.units_in_mbatch else passed:
+            self.refresh()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Resets one-sided pairs of which both devices have come far up, and writes their difference to one of them."""
+        up, down = (self._columns_of(device) for device in self.arrays)
+        writes = [torch.empty_like(up), torch.empty_like(down)]
+        chosen = torch.empty_like(self.weight.data)
+        args = self._args("RefreshArgs")
+        fill(args, ("up", "down", "up_write", "down_write", "chosen"), (up, down, *writes, chosen))
+        for name, device in zip(("up", "down"), self.arrays, strict=True):
+            top = abs(device.spec.params["w_max"])
+            setattr(args, f"{name}_high", self.settings.refresh_upper_thres * top)
+            setattr(args, f"{name}_low", self.settings.refresh_lower_thres * top)
+        self._program().run("choose_refresh", args, threads=torch.get_num_threads())
+        if not bool(chosen.any()):
+            return
+        one_hot = self._one_hot()
+        for device, write in zip(self.arrays, writes, strict=True):
+            device.reset_where(chosen)
+            device.update(one_hot, write, 1.0, self.settings.refresh_update)
+
+    def _columns_of(self, device: CellArray) -> Tensor:
+        """All columns [.., I, O] of a device, each read by one input."""
+        product = Product(self.settings.refresh_forward, "forward")
+        average = torch.full((self.lanes,), -1.0, device=self.weight.device)
+        w, call = device.weight.data, device.next_call()
+        return product(self._one_hot(), w, device.control, call=call, training=True, average=average).contiguous()
+
+    def _one_hot(self) -> Tensor:
+        """Inputs [.., I, I] that read or write one column each."""
+        made = torch.eye(self.in_size, device=self.weight.device)
+        return made.expand(self.lanes, -1, -1) if self.lanes > 1 else made
+
+    def _combine(self) -> None:
+        args = self._args("GroupArgs")
+        args.w = self.weight.data_ptr()
+        for k, (device, factor) in enumerate(zip(self.arrays, self.factors, strict=True)):
+            args.parts[k], args.factors[k] = device.weight.data_ptr(), factor
+        self._program().run("combine_cells", args, threads=torch.get_num_threads())
+
+    def _args(self, name: str) -> Any:
+        args = read_struct("group.cuh", name)()
+        args.items, args.rows, args.cols = self.weight.numel(), self.out_size, self.in_size
+        if name == "GroupArgs":
+            args.lanes, args.devices = self.lanes, len(self.devices)
+        return args
+
+    def _program(self) -> Program:
+        return group_program(self.weight.device.type)
+
+
+def make_array(
+    out: int, inputs: int, device: DeviceSpec, *,
+    seed: int = 0, tile_id: int = 0, lanes: int = 1, trains: bool = True,
+) -> CellArray | CellGroup:  # fmt: skip
+    """The array of a device: of single devices, or of cells of several if `device` names a group of them."""
+    kind = CellGroup if device.model in GROUPS else CellArray
+    return kind(out, inputs, device, seed=seed, tile_id=tile_id, lanes=lanes, trains=trains)
+
+
+def _factors(settings: Any, number: int) -> list[float]:
+    if isinstance(settings, Vector):
+        return [float(g) for g in settings.gamma_vec] or [1.0 / number] * number
+    return [1.0, -1.0]
+
+
+def _policy(settings: Any) -> tuple[str, int]:
+    if isinstance(settings, Vector):
+        return settings.policy, settings.first
+    return ("all" if isinstance(settings, OneSided) else "fixed"), 0
