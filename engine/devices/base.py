@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def _load_file(name: str) -> Device:
     if not isinstance(found, Device):
         names = sorted(k for k, v in vars(module).items() if isinstance(v, Device))
         raise ValueError(f"{path} has no device {attribute!r}; it has {', '.join(names) or 'none'}")
-    return found
+    return replace(found, path=str(path))
 
 
 def _only_device(members: Mapping[str, Any], where: str) -> Device:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.experiment.data import Info
+from engine.experiment.identity import device_models, is_device_file
 from engine.experiment.members import find_member
+from engine.jit.cpu import CompileError
 from engine.settings import UserError
 
 if TYPE_CHECKING:
@@ -131,7 +133,12 @@ def build(config: Config, info: Info, device: torch.device) -> tuple[nn.Module, 
 
     torch.manual_seed(int(config["run"]["seed"]))
     make = Maker(config)
-    model = _model(make, info)
+    try:
+        model = _model(make, info)
+    except CompileError as problem:
+        if not any(is_device_file(name) for name in device_models(config)):
+            raise
+        raise UserError(f"the snippet of a device cannot be compiled: {problem.first}") from problem
     make.check_layers()
     model.to(device)
     if make.analog and config["run"].get("exact"):

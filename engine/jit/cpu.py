@@ -29,6 +29,12 @@ FLAGS = (
 class CompileError(RuntimeError):
     """The compiler refused a kernel; the text is its log, whose lines point into the snippet."""
 
+    @property
+    def first(self) -> str:
+        """The first complaint in a line: file, line, and what is wrong."""
+        found = re.search(r"^(\S.*?)(?::(\d+):\d+|\((\d+)\)): (?:fatal )?error: (.*)$", str(self), re.M)
+        return f"{found[1]}:{found[2] or found[3]}: {found[4]}" if found else str(self).strip().split("\n", 1)[0]
+
 
 @functools.cache
 def compiler() -> tuple[str, ...]:

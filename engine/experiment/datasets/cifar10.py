@@ -38,7 +38,7 @@ def files(settings: Mapping[str, Any]) -> list[Path]:
     missing = [path.name for path in best if not path.is_file()]
     if missing:
         raise UserError(
-            f"dataset.root: no {', '.join(missing)} in {best[0].parent}; looked in {root}, {BINARY} and {PICKLED} below it\n"
+            f"dataset.root: no {', '.join(missing)} in {best[0].parent} (looked for {BINARY} and {PICKLED} in {root})\n"
             f"give the folder that holds them (dataset.root=FOLDER), or dataset.download=true to fetch CIFAR10"
         )
     return best
@@ -74,7 +74,7 @@ def _records(paths: list[Path], limit: int) -> tuple[np.ndarray[Any, Any], np.nd
         except OSError as problem:
             raise UserError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
         if len(raw) == 0 or len(raw) % RECORD:
-            raise UserError(f"{path}: not whole: {len(raw)} bytes are no multiple of {RECORD}, an image; fetch it again")
+            raise UserError(f"{path}: not whole: {len(raw)} bytes are no multiple of {RECORD}; fetch it again")
         records = raw.reshape(-1, RECORD)
         if records[:, 0].max() >= CLASSES:
             raise UserError(f"{path}: no CIFAR-10 file: it has a label {records[:, 0].max()}, labels are 0 to 9")

@@ -25,7 +25,8 @@ def build(make: Maker, info: Info, *, blocks: int = 1, width: int = 16) -> nn.Mo
 
     channels, *extents = info.shape
     if min(extents) < SMALLEST:
-        raise UserError(f"model resnet: images must be {SMALLEST} x {SMALLEST} at least, not {extents[0]} x {extents[1]}")
+        size = " x ".join(map(str, extents))
+        raise UserError(f"model resnet: images must be {SMALLEST} x {SMALLEST} at least, not {size}")
     if min(blocks, width) < 1:
         raise UserError(f"model resnet: blocks and width must be 1 at least, not {blocks} and {width}")
     first = make.conv2d("conv1", (channels, width), kernel_size=3, padding=1, bias=False)
