@@ -1,0 +1,79 @@
+"""E: linear regression by an analog tile, its error over epochs. All seeds train side by side, each in a lane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tests.golden.algorithms import tile_spec
+from tests.golden.figures import Measurement, figures
+from tests.golden.formula import evaluate, right_hand_side
+from tests.golden.setups import grid
+
+EPOCHS = (0, 1, 2, 3, 6, 12, 18, 24, 33, 42, 51, 60)
+
+
+def measure(setup: dict[str, Any], seed: int) -> Measurement:
+    """MSE, its logarithm and the error of the weights at chosen epochs, over seeds."""
+    x, target = regression(setup)
+    seeds, epochs = setup["seeds"], setup["epochs"]
+    weights = dict(_train(setup, seed, x, x @ target.T))
+    records = []
+    for epoch in (*(e for e in EPOCHS if e <= epochs), *([epochs] if epochs not in EPOCHS else [])):
+        error = weights[epoch] - target.astype(np.float64)
+        mse = ((x.astype(np.float64) @ error.transpose(0, 2, 1)) ** 2).mean(axis=(1, 2))
+        rmse = np.sqrt((error**2).mean(axis=(1, 2)))
+        for name, values in (("mse", mse), ("log10mse", np.log10(mse)), ("w_rmse", rmse)):
+            record = figures(list(values), floor=True, quantiles=name == "mse")
+            records.append({"id": f"{name}/epoch{epoch}", "at": {"epoch": epoch}} | record)
+    return Measurement(seeds, records)
+
+
+def regression(setup: dict[str, Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Inputs [samples, in] and target weights [out, in] from the formulas of the set-up."""
+    sizes, data = setup["sizes"], setup["data"]
+    formulas = {key[0]: text for key, text in data.items()}
+    _, formula = right_hand_side(formulas["X"])
+    rows = np.arange(sizes["samples"], dtype=np.float64)[:, None]
+    columns = np.array(primes(sizes["in"]), dtype=np.float64)[None, :]
+    x = evaluate(formula.partition(", p_j")[0], k=rows, p_j=columns, j=np.arange(sizes["in"])[None, :])
+    return np.asarray(x, np.float32), grid(formulas["T"], i=sizes["out"], j=sizes["in"])
+
+
+def primes(number: int) -> list[int]:
+    """The first primes."""
+    found: list[int] = []
+    candidate = 2
+    while len(found) < number:
+        if all(candidate % p for p in found):
+            found.append(candidate)
+        candidate += 1
+    return found
+
+
+def _train(setup: dict[str, Any], seed: int, x: Any, y: Any) -> Any:
+    """Pairs of epoch and weights [seed, out, in] as the tile shows them."""
+    import torch
+
+    from engine.algorithms import find_algorithm
+    from engine.tile.tile import Tile
+
+    spec, sizes = tile_spec(setup), setup["sizes"]
+    with torch.no_grad():
+        tile = Tile(sizes["out"], sizes["in"], spec, seed=seed, tile_id=1, lanes=setup["seeds"])
+        algorithm = find_algorithm(spec.algorithm.name)
+        state = algorithm.init(tile, spec)
+        write = getattr(algorithm, "set_weights", lambda tile, state, weight: tile.array.set_weights(weight))
+        write(tile, state, torch.zeros_like(tile.weight))
+        x_BI, y_BO = torch.from_numpy(x), torch.from_numpy(y)
+        yield 0, tile.weight.double().numpy()
+        for epoch in range(1, setup["epochs"] + 1):
+            for start in range(0, len(x), setup["batch"]):
+                part = x_BI[start : start + setup["batch"]].expand(setup["seeds"], -1, -1)
+                d = tile.mvm(part) - y_BO[start : start + setup["batch"]]
+                algorithm.update(tile, state, part, d, setup["lr"])
+                algorithm.end_of_batch(tile, state)
+            if epoch in EPOCHS or epoch == setup["epochs"]:
+                yield epoch, tile.weight.double().numpy()
