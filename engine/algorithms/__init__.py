@@ -5,6 +5,7 @@ A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and mean
     init(tile, spec) -> nn.Module        explicit state: every tensor in it is part of a checkpoint
     update(tile, state, x, d, lr)        x [B, I] and d [B, O] of one mini-batch
     end_of_batch(tile, state)            once in an optimizer step, with or without an update
+    set_weights(tile, state, weight)     optional: how weights are written where the visible array is not all there is
 """
 
 from __future__ import annotations

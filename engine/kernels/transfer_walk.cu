@@ -112,7 +112,7 @@ KERNEL(transfer_sum, TransferArgs) {
     const TransferPlan& p = a.transfer[0];
     i64 cells = a.rows * a.cols, lane = item / cells, i = item % cells / a.cols, j = item % a.cols;
     i64 slice = p.by_columns ? j : i, line = p.by_columns ? i : j;
-    u32 turned = (a.in_chop[lane * slices_of(a, p) + slice] ^ a.out_chop[lane * lines_of(a, p) + line]) & 1u;
+    u32 turned = !p.sum_signs ? 0u : (a.in_chop[lane * slices_of(a, p) + slice] ^ a.out_chop[lane * lines_of(a, p) + line]) & 1u;
     float sum = (turned != 0u ? -p.gamma[0] : p.gamma[0]) * a.w[item];
     for (u32 k = 1; (int)k < p.arrays; ++k) sum = sum + p.gamma[k] * ((const float*)link_of(a, p, k).w)[item];
     a.visible[item] = sum;

@@ -49,7 +49,11 @@ class AnalogTile(nn.Module):
             logical = logical / self.scale.view(-1, 1)
         if self.out_scale is not None:
             self.out_scale.data.fill_(1.0)
-        self.tile.array.set_weights(logical)
+        algorithm = find_algorithm(self.algorithm)
+        if hasattr(algorithm, "set_weights"):
+            algorithm.set_weights(self.tile, self.state, logical)
+        else:
+            self.tile.array.set_weights(logical)
 
     def get_weights(self) -> Tensor:
         """The logical weights [O, I]: those of the tile times its scales."""

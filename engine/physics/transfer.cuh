@@ -15,7 +15,7 @@ struct TransferPlan {
     float read_in, out_noise, out_step, out_bound, out_scale, out_asymmetry;
     float transfer_lr[8], ratio[8], gamma[8];
     int rule, arrays, reads, by_columns, random_slice, scale_fast, scale_transfer, auto_scale, chop_random, sweeps;
-    int forget, no_buffer, correct_magnitude, correct_accumulation, out_sto_round, exact_write, whole;
+    int forget, no_buffer, correct_magnitude, correct_accumulation, out_sto_round, whole, sum_signs;
     int period[8];
 };
 

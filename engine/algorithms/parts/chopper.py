@@ -27,6 +27,7 @@ class Chopped(Shared):
     auto_scale: bool = setting(False, "fast_lr follows the largest inputs and gradients seen")
     auto_momentum: float = setting(0.99, "memory of those largest values", above=0, maximum=1)
     correct_gradient_magnitudes: bool = setting(False, "what is read counts in units of the fast learning rate")
+    gamma_with_choppers: bool = setting(True, "the fast array's share in the weight has the signs of its choppers")
     step: float = setting(1.0, "size of a write", "steps of the visible array", minimum=0)
     momentum: float = setting(0.0, "share of the buffer that a write leaves", minimum=0, maximum=1)
     forget_buffer: bool = setting(True, "a write leaves momentum times the buffer; otherwise only its pulses are taken off")
@@ -47,6 +48,7 @@ def chopper_wiring(s: Any, rule: str, **more: Any) -> Wiring:
         "auto_granularity": s.auto_granularity,
         "auto_scale": int(s.auto_scale),
         "correct_magnitude": int(s.correct_gradient_magnitudes),
+        "sum_signs": int(s.gamma_with_choppers),
         "step": s.step,
         "momentum": s.momentum,
         "forget": int(s.forget_buffer),
