@@ -159,11 +159,11 @@ KERNEL(update_rows, UpdateArgs) {
 // The whole update in one call: plans, trains, cells.
 extern "C" void pulsed_update(const UpdateArgs* a, i64 threads) {
     UpdateArgs b = *a;
-    i64 samples = a->lanes * a->batch, lines = a->rows + a->cols;
+    i64 samples = a->lanes * a->batch;
     b.items = samples;
-    plan_samples(&b, samples * lines < 32768 ? 1 : threads);
+    plan_samples(&b, threads);
     b.items = samples * ((a->cols + 31) / 32 + (a->rows + 31) / 32);
-    make_trains(&b, samples * lines < 2048 ? 1 : threads);
+    make_trains(&b, threads);
     b.items = a->lanes * a->rows * ((a->cols + TILE - 1) / TILE);
     update_rows(&b, threads);
 }

@@ -32,7 +32,15 @@ class CellArray(nn.Module):
     """
 
     def __init__(
-        self, out: int, inputs: int, device: DeviceSpec, *, seed: int = 0, tile_id: int = 0, lanes: int = 1, trains: bool = True
+        self,
+        out: int,
+        inputs: int,
+        device: DeviceSpec,
+        *,
+        seed: int = 0,
+        tile_id: int = 0,
+        lanes: int = 1,
+        trains: bool = True,
     ) -> None:
         super().__init__()
         self.out_size, self.in_size, self.lanes, self.spec = out, inputs, lanes, device
@@ -48,9 +56,9 @@ class CellArray(nn.Module):
         flat = torch.tensor(source.params_floats(self.model, device.params))
         self.register_buffer("params", flat.repeat(lanes, 1), persistent=False)
         own = device.params.get("construction_seed", 0)
-        self._set_key(derive(own, tile_id) if own else derive(seed, tile_id))
+        self._set_keys(own or seed)
         self._array_call("construct_cells")
-        self._set_key(derive(seed, tile_id))
+        self._set_keys(seed)
 
     control: Tensor
     cells: Tensor
@@ -155,13 +163,13 @@ class CellArray(nn.Module):
         for key, value in self.__dict__.items():
             made.__dict__[key] = _copy(value, memo)
         made.tile_id, made.copies = derive(self.tile_id, self.copies), 0
-        made._set_key(derive(made.seed, made.tile_id))
+        made._set_keys(made.seed)
         return made
 
-    def _set_key(self, key: int) -> None:
+    def _set_keys(self, seed: int) -> None:
+        """Lane number n draws like a single array with the seed `seed` + n."""
         for lane in range(self.lanes):
-            low, high = halves(key if lane == 0 else derive(key, lane))
-            self.control[lane, 0], self.control[lane, 1] = low, high
+            self.control[lane, 0], self.control[lane, 1] = halves(derive(seed + lane, self.tile_id))
 
     def _array_call(self, name: str, **values: float) -> None:
         args = read_struct("pulsing.cuh", "ArrayArgs")()

@@ -1,0 +1,178 @@
+"""The same bits at any number of threads, with any compiler, by both loops of the update, and in any lane."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from engine.jit import cpu
+from engine.jit.programs import array_program, fill, mvm_program
+from engine.tile import pulses
+from engine.tile.cells import CellArray
+from engine.tile.settings import IO, DeviceSpec, TileSpec, Update
+from engine.tile.tile import Tile
+
+DEVICES = {
+    "constant_step": {},
+    "linear_step": {"write_noise_std": 1.0, "gamma_up": 0.3},
+    "soft_bounds": {"dw_min": 0.01},
+    "exp_step": {"dw_min_std_add": 0.1},
+}
+UPDATES = (
+    Update(),
+    Update(desired_bl=100, update_bl_management=False),
+    Update(pulse_type="MeanCount"),
+    Update(desired_bl=7, fixed_bl=False, update_management=False, update_bl_management=False, res=0.01, sto_round=True),
+)
+NOISY = IO(inp_noise=0.05, out_noise=0.1, inp_sto_round=True, out_bound=1.0)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def numbers(*shape: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator) * (torch.rand(*shape, generator=generator) < 0.6)
+
+
+def update_one_cell_at_a_time(array: CellArray, x: torch.Tensor, d: torch.Tensor, lr: float, u: Update) -> None:
+    """The loop that a GPU runs, one thread a cell, on the CPU."""
+    array.set_lr(lr)
+    plan = pulses._plan(u, array.granularity, lr, array.weight.device)
+    words = max(1, math.ceil(plan.max_bl / pulses.SLOTS))
+    args = pulses._args(array, x.shape[-2], words)
+    args.type, args.lr_scale = pulses.TYPES[u.pulse_type], 1.0
+    space = pulses._space(array, x.shape[-2], words)
+    fill(args, ("x", "d", "plan", *pulses._SPACE), (x, d, plan.tensor, *space))
+    program = array.program()
+    args.items = array.lanes * x.shape[-2]
+    program.run("plan_samples", args, threads=1)
+    args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
+    program.run("make_trains", args, threads=1)
+    args.items = array.weight.numel()
+    program.run("update_cells", args, threads=1)
+
+
+def trained(model: str, size: tuple[int, int, int], *, threads: int = 1, by_cell: bool = False) -> CellArray:
+    """An array after a few updates of every kind, and after time has passed."""
+    torch.set_num_threads(threads)
+    out, inputs, batch = size
+    array = CellArray(out, inputs, DeviceSpec(model, DEVICES[model] | {"lifetime": 50.0, "diffusion": 0.001}), seed=3)
+    for k, u in enumerate(UPDATES * 2):
+        x, d = numbers(batch, inputs, seed=k), numbers(batch, out, seed=100 + k)
+        if by_cell:
+            update_one_cell_at_a_time(array, x, d, 0.02, u)
+        else:
+            array.update(x, d, 0.02, u)
+        array.end_of_batch()
+    return array
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a.detach().view(torch.int32), b.detach().view(torch.int32))
+
+
+@pytest.mark.parametrize("size", [(5, 7, 3), (20, 1100, 20), (33, 60, 100)])
+@pytest.mark.parametrize("model", DEVICES)
+def test_update_does_not_depend_on_threads_or_loop(model: str, size: tuple[int, int, int]) -> None:
+    one = trained(model, size)
+    assert float(one.weight.detach().std()) > 0
+    others = [trained(model, size, threads=2), trained(model, size, threads=3), trained(model, size, by_cell=True)]
+    for other in others:
+        assert same(one.weight, other.weight)
+        assert same(one.cells, other.cells)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 300])
+def test_products_do_not_depend_on_threads(batch: int) -> None:
+    def outputs(threads: int) -> list[torch.Tensor]:
+        torch.set_num_threads(threads)
+        tile = Tile(45, 150, TileSpec(device=DeviceSpec("ideal"), forward=NOISY, backward=NOISY), seed=5)
+        tile.set_exact(True)
+        tile.array.set_weights(0.2 * numbers(45, 150, seed=1))
+        return [tile.mvm(numbers(batch, 150, seed=2)), tile.mvm_t(numbers(batch, 45, seed=3))]
+
+    one = outputs(1)
+    for threads in (2, 3):
+        assert all(same(a, b) for a, b in zip(one, outputs(threads), strict=True))
+
+
+def compilers() -> list[str]:
+    found = [name for name in ("g++", "clang++") if shutil.which(name)]
+    return found + (
+        [f"{sys.executable} -m ziglang cc -x c++ -nostdlib++"] if importlib.util.find_spec("ziglang") else []
+    )
+
+
+@pytest.mark.parametrize("model", DEVICES)
+def test_compilers_agree(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(compilers()) > 1, "the tests install ziglang to have a second compiler"
+    weights, outputs = [], []
+    for command in compilers():
+        monkeypatch.setattr(cpu, "compiler", lambda command=command: tuple(command.split()))
+        for cached in (cpu.library, array_program, mvm_program):
+            cached.cache_clear()
+        weights.append(trained(model, (20, 40, 8)))
+        tile = Tile(20, 40, TileSpec(device=DeviceSpec("ideal"), forward=NOISY), seed=5)
+        tile.set_exact(True)
+        tile.array.set_weights(0.2 * numbers(20, 40, seed=1))
+        outputs.append(tile.mvm(numbers(9, 40, seed=2)))
+    for cached in (cpu.library, array_program, mvm_program):
+        cached.cache_clear()
+    assert all(same(weights[0].weight, w.weight) and same(weights[0].cells, w.cells) for w in weights)
+    assert all(same(outputs[0], y) for y in outputs)
+
+
+@pytest.mark.parametrize("model", DEVICES)
+def test_two_lanes_are_two_single_arrays(model: str) -> None:
+    spec = TileSpec(device=DeviceSpec(model, DEVICES[model]), forward=NOISY, backward=NOISY)
+    both, single = Tile(9, 70, spec, seed=11, lanes=2), [Tile(9, 70, spec, seed=11 + k) for k in range(2)]
+    for tile in (both, *single):
+        tile.set_exact(True)
+    for step, u in enumerate(UPDATES):
+        x, d = numbers(2, 6, 70, seed=step), numbers(2, 6, 9, seed=50 + step)
+        both.array.update(x, d, 0.02, u)
+        y, g = both.mvm(x), both.mvm_t(d)
+        for lane, tile in enumerate(single):
+            tile.array.update(x[lane], d[lane], 0.02, u)
+            assert same(y[lane], tile.mvm(x[lane]))
+            assert same(g[lane], tile.mvm_t(d[lane]))
+    for lane, tile in enumerate(single):
+        assert same(both.weight[lane], tile.weight)
+        assert same(both.array.cells[lane], tile.array.cells)
+    assert not same(single[0].weight, single[1].weight)
+
+
+def test_copies_have_the_same_cells_and_other_noise() -> None:
+    import copy
+
+    array = trained("constant_step", (6, 9, 4))
+    twin = copy.deepcopy(array)
+    assert same(array.weight, twin.weight)
+    assert same(array.cells, twin.cells)
+    x, d = numbers(4, 9, seed=1), numbers(4, 6, seed=2)
+    array.update(x, d, 0.05, Update())
+    twin.update(x, d, 0.05, Update())
+    assert not same(array.weight, twin.weight)
+
+
+def test_a_loaded_state_continues_with_the_same_bits() -> None:
+    array = trained("linear_step", (6, 9, 4))
+    other = CellArray(6, 9, array.spec, seed=99)
+    other.load_state_dict(array.state_dict())
+    x, d = numbers(4, 9, seed=1), numbers(4, 6, seed=2)
+    for one in (array, other):
+        one.update(x, d, 0.05, Update())
+        one.end_of_batch()
+    assert same(array.weight, other.weight)
+    assert same(array.cells, other.cells)
