@@ -58,10 +58,11 @@ def train(spec: Any, shape: tuple[int, int, int]) -> None:
     rows, columns, batch = shape
     layer = AnalogLinear(columns, rows, bias=False, tile=spec)
     optimizer = AnalogSGD(layer.parameters(), lr=0.01)
-    x = torch.rand(batch, columns, requires_grad=True)
+    # Inputs, outputs and the gradients of both are the four arrays that the bound counts.
+    x, d = torch.rand(batch, columns, requires_grad=True), torch.randn(batch, rows).mul_(0.01)
     for _ in range(3):
         optimizer.zero_grad()
-        layer(x).square().sum().backward()
+        layer(x).backward(d)
         optimizer.step()
 
 
