@@ -15,6 +15,7 @@ from engine.jit.struct import header
 PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
 KERNELS = ("construct.cu", "array.cu", "trains.cu", "update_cells.cu")
 CPU_KERNELS = ("update_rows.cu",)
+PRODUCTS = ("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "product.cuh", "reading.cuh", "mvm.cu")
 NOT_IN_C = ("construction_seed",)
 OPTIONAL = {"decay_scale": "1.0f", "diffusion_rate": "0.0f", "reset_bias": "0.0f", "drift_nu": "0.0f"}
 UNBOUND = {"max_bound": "3.4e38f", "min_bound": "-3.4e38f", "dwmin_up": "0.0f", "dwmin_down": "0.0f"}
@@ -87,7 +88,7 @@ def device_parts(device: Device, place: Layout) -> tuple[str, str]:
 
 def mvm_text() -> str:
     """The translation unit of the matrix products: it knows no device."""
-    return "\n".join(text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "mvm.cu"))
+    return "\n".join(text_of(name) for name in PRODUCTS)
 
 
 def patches_text() -> str:

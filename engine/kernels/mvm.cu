@@ -1,85 +1,127 @@
-// One analog matrix-vector product: mvm_input, the product z = v W^T (torch's or mvm_product), mvm_output.
+// One analog matrix-vector product: mvm_input, the digital products z = v W^T of all sections (torch's or mvm_product),
+// mvm_output; or mvm_whole for all three.
 
-FN Draw draw_of(const MvmArgs& a, const Control& c) { Draw t = {a.call, c.step, a.stream}; return t; }
+FN Read read_of(const MvmArgs& a, i64 item) {
+    const Control& c = a.control[item / a.batch];
+    Read r = {key_of(c), {a.call, c.step, a.stream}, item, (u32)(item % a.batch)};
+    return r;
+}
+
+// Frozen spreads of the outputs: one item a lane, so that the mean of the bends has an order. Half of the outputs have
+// a voltage offset.
+KERNEL(mvm_freeze, MvmArgs) {
+    const MvmPlan p = a.plan[0];
+    Key key = key_of(a.control[item]);
+    Draw t = {a.call, 0, FROZEN};
+    float *row = a.frozen + item * FROZEN_ROWS * a.n_out, sum = 0.0f;
+    for (i64 i = 0; i < a.n_out; ++i) {
+        row[SIGMA * a.n_out + i] = abs_(p.out_noise * (1.0f + p.out_noise_std * normal_at(key, t, (u32)i, SIGMA)));
+        float o = p.v_offset_std * normal_at(key, t, (u32)i, OFFSET);
+        bool chosen = p.v_offset_positive ? o > 0.0f : normal_at(key, t, (u32)i, GAIN) > 0.0f;
+        row[OFFSET * a.n_out + i] = chosen ? o : 0.0f;
+        row[BEND * a.n_out + i] = abs_(p.bend * (1.0f + p.bend_std * normal_at(key, t, (u32)i, BEND)));
+        sum = sum + row[BEND * a.n_out + i];
+    }
+    float root = p.slope > 0.0f ? 1.0f + (sum / (float)a.n_out + p.r_series) * p.slope : 1.0f;
+    for (i64 i = 0; i < a.n_out; ++i) row[GAIN * a.n_out + i] = root * root;
+}
+
+// Frozen factors of the weights where the input is negative.
+KERNEL(mvm_freeze_weights, MvmArgs) {
+    i64 cells = a.n_in * a.n_out;
+    Draw t = {a.call, 0, FROZEN};
+    a.asymmetry[item] = 1.0f + a.plan[0].w_read_asymmetry * normal_at(key_of(a.control[item / cells]), t, (u32)(item % cells), FROZEN_ROWS);
+}
 
 // The running average of the input scale, vector by vector: one item a lane, before mvm_input.
-KERNEL(mvm_average, MvmArgs) {
+WARP_KERNEL(mvm_average, MvmArgs) {
     float decay = a.plan[0].nm_decay, s = a.average[item];
     for (i64 b = item * a.batch; b < (item + 1) * a.batch; ++b) {
-        float top = 0.0f;
-        for (i64 j = 0; j < a.n_in; ++j) top = max_(abs_(a.x[b * a.n_in + j]), top);
+        float top = abs_max_of(a.x + b * a.n_in, a.n_in);
         s = s < 0.0f ? top : (1.0f - decay) * s + decay * top;
-        a.alpha[b] = s;
+        if (first_lane()) a.alpha[b] = s;
     }
-    a.average[item] = s;
+    if (first_lane()) a.average[item] = s;
 }
 
-// alpha < 0 marks a vector without input: its output is exactly 0.
-WARP_KERNEL(mvm_input, MvmArgs) {
-    const MvmPlan& p = a.plan[0];
-    const Control& control = a.control[item / a.batch];
-    const float* x = a.x + item * a.n_in;
-    float alpha = p.noise_management == NM_NONE || p.noise_management == NM_CONSTANT ? input_scale(p, Spread{})
-                : p.noise_management == NM_AVERAGE ? a.alpha[item] : input_scale(p, spread_of(x, a.n_in));
-    bool empty = p.noise_management != NM_NONE && !(alpha > 0.0f);
-    if (empty && p.inp_noise > 0.0f) alpha = 1.0f;
-    bool silent = empty && !(p.inp_noise > 0.0f);
-    convert_inputs(a, p, key_of(control), draw_of(a, control), x, a.v + item * a.n_in, (u32)(item % a.batch), silent ? 0.0f : 1.0f / alpha);
-    if (first_lane()) a.alpha[item] = silent ? -1.0f : alpha;
+// Converts the inputs and returns their scale: negative for a vector without input, whose output is exactly 0.
+CALLED float begin(const MvmArgs& a, i64 item) {
+    const MvmPlan p = a.plan[0];
+    float alpha = input_scale(a, p, item);
+    bool empty = p.noise_management != NM_NONE && !(alpha > 0.0f), silent = empty && !(p.inp_noise > 0.0f);
+    alpha = empty ? 1.0f : alpha;
+    convert_inputs(a, read_of(a, item), silent ? 0.0f : 1.0f / alpha);
+    return silent ? -1.0f : alpha;
 }
 
-// A product in a fixed order of its own: 32 partial sums along the inputs, or whole sums for 32 outputs at once where
-// those lie next to each other.
-FN void product_row(const MvmArgs& a, const float* w, const float* v, float* z) {
-    if (a.w_in == 1) {
-        for (i64 i = 0; i < a.n_out; ++i) {
-            Laned<float> sum;
-            LANES(l) sum[l] = 0.0f;
-            for (i64 at = 0; at < a.n_in; at += 32) LANES(l) {
-                if (at + l < a.n_in) sum[l] = fma_(w[i * a.w_out + at + l], v[at + l], sum[l]);
+// All passes of one read after the product; true if an output hit the bound of the ADC. Passes add up as currents, or
+// after the ADC as digital numbers.
+CALLED bool convert_outputs(const MvmArgs& a, const Read& r, float rescale) {
+    const MvmPlan p = a.plan[0];
+    float* y = a.y + r.item * a.n_out;
+    bool digital = p.reading >= POS_NEG_DIGITAL, hit = false;
+    for (int pass = 0; pass < (digital ? p.passes : 1); ++pass) {
+        float place = (float)(1 << shift_of(p, pass));
+        Laned<float> last;
+        LANES(l) last[l] = 0.0f;
+        for (i64 at = 0; at < a.n_out; at += 128) {
+            Block s = constant_block(0.0f);
+            for (int k = pass; k < (digital ? pass + 1 : p.passes); ++k) {
+                Block part = currents(a, p, r, k, at);
+                for (int q = 0; q < 4; ++q) LANES(l) s.q[q][l] = s.q[q][l] + part.q[q][l];
             }
-            float total = lanes_sum(sum);
-            LANES(l) if (l == (int)(i & 31)) z[i] = total;
+            digitise(a, p, r, pass, at, s, last);
+            for (int q = 0; q < 4 && at + 32 * q < a.n_out; ++q) {
+                int rest = rest_of(a.n_out, at + 32 * q);
+                LANES(l) if (l < rest) {
+                    float before = pass > 0 ? y[at + 32 * q + l] : 0.0f;
+                    y[at + 32 * q + l] = before + s.q[q][l] * place * rescale;
+                }
+            }
         }
-        return;
+        hit = hit || ((int)lanes_max(last) & 1);
     }
-    for (i64 at = 0; at < a.n_out; at += 32) {
-        Laned<float> sum;
-        LANES(l) sum[l] = 0.0f;
-        for (i64 j = 0; j < a.n_in; ++j) LANES(l) {
-            if (at + l < a.n_out) sum[l] = fma_(w[j * a.w_in + (at + l) * a.w_out], v[j], sum[l]);
-        }
-        LANES(l) if (at + l < a.n_out) z[at + l] = sum[l];
-    }
+    return hit;
 }
-
-FN const float* weights_of(const MvmArgs& a, i64 item) { return a.w + item / a.batch * a.n_in * a.n_out; }
-
-WARP_KERNEL(mvm_product, MvmArgs) { product_row(a, weights_of(a, item), a.v + item * a.n_in, a.z + item * a.n_out); }
 
 // Output stage; with bound management, a vector that hits the ADC bound is read again with half the input, and so on.
-WARP_KERNEL(mvm_output, MvmArgs) {
-    const MvmPlan& p = a.plan[0];
-    const Control& control = a.control[item / a.batch];
-    const float* x = a.x + item * a.n_in;
-    float *v = a.v + item * a.n_in, *y = a.z + item * a.n_out, alpha = a.alpha[item], reduce = 1.0f;
+CALLED void finish(const MvmArgs& a, i64 item, float alpha) {
+    const MvmPlan p = a.plan[0];
+    float reduce = 1.0f;
     if (alpha < 0.0f) {
+        float* y = a.y + item * a.n_out;
         for (i64 at = 0; at < a.n_out; at += 32) LANES(l) if (at + l < a.n_out) y[at + l] = 0.0f;
         return;
     }
-    u32 sample = (u32)(item % a.batch);
     bool worst_case = p.bound_management == BM_WORST_CASE && p.noise_management != NM_NP_SUM;
-    for (u32 pass = 0;; ++pass) {
-        Draw t = draw_of(a, control);
-        bool hit = convert_outputs(a, p, key_of(control), t, y, sample | pass << 26, alpha * reduce * p.out_scale);
+    for (u32 round = 0;; ++round) {
+        Read r = read_of(a, item);
+        r.block |= round << 26;
+        bool hit = convert_outputs(a, r, alpha * reduce * p.out_scale);
         bool spent = floor_(reduce) > p.max_bm_factor || (p.inp_step > 0.0f && reduce > p.max_bm_res / p.inp_step);
         if (p.bound_management == BM_NONE || !hit || spent) return;
         reduce = 2.0f * reduce;
-        if (worst_case && pass == 0) {
-            alpha = np_sum_scale(p, spread_of(x, a.n_in));
+        if (worst_case && round == 0) {
+            alpha = np_sum_scale(p, a.x + item * a.n_in, a.n_in);
             reduce = 1.0f;
         }
-        convert_inputs(a, p, key_of(control), t, x, v, sample | (pass + 1) << 26, 1.0f / (alpha * reduce));
-        product_row(a, weights_of(a, item), v, y);
+        r.block += 1u << 26;
+        convert_inputs(a, r, 1.0f / (alpha * reduce));
+        multiply(a, item);
     }
+}
+
+WARP_KERNEL(mvm_input, MvmArgs) {
+    float alpha = begin(a, item);
+    if (first_lane()) a.alpha[item] = alpha;
+}
+
+WARP_KERNEL(mvm_product, MvmArgs) { multiply(a, item); }
+
+WARP_KERNEL(mvm_output, MvmArgs) { finish(a, item, a.alpha[item]); }
+
+WARP_KERNEL(mvm_whole, MvmArgs) {
+    float alpha = begin(a, item);
+    if (alpha > 0.0f) multiply(a, item);
+    finish(a, item, alpha);
 }

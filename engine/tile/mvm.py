@@ -1,105 +1,209 @@
-"""One analog matrix product of a tile: fused kernels before and after the digital product.
+"""One analog matrix product of a tile: fused kernels before and after the digital products.
 
-Shapes: L lanes (leading axis left out for L = 1), B samples, I inputs, O outputs.
+Shapes: L lanes (leading axis left out for L = 1), B samples, I inputs, O outputs, S sections (vectors of one kind; each
+takes part in one digital product).
 """
 
 from __future__ import annotations
 
-import functools
-import math
-from dataclasses import astuple
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.jit.programs import fill, mvm_program
 from engine.jit.struct import read_struct
-from engine.tile.settings import BOUND_MANAGEMENT, IO, NOISE_MANAGEMENT
+from engine.tile.periphery import check_io, has_asymmetry, has_spreads, is_perfect, plan_numbers
+from engine.tile.settings import IO
 
-NM_DECAY = 1e-3
-ASSUMED_WMAX = 0.6
 STREAMS = {("forward", True): 16, ("backward", True): 32, ("forward", False): 48, ("backward", False): 64}
+SPREADS = 4
+# Below so many numbers a second thread costs more than it saves.
+ONE_THREAD = 8192
+# So few multiplications are left to the kernels around them: a call of torch takes longer.
+SMALL_PRODUCT = 1 << 15
+# Vectors between kernels are kept from call to call while they are small; larger ones would add up over the tiles.
+KEPT_NUMBERS = 1 << 18
+KEPT_SHAPES = 8
 
 
-class Product:
+class Readable(Protocol):
+    """What has weights [.., O, I] to read, and a key for the noise."""
+
+    out_size: int
+    in_size: int
+    lanes: int
+
+    @property
+    def weight(self) -> Tensor: ...
+
+    @property
+    def control(self) -> Tensor: ...
+
+
+class Product(nn.Module):
     """The periphery of one direction of a tile. `exact` takes the fixed-order product instead of torch's."""
 
-    def __init__(self, io: IO, direction: str) -> None:
-        self.io, self.direction, self.exact = io, direction, False
+    average: Tensor | None
+    frozen: Tensor | None
+    asymmetry: Tensor | None
+
+    def __init__(self, io: IO, direction: str, array: Readable) -> None:
+        super().__init__()
         check_io(io)
+        self.io, self.direction, self.exact, self.perfect = io, direction, False, is_perfect(io)
+        self._plans: dict[torch.device, Tensor] = {}
+        self._prepared: dict[Any, list[_Prepared]] = {}
+        lasting = _lasting(self, array)
+        self.lasting = [name for name, tensor in lasting.items() if tensor is not None]
+        for name, tensor in lasting.items():
+            self.register_buffer(name, tensor)
 
-    def __call__(self, x: Tensor, weight: Tensor, control: Tensor, *, call: int, training: bool, average: Tensor) -> Tensor:
-        """y [.., B, O] of x [.., B, I] with weight [.., O, I] forward, [.., I, O] backward."""
-        w = weight if self.direction == "forward" else weight.transpose(-1, -2)
-        if self.io.is_perfect and not self.exact:
-            return _scaled(torch.matmul(x, w.transpose(-1, -2)), self.io.out_scale)
-        args, keep = self._args(x, w, control)
-        args.call, args.stream = call, STREAMS[self.direction, training]
-        args.average = average.data_ptr()
-        program, threads, x = mvm_program(x.device.type), torch.get_num_threads(), keep[0]
-        z, v = keep[1], keep[2]
-        small = 1 if x.numel() + z.numel() < 8192 else threads
-        if self.io.is_perfect:
-            args.v = x.data_ptr()
-            program.run("mvm_product", args, threads=threads, warp=True)
-            return _scaled(z, self.io.out_scale)
-        if self.io.noise_management == "AverageAbsMax":
-            args.items = args.lanes
-            program.run("mvm_average", args, threads=1)
-            args.items = args.lanes * args.batch
-        program.run("mvm_input", args, threads=small, warp=True)
-        if self.exact:
-            program.run("mvm_product", args, threads=threads, warp=True)
-        else:
-            torch.matmul(v, w.transpose(-1, -2), out=z)
-        program.run("mvm_output", args, threads=small, warp=True)
-        return z
+    @torch.no_grad()
+    def read(self, x: Tensor, array: Readable, *, call: int, training: bool) -> Tensor:
+        """y [.., B, O] of x [.., B, I] with the weights [.., O, I] forward, the other way round backward."""
+        if x.dtype is not torch.float32 or not x.is_contiguous():
+            x = x.to(torch.float32).contiguous()
+        if self.perfect and not self.exact:
+            w = array.weight.data
+            return _scaled(torch.matmul(x, w.mT if self.direction == "forward" else w), self.io.out_scale)
+        key = (x.shape, x.device, self.exact)
+        waiting = self._prepared.get(key)
+        if waiting is None:
+            if len(self._prepared) >= KEPT_SHAPES:
+                self._prepared.clear()
+            waiting = self._prepared[key] = []
+        # Taken out while in use: a second thread prepares another one.
+        prepared = waiting.pop() if waiting else _Prepared(self, array, x)
+        y = prepared.run(self, array, x, call, STREAMS[self.direction, training])
+        waiting.append(prepared)
+        return y
 
-    def _args(self, x: Tensor, w: Tensor, control: Tensor) -> tuple[Any, tuple[Tensor, ...]]:
-        x = x.to(torch.float32).contiguous()
-        batch, lanes = x.shape[-2], w.shape[0] if w.dim() == 3 else 1
-        z = torch.empty(*x.shape[:-1], w.shape[-2], device=x.device)
-        v, alpha = torch.empty_like(x), torch.empty(x.shape[:-1], device=x.device)
-        args = read_struct("periphery.cuh", "MvmArgs")()
-        args.items, args.lanes, args.batch = lanes * batch, lanes, batch
-        args.n_in, args.n_out, args.w_out, args.w_in = w.shape[-1], w.shape[-2], w.stride(-2), w.stride(-1)
-        plan = _plan(astuple(self.io), self.direction, x.device)
-        fill(args, ("x", "w", "v", "z", "alpha", "control", "plan"), (x, w, v, z, alpha, control, plan))
-        return args, (x, z, v, alpha, plan)
+    def plan(self, where: torch.device, inputs: int) -> Tensor:
+        """The settings as the kernels read them."""
+        if where not in self._plans:
+            struct = read_struct("periphery.cuh", "MvmPlan")()
+            for name, value in plan_numbers(self.io, inputs, forward=self.direction == "forward").items():
+                setattr(struct, name, value)
+            self._plans[where] = torch.frombuffer(bytearray(struct), dtype=torch.uint8).to(where)
+        return self._plans[where]
 
-
-def check_io(io: IO) -> None:
-    """Raises ValueError in one line for settings that contradict each other."""
-    if io.noise_management != "None" and io.inp_bound != 1.0 and not io.is_perfect:
-        raise ValueError(f"noise_management={io.noise_management} needs inp_bound=1, not {io.inp_bound:g}")
-    for side in ("inp", "out"):
-        if getattr(io, f"{side}_bound") <= 0 < getattr(io, f"{side}_res") and not io.is_perfect:
-            raise ValueError(f"{side}_res={getattr(io, f'{side}_res'):g} needs a bound: {side}_bound must be > 0")
+    def __getstate__(self) -> dict[str, Any]:
+        # Prepared calls hold addresses: a copy makes its own.
+        return {**self.__dict__, "_prepared": {}, "_plans": {}}
 
 
-def step_size(res: float, bound: float) -> float:
-    """Width of a converter's step from its resolution: a share of the range, or a number of steps if above 1."""
-    share = 0.0 if res <= 0 else 1 / res if res > 1 else res
-    return 2 * bound * share if math.isfinite(bound) else 0.0
+class _Prepared:
+    """What calls of one shape on one device have in common; used by one call at a time."""
+
+    def __init__(self, owner: Product, array: Readable, x: Tensor) -> None:
+        numbers = plan_numbers(owner.io, x.shape[-1], forward=owner.direction == "forward")
+        batch, sections = x.shape[-2], numbers["sections"]
+        self.program, self.plan = mvm_program(x.device.type), owner.plan(x.device, x.shape[-1])
+        self.args = _shaped(owner.direction, array, batch)
+        args, lead = self.args, (array.lanes,) if array.lanes > 1 else ()
+        args.plan = self.plan.data_ptr()
+        self.y_shape = (*lead, batch, args.n_out)
+        self.v_shape = (*lead, sections * batch, args.n_in)
+        self.z_shape = (*lead, sections * batch, args.n_out) if sections > 1 else None
+        self.scales = args.items * (1 + 2 * numbers["passes"])
+        self.groups = _groups(numbers, batch, asymmetric=owner.asymmetry is not None)
+        on_cpu, size = x.device.type == "cpu", args.items * sections * (args.n_in + args.n_out)
+        self.alone = owner.exact or (on_cpu and args.items * sections * args.n_in * args.n_out <= SMALL_PRODUCT)
+        self.one_thread = size < ONE_THREAD
+        self.kept = self._space(x.device) if on_cpu and size <= KEPT_NUMBERS else None
+
+    def run(self, owner: Product, array: Readable, x: Tensor, *numbers: int) -> Tensor:
+        """Fills in what changes from call to call (`numbers`: call and stream) and starts the kernels."""
+        args, run, weight = self.args, self.program.run, array.weight
+        y = torch.empty(self.y_shape, device=x.device)
+        v, z, scales = self.kept or self._space(x.device)
+        args.call, args.stream = numbers
+        args.x, args.w, args.y, args.control = x.data_ptr(), weight.data_ptr(), y.data_ptr(), array.control.data_ptr()
+        args.v, args.alpha, args.z = v.data_ptr(), scales.data_ptr(), args.y if z is None else z.data_ptr()
+        args.sums = args.alpha + 4 * args.items
+        threads = torch.get_num_threads()
+        if owner.perfect:
+            args.v = args.x
+            run("mvm_product", args, threads=threads, warp=True)
+            return _scaled(y, owner.io.out_scale)
+        if owner.lasting:
+            self._fill_lasting(owner)
+        few = 1 if self.one_thread else threads
+        if self.alone:
+            run("mvm_whole", args, threads=few, warp=True)
+            return y
+        run("mvm_input", args, threads=few, warp=True)
+        self._multiply(owner, weight, v, y if z is None else z)
+        run("mvm_output", args, threads=few, warp=True)
+        return y
+
+    def _space(self, where: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Converted inputs, products where they are not the outputs themselves, and scales."""
+        z = None if self.z_shape is None else torch.empty(self.z_shape, device=where)
+        return torch.empty(self.v_shape, device=where), z, torch.empty(self.scales, device=where)
+
+    def _fill_lasting(self, owner: Product) -> None:
+        """Addresses of what outlasts a call; the running average moves on by this one."""
+        args = self.args
+        for name in owner.lasting:
+            setattr(args, name, getattr(owner, name).data_ptr())
+        if owner.average is not None:
+            items, args.items = args.items, args.lanes
+            self.program.run("mvm_average", args, threads=1, warp=True)
+            args.items = items
+
+    def _multiply(self, owner: Product, weight: Tensor, v: Tensor, z: Tensor) -> None:
+        """The digital products of all sections, as many of them at once as meet the same weights."""
+        multiply = torch.bmm if weight.dim() == 3 else torch.mm
+        if len(self.groups) == 1:
+            multiply(v, weight.mT if owner.direction == "forward" else weight, out=z)
+            return
+        for first, last, asymmetric, absolute in self.groups:
+            w = weight * owner.asymmetry if asymmetric and owner.asymmetry is not None else weight
+            w = w.abs() if absolute else w
+            multiply(v[..., first:last, :], w.mT if owner.direction == "forward" else w, out=z[..., first:last, :])
+
+
+def _shaped(direction: str, array: Readable, batch: int) -> Any:
+    """The argument struct with its sizes."""
+    args = read_struct("periphery.cuh", "MvmArgs")()
+    args.items, args.lanes, args.batch = array.lanes * batch, array.lanes, batch
+    if direction == "forward":
+        args.n_in, args.n_out, args.w_out, args.w_in = array.in_size, array.out_size, array.in_size, 1
+    else:
+        args.n_in, args.n_out, args.w_out, args.w_in = array.out_size, array.in_size, 1, array.in_size
+    return args
+
+
+def _groups(numbers: dict[str, Any], batch: int, *, asymmetric: bool) -> list[tuple[int, int, bool, bool]]:
+    """Rows that meet the same weights: first and last row, whether with the asymmetry, whether with absolute values."""
+    passes, signed, absolute = (numbers[name] for name in ("passes", "signed_kinds", "absolute_kinds"))
+    ends = [signed, passes * signed, passes * signed + absolute, numbers["sections"]]
+    kinds = [(asymmetric, False), (False, False), (asymmetric, True), (False, True)]
+    if not asymmetric:
+        ends, kinds = [passes * signed, numbers["sections"]], [(False, False), (False, True)]
+    starts = [0, *ends[:-1]]
+    return [(batch * a, batch * b, *kind) for a, b, kind in zip(starts, ends, kinds, strict=True) if b > a]
+
+
+def _lasting(owner: Product, array: Readable) -> dict[str, Tensor | None]:
+    """Running average [L], spreads of the outputs [L, 4, O] and of the weights, where the settings need them."""
+    args, weight = _shaped(owner.direction, array, 1), array.weight.data
+    where, program, lanes = weight.device, mvm_program(weight.device.type), array.lanes
+    averages = owner.io.noise_management == "AverageAbsMax" and not owner.perfect
+    average = torch.full((lanes,), -1.0, device=where) if averages else None
+    frozen = torch.empty(lanes, SPREADS, args.n_out, device=where) if has_spreads(owner.io) else None
+    asymmetry = torch.empty_like(weight) if has_asymmetry(owner.io) else None
+    # Both directions draw from the key of the array.
+    args.call = int(owner.direction == "backward")
+    fill(args, ("control", "plan"), (array.control, owner.plan(where, args.n_in)))
+    for name, tensor, items in (("mvm_freeze", frozen, lanes), ("mvm_freeze_weights", asymmetry, weight.numel())):
+        if tensor is not None:
+            args.items, args.frozen, args.asymmetry = items, tensor.data_ptr(), tensor.data_ptr()
+            program.run(name, args, threads=1)
+    return {"average": average, "frozen": frozen, "asymmetry": asymmetry}
 
 
 def _scaled(y: Tensor, scale: float) -> Tensor:
     return y if scale == 1.0 else y * scale
-
-
-@functools.lru_cache(maxsize=512)
-def _plan(values: tuple[Any, ...], direction: str, where: torch.device) -> Tensor:
-    io = IO(*values)
-    struct = read_struct("periphery.cuh", "MvmPlan")()
-    for name in ("inp_bound", "inp_noise", "inp_asymmetry", "out_bound", "out_noise", "out_scale", "out_asymmetry"):
-        setattr(struct, name, getattr(io, name))
-    struct.inp_step, struct.out_step = step_size(io.inp_res, io.inp_bound), step_size(io.out_res, io.out_bound)
-    struct.nm_thres = 0.0 if io.noise_management == "None" else io.nm_thres
-    struct.nm_decay, struct.nm_assumed_wmax = NM_DECAY, ASSUMED_WMAX
-    struct.max_bm_factor, struct.max_bm_res = io.max_bm_factor, io.max_bm_res
-    struct.noise_management = NOISE_MANAGEMENT.index(io.noise_management)
-    struct.bound_management = BOUND_MANAGEMENT.index(io.bound_management) if direction == "forward" else 0
-    struct.inp_sto_round, struct.out_sto_round = io.inp_sto_round, io.out_sto_round
-    struct.test_negative = io.bm_test_negative_bound
-    return torch.frombuffer(bytearray(struct), dtype=torch.uint8).to(where)

@@ -11,6 +11,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from engine.devices.base import Param, find_device
+from engine.tile.periphery import BOUND_MANAGEMENT, MV_TYPES, NOISE_MANAGEMENT, WEIGHT_NOISE, check_io
 
 T = TypeVar("T")
 
@@ -20,10 +21,6 @@ def setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
     return field(default=default, metadata={"unit": unit, "meaning": meaning, **limits})
 
 
-NOISE_MANAGEMENT = ("None", "AbsMax", "AbsMaxNPSum", "Max", "Constant", "AverageAbsMax")
-BOUND_MANAGEMENT = ("None", "Iterative", "IterativeWorstCase")
-MV_TYPES = ("Ideal", "OnePass", "PosNegSeparate", "PosNegSeparateDigitalSum")
-WEIGHT_NOISE = ("None", "AdditiveConstant", "PCMRead")
 PULSE_TYPES = ("None", "StochasticCompressed", "Stochastic", "NoneWithDevice", "MeanCount", "DeterministicImplicit")
 
 
@@ -56,12 +53,15 @@ class IO:
     out_nonlinearity_std: float = setting(0.0, "output-to-output spread of it", "of out_nonlinearity", minimum=0)
     slope_calibration: float = setting(0.0, "share of the output curve's slope that is calibrated away", minimum=0)
     v_offset_std: float = setting(0.0, "output-to-output spread of the voltage offset", minimum=0)
+    v_offset_positive: bool = setting(False, "offsets have one sign, not either; half of the outputs have none")
     v_offset_w_min: float = setting(-1.0, "weight of the reference device")
     r_series: float = setting(0.0, "series resistance as a share of the total output current", minimum=0)
     w_read_asymmetry_dtod: float = setting(0.0, "spread of the weights' dependence on read polarity", minimum=0)
     max_bm_factor: int = setting(1000, "bound management stops beyond this input reduction", minimum=0)
-    max_bm_res: float = setting(0.25, "bound management stops beyond this share of DAC steps", above=0)
+    max_bm_res: float = setting(0.25, "bound management stops beyond this share of DAC steps; 0 = no start", minimum=0)
     bm_test_negative_bound: bool = setting(True, "a negative ADC hit triggers bound management as well")
+    bm_negative_hit_clears: bool = setting(False, "where it does not, it undoes an earlier positive hit")
+    split_mode_bit_shift: int = setting(3, "bits of the DAC in the first pass of SplitMode", "bits", minimum=1)
 
 
 @dataclass
@@ -206,6 +206,8 @@ class TileSpec:
             algorithm=_algorithm_spec(config.get("algorithm", {})),
             **{k: read_settings(kind, tile.get(k, {}), f"tile.{k}") for k, kind in parts.items()},
         )
+        check_io(spec.forward, "tile.forward")
+        check_io(spec.backward, "tile.backward")
         return spec
 
 

@@ -11,17 +11,17 @@ from engine.tile.settings import TileSpec
 
 
 class Tile(nn.Module):
-    """O x I cells with DACs and ADCs on both sides. x [.., B, I] gives y [.., B, O]; gradients travel back the same way."""
+    """O x I cells with DACs and ADCs on both sides. x [.., B, I] gives y [.., B, O]; gradients travel back."""
 
-    def __init__(self, out: int, inputs: int, spec: TileSpec, *, seed: int = 0, tile_id: int = 0, lanes: int = 1) -> None:
+    def __init__(
+        self, out: int, inputs: int, spec: TileSpec, *, seed: int = 0, tile_id: int = 0, lanes: int = 1
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.array = make_array(out, inputs, spec.device, seed=seed, tile_id=tile_id, lanes=lanes)
-        self.forward_product, self.backward_product = Product(spec.forward, "forward"), Product(spec.backward, "backward")
-        self.register_buffer("average_input", torch.full((2, lanes), -1.0))
+        self.forward_product = Product(spec.forward, "forward", self.array)
+        self.backward_product = Product(spec.backward, "backward", self.array)
         self.read_calls = 0
-
-    average_input: Tensor
 
     @property
     def weight(self) -> nn.Parameter:
@@ -29,11 +29,11 @@ class Tile(nn.Module):
 
     def mvm(self, x: Tensor) -> Tensor:
         """The analog product with the weights: x [.., B, I] to [.., B, O]."""
-        return self._read(self.forward_product, x, self.average_input[0])
+        return self._read(self.forward_product, x)
 
     def mvm_t(self, d: Tensor) -> Tensor:
         """The analog product with the transposed weights: d [.., B, O] to [.., B, I]."""
-        return self._read(self.backward_product, d, self.average_input[1])
+        return self._read(self.backward_product, d)
 
     def set_exact(self, on: bool) -> None:
         """Fixed-order products, equal at any number of threads, instead of torch's faster ones."""
@@ -45,12 +45,11 @@ class Tile(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         self.read_calls = int(state[0])
 
-    @torch.no_grad()
-    def _read(self, product: Product, v: Tensor, average: Tensor) -> Tensor:
+    def _read(self, product: Product, v: Tensor) -> Tensor:
         # Reading for evaluation has noise of its own, so that testing a network does not change how it trains.
         if self.training:
             call = self.array.next_call()
         else:
             self.read_calls += 1
             call = self.read_calls
-        return product(v, self.weight, self.array.control, call=call, training=self.training, average=average)
+        return product.read(v, self.array, call=call, training=self.training)

@@ -1,0 +1,84 @@
+// Products in a fixed order of their own, the same on every processor and at any number of threads.
+#pragma once
+
+// What inputs are multiplied with: weights, as they are or times the spread of read polarity, or their absolute values.
+enum Kind { PLAIN, ABSOLUTE, SPREAD, SPREAD_ABSOLUTE };
+struct Factors { const float *w, *spread; };
+template <int kind> FN float factor(const Factors& f, i64 at) {
+    float w = kind >= SPREAD ? f.w[at] * f.spread[at] : f.w[at];
+    return kind & 1 ? abs_(w) : w;
+}
+
+// Inputs lie next to each other: 32 partial sums along them, for four outputs at once.
+template <int kind> FN void product_along(const MvmArgs& a, const Factors& f, const float* v, float* z) {
+    for (i64 i = 0; i < a.n_out; i += 4) {
+        Block sum = constant_block(0.0f);
+        i64 row[4], at = 0;
+        for (int q = 0; q < 4; ++q) row[q] = (i + q < a.n_out ? i + q : i) * a.w_out;
+        for (; at + 32 <= a.n_in; at += 32) LANES(l) {
+            float s = v[at + l];
+            sum.q[0][l] = fma_(factor<kind>(f, row[0] + at + l), s, sum.q[0][l]);
+            sum.q[1][l] = fma_(factor<kind>(f, row[1] + at + l), s, sum.q[1][l]);
+            sum.q[2][l] = fma_(factor<kind>(f, row[2] + at + l), s, sum.q[2][l]);
+            sum.q[3][l] = fma_(factor<kind>(f, row[3] + at + l), s, sum.q[3][l]);
+        }
+        int rest = (int)(a.n_in - at);
+        for (int q = 0; q < 4 && rest; ++q) LANES(l) {
+            sum.q[q][l] = l < rest ? fma_(factor<kind>(f, row[q] + at + l), v[at + l], sum.q[q][l]) : sum.q[q][l];
+        }
+        for (int q = 0; q < 4 && i + q < a.n_out; ++q) {
+            float total = lanes_sum(sum.q[q]);
+            LANES(l) if (l == (int)((i + q) & 31)) z[i + q] = total;
+        }
+    }
+}
+
+// Outputs lie next to each other: whole sums, for 128 of them at once.
+template <int kind> FN void product_across(const MvmArgs& a, const Factors& f, const float* v, float* z) {
+    i64 at = 0;
+    for (; at + 128 <= a.n_out; at += 128) {
+        Block sum = constant_block(0.0f);
+        for (i64 j = 0; j < a.n_in; ++j) {
+            float s = v[j];
+            i64 first = j * a.w_in + at;
+            for (int q = 0; q < 4; ++q) LANES(l) sum.q[q][l] = fma_(factor<kind>(f, first + 32 * q + l), s, sum.q[q][l]);
+        }
+        for (int q = 0; q < 4; ++q) LANES(l) z[at + 32 * q + l] = sum.q[q][l];
+    }
+    for (; at < a.n_out; at += 32) {
+        Laned<float> sum;
+        LANES(l) sum[l] = 0.0f;
+        int rest = rest_of(a.n_out, at);
+        for (i64 j = 0; j < a.n_in; ++j) {
+            float s = v[j];
+            i64 first = j * a.w_in + at;
+            LANES(l) sum[l] = l < rest ? fma_(factor<kind>(f, first + l), s, sum[l]) : sum[l];
+        }
+        LANES(l) if (l < rest) z[at + l] = sum[l];
+    }
+}
+
+template <int kind> FN void product(const MvmArgs& a, const Factors& f, const float* v, float* z) {
+    if (a.w_in == 1) product_along<kind>(a, f, v, z);
+    else product_across<kind>(a, f, v, z);
+}
+
+// The products of all sections of one vector. The spread of read polarity acts where inputs are negative.
+CALLED void multiply(const MvmArgs& a, i64 item) {
+    const MvmPlan p = a.plan[0];
+    i64 cells = item / a.batch * a.n_in * a.n_out;
+    int first_absolute = p.passes * p.signed_kinds;
+    for (int section = 0; section < p.sections; ++section) {
+        bool absolute = section >= first_absolute;
+        int pass = absolute ? (section - first_absolute) / p.absolute_kinds : section / p.signed_kinds;
+        Factors f = {a.w + cells, a.asymmetry + cells};
+        const float* v = input_of(a, p, item, section);
+        float* z = product_of(a, p, item, section);
+        switch (absolute + (a.asymmetry && pass == 0 ? (int)SPREAD : 0)) {
+            case PLAIN: product<PLAIN>(a, f, v, z); break;
+            case ABSOLUTE: product<ABSOLUTE>(a, f, v, z); break;
+            case SPREAD: product<SPREAD>(a, f, v, z); break;
+            default: product<SPREAD_ABSOLUTE>(a, f, v, z);
+        }
+    }
+}
