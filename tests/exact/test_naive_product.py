@@ -37,6 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "additive_noise": FINE | {"w_noise": 0.02, "w_noise_type": "AdditiveConstant"},
     "pcm_noise": FINE | {"w_noise": 0.0175, "w_noise_type": "PCMRead", "ir_drop": 1.0, "ir_drop_g_ratio": 1e3},
     "offsets": FINE | {"v_offset_std": 0.1, "r_series": 0.01},
+    "one_sign": FINE | {"v_offset_std": 0.1, "v_offset_positive": True, "v_offset_w_min": -0.5},
     "curve": FINE | {"out_nonlinearity": 0.3, "out_nonlinearity_std": 0.2, "slope_calibration": 0.5},
     "two_signs": FINE
     | {"mv_type": "PosNegSeparate", "w_read_asymmetry_dtod": 0.1, "ir_drop": 1.0, "ir_drop_g_ratio": 1e3},

@@ -14,7 +14,7 @@ from tests.naive.maths import F32, Floats, clamp, fma, round_even
 
 ONE, ZERO = F32(1), F32(0)
 INPUT_NOISE, INPUT_ROUND, OUTPUT_NOISE, OUTPUT_ROUND, WEIGHT_NOISE = range(5)
-SIGMA, OFFSET, BEND, FACTOR = 0, 1, 2, 4
+SIGMA, OFFSET, BEND, CHOICE, FACTOR = range(5)
 ASSUMED_WMAX, DECAY = F32(0.6), F32(1e-3)
 
 
@@ -49,9 +49,10 @@ class NaiveProduct:
         n_out = self.weight.shape[0]
         source, outputs = Source(self.key, 0 if self.forward else 1), np.arange(n_out, dtype=np.uint32)
         io, top = self.io, F32(self.io.out_bound) if self.io.out_bound > 0 else ONE
-        drawn = {n: source.normal(Stream.FROZEN, outputs, n) for n in (SIGMA, OFFSET, BEND)}
+        drawn = {n: source.normal(Stream.FROZEN, outputs, n) for n in (SIGMA, OFFSET, BEND, CHOICE)}
         self.sigma = np.abs(F32(io.out_noise) * (ONE + F32(io.out_noise_std) * drawn[SIGMA]))
-        self.offset = np.maximum(F32(io.v_offset_std) * drawn[OFFSET], ZERO)
+        offset = F32(io.v_offset_std) * drawn[OFFSET]
+        self.offset = np.where(offset > 0 if io.v_offset_positive else drawn[CHOICE] > 0, offset, ZERO)
         bend = F32(max(io.out_nonlinearity, 0.0) / float(top))
         self.bend = np.abs(bend * (ONE + F32(io.out_nonlinearity_std) * drawn[BEND]))
         total = ZERO
