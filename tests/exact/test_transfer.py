@@ -1,0 +1,129 @@
+"""Transfers between arrays: threads, lanes, copies and checkpoints change nothing; ideal devices follow the formula."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from engine.algorithms import find_algorithm
+from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec, Update
+from engine.tile.tile import Tile
+from tests.exact.test_naive_transfer import CASES, SHAPE, make, vectors
+
+MEMBERS = ("tiki_taka_random", "ttv2_kept", "chopped_regular", "agad")
+
+
+def tensors(tile: Tile, state: Any) -> list[torch.Tensor]:
+    found = {**tile.state_dict(), **{f"state.{k}": v for k, v in state.state_dict().items()}}
+    return [v.clone() for k, v in sorted(found.items())]
+
+
+def assert_equal(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
+    assert len(ours) == len(theirs)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_threads_do_not_matter(name: str) -> None:
+    results, threads = [], torch.get_num_threads()
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            module, tile, state = make(name)
+            for n in range(2):
+                module.update(tile, state, *vectors(n, 70), 0.03)
+                module.end_of_batch(tile, state)
+            results.append(tensors(tile, state))
+    finally:
+        torch.set_num_threads(threads)
+    assert_equal(*results)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_checkpoint_goes_on_bit_for_bit(name: str) -> None:
+    module, tile, state = make(name)
+    for n in range(3):
+        module.update(tile, state, *vectors(n, 4), 0.03)
+    _, other, fresh = make(name)
+    other.load_state_dict(copy.deepcopy(tile.state_dict()))
+    fresh.load_state_dict(copy.deepcopy(state.state_dict()))
+    for n in range(3, 6):
+        for t, s in ((tile, state), (other, fresh)):
+            module.update(t, s, *vectors(n, 4), 0.03)
+            module.end_of_batch(t, s)
+    assert_equal(tensors(tile, state), tensors(other, fresh))
+
+
+def test_a_copy_has_noise_of_its_own() -> None:
+    module, tile, state = make("chopped_ttv2")
+    module.update(tile, state, *vectors(0, 4), 0.03)
+    other, fresh = copy.deepcopy((tile, state))
+    assert torch.equal(fresh.fast.weight, state.fast.weight)
+    before = state.fast.weight.detach().clone()
+    for t, s in ((tile, state), (other, fresh)):
+        module.update(t, s, *vectors(1, 4), 0.03)
+    assert not torch.equal(state.fast.weight, before)
+    assert not torch.equal(fresh.fast.weight, state.fast.weight)
+
+
+def test_weights_are_set_through_the_last_array() -> None:
+    module, tile, state = make("tiki_taka_chain")
+    module.update(tile, state, *vectors(0, 4), 0.03)
+    wanted = torch.full(SHAPE, 0.05)
+    module.set_weights(tile, state, wanted)
+    assert state.counters.abs().sum() == 0
+    assert state.fast.persistent.abs().max() == 0
+    noise = tile.weight.detach() - wanted
+    assert noise.abs().max() < 0.2
+
+
+def exact_tile(name: str, **settings: Any) -> tuple[Any, Tile, Any]:
+    ideal = DeviceSpec("ideal")
+    spec = AlgorithmSpec(name, {"transfer_forward": {"is_perfect": True}} | settings)
+    tile = Tile(*SHAPE, TileSpec(device=ideal, algorithm=spec, update=Update()), seed=1, tile_id=2)
+    module = find_algorithm(name)
+    return module, tile, module.init(tile, tile.spec)
+
+
+@pytest.mark.parametrize("columns", [True, False])
+def test_ideal_devices_follow_the_formula(columns: bool) -> None:
+    module, tile, state = exact_tile("tiki_taka", units_in_mbatch=False, transfer_columns=columns, transfer_every=2.0)
+    a, c = torch.zeros(SHAPE), torch.zeros(SHAPE)
+    for n in range(3):
+        x, d = vectors(n, 6)
+        module.update(tile, state, x, d, 0.1)
+        for b in range(6):
+            a -= 0.1 * torch.outer(d[b], x[b])
+            if b % 2 == 1:
+                s = (n * 3 + b // 2) % SHAPE[1 if columns else 0]
+                at = (slice(None), s) if columns else (s, slice(None))
+                c[at] += 0.1 * a[at]
+    torch.testing.assert_close(state.fast.weight.detach(), a, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(tile.weight.detach(), c, rtol=1e-5, atol=1e-6)
+
+
+WRONG = {
+    "transfer_every": ("tiki_taka", {"transfer_every": 0.0}, "transfer_every must be > 0"),
+    "rounded": ("ttv2", {"transfer_every": 0.2, "units_in_mbatch": False}, "period of 0 samples"),
+    "gamma_vec": ("tiki_taka", {"gamma_vec": [0.1, 0.2, 1.0]}, "gamma_vec must have 2 numbers"),
+    "last": ("tiki_taka", {"gamma_vec": [1.0, 0.0]}, "must not end with 0"),
+    "zero": ("chopped_ttv2", {"transfer_every": 0.0}, "must not be 0"),
+    "chopper": ("agad", {"in_chop_prob": 0.0}, "in_chop_prob must be > 0"),
+    "key": ("agad", {"in_chop": 0.1}, "nearest: in_chop"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_settings_that_make_no_sense_are_refused(name: str) -> None:
+    algorithm, values, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        exact_tile(algorithm, **values)
+
+
+def test_an_array_that_an_algorithm_does_not_have_is_refused() -> None:
+    spec = TileSpec(algorithm=AlgorithmSpec("ttv2", {}, {"quick": DeviceSpec()}))
+    with pytest.raises(ValueError, match="has no array 'quick'; it has fast"):
+        find_algorithm("ttv2").init(Tile(2, 3, spec), spec)
