@@ -37,6 +37,7 @@ class CellGroup(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.out_size, self.in_size, self.lanes, self.spec = out, inputs, lanes, device
+        self.seed, self.tile_id = seed, tile_id
         self.settings: Any = read_settings(GROUPS[device.model], device.params, device.model)
         self.devices = nn.ModuleList(
             CellArray(out, inputs, spec, seed=seed, tile_id=derive(tile_id, k + 1), lanes=lanes, trains=False)
@@ -47,6 +48,9 @@ class CellGroup(nn.Module):
         self.factors = _factors(self.settings, len(self.devices))
         self.policy, self.first = _policy(self.settings)
         self.updates = self.samples = 0
+        sided = isinstance(self.settings, OneSided)
+        reads = [Product(self.settings.refresh_forward, "forward", a) for a in self.arrays] if sided else []
+        self.reads = nn.ModuleList(reads)
         self._combine()
 
     @property
@@ -217,7 +221,10 @@ class CellGroup(nn.Module):
     @torch.no_grad()
     def refresh(self) -> None:
         """Resets one-sided pairs of which both devices have come far up, and writes their difference to one of them."""
-        up, down = (self._columns_of(device) for device in self.arrays)
+        up, down = (
+            read.read(self._one_hot(), device, call=device.next_call(), training=True).contiguous()
+            for read, device in zip(self.reads, self.arrays, strict=True)
+        )
         writes = [torch.empty_like(up), torch.empty_like(down)]
         chosen = torch.empty_like(self.weight.data)
         args = self._args("RefreshArgs")
@@ -233,13 +240,6 @@ class CellGroup(nn.Module):
         for device, write in zip(self.arrays, writes, strict=True):
             device.reset_where(chosen)
             device.update(one_hot, write, 1.0, self.settings.refresh_update)
-
-    def _columns_of(self, device: CellArray) -> Tensor:
-        """All columns [.., I, O] of a device, each read by one input."""
-        product = Product(self.settings.refresh_forward, "forward")
-        average = torch.full((self.lanes,), -1.0, device=self.weight.device)
-        w, call = device.weight.data, device.next_call()
-        return product(self._one_hot(), w, device.control, call=call, training=True, average=average).contiguous()
 
     def _one_hot(self) -> Tensor:
         """Inputs [.., I, I] that read or write one column each."""
