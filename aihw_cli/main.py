@@ -17,6 +17,7 @@ COMMANDS = {
     "resume": ("train", "continue an interrupted run or sweep"),
     "ls": ("catalog", "list recipes, presets, devices, tiles, algorithms, models, datasets"),
     "show": ("explain", "explain one of them: formula, parameters, units, source"),
+    "device": ("device", "draw how devices answer to pulses"),
     "cp": ("catalog", "copy one of them to a file of your own"),
     "validate": ("validate", "check a YAML file without running it"),
     "doctor": ("doctor", "versions, compiler, GPU, which backend is active and why"),

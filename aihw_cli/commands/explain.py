@@ -45,6 +45,8 @@ def show(arguments: Arguments) -> int:
         print(json.dumps(as_data(member), indent=1))
         return 0
     print("\n\n".join(part for part in explain(member) if part))
+    if member.kind in ("device", STEP):
+        print("\n" + _response(member))
     if len(found) > 1:
         print("\nthe same name: " + ", ".join(f"aihw show {m.kind}/{m.name}" for m in found[1:]))
     return 0
@@ -151,6 +153,22 @@ def _rows(schema: Section, values: Mapping[str, Any]) -> Iterator[tuple[str, str
         shown = "" if value is None else _text(value)
         meaning = entry.meaning + (f" ({' | '.join(entry.choices)})" if entry.choices else "")
         yield key, shown, _text(entry.default), entry.unit, meaning
+
+
+def _response(member: Member) -> str:
+    """The curve of a device; where none can be measured, one line that says why."""
+    from aihw_cli.curve import response_text
+    from engine.jit.cpu import CompileError
+    from engine.presets import load_member
+    from engine.tile.settings import TileSpec
+
+    try:
+        values = {"model": member.name} if member.kind == STEP else load_member("device", member.name)
+        return response_text(TileSpec.from_config({"device": values}).device)
+    except CompileError as error:
+        return f"no response curve: {error.first}"
+    except ValueError as error:
+        return f"no response curve: {str(error).splitlines()[0]}"
 
 
 def _device_text(model: str) -> str:

@@ -89,11 +89,11 @@ def build(text: str) -> Path:
 
 
 class Library:
-    """A compiled text: its functions take one struct and a number of threads."""
+    """A compiled text: its functions take one struct and a number of threads; without `team` one thread, and no torch."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, team: bool = True) -> None:
         self._handle = ctypes.CDLL(str(build(text)))
-        fork = team_fork()
+        fork = team_fork() if team else 0
         if fork:
             self._handle.aihw_team.argtypes = [ctypes.c_void_p]
             self._handle.aihw_team(fork)

@@ -73,12 +73,20 @@ def params_floats(device: Device, params: Mapping[str, Any]) -> list[float]:
 
 def device_text(model: str, place: Layout, backend: str) -> str:
     """One translation unit: physics, the device, and all kernels of an array of it."""
+    return _device_unit(model, place, KERNELS + (CPU_KERNELS if backend == "cpu" else ()))
+
+
+def response_text(model: str, place: Layout) -> str:
+    """The translation unit of a response curve."""
+    return _device_unit(model, place, ("response.cuh", "response.cu"))
+
+
+def _device_unit(model: str, place: Layout, kernels: tuple[str, ...]) -> str:
     device = find_device(model)
     parts = [text_of(name) for name in PHYSICS]
     parts += [_structs(device, place), text_of("pulsing.cuh")]
     parts += [_construct(device), text_of("base_device.cuh"), _step(device)]
-    parts += [text_of(name) for name in KERNELS + (CPU_KERNELS if backend == "cpu" else ())]
-    return "\n".join(parts)
+    return "\n".join([*parts, *(text_of(name) for name in kernels)])
 
 
 def device_parts(device: Device, place: Layout) -> tuple[str, str]:

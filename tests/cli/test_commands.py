@@ -33,7 +33,7 @@ def test_every_command_has_help_with_examples(aihw, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["ls"], ["show", "ecram"], ["completion", "bash"], ["train", "--help"], ["doctor"]]
+    "words", [["--help"], ["ls"], ["show", "mnist_fcn"], ["completion", "bash"], ["train", "--help"], ["doctor"]]
 )
 def test_nothing_heavy_is_imported(words: list[str]) -> None:
     code = f"import sys; from aihw_cli.main import main; main({words!r}); print(sys.modules.keys() & {set(HEAVY)!r})"
