@@ -1,4 +1,9 @@
-"""A: the weight over all devices after pulses up, then down, and the constants that the devices were drawn with."""
+"""A: the weight over all devices after pulses up, then down, and the constants that the devices were drawn with.
+
+Slopes are a step over a bound whose density does not vanish at 0: their standard deviation has no finite expectation,
+and what one sample shows is luck. So the constants are drawn `SETS` times over, and each record is that of the set whose
+standard deviation is the middle one: the figures of a real sample of the asked size, but never of an extreme one.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,9 @@ CONSTANTS = {
     "pow_step": ("gamma_up", "gamma_down"),
     "pow_step_reference": ("gamma_up", "gamma_down", "reference"),
 }
+
+
+SETS = 9
 
 
 class Samples:
@@ -44,17 +52,23 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
 
     spec = device_spec(setup["device"])
     rows, columns, tiles = (setup["tile"][key] for key in ("out", "in", "n_tiles"))
-    samples = Samples()
+    samples, constants = Samples(), [Samples() for _ in range(SETS)]
     for tile in range(tiles):
-        cells = CellArray(rows, columns, spec, seed=seed, tile_id=tile + 1)
-        for name in (*BASE_CONSTANTS, *CONSTANTS.get(spec.model, ())):
-            samples.add(f"device_parameter/{name}", {"quantity": name}, cells.parameter(name))
+        for number, drawn in enumerate(constants):
+            cells = CellArray(rows, columns, spec, seed=seed, tile_id=tile + 1 + number * tiles)
+            for name in (*BASE_CONSTANTS, *CONSTANTS.get(spec.model, ())):
+                drawn.add(f"device_parameter/{name}", {"quantity": name}, cells.parameter(name))
         cells.set_weights(start_weights(setup["w0"], rows, columns))
         noisy = spec.params.get("write_noise_std", 0) > 0
         _weights(samples, cells, "start", 0, noisy)
         for phase in setup["protocol"]:
             _phase(samples, cells, phase, noisy)
-    return Measurement(tiles, samples.records())
+    return Measurement(tiles, _middle([drawn.records() for drawn in constants]) + samples.records())
+
+
+def _middle(sets: list[list[Record]]) -> list[Record]:
+    """For every record, the one of the set in the middle by standard deviation."""
+    return [sorted(alike, key=lambda record: record["std"])[len(alike) // 2] for alike in zip(*sets, strict=True)]
 
 
 def _phase(samples: Samples, cells: Any, phase: dict[str, Any], noisy: bool) -> None:
