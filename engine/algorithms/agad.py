@@ -15,19 +15,30 @@ if TYPE_CHECKING:
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
 
-ABOUT = "Chopped transfers without a fixed reference: a read counts from the running mean that it had before its chopper switched."
-FORMULA = "H[:, s] <- H[:, s] + c k (A e_s - rho);  mu <- (1 - b) mu + b A e_s;  rho <- mu when c switched;  n = trunc(H) pulses on C"
+ABOUT = "Chopped transfers without a fixed zero: a read counts from its running mean before its chopper switched."
+FORMULA = (
+    "H[:, s] <- H[:, s] + c k (A e_s - rho);  mu <- (1 - b) mu + b A e_s;  rho <- mu when c switched;  "
+    "n = trunc(H) pulses on C"
+)
 SOURCE = "Rasch, Carta, Fagbohungbe & Gokmen, Nat. Commun. 15:7133 (2024), doi:10.1038/s41467-024-51221-z"
 __all__ = ["ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "end_of_batch", "init", "set_weights", "update"]
 
 
 @dataclass
 class Settings(Chopped):
-    in_chop_prob: float = setting(0.1, "one over the number of sweeps between two switches of a chopper", above=0, maximum=1)
+    in_chop_prob: float = setting(
+        0.1, "one over the number of sweeps between two switches of a chopper", above=0, maximum=1
+    )
     in_chop_random: bool = setting(False, "choppers switch with that probability at other reads as well")
-    tail_weightening: float = setting(5.0, "weight of late reads in the running mean: b = tail_weightening in_chop_prob, at most 1", above=0)
-    buffer_cap: float = setting(0.0, "largest buffer that is left after a write, without forget_buffer; 0 = no limit", "writes", minimum=0)
-    correct_accumulation: bool = setting(False, "late reads after a switch count less, as the fast array has had more time")
+    tail_weightening: float = setting(
+        5.0, "weight of late reads in the running mean: b = tail_weightening in_chop_prob, at most 1", above=0
+    )
+    buffer_cap: float = setting(
+        0.0, "largest buffer that is left after a write, without forget_buffer; 0 = no limit", "writes", minimum=0
+    )
+    correct_accumulation: bool = setting(
+        False, "late reads after a switch count less, as the fast array has had more time"
+    )
 
 
 def init(tile: Tile, spec: TileSpec) -> nn.Module:

@@ -15,16 +15,23 @@ if TYPE_CHECKING:
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
 
-ABOUT = "TTv2 with choppers: lines switch the sign of their gradients now and then, so that an offset of the fast array averages out."
-FORMULA = "A <- A - c fast_lr d^T x with signs c;  H[:, s] <- H[:, s] + c k A e_s;  n = trunc(H) pulses on C, H <- momentum H where n != 0"
+ABOUT = "TTv2 with choppers: lines switch the sign of their gradients now and then, so that offsets average out."
+FORMULA = (
+    "A <- A - c fast_lr d^T x with signs c;  H[:, s] <- H[:, s] + c k A e_s;  n = trunc(H) pulses on C, "
+    "H <- momentum H where n != 0"
+)
 SOURCE = "Rasch, Carta, Fagbohungbe & Gokmen, Nat. Commun. 15:7133 (2024), doi:10.1038/s41467-024-51221-z"
 __all__ = ["ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "end_of_batch", "init", "set_weights", "update"]
 
 
 @dataclass
 class Settings(Chopped):
-    in_chop_random: bool = setting(True, "choppers of slices switch at random; otherwise after every 1 / in_chop_prob sweeps")
-    out_chop_prob: float = setting(0.0, "probability that the chopper of a crossing line switches after a sweep", minimum=0, maximum=1)
+    in_chop_random: bool = setting(
+        True, "choppers of slices switch at random; otherwise after every 1 / in_chop_prob sweeps"
+    )
+    out_chop_prob: float = setting(
+        0.0, "probability that the chopper of a crossing line switches after a sweep", minimum=0, maximum=1
+    )
     no_buffer: bool = setting(False, "the buffer forgets everything before each read")
 
 

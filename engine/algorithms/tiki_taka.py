@@ -15,15 +15,22 @@ if TYPE_CHECKING:
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
 
-ABOUT = "Gradients go to a fast array A near its symmetry point; column by column A is read and written on the visible C."
-FORMULA = "A <- A - fast_lr d^T x;  every transfer_every: y = A e_s + noise,  C[:, s] <- C[:, s] + transfer_lr lr y;  W = C + gamma A"
+ABOUT = (
+    "Gradients go to a fast array A near its symmetry point; column by column A is read and written on the visible C."
+)
+FORMULA = (
+    "A <- A - fast_lr d^T x;  every transfer_every: y = A e_s + noise,  C[:, s] <- C[:, s] + transfer_lr lr y;  "
+    "W = C + gamma A"
+)
 SOURCE = "Gokmen & Haensch, Front. Neurosci. 14:103 (2020), doi:10.3389/fnins.2020.00103"
 __all__ = ["ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "end_of_batch", "init", "set_weights", "update"]
 
 
 @dataclass
 class Settings(Chain):
-    with_reset_prob: float = setting(0.0, "probability that a slice of the fast array is reset after its read", minimum=0, maximum=1)
+    with_reset_prob: float = setting(
+        0.0, "probability that a slice of the fast array is reset after its read", minimum=0, maximum=1
+    )
     transfer_update: Update = field(default_factory=Update)
 
 

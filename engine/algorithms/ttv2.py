@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.algorithms.parts.chain import Chain, chain_wiring
-from engine.algorithms.parts.transfer import ARRAYS, OnePulse, build, check, end_of_batch, set_weights, settings_of, update
+from engine.algorithms.parts.transfer import (
+    ARRAYS,
+    OnePulse,
+    build,
+    check,
+    end_of_batch,
+    set_weights,
+    settings_of,
+    update,
+)
 from engine.tile.settings import setting
 
 if TYPE_CHECKING:
@@ -15,8 +24,13 @@ if TYPE_CHECKING:
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
 
-ABOUT = "What is read from the fast array A adds up in a digital buffer H; the visible C gets a pulse for each step that H gains."
-FORMULA = "H[:, s] <- H[:, s] + transfer_lr lr A e_s;  n = trunc(H / (thres_scale g));  n pulses on C, H <- momentum H where n != 0"
+ABOUT = (
+    "What is read from the fast array A adds up in a digital buffer H; the visible C gets a pulse for each step of it."
+)
+FORMULA = (
+    "H[:, s] <- H[:, s] + transfer_lr lr A e_s;  n = trunc(H / (thres_scale g)) pulses on C, "
+    "H <- momentum H where n != 0"
+)
 SOURCE = "Gokmen, Front. Artif. Intell. 4:699148 (2021), doi:10.3389/frai.2021.699148"
 __all__ = ["ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "end_of_batch", "init", "set_weights", "update"]
 
@@ -26,7 +40,9 @@ class Settings(Chain):
     thres_scale: float = setting(1.0, "threshold of the buffer", "steps of the next array", above=0)
     step: float = setting(1.0, "size of a write", "steps of the next array", minimum=0)
     momentum: float = setting(0.1, "share of the buffer that a write leaves", minimum=0, maximum=1)
-    forget_buffer: bool = setting(True, "a write leaves momentum times the buffer; otherwise only its pulses are taken off")
+    forget_buffer: bool = setting(
+        True, "a write leaves momentum times the buffer; otherwise only its pulses are taken off"
+    )
     transfer_update: OnePulse = field(default_factory=OnePulse)
 
 

@@ -1,4 +1,4 @@
-"""The C text of arrays of two devices that exchange weights: each device in a namespace of its own, then the transfer."""
+"""The C text of arrays of two devices that exchange weights: each in a namespace of its own, then the transfer."""
 
 from __future__ import annotations
 

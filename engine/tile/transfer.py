@@ -1,13 +1,13 @@
 """A fast array that is read into slower ones, slice by slice: state, and one update of a mini-batch.
 
-Shapes: L lanes (left out for L = 1), B samples, O rows, I columns; a slice is a column or a row, its cells lie on lines.
+Shapes: L lanes (left out for L = 1), B samples, O rows, I columns. A slice is a column or a row; lines cross it.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ KEPT = 16
 
 @dataclass(frozen=True)
 class Wiring:
-    """How arrays are coupled: what the kernels read (`values`, by the names of TransferPlan) and what depends on a batch."""
+    """How arrays are coupled: `values` are fields of TransferPlan, the others decide what depends on a batch."""
 
     rule: str
     every: tuple[float, ...]
@@ -45,7 +45,7 @@ class Wiring:
         return any(self.gamma[:-1]) or self.gamma[-1] != 1.0
 
     def period(self, k: int, batch: int, states: float = 1.0) -> int:
-        """Samples between two reads of array k, 0 = never; a negative period is one of `states` (those of a cell by slice)."""
+        """Samples between two reads of array k, 0 = never; `states` of a cell, by slice, are the unit below 0."""
         every = self.every[k]
         if every < 0:
             return max(1, math.floor(states * -every + 0.5))
@@ -60,12 +60,14 @@ class Transfer(nn.Module):
 
     def __init__(self, tile: Tile, wiring: Wiring, fast: DeviceSpec) -> None:
         super().__init__()
-        array = tile.array
+        array = last_array(tile)
         self.wiring, self.update = wiring, tile.spec.update
         specs = [fast] + [tile.spec.device] * (len(wiring.gamma) - 2)
         shape = (array.out_size, array.in_size)
         self.arrays = nn.ModuleList(
-            CellArray(*shape, spec, seed=array.seed, tile_id=derive(array.tile_id, k + 1), lanes=array.lanes, trains=False)
+            CellArray(
+                *shape, spec, seed=array.seed, tile_id=derive(array.tile_id, k + 1), lanes=array.lanes, trains=False
+            )
             for k, spec in enumerate(specs)
         )
         lines = (array.in_size, array.out_size)
@@ -94,14 +96,18 @@ class Transfer(nn.Module):
     last: Tensor | None
 
     @property
+    def own(self) -> list[CellArray]:
+        """All arrays but the last, the fast one first."""
+        return [cast(CellArray, array) for array in self.arrays]
+
+    @property
     def fast(self) -> CellArray:
-        found: CellArray = self.arrays[0]  # type: ignore[assignment]
-        return found
+        return self.own[0]
 
     def set_weights(self, tile: Tile, weight: Tensor) -> None:
         """The last array takes the weights [.., O, I] over its factor, the others 0; counters begin again."""
-        for array in self.arrays:
-            array.set_weights(torch.zeros_like(array.weight))
+        for array in self.own:
+            array.set_weights(torch.zeros_like(array.weight.data))
         self.counters.zero_()
         tile.array.set_weights(weight / self.wiring.gamma[-1])
         if self.last is not None:
@@ -110,7 +116,7 @@ class Transfer(nn.Module):
 
     def end_of_batch(self, tile: Tile) -> None:
         """What time does to all arrays in one optimizer step."""
-        for array in self.arrays:
+        for array in self.own:
             array.end_of_batch()
         if self.last is None:
             tile.array.end_of_batch()
@@ -121,17 +127,17 @@ class Transfer(nn.Module):
         self._show(tile)
 
     def learn(self, tile: Tile, x: Tensor, d: Tensor, lr: float) -> None:
-        """One mini-batch x [.., B, I], d [.., B, O]: pulses of the fast array, reads and writes, in order of the samples."""
+        """One mini-batch x [.., B, I], d [.., B, O]: pulses, reads and writes in the order of the samples."""
         if lr == 0.0 or x.numel() == 0:
             return
-        tile.array.set_lr(lr)
-        x, d = _plain(x, self.fast), _plain(d, self.fast)
-        args = self._prepare(tile.array, x.shape[-2], lr).fresh(x, d)
-        slow = (tile.array, *list(self.arrays)[1:])
-        args.struct.call, args.struct.slow_call = self.fast.next_call(), max(array.next_call() for array in slow)
-        for array in slow:
+        last, (fast, *between) = last_array(tile), self.own
+        last.set_lr(lr)
+        x, d = _plain(x, fast), _plain(d, fast)
+        args = self._prepare(last, x.shape[-2], lr).fresh(x, d)
+        args.struct.call, args.struct.slow_call = fast.next_call(), max(array.next_call() for array in (last, *between))
+        for array in (last, *between):
             array.calls = args.struct.slow_call
-        program = self._program(tile.array)
+        program = self._program(last)
         if program.backend == "cpu":
             program.run("transfer_update", args.struct, threads=torch.get_num_threads())
         else:
@@ -152,9 +158,17 @@ class Transfer(nn.Module):
         return pair_program(*units, slow.weight.device.type)
 
     def _show(self, tile: Tile) -> None:
-        args = self._prepare(tile.array, 1, tile.array.lr).struct
-        args.items = tile.array.weight.numel()
-        self._program(tile.array).run("transfer_sum", args, threads=torch.get_num_threads())
+        last = last_array(tile)
+        args = self._prepare(last, 1, last.lr).struct
+        args.items = last.weight.numel()
+        self._program(last).run("transfer_sum", args, threads=torch.get_num_threads())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": {}}
+
+
+def last_array(tile: Tile) -> CellArray:
+    """The array that the tile shows. Raises ValueError if its cells are of several devices."""
+    if not isinstance(tile.array, CellArray):
+        raise ValueError(f"transfers need a single device for each cell, not {tile.spec.device.model}")
+    return tile.array

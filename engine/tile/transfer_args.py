@@ -38,7 +38,10 @@ class Prepared:
         args.words = max(1, math.ceil(plan.max_bl / SLOTS)) if args.type == 0 else 1
         args.write_groups = (write.max_bl + 3) // 4
         numbers, chain = _tensor(self.values, where), _links(state, slow)
-        found = {name: getattr(state, name) for name in ("counters", "in_chop", "out_chop", "maxima", "buffer", "mean", "past")}
+        found = {
+            name: getattr(state, name)
+            for name in ("counters", "in_chop", "out_chop", "maxima", "buffer", "mean", "past")
+        }
         found |= {"w": fast.weight, "cells": fast.cells, "params": fast.params, "control": fast.control}
         found |= {"slow_params": slow.params, "plan": plan.tensor, "write_plan": write.tensor, "transfer": numbers}
         found |= {"chain": chain, "visible": None if state.last is None else slow.weight}
@@ -99,7 +102,7 @@ class Prepared:
         self.words = at
 
     def _longest(self, lr: float) -> float:
-        """A learning rate of the fast array that needs its longest trains; one that adapts keeps to their usual length."""
+        """The rate of the fast array that needs its longest trains; one that adapts keeps to their usual length."""
         v = self.values
         rate = v["fast_lr"] * (lr if v["scale_fast"] else 1.0) if v["fast_lr"] > 0 else lr
         return 0.0 if v["auto_scale"] else rate
@@ -115,7 +118,14 @@ def plan_values(state: Transfer, slow: CellArray, batch: int) -> dict[str, Any]:
     """The fields of the struct TransferPlan."""
     wiring, fast = state.wiring, state.fast
     gamma, links = wiring.gamma, len(wiring.gamma) - 1
-    given = {"reads": 1, "out_chop_prob": 0.0, "sweeps": 1, "auto_scale": 0, "step": 1.0, "thres_scale": 1.0} | wiring.values
+    given = {
+        "reads": 1,
+        "out_chop_prob": 0.0,
+        "sweeps": 1,
+        "auto_scale": 0,
+        "step": 1.0,
+        "thres_scale": 1.0,
+    } | wiring.values
     slices = fast.in_size if given["by_columns"] else fast.out_size
     grain = given.get("buffer_granularity", 1.0)
     unit = (grain if grain > 0 else 1.0) * fast.granularity
@@ -210,5 +220,5 @@ def _tensor(values: dict[str, Any], where: torch.device) -> Tensor:
 def _links(state: Transfer, slow: CellArray) -> Tensor:
     """Addresses of weights, cells and control of the arrays after the fast one."""
     last = slow.weight if state.last is None else state.last
-    rows = [(a.weight, a.cells, a.control) for a in list(state.arrays)[1:]] + [(last, slow.cells, slow.control)]
+    rows = [(a.weight, a.cells, a.control) for a in state.own[1:]] + [(last, slow.cells, slow.control)]
     return torch.tensor([[t.data_ptr() for t in row] for row in rows], dtype=torch.int64, device=slow.weight.device)

@@ -1,4 +1,4 @@
-"""Every algorithm of the transfer family against its slow version: all arrays, buffers, choppers and counters, bit by bit."""
+"""The transfer family against its slow version: all arrays, buffers, choppers and counters, bit by bit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tests.naive.array import NaiveArray
 from tests.naive.transfer import NaiveTransfer
 
 SHAPE = (35, 6)  # rows fill more than one block of 32 lines
-FAST = DeviceSpec("soft_bounds_reference", {"dw_min": 0.02, "dw_min_std": 0.5, "reference_std": 0.05, "write_noise_std": 1.5})
+FAST = DeviceSpec(
+    "soft_bounds_reference", {"dw_min": 0.02, "dw_min_std": 0.5, "reference_std": 0.05, "write_noise_std": 1.5}
+)
 SLOW = DeviceSpec("linear_step", {"dw_min": 0.004, "dw_min_std": 1.0, "write_noise_std": 2.0})
 MANAGED = {"desired_bl": 7, "update_bl_management": True, "update_management": True}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -30,29 +32,74 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "tiki_taka_absolute": (
         "tiki_taka",
-        {"scale_fast_lr": False, "fast_lr": 0.05, "scale_transfer_lr": False, "transfer_lr": 0.3, "fast_granularity": "own"},
+        {
+            "scale_fast_lr": False,
+            "fast_lr": 0.05,
+            "scale_transfer_lr": False,
+            "transfer_lr": 0.3,
+            "fast_granularity": "own",
+        },
     ),
-    "tiki_taka_counted": ("tiki_taka", {"transfer_update": {"pulse_type": "MeanCount", "desired_bl": 40}, "units_in_mbatch": False}),
+    "tiki_taka_counted": (
+        "tiki_taka",
+        {"transfer_update": {"pulse_type": "MeanCount", "desired_bl": 40}, "units_in_mbatch": False},
+    ),
     "ttv2": ("ttv2", {"transfer_lr": 2.0, "units_in_mbatch": False}),
-    "ttv2_kept": ("ttv2", {"transfer_lr": 5.0, "forget_buffer": False, "step": 0.4, "transfer_update": {"desired_bl": 3}}),
-    "ttv2_chain": ("ttv2", {"arrays": 3, "transfer_lr_vec": [4.0, 2.0], "units_in_mbatch": False, "transfer_every_vec": [1, 2, 0]}),
+    "ttv2_kept": (
+        "ttv2",
+        {"transfer_lr": 5.0, "forget_buffer": False, "step": 0.4, "transfer_update": {"desired_bl": 3}},
+    ),
+    "ttv2_chain": (
+        "ttv2",
+        {"arrays": 3, "transfer_lr_vec": [4.0, 2.0], "units_in_mbatch": False, "transfer_every_vec": [1, 2, 0]},
+    ),
     "chopped_ttv2": ("chopped_ttv2", {"transfer_lr": 3.0, "in_chop_prob": 0.3, "momentum": 0.1}),
-    "chopped_regular": ("chopped_ttv2", {"in_chop_prob": 0.4, "in_chop_random": False, "out_chop_prob": 0.3, "gamma": 0.2, "transfer_lr": 9.0}),
-    "chopped_rows": ("chopped_ttv2", {"transfer_columns": False, "out_chop_prob": 0.5, "no_buffer": True, "transfer_lr": 9.0}),
+    "chopped_regular": (
+        "chopped_ttv2",
+        {"in_chop_prob": 0.4, "in_chop_random": False, "out_chop_prob": 0.3, "gamma": 0.2, "transfer_lr": 9.0},
+    ),
+    "chopped_rows": (
+        "chopped_ttv2",
+        {"transfer_columns": False, "out_chop_prob": 0.5, "no_buffer": True, "transfer_lr": 9.0},
+    ),
     "chopped_auto": (
         "chopped_ttv2",
-        {"auto_scale": True, "fast_lr": 0.2, "auto_granularity": 3.0, "correct_gradient_magnitudes": True, "transfer_lr": 0.5},
+        {
+            "auto_scale": True,
+            "fast_lr": 0.2,
+            "auto_granularity": 3.0,
+            "correct_gradient_magnitudes": True,
+            "transfer_lr": 0.5,
+        },
     ),
     "chopped_states": ("chopped_ttv2", {"transfer_every": -0.1, "scale_fast_lr": True, "transfer_update": MANAGED}),
     "agad": ("agad", {"in_chop_prob": 0.5, "transfer_lr": 3.0}),
-    "agad_rows": ("agad", {"in_chop_prob": 0.5, "in_chop_random": True, "transfer_columns": False, "correct_accumulation": True, "transfer_lr": 9.0}),
-    "agad_capped": ("agad", {"in_chop_prob": 0.5, "forget_buffer": False, "momentum": 0.3, "buffer_cap": 1.0, "transfer_lr": 9.0}),
+    "agad_rows": (
+        "agad",
+        {
+            "in_chop_prob": 0.5,
+            "in_chop_random": True,
+            "transfer_columns": False,
+            "correct_accumulation": True,
+            "transfer_lr": 9.0,
+        },
+    ),
+    "agad_capped": (
+        "agad",
+        {"in_chop_prob": 0.5, "forget_buffer": False, "momentum": 0.3, "buffer_cap": 1.0, "transfer_lr": 9.0},
+    ),
 }
 
 
 def make(name: str, fast: DeviceSpec = FAST, slow: DeviceSpec = SLOW) -> tuple[Any, Tile, Any]:
     algorithm, values = CASES[name]
-    noisy = {"out_noise": 0.01, "out_res": 0.01, "out_bound": 1.0, "out_sto_round": "rows" in name, "out_asymmetry": 0.1}
+    noisy = {
+        "out_noise": 0.01,
+        "out_res": 0.01,
+        "out_bound": 1.0,
+        "out_sto_round": "rows" in name,
+        "out_asymmetry": 0.1,
+    }
     spec = AlgorithmSpec(algorithm, {"transfer_forward": noisy} | values, {"fast": fast})
     tile = Tile(*SHAPE, TileSpec(device=slow, algorithm=spec, update=Update(desired_bl=10)), seed=11, tile_id=5)
     module = find_algorithm(algorithm)
@@ -108,7 +155,11 @@ def assert_same(tile: Tile, state: Any, naive: NaiveTransfer) -> None:
     assert state.counters[0, : 2 + len(naive.pointers)].tolist() == [naive.samples, naive.sweep, *naive.pointers]
     np.testing.assert_array_equal(state.maxima[0].numpy(), naive.maxima)
     if state.last is not None:
-        turn = turned(naive.in_chop[:, None] ^ naive.out_chop[None, :]) if naive.v.get("sum_signs") else np.zeros(SHAPE, bool)
+        turn = (
+            turned(naive.in_chop[:, None] ^ naive.out_chop[None, :])
+            if naive.v.get("sum_signs")
+            else np.zeros(SHAPE, bool)
+        )
         gamma = np.array(state.wiring.gamma, np.float32)
         shown = np.where(turn, -gamma[0], gamma[0]) * naive.arrays[0].weight
         for factor, array in zip(gamma[1:], naive.arrays[1:], strict=True):

@@ -1,4 +1,4 @@
-"""Members of the transfer family with any number of arrays, each read into the next: Tiki-Taka and its buffered form."""
+"""Transfers along any number of arrays, each read into the next: Tiki-Taka and its buffered form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Chain(Shared):
     """Settings of chains of arrays."""
 
     units_in_mbatch: bool = setting(True, "the period counts mini-batches, not samples")
-    arrays: int = setting(2, "number of arrays; all but the fast one have the visible array's device", minimum=2, maximum=MOST_ARRAYS)
+    arrays: int = setting(
+        2, "number of arrays; all but the fast one have the visible array's device", minimum=2, maximum=MOST_ARRAYS
+    )
     gamma_vec: list[float] = numbers("share of each array in the weight; empty = gamma^(arrays - 1 - k)")
     transfer_every_vec: list[float] = numbers("periods of all arrays; empty = each a whole sweep of the one before")
     transfer_lr_vec: list[float] = numbers("transfer_lr of each array but the last; empty = transfer_lr")
@@ -32,7 +34,7 @@ class Chain(Shared):
 
 
 def chain_wiring(tile: Tile, s: Any, rule: str, **more: Any) -> Wiring:
-    """How the arrays are coupled. Raises ValueError in one line for lists of a wrong length and periods without effect."""
+    """How the arrays are coupled. Raises ValueError in one line for lists of a wrong length or no period."""
     from engine.tile.transfer import Wiring
 
     links, array = s.arrays - 1, tile.array
@@ -76,4 +78,6 @@ def gammas(s: Any) -> tuple[float, ...]:
 def check_period(wiring: Wiring) -> None:
     """Raises ValueError if rounding leaves the first array without a period."""
     if wiring.period(0, 1) == 0:
-        raise ValueError(f"algorithm.transfer_every={wiring.every[0]:g} is a period of 0 samples; it must be at least 0.5")
+        raise ValueError(
+            f"algorithm.transfer_every={wiring.every[0]:g} is a period of 0 samples; it must be at least 0.5"
+        )

@@ -1,4 +1,4 @@
-"""Members of the transfer family whose gradients are chopped: signs of rows and columns switch, so that offsets cancel."""
+"""Transfers of chopped gradients: signs of rows and columns switch, so that offsets of the fast array cancel."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 class Chopped(Shared):
     """Settings of chopped transfers."""
 
-    transfer_every: float = setting(1.0, "period of the reads; < 0 = that share of a cell's states, by slice", "samples")
+    transfer_every: float = setting(
+        1.0, "period of the reads; < 0 = that share of a cell's states, by slice", "samples"
+    )
     scale_fast_lr: bool = setting(False, "fast_lr is a factor of the optimizer's learning rate, not absolute")
     gamma_vec: list[float] = numbers("share of both arrays in the weight; empty = gamma and 1")
-    in_chop_prob: float = setting(0.1, "probability that a slice's chopper switches at its read, or one over the period", minimum=0, maximum=1)
+    in_chop_prob: float = setting(
+        0.1, "probability that a slice's chopper switches at its read, or one over the period", minimum=0, maximum=1
+    )
     buffer_granularity: float = setting(1.0, "unit of the buffer; <= 0 = 1", "steps of the fast array")
     auto_granularity: float = setting(0.0, "> 0: the unit also grows with this over the reads of a sweep", minimum=0)
     auto_scale: bool = setting(False, "fast_lr follows the largest inputs and gradients seen")
@@ -30,7 +34,9 @@ class Chopped(Shared):
     gamma_with_choppers: bool = setting(True, "the fast array's share in the weight has the signs of its choppers")
     step: float = setting(1.0, "size of a write", "steps of the visible array", minimum=0)
     momentum: float = setting(0.0, "share of the buffer that a write leaves", minimum=0, maximum=1)
-    forget_buffer: bool = setting(True, "a write leaves momentum times the buffer; otherwise only its pulses are taken off")
+    forget_buffer: bool = setting(
+        True, "a write leaves momentum times the buffer; otherwise only its pulses are taken off"
+    )
     transfer_update: OnePulse = field(default_factory=OnePulse)
 
 

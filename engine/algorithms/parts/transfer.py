@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from engine.tile.tile import Tile
     from engine.tile.transfer import Transfer, Wiring
 
-ARRAYS = {"fast": "takes the gradient and is read into the visible array; without a device of its own, as the visible one"}
+ARRAYS = {
+    "fast": "takes the gradient and is read into the visible array; without a device of its own, as the visible one"
+}
 MOST_ARRAYS = 8
 
 
@@ -55,7 +57,9 @@ class Shared:
     scale_transfer_lr: bool = setting(True, "transfer_lr is a factor of the optimizer's learning rate, not absolute")
     gamma: float = setting(0.0, "share of the fast array in the weight; 0 = the visible array is all of it")
     fast_granularity: str = setting(
-        "mean", "step that the fast array's updates reckon with: mean of all arrays, or its own", choices=("mean", "own")
+        "mean",
+        "step that the fast array's updates reckon with: mean of all arrays, or its own",
+        choices=("mean", "own"),
     )
     transfer_forward: Read = field(default_factory=Read)
 
