@@ -11,7 +11,6 @@ from engine.jit.programs import Program
 from engine.jit.source import Layout, text_of
 
 FAST = ("pulsing.cuh", "block.cuh", "walk.cuh", "trains.cu", "update_cells.cu")
-FAST_CPU = ("update_rows.cu",)
 SLOW = ("pulsing.cuh", "block.cuh")
 TRANSFER = ("transfer_plan.cu", "transfer.cu", "transfer_walk.cu")
 TRANSFER_CPU = ("transfer_cpu.cu",)
@@ -20,7 +19,7 @@ TRANSFER_CPU = ("transfer_cpu.cu",)
 def pair_text(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) -> str:
     """One translation unit for a fast array and slower ones, each given by its device model and layout."""
     cpu = backend == "cpu"
-    first, second = _body(fast, FAST + (FAST_CPU if cpu else ())), _body(slow, SLOW)
+    first, second = _body(fast, FAST + (source.CPU_KERNELS if cpu else ())), _body(slow, SLOW)
     again = [f"#undef {macro}" for macro in sorted(_macros(first) & _macros(second))]
     parts = [text_of(name) for name in (*source.PHYSICS, "transfer.cuh")]
     parts += ["namespace fast {", first, "}"]
