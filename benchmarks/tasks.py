@@ -26,7 +26,7 @@ PRESETS: dict[str, str | None] = {
     "ecram": "ecram",
     "tiki_taka": "tiki_taka_reram_sb",
     "ttv2": "ttv2_reram_sb",
-    "c_ttv2": "c_ttv2_reram_sb",
+    "c_ttv2": "chopped_ttv2_reram_sb",
     "agad": "agad_reram_sb",
     "mixed_precision": "mixed_precision_reram_sb",
 }
