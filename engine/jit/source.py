@@ -14,7 +14,7 @@ from engine.jit.struct import header
 
 PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
 KERNELS = ("construct.cu", "array.cu", "trains.cu", "update_cells.cu")
-CPU_KERNELS = ("update_rows.cu",)
+CPU_KERNELS = ("strings.cu", "update_rows.cu")
 PRODUCTS = ("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "product.cuh", "reading.cuh", "mvm.cu")
 NOT_IN_C = ("construction_seed",)
 OPTIONAL = {"decay_scale": "1.0f", "diffusion_rate": "0.0f", "reset_bias": "0.0f", "drift_nu": "0.0f"}
@@ -110,8 +110,12 @@ def group_text() -> str:
 
 
 def text_of(name: str) -> str:
-    """A header or kernel file, with its name for the compiler's messages."""
-    return f'#line 1 "{name}"\n' + header(name).replace("#pragma once", "")
+    """A header or kernel file and what it includes, with names and lines for the compiler's messages."""
+    lines = header(name).replace("#pragma once", "").split("\n")
+    for number, line in enumerate(lines, 2):
+        if line.startswith("#include"):
+            lines[number - 2] = f'{text_of(line.split(chr(34))[1])}\n#line {number} "{name}"'
+    return "\n".join([f'#line 1 "{name}"', *lines])
 
 
 def _c_params(device: Device) -> list[tuple[str, type]]:

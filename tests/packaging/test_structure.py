@@ -43,6 +43,7 @@ MORE_ARGUMENTS: dict[str, str] = {
 
 # Folders that hold more than a folder should, and why they are not split.
 FULLER: dict[str, str] = {
+    "engine/physics": "one header for each piece of physics, named without folders by kernels and compilers' messages",
     "presets/device": "a preset is called by its name; a folder in between would become part of it",
     "presets/preset": "a preset is called by its name; a folder in between would become part of it",
 }
