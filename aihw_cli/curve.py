@@ -62,7 +62,8 @@ def steps_at(found: Response, weight: float) -> tuple[tuple[float, float], tuple
 def _title(found: Response) -> str:
     half = (len(found.weights) - 1) // 2 * found.each
     cells = found.weights.shape[1]
-    return f"response of {cells} cells to {half} up and {half} down pulses ({MEAN} mean, {SPREAD} spread between cells):"
+    marks = f"({MEAN} mean, {SPREAD} spread between cells)"
+    return f"response of {cells} cells to {half} up and {half} down pulses {marks}:"
 
 
 def _chart(found: Response) -> list[str]:

@@ -137,6 +137,6 @@ COMMANDS = (
         device,
         (Option("--out", "write an image (png, svg, pdf)", "FILE"), CODE, Option("--json", "the numbers as JSON")),
         (1, 99),
-        "Up pulses from the lower bound, then down pulses, on 400 cells; then the step of one noiseless pulse at each weight.",
+        "Up pulses from the lower bound, then down pulses, on 400 cells; and one noiseless pulse at each weight.",
     ),
 )

@@ -154,6 +154,14 @@ class CellArray(nn.Module):
         self.clock = ctypes.c_double.from_buffer_copy(clock.to_bytes(8, "little", signed=True)).value
         self._lr = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the device: one of a file of the user's own holds functions that no other process can find."""
+        return {key: value for key, value in self.__dict__.items() if key != "model"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.model = find_device(self.spec.model)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> CellArray:
         """A copy has the same cells, and noise of its own."""
         self.copies += 1

@@ -1,0 +1,63 @@
+"""Runs the code blocks of a page in the current folder, from top to bottom.
+
+A block is a fence with a language: `python FILE` or `csv FILE` is written to that file, `python` alone is executed, and
+each line of `sh` is a command. A command that ends in `# refused` must end with code 2 and at most two lines.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.settings import ROOT
+
+FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
+REFUSED = "# refused"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of code, and the line of the page at which it starts."""
+
+    language: str
+    file: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The blocks of a page in their order."""
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        yield Block(found[1], found[2] or "", found[3], text[: found.start()].count("\n") + 2)
+
+
+def run_page(name: str, aihw: Callable[..., Any]) -> list[Any]:
+    """Run a page of docs/; the results of its `aihw` commands, refused ones included."""
+    page, results = ROOT / "docs" / name, []
+    for block in blocks(page):
+        where = f"{page}:{block.line}"
+        if block.file:
+            Path(block.file).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), {"__name__": "__page__"})
+        elif block.language == "sh":
+            results += [_command(line, aihw, where) for line in block.text.splitlines() if line.strip()]
+        else:
+            raise AssertionError(f"{where}: nobody runs {block.language}")
+    return [result for result in results if result is not None]
+
+
+def _command(line: str, aihw: Callable[..., Any], where: str) -> Any:
+    words, refused = line.partition("#")[0].split(), line.rstrip().endswith(REFUSED)
+    if words[0] != "aihw":
+        subprocess.run(line, shell=True, check=True)
+        return None
+    result = aihw(*words[1:])
+    assert result.code == (2 if refused else 0), f"{where}: {line}\n{result.err or result.out}"
+    assert not refused or len(result.err.splitlines()) <= 2, f"{where}: {result.err}"
+    return result
