@@ -65,10 +65,11 @@ CALLED bool convert_outputs(const MvmArgs& a, const Read& r, float rescale) {
         Laned<float> last;
         LANES(l) last[l] = 0.0f;
         for (i64 at = 0; at < a.n_out; at += 128) {
+            int quarters = quarters_of(a.n_out - at);
             Block s = constant_block(0.0f);
             for (int k = pass; k < (digital ? pass + 1 : p.passes); ++k) {
                 Block part = currents(a, p, r, k, at);
-                for (int q = 0; q < 4; ++q) LANES(l) s.q[q][l] = s.q[q][l] + part.q[q][l];
+                for (int q = 0; q < 4 && q < quarters; ++q) LANES(l) s.q[q][l] = s.q[q][l] + part.q[q][l];
             }
             digitise(a, p, r, pass, at, s, last);
             for (int q = 0; q < 4 && at + 32 * q < a.n_out; ++q) {

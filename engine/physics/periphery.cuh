@@ -47,6 +47,7 @@ FN float* product_of(const MvmArgs& a, const MvmPlan& p, i64 item, int section) 
 
 struct Block { Laned<float> q[4]; };
 FN int rest_of(i64 n, i64 at) { return n - at < 32 ? (int)(n - at) : 32; }
+FN int quarters_of(i64 n) { return n < 97 ? (int)(n + 31) / 32 : 4; }
 FN Block constant_block(float v) {
     Block b;
     for (int q = 0; q < 4; ++q) LANES(l) b.q[q][l] = v;
@@ -59,18 +60,24 @@ FN Block load_block(const float* from, i64 n) {
         for (int q = 0; q < 4; ++q) LANES(l) b.q[q][l] = from[32 * q + l];
         return b;
     }
-    for (int q = 0; q < 4; ++q) {
+    for (int q = 0; q < 4 && q < quarters_of(n); ++q) {
         int rest = rest_of(n, 32 * q);
         const float* part = from + 32 * q;
         LANES(l) b.q[q][l] = l < rest ? part[l] : 0.0f;
     }
     return b;
 }
-FN Block normal_block(const Read& r, int sub, u32 at) {
+FN Block normal_block(const Read& r, int sub, u32 at, i64 n) {
     Block b;
     Draw t = r.t;
     t.stream += sub;
-    LANES(l) normals4(r.key, t, at + l, r.block, b.q[0][l], b.q[1][l], b.q[2][l], b.q[3][l]);
+    if (n <= 64) {
+        LANES(l) {
+            u32 w0, w1, w2, w3;
+            words4(r.key, t, at + l, r.block, w0, w1, w2, w3);
+            normal2(w0, w1, b.q[0][l], b.q[1][l]);
+        }
+    } else LANES(l) normals4(r.key, t, at + l, r.block, b.q[0][l], b.q[1][l], b.q[2][l], b.q[3][l]);
     return b;
 }
 // What stochastic rounding adds to a value before it is rounded, or 0.

@@ -59,7 +59,7 @@ CALLED void convert_inputs(const MvmArgs& a, const Read& r, float scale) {
     const float* x = a.x + r.item * a.n_in;
     float* v = input_of(a, p, r.item, 0);
     for (i64 at = 0; at < a.n_in; at += 128) {
-        Block z = p.inp_noise > 0.0f ? normal_block(r, INPUT_NOISE, (u32)(at / 4)) : constant_block(0.0f);
+        Block z = p.inp_noise > 0.0f ? normal_block(r, INPUT_NOISE, (u32)(at / 4), a.n_in - at) : constant_block(0.0f);
         Block u = dither_block(p.inp_sto_round, r, INPUT_ROUND, (u32)(at / 4));
         for (int q = 0; q < 4 && at + 32 * q < a.n_in; ++q) {
             int rest = rest_of(a.n_in, at + 32 * q);
@@ -80,11 +80,12 @@ FN float saturated(float v, float rho) { return v / (1.0f + rho * abs_(v)); }
 // Currents of 128 outputs from `at` on in one pass: the product, and what wires, voltages and cells do to it.
 FN Block currents(const MvmArgs& a, const MvmPlan& p, const Read& r, int pass, i64 at) {
     i64 n = a.n_out - at;
+    int quarters = quarters_of(n);
     Block s = load_block(product_of(a, p, r.item, signed_section(p, pass, 0)) + at, n);
     if (p.ir_drop > 0.0f) {
         Block dropped = load_block(product_of(a, p, r.item, signed_section(p, pass, 1)) + at, n);
         Block load = load_block(product_of(a, p, r.item, absolute_section(p, pass, 0)) + at, n);
-        for (int q = 0; q < 4; ++q) LANES(l) {
+        for (int q = 0; q < 4 && q < quarters; ++q) LANES(l) {
             float c = p.ir_ratio * load.q[q][l];
             s.q[q][l] = s.q[q][l] - p.ir_drop * (c * (c * (0.05f * c - 0.2f) + 0.5f)) * dropped.q[q][l];
         }
@@ -92,19 +93,19 @@ FN Block currents(const MvmArgs& a, const MvmPlan& p, const Read& r, int pass, i
     if (p.offset) {
         float base = p.reference * a.sums[2 * (r.item * p.passes + pass)], lost = saturated(base, p.r_series);
         Block o = load_block(a.frozen + (r.item / a.batch * FROZEN_ROWS + OFFSET) * a.n_out + at, n);
-        for (int q = 0; q < 4; ++q) LANES(l) {
+        for (int q = 0; q < 4 && q < quarters; ++q) LANES(l) {
             float own = saturated(s.q[q][l] + base, p.r_series);
             s.q[q][l] = (1.0f - o.q[q][l]) * own - (1.0f + o.q[q][l]) * lost;
         }
     }
     if (p.weight_noise == WN_NONE) return s;
-    Block z = normal_block(r, WEIGHT_NOISE, (u32)(at / 4) | (u32)pass << 26);
+    Block z = normal_block(r, WEIGHT_NOISE, (u32)(at / 4) | (u32)pass << 26, n);
     if (p.weight_noise == WN_PCM_READ) {
         Block power = load_block(product_of(a, p, r.item, absolute_section(p, pass, p.absolute_kinds - 1)) + at, n);
-        for (int q = 0; q < 4; ++q) LANES(l) s.q[q][l] = s.q[q][l] + p.w_noise * sqrt_(power.q[q][l]) * z.q[q][l];
+        for (int q = 0; q < 4 && q < quarters; ++q) LANES(l) s.q[q][l] = s.q[q][l] + p.w_noise * sqrt_(power.q[q][l]) * z.q[q][l];
     } else {
         float sigma = p.w_noise * a.sums[2 * (r.item * p.passes + pass) + 1];
-        for (int q = 0; q < 4; ++q) LANES(l) s.q[q][l] = s.q[q][l] + sigma * z.q[q][l];
+        for (int q = 0; q < 4 && q < quarters; ++q) LANES(l) s.q[q][l] = s.q[q][l] + sigma * z.q[q][l];
     }
     return s;
 }
@@ -113,20 +114,21 @@ FN Block currents(const MvmArgs& a, const MvmPlan& p, const Read& r, int pass, i
 // bound management, even where it takes that back.
 FN void digitise(const MvmArgs& a, const MvmPlan& p, const Read& r, int pass, i64 at, Block& s, Laned<float>& last) {
     i64 n = a.n_out - at;
+    int quarters = quarters_of(n);
     const float* frozen = a.frozen + r.item / a.batch * FROZEN_ROWS * a.n_out + at;
     if (p.curve) {
         Block bend = load_block(frozen + BEND * a.n_out, n), gain = load_block(frozen + GAIN * a.n_out, n);
-        for (int q = 0; q < 4; ++q) LANES(l) s.q[q][l] = gain.q[q][l] * s.q[q][l] / (1.0f + abs_(bend.q[q][l] * s.q[q][l]));
+        for (int q = 0; q < 4 && q < quarters; ++q) LANES(l) s.q[q][l] = gain.q[q][l] * s.q[q][l] / (1.0f + abs_(bend.q[q][l] * s.q[q][l]));
     }
-    for (int q = 0; q < 4; ++q) LANES(l) s.q[q][l] = s.q[q][l] < 0.0f ? s.q[q][l] * (1.0f - p.out_asymmetry) : s.q[q][l];
+    for (int q = 0; q < 4 && q < quarters; ++q) LANES(l) s.q[q][l] = s.q[q][l] < 0.0f ? s.q[q][l] * (1.0f - p.out_asymmetry) : s.q[q][l];
     if (p.out_noise > 0.0f) {
-        Block z = normal_block(r, OUTPUT_NOISE, (u32)(at / 4) | (u32)pass << 26);
+        Block z = normal_block(r, OUTPUT_NOISE, (u32)(at / 4) | (u32)pass << 26, n);
         Block sigma = p.out_noise_std > 0.0f ? load_block(frozen + SIGMA * a.n_out, n) : constant_block(p.out_noise);
-        for (int q = 0; q < 4; ++q) LANES(l) s.q[q][l] = s.q[q][l] + sigma.q[q][l] * z.q[q][l];
+        for (int q = 0; q < 4 && q < quarters; ++q) LANES(l) s.q[q][l] = s.q[q][l] + sigma.q[q][l] * z.q[q][l];
     }
     Block u = dither_block(p.out_sto_round, r, OUTPUT_ROUND, (u32)(at / 4) | (u32)pass << 26);
-    for (int q = 0; q < 4; ++q) LANES(l) s.q[q][l] = quantise(s.q[q][l], p.out_step, u.q[q][l]);
-    if (p.out_bound > 0.0f) for (int q = 0; q < 4; ++q) {
+    for (int q = 0; q < 4 && q < quarters; ++q) LANES(l) s.q[q][l] = quantise(s.q[q][l], p.out_step, u.q[q][l]);
+    if (p.out_bound > 0.0f) for (int q = 0; q < 4 && q < quarters; ++q) {
         int rest = rest_of(n, 32 * q), first = (int)at + 32 * q;
         LANES(l) {
             float v = s.q[q][l], mark = 2.0f * (float)(first + l) + 2.0f;

@@ -21,7 +21,7 @@ SPREADS = 4
 # Below so many numbers a second thread costs more than it saves.
 ONE_THREAD = 8192
 # So few multiplications are left to the kernels around them: a call of torch takes longer.
-SMALL_PRODUCT = 1 << 15
+SMALL_PRODUCT = 1 << 17
 # Vectors between kernels are kept from call to call while they are small; larger ones would add up over the tiles.
 KEPT_NUMBERS = 1 << 18
 KEPT_SHAPES = 8
@@ -59,9 +59,10 @@ class Product(nn.Module):
         for name, tensor in lasting.items():
             self.register_buffer(name, tensor)
 
-    @torch.no_grad()
     def read(self, x: Tensor, array: Readable, *, call: int, training: bool) -> Tensor:
         """y [.., B, O] of x [.., B, I] with the weights [.., O, I] forward, the other way round backward."""
+        if x.requires_grad:
+            x = x.detach()
         if x.dtype is not torch.float32 or not x.is_contiguous():
             x = x.to(torch.float32).contiguous()
         if self.perfect and not self.exact:
@@ -116,7 +117,7 @@ class _Prepared:
     def run(self, owner: Product, array: Readable, x: Tensor, *numbers: int) -> Tensor:
         """Fills in what changes from call to call (`numbers`: call and stream) and starts the kernels."""
         args, run, weight = self.args, self.program.run, array.weight
-        y = torch.empty(self.y_shape, device=x.device)
+        y = x.new_empty(self.y_shape)
         v, z, scales = self.kept or self._space(x.device)
         args.call, args.stream = numbers
         args.x, args.w, args.y, args.control = x.data_ptr(), weight.data_ptr(), y.data_ptr(), array.control.data_ptr()
@@ -155,6 +156,7 @@ class _Prepared:
 
     def _multiply(self, owner: Product, weight: Tensor, v: Tensor, z: Tensor) -> None:
         """The digital products of all sections, as many of them at once as meet the same weights."""
+        weight = weight.detach()
         multiply = torch.bmm if weight.dim() == 3 else torch.mm
         if len(self.groups) == 1:
             multiply(v, weight.mT if owner.direction == "forward" else weight, out=z)
