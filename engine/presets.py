@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from engine.algorithms import find_algorithm
 from engine.settings import UserError, data_dirs
-from engine.tile.settings import TileSpec, device_keys
+from engine.tile.settings import TileSpec, device_keys, read_settings
 
 HOMES = ("presets", "conf")
 PARTS = ("device", "tile", "algorithm")
@@ -150,6 +150,9 @@ def preset(name: str, **changes: Any) -> TileSpec:
             raise UserError(f"preset {name!r} has no setting {key!r}; {nearest(key, set().union(*known.values()))}")
         config[part] = overlay(config[part], {key: change})
     try:
-        return TileSpec.from_config(config)
+        spec = TileSpec.from_config(config)
+        kind = find_algorithm(spec.algorithm.name).Settings
+        spec.algorithm.params = asdict(read_settings(kind, spec.algorithm.params, f"algorithm.{spec.algorithm.name}"))
     except ValueError as error:
         raise UserError(f"preset {name!r}: {error}") from None
+    return spec

@@ -62,6 +62,12 @@ def group_program(backend: str) -> Program:
     return Program(source.group_text(), backend)
 
 
+@functools.cache
+def digital_program(backend: str) -> Program:
+    """The kernels of what algorithms compute beside their arrays."""
+    return Program(source.digital_text(), backend)
+
+
 def fill(args: ctypes.Structure, names: Sequence[str], tensors: Sequence[Any]) -> None:
     """Writes the addresses of tensors into the pointers of a struct."""
     for name, tensor in zip(names, tensors, strict=True):

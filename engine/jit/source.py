@@ -109,6 +109,11 @@ def group_text() -> str:
     return "\n".join(text_of(name) for name in (*PHYSICS, "group.cuh", "group.cu"))
 
 
+def digital_text() -> str:
+    """The translation unit of what algorithms compute beside their arrays."""
+    return "\n".join(text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh", "digital.cuh", "digital.cu"))
+
+
 def text_of(name: str) -> str:
     """A header or kernel file and what it includes, with names and lines for the compiler's messages."""
     lines = header(name).replace("#pragma once", "").split("\n")

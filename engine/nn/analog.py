@@ -21,9 +21,12 @@ class AnalogTile(nn.Module):
 
     def __init__(self, out: int, inputs: int, spec: TileSpec, *, seed: int, tile_id: int) -> None:
         super().__init__()
-        self.tile = Tile(out, inputs, spec, seed=seed, tile_id=tile_id)
         self.algorithm = spec.algorithm.name
-        self.state = find_algorithm(self.algorithm).init(self.tile, spec)
+        algorithm = find_algorithm(self.algorithm)
+        if hasattr(algorithm, "check_tile"):
+            algorithm.check_tile(spec, out, inputs)
+        self.tile = Tile(out, inputs, spec, seed=seed, tile_id=tile_id)
+        self.state = algorithm.init(self.tile, spec)
         mapping = spec.mapping
         scales = out if mapping.weight_scaling_columnwise else 1
         self.register_buffer("scale", torch.ones(scales) if mapping.weight_scaling_omega > 0 else None)
@@ -39,6 +42,16 @@ class AnalogTile(nn.Module):
             weight.owner = self
         y = _Product.apply(x, weight, self)
         return y if self.out_scale is None else y * self.out_scale
+
+    def read(self, x: Tensor) -> Tensor:
+        """The analog product of the tile, or of all arrays that its algorithm gives a share."""
+        algorithm = find_algorithm(self.algorithm)
+        return algorithm.forward(self.tile, self.state, x) if hasattr(algorithm, "forward") else self.tile.mvm(x)
+
+    def read_back(self, d: Tensor) -> Tensor:
+        """The same product the other way."""
+        algorithm = find_algorithm(self.algorithm)
+        return algorithm.backward(self.tile, self.state, d) if hasattr(algorithm, "backward") else self.tile.mvm_t(d)
 
     def set_weights(self, logical: Tensor) -> None:
         """Writes logical weights [O, I], scaled to the range of the tile; learned output scales start again at 1."""
@@ -112,7 +125,7 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, owner: AnalogTile) -> Tensor:
         ctx.owner, ctx.kind = owner, x.dtype
         with _full_precision(x):
-            y = owner.tile.mvm(x)
+            y = owner.read(x)
         ctx.save_for_backward(x)
         return (y if owner.scale is None else y * owner.scale).to(x.dtype)
 
@@ -127,7 +140,7 @@ class _Product(torch.autograd.Function):
         if not ctx.needs_input_grad[0]:
             return None, None, None
         with _full_precision(d):
-            return owner.tile.mvm_t(d).to(ctx.kind), None, None
+            return owner.read_back(d).to(ctx.kind), None, None
 
 
 def _is_reached(node: Any) -> bool:
@@ -150,5 +163,6 @@ def analog_tiles(module: nn.Module) -> Iterator[AnalogTile]:
 
 def set_exact(module: nn.Module, on: bool = True) -> None:
     """Fixed-order products in all tiles below a module: the same bits at any number of threads."""
-    for found in analog_tiles(module):
-        found.tile.set_exact(on)
+    for found in module.modules():
+        if isinstance(found, Tile):
+            found.set_exact(on)

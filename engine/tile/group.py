@@ -223,7 +223,7 @@ class CellGroup(nn.Module):
         """Resets one-sided pairs of which both devices have come far up, and writes their difference to one of them."""
         up, down = (
             read.read(self._one_hot(), device, call=device.next_call(), training=True).contiguous()
-            for read, device in zip(self.reads, self.arrays, strict=True)
+            for read, device in zip(self._products(), self.arrays, strict=True)
         )
         writes = [torch.empty_like(up), torch.empty_like(down)]
         chosen = torch.empty_like(self.weight.data)
@@ -240,6 +240,9 @@ class CellGroup(nn.Module):
         for device, write in zip(self.arrays, writes, strict=True):
             device.reset_where(chosen)
             device.update(one_hot, write, 1.0, self.settings.refresh_update)
+
+    def _products(self) -> list[Product]:
+        return [read for read in self.reads if isinstance(read, Product)]
 
     def _one_hot(self) -> Tensor:
         """Inputs [.., I, I] that read or write one column each."""

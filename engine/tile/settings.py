@@ -132,7 +132,7 @@ GROUPS: dict[str, type] = {"vector": Vector, "reference_pair": ReferencePair, "o
 
 @dataclass
 class DeviceSpec:
-    """A device model by name (or `file.py:Name`) with all its parameters, or one of GROUPS and the devices in a cell."""
+    """A device model by name (or `file.py:Name`) with all its parameters, or one of GROUPS with the cells' devices."""
 
     model: str = "constant_step"
     params: dict[str, Any] = field(default_factory=dict)
@@ -259,6 +259,8 @@ def read_settings(kind: type[T], values: MappingType[str, Any], where: str) -> T
 def read_value(spec: Any, value: Any, name: str) -> Any:
     """One value for a dataclass field declared with `setting`. Raises ValueError in one line."""
     meta = spec.metadata
+    if spec.default is None:
+        return value
     if spec.default_factory is not MISSING:
         start = spec.default_factory()
         if is_dataclass(start):

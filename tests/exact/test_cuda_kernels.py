@@ -16,7 +16,8 @@ from engine.jit.struct import ENGINE, read_struct
 EVERYTHING = {"lifetime": 100.0, "diffusion": 0.01, "reset": 0.01, "drift_nu": 0.1, "write_noise_std": 0.1}
 
 
-WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text, "groups": source.group_text}
+WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text,
+                  "groups": source.group_text, "digital": source.digital_text}  # fmt: skip
 UNITS = [*device_names(), *WITHOUT_DEVICE]
 
 

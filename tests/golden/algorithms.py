@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.algorithms.parts.transfer import Read
 from engine.tile.settings import IO, AlgorithmSpec, TileSpec, Update
+from tests.golden.cells import GROUPS, cells_spec
 from tests.golden.setups import NotBuilt, Object, device_spec, settings
 
 TRANSFERS = {
@@ -32,6 +33,13 @@ def tile_spec(setup: dict[str, Any]) -> TileSpec:
     update, perfect = settings(Update, setup["update"]), IO(is_perfect=True)
     if "unit_cell_devices" not in device and setup["config_class"] == "SingleRPUConfig":
         return TileSpec(device=device_spec(device), forward=perfect, backward=perfect, update=update)
+    if device["class"] in GROUPS:
+        return TileSpec(device=cells_spec(device), forward=perfect, backward=perfect, update=update)
+    if device["class"] == "MixedPrecisionCompound":
+        values = {k: v for k, v in device.items() if k not in (*TAKEN, "device")} | {"transfer_first": True}
+        mixed = AlgorithmSpec("mixed_precision", values)
+        algorithm_device = cells_spec(device["device"])
+        return TileSpec(device=algorithm_device, algorithm=mixed, forward=perfect, backward=perfect, update=update)
     if device["class"] not in TRANSFERS:
         raise NotBuilt(f"training with {device['class']}")
     fast, *slow = (device_spec(part) for part in device["unit_cell_devices"])

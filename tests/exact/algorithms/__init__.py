@@ -1,0 +1,1 @@
+"""Learning algorithms against their formulas and their slow versions."""
