@@ -122,7 +122,7 @@ class _Prepared:
         args.call, args.stream = numbers
         args.x, args.w, args.y, args.control = x.data_ptr(), weight.data_ptr(), y.data_ptr(), array.control.data_ptr()
         args.v, args.alpha, args.z = v.data_ptr(), scales.data_ptr(), args.y if z is None else z.data_ptr()
-        args.sums = args.alpha + 4 * args.items
+        args.sums = scales.data_ptr() + 4 * args.items
         threads = torch.get_num_threads()
         if owner.perfect:
             args.v = args.x
