@@ -145,7 +145,7 @@ def build(config: Config, info: Info, device: torch.device) -> tuple[nn.Module, 
         from engine.nn import set_exact
 
         set_exact(model)
-    return model, _optimizer(model, config["optimizer"], make.analog)
+    return model, _optimizer(model, config["optimizer"])
 
 
 def _model(make: Maker, info: Info) -> nn.Module:
@@ -161,13 +161,9 @@ def _model(make: Maker, info: Info) -> nn.Module:
     return member.build(make, info, **settings)
 
 
-def _optimizer(model: nn.Module, settings: Config, analog: bool) -> torch.optim.Optimizer:
-    """Pulsed SGD where any layer is analog, torch's SGD otherwise."""
+def _optimizer(model: nn.Module, settings: Config) -> torch.optim.Optimizer:
+    """SGD, with pulses where layers are analog."""
+    from engine.optim import AnalogSGD
+
     lr, momentum, decay = (float(settings.get(key) or 0) for key in ("lr", "momentum", "weight_decay"))
-    if analog:
-        from engine.optim import AnalogSGD
-
-        return AnalogSGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
-    from torch.optim import SGD
-
-    return SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
+    return AnalogSGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=decay)

@@ -65,6 +65,9 @@ class AnalogSGD(Optimizer):
         params = [p for p in group["params"] if p.grad is not None]
         if not params:
             return
+        if not group["momentum"] and not group["weight_decay"]:
+            torch._foreach_add_(params, [p.grad for p in params], alpha=-group["lr"])
+            return
         buffers = [self.state[p].get("momentum_buffer") for p in params]
         sgd(
             params, [p.grad for p in params], buffers, weight_decay=group["weight_decay"], momentum=group["momentum"],
