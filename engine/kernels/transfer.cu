@@ -44,7 +44,11 @@ FN slow::UpdateArgs slow_of(const TransferArgs& a, const TransferPlan& p, u32 k,
 
 FN Strip strip_of(const TransferArgs& a, const TransferPlan& p, const Walk& k, i64 at) {
     i64 left = k.end - at;
-    Strip s = {p.by_columns ? at * a.cols + k.slice : k.slice * a.cols + at, p.by_columns ? a.cols : 1, left < 32 ? (int)left : 32};
+    Strip s;
+    s.first = p.by_columns ? at * a.cols + k.slice : k.slice * a.cols + at;
+    s.stride = p.by_columns ? a.cols : 1;
+    s.lines = left < 32 ? (int)left : 32;
+    s.number = (u32)(k.slice * ((lines_of(a, p) + 3) >> 2) + (at >> 2));
     return s;
 }
 
@@ -64,8 +68,8 @@ CALLED void advance(const TransferArgs& a, const TransferPlan& p, Walk& k, i64 t
         m.by_columns = p.by_columns != 0;
         m.rates = a.rates + k.lane * a.batch;
         u32* done = a.done + (k.lane * a.slots + k.slot) * lines + at;
-        if (a.type == EXACT) fast::walk_exact(k.fast, strip_of(a, p, k, at), m, k.writes);
-        else fast::walk_block(k.fast, strip_of(a, p, k, at), m, done, k.writes == 0u, k.writes);
+        if (a.type == EXACT) fast::walk_exact(k.fast, strip_of(a, p, k, at), m, k.writes + 1u);
+        else fast::walk_block(k.fast, strip_of(a, p, k, at), m, done, k.writes == 0u, k.writes + 1u);
     }
     k.from = to;
     k.writes += 1u;
@@ -77,13 +81,9 @@ CALLED void read_block(const TransferArgs& a, const TransferPlan& p, const Walk&
     Strip s = strip_of(a, p, k, at);
     Draw round = {k.draw.call, k.draw.step, READ_ROUND};
     Laned<float> z, u;
-    Laned<u32> line;
-    LANES(l) {
-        line[l] = (u32)(at + l);
-        z[l] = u[l] = 0.0f;
-    }
-    if (p.out_noise > 0.0f) normal_lanes(k.key, {k.draw.call, k.draw.step, READ_NOISE}, line, number, z);
-    if (p.out_sto_round) LANES(l) u[l] = uniform_at(k.key, round, line[l], number) - 0.5f;
+    LANES(l) z[l] = u[l] = 0.0f;
+    if (p.out_noise > 0.0f) shared_normals(k.key, {k.draw.call, k.draw.step, READ_NOISE}, (u32)at, number, z);
+    if (p.out_sto_round) LANES(l) u[l] = uniform_at(k.key, round, (u32)(at + l), number) - 0.5f;
     LANES(l) y[l] = from[s.first + (l < s.lines ? l : 0) * s.stride];
     LANES(l) y[l] = read_out(p, y[l], z[l], u[l]);
 }

@@ -42,7 +42,7 @@ CALLED void write_block(const TransferArgs& a, const TransferPlan& p, const Walk
     slow::Block c;
     slow::load_block(u, s, c);
     slow::pulse_block(u, c, bits, count, first);
-    slow::store_block(u, s, c, count, number);
+    slow::store_block(u, s, c, count, number + 1u);
 }
 
 CALLED void write_exact(const TransferArgs& a, const TransferPlan& p, const Walk& k, const slow::UpdateArgs& u, float rate, u32 number) {
@@ -57,7 +57,7 @@ CALLED void write_exact(const TransferArgs& a, const TransferPlan& p, const Walk
             c.w[l] = l < s.lines ? c.w[l] - rate * drive[l] : c.w[l];
             slow::bound_weight(c.w[l], slow::load_cell(&c.record[0][l], LANE_STRIDE));
         }
-        slow::store_block(u, s, c, touched, number);
+        slow::store_block(u, s, c, touched, number + 1u);
     }
 }
 

@@ -22,6 +22,7 @@ FN u32 mul_hi(u32 a, u32 b) { return __umulhi(a, b); }
 // One warp is one item of a WARP_KERNEL; a Laned value lives once in each of its 32 threads.
 template <class T> struct Laned { T own; __device__ T& operator[](int) { return own; } };
 #define LANES(l) for (int l = threadIdx.x & 31, once_ = 1; once_; once_ = 0)
+#define LANES_OF(l, n) LANES(l)
 FN float lanes_max(Laned<float>& v) {
     for (int o = 16; o; o >>= 1) { float t = __shfl_xor_sync(0xffffffffu, v.own, o); v.own = v.own > t ? v.own : t; }
     return v.own;
@@ -67,6 +68,8 @@ FN u32 mul_hi(u32 a, u32 b) { return (u32)(((u64)a * b) >> 32); }
 
 template <class T> struct Laned { T all[32]; T& operator[](int l) { return all[l]; } };
 #define LANES(l) LOOP for (int l = 0; l < 32; ++l)
+// The lanes of n items, which a CPU need not fill up beyond the next eight.
+#define LANES_OF(l, n) LOOP for (int l = 0; l < (((n) + 7) & ~7); ++l)
 FN float lanes_max(Laned<float>& v) {
     for (int o = 16; o; o >>= 1) LOOP for (int l = 0; l < o; ++l) v[l] = v[l] > v[l + o] ? v[l] : v[l + o];
     return v[0];

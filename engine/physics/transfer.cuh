@@ -43,18 +43,25 @@ struct TransferArgs {
     u32 call, slow_call;
 };
 
-// Number n of the normals of each element.
-FN void normal_lanes(Key key, Draw t, Laned<u32>& at, u32 n, Laned<float>& z) {
-    u32 q = n & 3u;
-    LANES(l) {
-        float z0, z1, z2, z3;
-        normals4(key, t, at[l], n >> 2, z0, z1, z2, z3);
-        z[l] = q == 0u ? z0 : (q == 1u ? z1 : (q == 2u ? z2 : z3));
+// A normal for each of 32 neighbours, the first a multiple of 4: four of them share a block of random numbers.
+CALLED void shared_normals(Key key, Draw t, u32 first, u32 block, Laned<float>& z) {
+    if (LANE_STRIDE == 1) {
+        LANES(l) {
+            float w[4];
+            normals4(key, t, (first >> 2) + ((u32)l >> 2), block, w[0], w[1], w[2], w[3]);
+            u32 q = (u32)l & 3u;
+            z[l] = q == 0u ? w[0] : (q == 1u ? w[1] : (q == 2u ? w[2] : w[3]));
+        }
+        return;
     }
+    float w[4][8];
+    LOOP for (int m = 0; m < 8; ++m) normals4(key, t, (first >> 2) + (u32)m, block, w[0][m], w[1][m], w[2][m], w[3][m]);
+    LANES(l) z[l] = w[l & 3][l >> 2];
 }
 
 // Where the cells of a slice lie in an array: cell number first + l * stride on line l.
-struct Strip { i64 first, stride; int lines; };
+// `number` counts groups of four lines of all slices.
+struct Strip { i64 first, stride; int lines; u32 number; };
 
 FN i64 slices_of(const TransferArgs& a, const TransferPlan& p) { return p.by_columns ? a.cols : a.rows; }
 FN i64 lines_of(const TransferArgs& a, const TransferPlan& p) { return p.by_columns ? a.rows : a.cols; }

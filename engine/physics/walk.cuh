@@ -1,6 +1,9 @@
 // The pulses of a stretch of samples on thirty-two cells of a slice of the fast array.
 // Taken in after block.cuh, inside the namespace of the fast device.
 
+// Pulses of a cell that are applied when it has no room for more: those with few wait, so that all are busy.
+#define SPENT 32u
+
 // What reaches a strip: words of its own line and of the lines that cross it, and the signs of the choppers.
 struct Stretch {
     const u32 *own, *other, *signs;
@@ -12,20 +15,29 @@ struct Stretch {
 
 FN u32 turned(const Stretch& m, i64 sample, int l) { return m.chop ^ (m.signs ? m.signs[sample * m.sign_lines + l] : 0u); }
 
+// Rows of words lie in one room, so that reading a few words beyond a row is harmless.
 CALLED void append_word(const UpdateArgs& a, const Strip& s, const Stretch& m, Pending& g, i64 b, int part) {
     const Amplitude& plan = a.plans[b];
     bool random = a.type == STOCHASTIC;
     i64 row = b * a.words + (random ? part : 0);
-    u32 own = m.own[row * m.own_lines], skip = random ? 0u : (u32)(part * SLOTS);
+    u32 own = m.own[row * m.own_lines], skip = random ? 0u : (u32)(part * SLOTS), rising = plan.down ? 1u : 0u;
     const u32* others = m.other + row * m.other_lines;
-    LANES(l) {
-        u32 other = l < s.lines ? others[l] : 0u;
-        u32 all = m.by_columns ? pulses_of(a.type, own, other, plan.length) : pulses_of(a.type, other, own, plan.length);
-        u32 n = min_u(all > skip ? all - skip : 0u, SLOTS);
-        u32 same = ((own ^ other) >> 31) ^ 1u ^ (turned(m, b, l < s.lines ? l : 0) & 1u);
-        u64 ones = (same != 0u) != (plan.down != 0) ? ((u64)1 << n) - 1u : 0u;
-        g.bits[l] |= ones << g.count[l];
-        g.count[l] += n;
+    Laned<u32> n, turn, hits;
+    LANES(l) hits[l] = 0u;
+    LANES_OF(l, s.lines) hits[l] = l < s.lines && (others[l] & (random ? own : SLOT_MASK) & SLOT_MASK) != 0u ? 1u : 0u;
+    if (!lanes_flag(lanes_any(hits))) return;
+    LANES(l) turn[l] = m.chop;
+    if (m.signs) LANES_OF(l, s.lines) turn[l] = m.chop ^ (l < s.lines ? m.signs[b * m.sign_lines + l] : 0u);
+    if (random) LANES_OF(l, s.lines) n[l] = popcount(own & others[l] & SLOT_MASK);
+    else LANES_OF(l, s.lines) {
+        u32 all = m.by_columns ? pulses_of(a.type, own, others[l], plan.length) : pulses_of(a.type, others[l], own, plan.length);
+        n[l] = min_u(all > skip ? all - skip : 0u, SLOTS);
+    }
+    LANES_OF(l, s.lines) {
+        u32 some = hits[l] != 0u ? n[l] : 0u, up = ((own ^ others[l]) >> 31) ^ turn[l] ^ 1u ^ rising;
+        u32 ones = ((1u << some) - 1u) & (0u - (up & 1u));
+        g.bits[l] = g.bits[l] | (u64)ones << (u64)g.count[l];
+        g.count[l] += some;
     }
 }
 
@@ -53,12 +65,12 @@ CALLED void walk_block(const UpdateArgs& a, const Strip& s, const Stretch& m, u3
             if ((m.own[(b * a.words + (a.type == STOCHASTIC ? part : 0)) * m.own_lines] & SLOT_MASK) == 0u) continue;
             float room = (float)(length - part * SLOTS < SLOTS ? length - part * SLOTS : SLOTS);
             if (g.most + room > (float)PENDING_BITS) g.most = most_pulses(g);
-            if (g.most + room > (float)PENDING_BITS) spend(a, s, k, g);
+            if (g.most + room > (float)PENDING_BITS) spend(a, s, k, g, SPENT);
             append_word(a, s, m, g, b, part);
             g.most = g.most + room;
         }
     }
-    if (most_pulses(g) > 0.0f) spend(a, s, k, g);
+    if (most_pulses(g) > 0.0f) spend(a, s, k, g, 0u);
     Laned<u32> touched;
     LANES(l) {
         touched[l] = g.first[l] != before[l] ? 1u : 0u;

@@ -54,7 +54,7 @@ class NaiveTransfer:
         self.lr, self.events = F32(lr), 0
         self.done = np.zeros(self.arrays[0].w.size, np.uint32)
         self.seen_done = self.done.copy()
-        self.flushes = np.zeros(self.slices, int)
+        self.flushes, self.read = np.zeros(self.slices, int), np.zeros(self.slices, bool)
         for b, (x_row, d_row) in enumerate(zip(x, d, strict=True)):
             self.rate = self._rate(x_row, d_row)
             self._pulse_fast(x_row, d_row, b)
@@ -97,18 +97,27 @@ class NaiveTransfer:
         """The cells of a slice as they are read, with write noise where pulses came since the last time."""
         a, cells = self.arrays[0], self.cells(s)
         fresh = cells[self.done[cells] != self.seen_done[cells]]
-        self._show(0, fresh, self.flushes[s])
+        self._show(0, fresh, s, self.flushes[s] + 1 if self.read[s] else 0)
         self.seen_done[cells] = self.done[cells]
         self.flushes[s] += 1
         assert a.seen.size == a.w.size
 
-    def _show(self, k: int, cells: np.ndarray, n: int) -> None:
+    def _normals(self, k: int, stream: int, s: int, n: int) -> Floats:
+        """A normal for each line of a slice; four neighbouring lines share a block. Slice -1: the lines themselves."""
+        groups, lines = -(-self.lines // 4), np.arange(self.lines)
+        first = 0 if s < 0 else s * groups
+        return self.sources[k].normal(stream, first + lines // 4, 4 * n + lines % 4)
+
+    def _show(self, k: int, cells: np.ndarray, s: int, n: int) -> None:
         a = self.arrays[k]
         seen = a.seen.copy()
         seen[cells] = a.w[cells]
         if a.params.get("write_noise_std", 0) > 0:
             sigma = F32(a.params["write_noise_std"]) * F32(a.params["dw_min"])
-            seen[cells] = a.w[cells] + sigma * self.sources[k].normal(Stream.WRITE, cells, n)
+            z = self._normals(k, Stream.WRITE, s, n)[np.isin(self.cells(s), cells)]
+            if n == 0:  # a slice that is not read in this call: written as in a plain update
+                z = self.sources[k].normal(Stream.WRITE, cells, 0)
+            seen[cells] = a.w[cells] + sigma * z
         a.seen = seen
 
     def _transfer(self, k: int, b: int) -> None:
@@ -118,6 +127,7 @@ class NaiveTransfer:
         for q in range(self.v["reads"]):
             s, e = (start + q) % self.slices, self.events
             self.events += 1
+            self.read[s] = True
             if k == 0:
                 self._show_fast(s)
             drive = self._drive(k, s, e)
@@ -140,7 +150,7 @@ class NaiveTransfer:
         y = self.arrays[k].seen[self.cells(s)] * F32(v["read_in"])
         y = np.where(y < 0, y * (ONE - F32(v.get("out_asymmetry", 0))), y)
         if v.get("out_noise", 0) > 0:
-            y = y + F32(v["out_noise"]) * last.normal(READ_NOISE, lines, e)
+            y = y + F32(v["out_noise"]) * self._normals(-1, READ_NOISE, -1, e)
         if v.get("out_step", 0) > 0:
             dither = last.uniform(READ_ROUND, lines, e) - F32(0.5) if v.get("out_sto_round") else ZERO
             y = F32(v["out_step"]) * round_even(y / F32(v["out_step"]) + dither)
@@ -200,14 +210,14 @@ class NaiveTransfer:
         for n in range(int(number.max(initial=0))):
             z = source.normal(Stream.PULSE, a.numbers, e * 4 * v["write_groups"] + n)
             a.w = np.where(number > n, pulse(a.device, a.w, up, a.params, a.cells, z), a.w)
-        self._show(k + 1, np.flatnonzero(number), e)
+        self._show(k + 1, np.flatnonzero(number), s, e + 1)
 
     def _reset(self, s: int, e: int) -> None:
         a, cells = self.arrays[0], self.cells(s)
-        w = a.cells["reset_bias"][cells] + F32(a.params["reset_std"]) * self.sources[0].normal(Stream.RESET, cells, e)
+        w = a.cells["reset_bias"][cells] + F32(a.params["reset_std"]) * self._normals(0, Stream.RESET, s, e)
         a.w = a.w.copy()
         a.w[cells] = np.clip(w, a.cells["min_bound"][cells], a.cells["max_bound"][cells])
-        self._show(0, cells, 0x80000000 + e)
+        self._show(0, cells, s, 0x20000000 + e)
 
     def _flip(self, s: int, e: int) -> None:
         v, dynamic = self.v, self.v["rule"] == 3
