@@ -10,14 +10,25 @@ import pytest
 
 from engine.devices.base import device_names, find_device
 from engine.jit import cuda, source
+from engine.jit.pair import pair_text
 from engine.jit.struct import ENGINE, read_struct
 
 # Parameters that add cell constants and hidden state; together they give the largest kernels.
 EVERYTHING = {"lifetime": 100.0, "diffusion": 0.01, "reset": 0.01, "drift_nu": 0.1, "write_noise_std": 0.1}
 
 
+def transfer_text() -> str:
+    """Arrays of two devices, both with all that they can have."""
+    units = []
+    for model in ("soft_bounds_reference", "linear_step"):
+        device = find_device(model)
+        wanted = {name: value for name, value in EVERYTHING.items() if name in device.params}
+        units.append((model, source.layout(device, device.validate(wanted))))
+    return pair_text(units[0], units[1], "cuda")
+
+
 WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text,
-                  "groups": source.group_text, "digital": source.digital_text}  # fmt: skip
+                  "groups": source.group_text, "digital": source.digital_text, "transfers": transfer_text}  # fmt: skip
 UNITS = [*device_names(), *WITHOUT_DEVICE]
 
 

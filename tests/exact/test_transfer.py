@@ -127,3 +127,50 @@ def test_an_array_that_an_algorithm_does_not_have_is_refused() -> None:
     spec = TileSpec(algorithm=AlgorithmSpec("ttv2", {}, {"quick": DeviceSpec()}))
     with pytest.raises(ValueError, match="has no array 'quick'; it has fast"):
         find_algorithm("ttv2").init(Tile(2, 3, spec), spec)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", CASES)
+def test_a_gpu_leaves_the_same_bits(name: str) -> None:
+    results = []
+    for where in ("cpu", "cuda"):
+        module, tile, state = make(name)
+        tile.to(where)
+        state.to(where)
+        for n in range(6):
+            x, d = (v.to(where) for v in vectors(n, 9))
+            module.update(tile, state, x, d, 0.03)
+            module.end_of_batch(tile, state)
+        results.append([t.cpu() for t in tensors(tile, state)])
+    assert_equal(*results)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("columns", [True, False])
+def test_ideal_devices_on_a_gpu(columns: bool) -> None:
+    results = []
+    for where in ("cpu", "cuda"):
+        module, tile, state = exact_tile("tiki_taka", units_in_mbatch=False, transfer_columns=columns)
+        tile.to(where)
+        state.to(where)
+        module.update(tile, state, *(v.to(where) for v in vectors(0, 6)), 0.1)
+        results.append([t.cpu() for t in tensors(tile, state)])
+    assert_equal(*results)
+
+
+def test_lanes_are_apart() -> None:
+    """Two lanes with the key of the first leave what two single tiles leave."""
+    x, d = vectors(0, 6)
+    spec = AlgorithmSpec("chopped_ttv2", {"in_chop_prob": 0.3, "transfer_lr": 90.0, "out_chop_prob": 0.2})
+    ends = []
+    for lanes in (1, 2):
+        tile = Tile(*SHAPE, TileSpec(algorithm=spec), seed=1, tile_id=2, lanes=lanes)
+        module = find_algorithm("chopped_ttv2")
+        state = module.init(tile, tile.spec)
+        for _ in range(8):
+            lane = (lanes, 1, 1) if lanes > 1 else (1, 1)
+            module.update(tile, state, x.repeat(*lane), d.repeat(*lane), 0.05)
+        ends.append((state.fast.weight.detach(), state.buffer[0], tile.weight.detach()))
+    for single, both in zip(*ends, strict=True):
+        assert torch.equal(single, both[0])
+        assert not torch.equal(single, both[1])
