@@ -24,13 +24,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases measured at the same time"
     )
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the arrays live")
     parser.add_argument("--verbose", action="store_true", help="list every figure beyond the limit")
     options = parser.parse_args(arguments)
     reference = json.loads(options.ref.read_text())
     chosen = [case for case in reference["cases"] if re.search(options.cases, case["name"])]
     measured: list[Case] = []
     bad = 0
-    for case, (mine, verdict, seconds) in zip(chosen, run_cases(chosen, options.seed, options.jobs), strict=True):
+    outcomes = run_cases(chosen, options.seed, options.jobs, options.device)
+    for case, (mine, verdict, seconds) in zip(chosen, outcomes, strict=True):
         measured += [mine] if mine else []
         bad += not verdict.passed
         report(case, verdict, seconds, options.verbose)

@@ -17,19 +17,20 @@ KEPT = ("name", "category", "description", "setup", "unsupported")
 Outcome = tuple[Case | None, Verdict, float]
 
 
-def run_cases(cases: list[Case], salt: int, jobs: int) -> Iterator[Outcome]:
+def run_cases(cases: list[Case], salt: int, jobs: int, device: str = "cpu") -> Iterator[Outcome]:
     """Outcomes in the order of the cases. The arrays are small: a core for each case beats two cores for one."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(1, jobs), mp_context=context, initializer=one_thread) as pool:
+    with ProcessPoolExecutor(max(1, jobs), mp_context=context, initializer=one_thread, initargs=(device,)) as pool:
         outcomes: Iterable[Outcome] = pool.map(functools.partial(run_case, salt=salt), cases)
         yield from outcomes
 
 
-def one_thread() -> None:
-    """Leaves the other cores to the other processes."""
+def one_thread(device: str) -> None:
+    """Leaves the other cores to the other processes; new arrays live on `device`."""
     import torch
 
     torch.set_num_threads(1)
+    torch.set_default_device(device)
 
 
 def run_case(case: Case, salt: int) -> Outcome:

@@ -36,7 +36,7 @@ class Samples:
 
     def add(self, name: str, at: Record, values: Any) -> None:
         self.at[name] = at
-        self.groups[name].append(values.detach().double().numpy().copy())
+        self.groups[name].append(values.detach().cpu().double().numpy().copy())
 
     def records(self) -> list[Record]:
         return [

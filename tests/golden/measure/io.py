@@ -59,4 +59,4 @@ def _read(setup: dict[str, Any], vectors: Array, identity: tuple[int, int]) -> A
     tile.eval()
     batch = torch.from_numpy(np.repeat(vectors, repeats, axis=0))
     outputs = tile.mvm_t(batch) if backward else tile.mvm(batch)
-    return outputs.double().numpy().reshape(len(vectors), repeats, -1)
+    return outputs.cpu().double().numpy().reshape(len(vectors), repeats, -1)

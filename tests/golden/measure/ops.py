@@ -25,7 +25,7 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
         for step in range(1, steps[-1] + 1):
             apply(cells, setup["operation"])
             if step in groups:
-                groups[step].append(cells.weight.detach().double().numpy().copy())
+                groups[step].append(cells.weight.detach().cpu().double().numpy().copy())
     records = [
         {"id": f"w/step{step}", "at": {"applications": step}} | figures(values, floor=True, quantiles=True)
         for step, values in groups.items()

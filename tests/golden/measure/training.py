@@ -68,7 +68,7 @@ def _train(setup: dict[str, Any], seed: int, x: Any, y: Any) -> Any:
         write = getattr(algorithm, "set_weights", lambda tile, state, weight: tile.array.set_weights(weight))
         write(tile, state, torch.zeros_like(tile.weight))
         x_BI, y_BO = torch.from_numpy(x), torch.from_numpy(y)
-        yield 0, tile.weight.double().numpy()
+        yield 0, tile.weight.cpu().double().numpy()
         for epoch in range(1, setup["epochs"] + 1):
             for start in range(0, len(x), setup["batch"]):
                 part = x_BI[start : start + setup["batch"]].expand(setup["seeds"], -1, -1)
@@ -76,4 +76,4 @@ def _train(setup: dict[str, Any], seed: int, x: Any, y: Any) -> Any:
                 algorithm.update(tile, state, part, d, setup["lr"])
                 algorithm.end_of_batch(tile, state)
             if epoch in EPOCHS or epoch == setup["epochs"]:
-                yield epoch, tile.weight.double().numpy()
+                yield epoch, tile.weight.cpu().double().numpy()

@@ -67,7 +67,7 @@ def _changes(setup: dict[str, Any], x: Vectors, d: Vectors, identity: tuple[int,
         cells.set_weights(zero)
         cells.update(x_BI, d_BO, setup["lr"], update)
         changes[repeat] = cells.weight.detach()
-    return changes.double().reshape(len(changes), -1).numpy()
+    return changes.cpu().double().reshape(len(changes), -1).numpy()
 
 
 def _bin_record(setup: dict[str, Any], product: Array, number: int, values: list[Array]) -> Record:
