@@ -161,7 +161,9 @@ def test_ideal_devices_on_a_gpu(columns: bool) -> None:
 def test_lanes_are_apart() -> None:
     """Two lanes with the key of the first leave what two single tiles leave."""
     x, d = vectors(0, 6)
-    spec = AlgorithmSpec("chopped_ttv2", {"in_chop_prob": 0.3, "transfer_lr": 90.0, "out_chop_prob": 0.2})
+    spec = AlgorithmSpec(
+        "chopped_ttv2", {"in_chop_prob": 0.3, "transfer_lr": 90.0, "out_chop_prob": 0.2, "momentum": 0.5}
+    )
     ends = []
     for lanes in (1, 2):
         tile = Tile(*SHAPE, TileSpec(algorithm=spec), seed=1, tile_id=2, lanes=lanes)
