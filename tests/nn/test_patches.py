@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.nn import AnalogConv2d
 from engine.nn.patches import Axes, Window, patches
+from tests.nn.layers import PERFECT, spec
 
 WINDOWS = {
     "plain": Window((1, 3, 3), (1, 1, 1), (0, 0, 0), (1, 1, 1)),
@@ -100,3 +102,17 @@ def test_the_gpu_gives_the_same_bits(name: str) -> None:
     assert torch.equal(rows, others.cpu())
     flow = torch.randn_like(rows)
     assert torch.equal(torch.autograd.grad(rows, x, flow)[0], torch.autograd.grad(others, y, flow.cuda())[0].cpu())
+
+
+def test_a_convolution_keeps_its_patches_once_and_nothing_else() -> None:
+    layer = AnalogConv2d(3, 8, 3, padding=1, tile=spec(PERFECT), seed=1)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = layer(torch.randn(4, 3, 10, 10))
+    assert sum(kept.values()) == 4 * (4 * 100) * (3 * 9)
+    assert y.is_contiguous(memory_format=torch.channels_last), "the output is a view, not a transposed copy"
