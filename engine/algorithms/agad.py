@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.algorithms.parts.chopper import Chopped, chopper_wiring
-from engine.algorithms.parts.transfer import ARRAYS, build, check, end_of_batch, set_weights, settings_of, update
+from engine.algorithms.parts.transfer import (
+    ARRAYS,
+    build,
+    check_devices,
+    end_of_batch,
+    set_weights,
+    settings_of,
+    update,
+)
 from engine.tile.settings import setting
 
 if TYPE_CHECKING:
@@ -14,6 +22,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
+    from engine.tile.wiring import Wiring
 
 ABOUT = "Chopped transfers without a fixed zero: a read counts from its running mean before its chopper switched."
 FORMULA = (
@@ -21,7 +30,9 @@ FORMULA = (
     "n = trunc(H) pulses on C"
 )
 SOURCE = "Rasch, Carta, Fagbohungbe & Gokmen, Nat. Commun. 15:7133 (2024), doi:10.1038/s41467-024-51221-z"
-__all__ = ["ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "end_of_batch", "init", "set_weights", "update"]
+__all__ = [
+    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "set_weights", "update",
+]  # fmt: skip
 
 
 @dataclass
@@ -41,9 +52,18 @@ class Settings(Chopped):
     )
 
 
-def init(tile: Tile, spec: TileSpec) -> nn.Module:
-    check(spec)
+def wiring(spec: TileSpec) -> Wiring:
+    """How the arrays of a tile are coupled. Raises ValueError in one line."""
+    check_devices(spec)
     s = settings_of(spec.algorithm, Settings)
-    wiring = chopper_wiring(s, "dynamic", buffer_cap=s.buffer_cap, correct_accumulation=int(s.correct_accumulation))
-    wiring.values["tail"] = min(s.tail_weightening / wiring.values["sweeps"], 1.0)
-    return build(tile, spec, wiring)
+    found = chopper_wiring(s, "dynamic", buffer_cap=s.buffer_cap, correct_accumulation=int(s.correct_accumulation))
+    found.values["tail"] = min(s.tail_weightening / found.values["sweeps"], 1.0)
+    return found
+
+
+def check_tile(spec: TileSpec, rows: int, columns: int) -> None:
+    wiring(spec)
+
+
+def init(tile: Tile, spec: TileSpec) -> nn.Module:
+    return build(tile, spec, wiring(spec))

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.algorithms.parts.chopper import Chopped, chopper_wiring
-from engine.algorithms.parts.transfer import ARRAYS, build, check, end_of_batch, set_weights, settings_of, update
+from engine.algorithms.parts.transfer import (
+    ARRAYS,
+    build,
+    check_devices,
+    end_of_batch,
+    set_weights,
+    settings_of,
+    update,
+)
 from engine.tile.settings import setting
 
 if TYPE_CHECKING:
@@ -14,6 +22,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
+    from engine.tile.wiring import Wiring
 
 ABOUT = "TTv2 with choppers: lines switch the sign of their gradients now and then, so that offsets average out."
 FORMULA = (
@@ -21,7 +30,9 @@ FORMULA = (
     "H <- momentum H where n != 0"
 )
 SOURCE = "Rasch, Carta, Fagbohungbe & Gokmen, Nat. Commun. 15:7133 (2024), doi:10.1038/s41467-024-51221-z"
-__all__ = ["ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "end_of_batch", "init", "set_weights", "update"]
+__all__ = [
+    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "set_weights", "update",
+]  # fmt: skip
 
 
 @dataclass
@@ -35,8 +46,16 @@ class Settings(Chopped):
     no_buffer: bool = setting(False, "the buffer forgets everything before each read")
 
 
-def init(tile: Tile, spec: TileSpec) -> nn.Module:
-    check(spec)
+def wiring(spec: TileSpec) -> Wiring:
+    """How the arrays of a tile are coupled. Raises ValueError in one line."""
+    check_devices(spec)
     s = settings_of(spec.algorithm, Settings)
-    wiring = chopper_wiring(s, "chopped", out_chop_prob=s.out_chop_prob, no_buffer=int(s.no_buffer))
-    return build(tile, spec, wiring)
+    return chopper_wiring(s, "chopped", out_chop_prob=s.out_chop_prob, no_buffer=int(s.no_buffer))
+
+
+def check_tile(spec: TileSpec, rows: int, columns: int) -> None:
+    wiring(spec)
+
+
+def init(tile: Tile, spec: TileSpec) -> nn.Module:
+    return build(tile, spec, wiring(spec))

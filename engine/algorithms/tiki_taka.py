@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.algorithms.parts.chain import Chain, chain_wiring
-from engine.algorithms.parts.transfer import ARRAYS, build, check, end_of_batch, set_weights, settings_of, update
+from engine.algorithms.parts.transfer import (
+    ARRAYS,
+    build,
+    check_devices,
+    end_of_batch,
+    set_weights,
+    settings_of,
+    update,
+)
 from engine.tile.settings import Update, setting
 
 if TYPE_CHECKING:
@@ -14,6 +22,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
+    from engine.tile.wiring import Wiring
 
 ABOUT = (
     "Gradients go to a fast array A near its symmetry point; column by column A is read and written on the visible C."
@@ -23,7 +32,9 @@ FORMULA = (
     "W = C + gamma A"
 )
 SOURCE = "Gokmen & Haensch, Front. Neurosci. 14:103 (2020), doi:10.3389/fnins.2020.00103"
-__all__ = ["ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "end_of_batch", "init", "set_weights", "update"]
+__all__ = [
+    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "set_weights", "update",
+]  # fmt: skip
 
 
 @dataclass
@@ -34,7 +45,16 @@ class Settings(Chain):
     transfer_update: Update = field(default_factory=Update)
 
 
-def init(tile: Tile, spec: TileSpec) -> nn.Module:
-    check(spec)
+def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:
+    """How the arrays of a tile are coupled. Raises ValueError in one line."""
+    check_devices(spec)
     s = settings_of(spec.algorithm, Settings)
-    return build(tile, spec, chain_wiring(tile, s, "plain", reset_prob=s.with_reset_prob))
+    return chain_wiring((rows, columns), s, "plain", reset_prob=s.with_reset_prob)
+
+
+def check_tile(spec: TileSpec, rows: int, columns: int) -> None:
+    wiring(spec, rows, columns)
+
+
+def init(tile: Tile, spec: TileSpec) -> nn.Module:
+    return build(tile, spec, wiring(spec, tile.array.out_size, tile.array.in_size))

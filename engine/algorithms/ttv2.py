@@ -10,7 +10,7 @@ from engine.algorithms.parts.transfer import (
     ARRAYS,
     OnePulse,
     build,
-    check,
+    check_devices,
     end_of_batch,
     set_weights,
     settings_of,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
+    from engine.tile.wiring import Wiring
 
 ABOUT = (
     "What is read from the fast array A adds up in a digital buffer H; the visible C gets a pulse for each step of it."
@@ -32,7 +33,9 @@ FORMULA = (
     "H <- momentum H where n != 0"
 )
 SOURCE = "Gokmen, Front. Artif. Intell. 4:699148 (2021), doi:10.3389/frai.2021.699148"
-__all__ = ["ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "end_of_batch", "init", "set_weights", "update"]
+__all__ = [
+    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "set_weights", "update",
+]  # fmt: skip
 
 
 @dataclass
@@ -46,8 +49,17 @@ class Settings(Chain):
     transfer_update: OnePulse = field(default_factory=OnePulse)
 
 
-def init(tile: Tile, spec: TileSpec) -> nn.Module:
-    check(spec)
+def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:
+    """How the arrays of a tile are coupled. Raises ValueError in one line."""
+    check_devices(spec)
     s = settings_of(spec.algorithm, Settings)
     values = {"thres_scale": s.thres_scale, "step": s.step, "momentum": s.momentum, "forget": int(s.forget_buffer)}
-    return build(tile, spec, chain_wiring(tile, s, "buffered", **values))
+    return chain_wiring((rows, columns), s, "buffered", **values)
+
+
+def check_tile(spec: TileSpec, rows: int, columns: int) -> None:
+    wiring(spec, rows, columns)
+
+
+def init(tile: Tile, spec: TileSpec) -> nn.Module:
+    return build(tile, spec, wiring(spec, tile.array.out_size, tile.array.in_size))

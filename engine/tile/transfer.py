@@ -5,8 +5,6 @@ Shapes: L lanes (left out for L = 1), B samples, O rows, I columns. A slice is a
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -17,39 +15,14 @@ from engine.jit.programs import Program
 from engine.tile.cells import CellArray
 from engine.tile.keys import derive
 from engine.tile.pulses import _plain
-from engine.tile.settings import DeviceSpec, Update
+from engine.tile.settings import DeviceSpec
 from engine.tile.transfer_args import MAX_ARRAYS, Prepared, launch
+from engine.tile.wiring import Wiring
 
 if TYPE_CHECKING:
     from engine.tile.tile import Tile
 
 KEPT = 16
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """How arrays are coupled: `values` are fields of TransferPlan, the others decide what depends on a batch."""
-
-    rule: str
-    every: tuple[float, ...]
-    gamma: tuple[float, ...]
-    write: Update
-    values: dict[str, Any] = field(default_factory=dict)
-    units_in_mbatch: bool = False
-    auto_momentum: float = 1.0
-    mean_granularity: bool = True
-
-    @property
-    def hidden(self) -> bool:
-        """Whether the last array is not all that the tile shows."""
-        return any(self.gamma[:-1]) or self.gamma[-1] != 1.0
-
-    def period(self, k: int, batch: int, states: float = 1.0) -> int:
-        """Samples between two reads of array k, 0 = never; `states` of a cell, by slice, are the unit below 0."""
-        every = self.every[k]
-        if every < 0:
-            return max(1, math.floor(states * -every + 0.5))
-        return math.ceil(every * batch) if self.units_in_mbatch else math.floor(every + 0.5)
 
 
 class Transfer(nn.Module):

@@ -120,7 +120,7 @@ WRONG = {
 def test_settings_that_make_no_sense_are_refused(name: str) -> None:
     algorithm, values, message = WRONG[name]
     with pytest.raises(ValueError, match=message):
-        exact_tile(algorithm, **values)
+        find_algorithm(algorithm).check_tile(TileSpec(algorithm=AlgorithmSpec(algorithm, values)), *SHAPE)
 
 
 def test_an_array_that_an_algorithm_does_not_have_is_refused() -> None:

@@ -13,6 +13,7 @@ CASES = [
     "B.GokmenVlasov.batch10.bl10.um1ublm1",
     "C.forward.bm_iterative_low_bound",
     "C.backward.default",
+    "E.TikiTaka_v1_gamma.sb",
     "G.decay",
 ]
 

@@ -9,8 +9,7 @@ from engine.algorithms.parts.transfer import MOST_ARRAYS, Shared, shared_values
 from engine.tile.settings import setting
 
 if TYPE_CHECKING:
-    from engine.tile.tile import Tile
-    from engine.tile.transfer import Wiring
+    from engine.tile.wiring import Wiring
 
 
 def numbers(meaning: str) -> Any:
@@ -33,16 +32,16 @@ class Chain(Shared):
     random_selection: bool = setting(False, "transfers begin at a random slice, not where the last one ended")
 
 
-def chain_wiring(tile: Tile, s: Any, rule: str, **more: Any) -> Wiring:
-    """How the arrays are coupled. Raises ValueError in one line for lists of a wrong length or no period."""
-    from engine.tile.transfer import Wiring
+def chain_wiring(size: tuple[int, int], s: Any, rule: str, **more: Any) -> Wiring:
+    """How arrays of `size` (rows, columns) are coupled. Raises ValueError for wrong lengths or no period."""
+    from engine.tile.wiring import Wiring
 
-    links, array = s.arrays - 1, tile.array
+    links = s.arrays - 1
     for name, wanted in (("gamma_vec", s.arrays), ("transfer_every_vec", s.arrays), ("transfer_lr_vec", links)):
         given = getattr(s, name)
         if given and len(given) not in (wanted, s.arrays):
             raise ValueError(f"algorithm.{name} must have {wanted} numbers for arrays={s.arrays}, not {len(given)}")
-    slices, lines = (array.in_size, array.out_size) if s.transfer_columns else (array.out_size, array.in_size)
+    lines, slices = size if s.transfer_columns else size[::-1]
     reads = min(s.n_reads_per_transfer, slices)
     every = s.transfer_every_vec[:links] or [s.transfer_every * (lines / reads) ** k for k in range(links)]
     wiring = Wiring(

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import AlgorithmSpec, TileSpec
     from engine.tile.tile import Tile
-    from engine.tile.transfer import Transfer, Wiring
+    from engine.tile.transfer import Transfer
+    from engine.tile.wiring import Wiring
 
 ARRAYS = {
     "fast": "takes the gradient and is read into the visible array; without a device of its own, as the visible one"
@@ -69,7 +70,7 @@ def settings_of(spec: AlgorithmSpec, kind: type) -> Any:
     return read_settings(kind, spec.params, f"algorithm.{spec.name}")
 
 
-def check(spec: TileSpec) -> None:
+def check_devices(spec: TileSpec) -> None:
     """Refuses devices that do not fit. Raises ValueError in one line."""
     from engine.devices.base import device_names
 
