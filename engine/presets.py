@@ -104,9 +104,14 @@ def overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 def load_member(group: str, name: str) -> dict[str, Any]:
     """The values of one member with the members that its defaults name, packages resolved."""
-    values = read_yaml(find_member(group, name))
+    return with_defaults(read_yaml(find_member(group, name)))
+
+
+def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a member over those of the members that its defaults name."""
+    own = {k: v for k, v in values.items() if k != "defaults"}
     result: dict[str, Any] = {}
-    for entry in values.pop("defaults", []):
+    for entry in values.get("defaults", []):
         if isinstance(entry, dict):
             for key, option in entry.items():
                 target, _, package = key.removeprefix("override ").lstrip("/").partition("@")
@@ -114,7 +119,7 @@ def load_member(group: str, name: str) -> dict[str, Any]:
                 for part in reversed((package or target).split(".")):
                     loaded = {part: loaded}
                 result = overlay(result, loaded)
-    return overlay(result, values)
+    return overlay(result, own)
 
 
 def preset_values(name: str) -> dict[str, Any]:

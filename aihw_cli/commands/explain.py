@@ -54,7 +54,7 @@ def show(arguments: Arguments) -> int:
 
 def explain(member: Member) -> Iterator[str]:
     """The paragraphs of a member."""
-    values = {} if member.kind == STEP else member.values()
+    values = values_of(member)
     yield f"{member.kind} {member.name}: {member.about()}"
     texts = values.get("preset", {}) if member.kind == "preset" else values
     told = (key for key in ("source", "expected", "tolerance") if texts.get(key))
@@ -75,7 +75,7 @@ def explain(member: Member) -> Iterator[str]:
 def section_of(member: Member, values: Mapping[str, Any]) -> Section:
     """The schema of a member that has parameters."""
     if member.kind in ("device", STEP):
-        return device_section(whole_device(member.name, values) if values else member.name)
+        return device_section(values or member.name)
     if member.kind == "tile":
         return tile_section()
     if member.kind == "algorithm":
@@ -87,9 +87,10 @@ def section_of(member: Member, values: Mapping[str, Any]) -> Section:
     return part if isinstance(part, dict) and member.kind != "preset" else {}
 
 
-def whole_device(name: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A device with the devices of its cells, which its defaults name."""
-    return load_member("device", name) if "defaults" in values else values
+def values_of(member: Member) -> dict[str, Any]:
+    """What a member sets; a device with the devices of its cells, which its defaults name."""
+    values = {} if member.kind == STEP else member.values()
+    return load_member("device", member.name) if member.kind == "device" and "defaults" in values else values
 
 
 def parameters(schema: Section, values: Mapping[str, Any]) -> str:
@@ -109,7 +110,7 @@ def describe(entry: Field) -> str:
 
 def as_data(member: Member) -> dict[str, Any]:
     """A member for a script."""
-    values = {} if member.kind == STEP else member.values()
+    values = values_of(member)
     schema = section_of(member, values)
     heads = ("name", "value", "default", "unit", "meaning")
     table = [dict(zip(heads, row, strict=True)) for row in _rows(schema, values)]
@@ -145,7 +146,7 @@ def _flat(schema: Section, prefix: str = "") -> Iterator[tuple[str, Field]]:
 
 def _rows(schema: Section, values: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
     for key, entry in _flat(schema):
-        if key in (*TEXTS, *KIND_KEYS):
+        if key in KIND_KEYS or key.rpartition(".")[2] in TEXTS:
             continue
         value: Any = values
         for part in key.split("."):

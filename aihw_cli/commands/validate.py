@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments, Command, Option
-from engine.presets import groups, nearest, read_yaml
+from engine.presets import groups, nearest, read_yaml, with_defaults
 from engine.settings import UserError
 
 RECIPE = "recipe"
@@ -45,10 +45,11 @@ def check(path: Path, kind: str, changes: list[str], *, allow_code: bool = False
         return compose(changes, conf=_recipe_path(path), allow_code=allow_code).values
     values = read_yaml(path)
     check_text(path, values)
-    for group, option, package in entries(path, values.pop("defaults", [])):
+    for group, option, package in entries(path, values.get("defaults", [])):
         check_member(path, group or kind, option, package)
     if kind == "preset":
-        return values
+        return {k: v for k, v in values.items() if k != "defaults"}
+    values = with_defaults(values)
     origins = {name: [(str(path), value)] for name, value in flatten({kind: values})}
     other = {"algorithm": {"name": "sgd"}, "model": {"name": "mlp"}, "name": "check"}
     return Checker(origins, allow_code).complete({**other, kind: values})[kind]

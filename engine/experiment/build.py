@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.experiment.data import Info
@@ -26,6 +27,15 @@ TEXTS = ("about", "source")
 ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU"}
 
 
+@contextlib.contextmanager
+def told_of(layer: str) -> Iterator[None]:
+    """Settings that do not fit a layer's tiles are the user's, and are named with the layer. Raises UserError."""
+    try:
+        yield
+    except ValueError as problem:
+        raise UserError(f"layer {layer}: {problem}") from problem
+
+
 class Maker:
     """Makes the layers that a model asks for by name: `digital` ones are torch's, the others lie on tiles."""
 
@@ -43,7 +53,8 @@ class Maker:
             return nn.Linear(columns, rows, bias)
         from engine.nn import AnalogLinear
 
-        return AnalogLinear(columns, rows, bias, tile=spec)
+        with told_of(name):
+            return AnalogLinear(columns, rows, bias, tile=spec)
 
     def conv2d(
         self, name: str, channels: tuple[int, int], *, kernel_size: int, bias: bool = True, **window: int
@@ -56,7 +67,8 @@ class Maker:
             return nn.Conv2d(*channels, kernel_size, bias=bias, **window)  # type: ignore[arg-type]
         from engine.nn import AnalogConv2d
 
-        return AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec, **window)
+        with told_of(name):
+            return AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec, **window)
 
     def activation(self, name: str) -> nn.Module:
         """The activation of a name."""

@@ -31,9 +31,12 @@ FN bool row_is_due(const ChiArgs& a, i64 lane, i64 row) {
 }
 
 FN void add_products(const ChiArgs& a, Laned<float>& chi, i64 lane, i64 row, i64 at, i64 from, i64 to) {
+    bool full = at + 32 <= a.cols;
     for (i64 b = lane * a.batch + from; b < lane * a.batch + to; ++b) {
         float rate = a.rate * a.d[b * a.rows + row];
-        LANES(l) if (at + l < a.cols) chi[l] = fma_(rate, a.x[b * a.cols + at + l], chi[l]);
+        const float* x = a.x + b * a.cols + at;
+        if (full) LANES(l) chi[l] = fma_(rate, x[l], chi[l]);
+        else LANES(l) if (at + l < a.cols) chi[l] = fma_(rate, x[l], chi[l]);
     }
 }
 
@@ -46,11 +49,12 @@ WARP_KERNEL(step_chi, ChiArgs) {
     add_products(a, c, lane, row, at, 0, a.split);
     if (a.transfer) {
         bool due = row_is_due(a, lane, row);
-        LANES(l) if (at + l < a.cols) {
-            float n = due ? trunc_(c[l] / a.unit) : 0.0f;
-            c[l] = c[l] - n * a.unit;
-            whole[at + l] = n;
+        Laned<float> n;
+        LANES(l) {
+            n[l] = due ? trunc_(c[l] / a.unit) : 0.0f;
+            c[l] = c[l] - n[l] * a.unit;
         }
+        LANES(l) if (at + l < a.cols) whole[at + l] = n[l];
     }
     add_products(a, c, lane, row, at, a.split, a.batch);
     LANES(l) if (at + l < a.cols) chi[at + l] = c[l];
