@@ -108,10 +108,10 @@ def load_member(group: str, name: str) -> dict[str, Any]:
 
 
 def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a member over those of the members that its defaults name."""
-    own = {k: v for k, v in values.items() if k != "defaults"}
+    """The values of a member over those of the members that its defaults name."""
+    values = dict(values)
     result: dict[str, Any] = {}
-    for entry in values.get("defaults", []):
+    for entry in values.pop("defaults", []):
         if isinstance(entry, dict):
             for key, option in entry.items():
                 target, _, package = key.removeprefix("override ").lstrip("/").partition("@")
@@ -119,7 +119,7 @@ def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
                 for part in reversed((package or target).split(".")):
                     loaded = {part: loaded}
                 result = overlay(result, loaded)
-    return overlay(result, own)
+    return overlay(result, values)
 
 
 def preset_values(name: str) -> dict[str, Any]:

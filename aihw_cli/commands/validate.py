@@ -48,7 +48,7 @@ def check(path: Path, kind: str, changes: list[str], *, allow_code: bool = False
     for group, option, package in entries(path, values.get("defaults", [])):
         check_member(path, group or kind, option, package)
     if kind == "preset":
-        return {k: v for k, v in values.items() if k != "defaults"}
+        return {key: value for key, value in values.items() if key != "defaults"}
     values = with_defaults(values)
     origins = {name: [(str(path), value)] for name, value in flatten({kind: values})}
     other = {"algorithm": {"name": "sgd"}, "model": {"name": "mlp"}, "name": "check"}

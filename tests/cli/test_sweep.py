@@ -40,8 +40,8 @@ def test_points_are_the_product_in_order() -> None:
         ("a=range(0,1,0.5)", ["0.0", "0.5"]),
         ("a=[1,2],[3]", ["[1,2]", "[3]"]),
         ("a='x y','z'", ["'x y'", "'z'"]),
-        ("device=glob(e*)", ["ecram", "ecram_mo"]),
-        ("device=glob([c*,e*],exclude=*_mo)", ["capacitor", "ecram"]),
+        ("device=glob(reram_array_*)", ["reram_array_hfo2", "reram_array_om"]),
+        ("device=glob([gok*,reram_array_*],exclude=*_om)", ["gokmen_vlasov", "reram_array_hfo2"]),
     ],
 )
 def test_the_grammar_of_a_sweep(text: str, values: list[str]) -> None:
