@@ -115,7 +115,9 @@ def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(entry, dict):
             for key, option in entry.items():
                 target, _, package = key.removeprefix("override ").lstrip("/").partition("@")
-                loaded = load_member(target, option) if option else {}
+                if not option:
+                    continue
+                loaded = load_member(target, option)
                 for part in reversed((package or target).split(".")):
                     loaded = {part: loaded}
                 result = overlay(result, loaded)
