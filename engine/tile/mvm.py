@@ -60,7 +60,12 @@ class Product(nn.Module):
             self.register_buffer(name, tensor)
 
     def read(self, x: Tensor, array: Readable, *, call: int, training: bool) -> Tensor:
-        """y [.., B, O] of x [.., B, I] with the weights [.., O, I] forward, the other way round backward."""
+        """y [.., B, O] of x [.., B, I] with the weights [.., O, I] forward, the other way round backward.
+
+        Raises RuntimeError if x lives on another processor than the weights.
+        """
+        if x.device != array.weight.device:
+            raise RuntimeError(f"the input is on {x.device}, the tile on {array.weight.device}")
         if x.requires_grad:
             x = x.detach()
         if x.dtype is not torch.float32 or not x.is_contiguous():

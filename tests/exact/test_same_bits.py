@@ -176,3 +176,10 @@ def test_a_loaded_state_continues_with_the_same_bits() -> None:
         one.end_of_batch()
     assert same(array.weight, other.weight)
     assert same(array.cells, other.cells)
+
+
+def test_an_input_on_another_processor_is_refused() -> None:
+    tile = Tile(2, 3, TileSpec())
+    for read in (tile.mvm, tile.mvm_t):
+        with pytest.raises(RuntimeError, match="the input is on meta, the tile on cpu"):
+            read(torch.zeros(4, 3, device="meta"))

@@ -57,6 +57,6 @@ def _read(setup: dict[str, Any], vectors: Array, identity: tuple[int, int]) -> A
     tile = Tile(rows, columns, spec, seed=identity[0], tile_id=identity[1])
     tile.array.set_weights(weights)
     tile.eval()
-    batch = torch.from_numpy(np.repeat(vectors, repeats, axis=0))
+    batch = torch.from_numpy(np.repeat(vectors, repeats, axis=0)).to(tile.weight.device)
     outputs = tile.mvm_t(batch) if backward else tile.mvm(batch)
     return outputs.cpu().double().numpy().reshape(len(vectors), repeats, -1)

@@ -67,7 +67,7 @@ def _train(setup: dict[str, Any], seed: int, x: Any, y: Any) -> Any:
         state = algorithm.init(tile, spec)
         write = getattr(algorithm, "set_weights", lambda tile, state, weight: tile.array.set_weights(weight))
         write(tile, state, torch.zeros_like(tile.weight))
-        x_BI, y_BO = torch.from_numpy(x), torch.from_numpy(y)
+        x_BI, y_BO = (torch.from_numpy(v).to(torch.get_default_device()) for v in (x, y))
         yield 0, tile.weight.cpu().double().numpy()
         for epoch in range(1, setup["epochs"] + 1):
             for start in range(0, len(x), setup["batch"]):
