@@ -7,6 +7,7 @@ ceilings are measured in the same run: bytes of a device-to-device copy a second
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 from collections.abc import Callable, Iterator
@@ -59,7 +60,7 @@ def updates(preset: str, bandwidth: float) -> Iterator[Row]:
             cells = CellArray(size, size, spec.device, seed=0)
         for batch in BATCHES:
             x, d = (torch.rand(batch, size, device="cuda") * 2 - 1 for _ in range(2))
-            time = milliseconds(lambda x=x, d=d: cells.update(x, d, LEARNING_RATE, spec.update), 10)
+            time = milliseconds(functools.partial(cells.update, x, d, LEARNING_RATE, spec.update), 10)
             pulses = LEARNING_RATE / cells.granularity * float((x.abs().sum(1) * d.abs().sum(1)).sum())
             moved = 4 * size * size * (2 + cells.layout.size + len(cells.layout.states))
             yield {
@@ -80,8 +81,8 @@ def products() -> Iterator[Row]:
             tile = Tile(size, size, TileSpec(), seed=0)
         for batch in BATCHES:
             x = torch.randn(batch, size, device="cuda")
-            ours = milliseconds(lambda x=x: tile.mvm(x))
-            digital = milliseconds(lambda x=x: x @ tile.weight.detach().t())
+            ours = milliseconds(functools.partial(tile.mvm, x))
+            digital = milliseconds(functools.partial(torch.matmul, x, tile.weight.detach().t()))
             yield {"task": f"mvm/{size}/b{batch}", "ms": ours, "digital_ms": digital}
 
 

@@ -33,5 +33,7 @@ def find_algorithm(name: str) -> ModuleType:
     names = algorithm_names()
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)
-        raise ValueError(f"no algorithm {name!r}; " + (f"nearest: {near[0]}" if near else f"there are {', '.join(names)}"))
+        raise ValueError(
+            f"no algorithm {name!r}; " + (f"nearest: {near[0]}" if near else f"there are {', '.join(names)}")
+        )
     return importlib.import_module(f"engine.algorithms.{name}")

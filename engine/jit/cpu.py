@@ -17,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from engine import settings
 
 FLAGS = (
-    "-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno",
-    "-fno-exceptions", "-fno-rtti", "-fvisibility=default", "-w",
+    "-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-ffp-contract=off", "-fno-trapping-math",
+    "-fno-math-errno", "-fno-exceptions", "-fno-rtti", "-fvisibility=default", "-w",
 )  # fmt: skip
 
 
@@ -81,7 +82,9 @@ def build(text: str) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         source, made = Path(scratch) / "kernel.cpp", Path(scratch) / "kernel.so"
         source.write_text(text)
-        done = subprocess.run([*command, *FLAGS, str(source), "-o", str(made), "-lm"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, *FLAGS, str(source), "-o", str(made), "-lm"], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise CompileError(done.stderr.strip())
         os.replace(made, path)  # parallel runs may both get here: the last one wins with the same content
@@ -89,7 +92,7 @@ def build(text: str) -> Path:
 
 
 class Library:
-    """A compiled text: its functions take one struct and a number of threads; without `team` one thread, and no torch."""
+    """A compiled text: its functions take one struct and a number of threads; without `team` on one, and no torch."""
 
     def __init__(self, text: str, *, team: bool = True) -> None:
         self._handle = ctypes.CDLL(str(build(text)))
@@ -98,7 +101,7 @@ class Library:
             self._handle.aihw_team.argtypes = [ctypes.c_void_p]
             self._handle.aihw_team(fork)
 
-    def function(self, name: str) -> ctypes._CFuncPtr:
+    def function(self, name: str) -> Any:
         found = getattr(self._handle, name)
         found.argtypes = [ctypes.c_void_p, ctypes.c_int64]
         found.restype = None

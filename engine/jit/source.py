@@ -56,7 +56,7 @@ def layout(device: Device, params: Mapping[str, Any]) -> Layout:
     states += ["persistent"] if params.get("write_noise_std", 0) > 0 else []
     states += DRIFT_STATES if needed["drift_nu"] else []
     common = () if device.ideal else BASE_CELLS
-    return Layout(tuple([*common, *own, *(k for k, used in needed.items() if used)]), tuple(states))
+    return Layout((*common, *own, *(k for k, used in needed.items() if used)), tuple(states))
 
 
 def params_floats(device: Device, params: Mapping[str, Any]) -> list[float]:
@@ -129,7 +129,8 @@ def _c_params(device: Device) -> list[tuple[str, type]]:
 
 def _structs(device: Device, place: Layout) -> str:
     params = [
-        f"    float {name}[{MAX_NODES}], {name}_n;" if kind is list else f"    float {name};" for name, kind in _c_params(device)
+        f"    float {name}[{MAX_NODES}], {name}_n;" if kind is list else f"    float {name};"
+        for name, kind in _c_params(device)
     ]
     constants = [*place.cells, *(name for name in NEUTRAL if name not in place.cells)]
     load = [f"c.{name} = r[{i} * stride];" for i, name in enumerate(place.cells)]
@@ -149,10 +150,12 @@ def _structs(device: Device, place: Layout) -> str:
             f"#define NOISE {_count('noise', device.step)}",
             f"#define UNIFORM {_count('uniform', device.step)}",
             "FN Cell load_cell(const float* r, i64 stride) {", "    Cell c;", *load, "    return c;", "}",
-            "FN void store_cell(float* r, const Cell& c) {", *(f"r[{i}] = c.{n};" for i, n in enumerate(place.cells)), "}",
+            "FN void store_cell(float* r, const Cell& c) {",
+            *(f"r[{i}] = c.{n};" for i, n in enumerate(place.cells)), "}",
             "FN State load_state(const float* r, i64 stride) {", "    State s = {};",
             *(f"s.{n} = r[{i} * stride];" for i, n in keep), "    return s;", "}",
-            "FN void store_state(float* r, i64 stride, const State& s) {", *(f"r[{i} * stride] = s.{n};" for i, n in keep), "}",
+            "FN void store_state(float* r, i64 stride, const State& s) {",
+            *(f"r[{i} * stride] = s.{n};" for i, n in keep), "}",
         ]
     )  # fmt: skip
 

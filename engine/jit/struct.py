@@ -6,6 +6,7 @@ import ctypes
 import functools
 import re
 from pathlib import Path
+from typing import Any
 
 ENGINE = Path(__file__).resolve().parent.parent
 TYPES = {
@@ -40,6 +41,6 @@ def _fields(declaration: str) -> list[tuple[str, type]]:
     found: list[tuple[str, type]] = []
     for item in names.split(","):
         name, _, size = item.strip().strip("*").rstrip("]").partition("[")
-        plain = ctypes.c_void_p if "*" in item else TYPES[kind]
+        plain: Any = ctypes.c_void_p if "*" in item else TYPES[kind]
         found.append((name.strip(), plain * int(size) if size else plain))
     return found

@@ -21,7 +21,7 @@ class AnalogSGD(Optimizer):
     Raises ValueError for a negative learning rate.
     """
 
-    # Torch wraps this method so that its first call imports the compiler for more than a second; nothing here is compiled.
+    # Torch wraps this method so that its first call imports its compiler, for more than a second and for nothing.
     add_param_group = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
 
     def __init__(
@@ -38,7 +38,12 @@ class AnalogSGD(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        tiles = [(p.owner, group["lr"]) for group in self.param_groups for p in group["params"] if isinstance(p, AnalogWeight)]
+        tiles = [
+            (p.owner, group["lr"])
+            for group in self.param_groups
+            for p in group["params"]
+            if isinstance(p, AnalogWeight)
+        ]
         for group in self.param_groups:
             self._digital_step(group)
         for owner, lr in tiles:

@@ -1,6 +1,6 @@
 """An array of cells: weights, the constants of every cell, and all that pulses and time do to them.
 
-Shapes: L lanes (independent copies in one launch; the leading axis is left out for L = 1), O rows, I columns, B samples.
+Shapes: L lanes (independent copies in one launch; no leading axis for L = 1), O rows, I columns, B samples.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class CellArray(nn.Module):
         return pulses.granularity(self.spec.model, tuple((k, _frozen(v)) for k, v in sorted(self.spec.params.items())))
 
     def set_weights(self, weight: Tensor) -> None:
-        """Writes weights [.., O, I]: clipped to the bounds of each cell, with write noise if the device has it on set."""
+        """Writes weights [.., O, I], clipped to the bounds of each cell; write noise follows if the device asks for it."""
         self.weight.data.copy_(weight)
         self._array_call("set_cells", amount=float(self.spec.params.get("apply_write_noise_on_set", True)))
 
@@ -122,7 +122,7 @@ class CellArray(nn.Module):
         pulses.pulse_all(self, n)
 
     def update(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
-        """Changes the weights by about -lr d^T x, summed over the samples x [.., B, I], d [.., B, O], pulse by pulse."""
+        """Changes the weights by about -lr d^T x, pulse by pulse, summed over samples x [.., B, I], d [.., B, O]."""
         pulses.update(self, x, d, lr, update)
 
     def program(self) -> Program:

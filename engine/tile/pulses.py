@@ -212,7 +212,7 @@ def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
     device = find_device(model)
     if device.ideal:
         return 1.0
-    asked = {k: list(v) if isinstance(v, tuple) else v for k, v in items}
+    asked: dict[str, Any] = {k: list(v) if isinstance(v, tuple) else v for k, v in items}
     asked |= device.probe_values
     still = [k for k in asked if k.endswith(("_dtod", "_std")) or k in ("lifetime", "diffusion", "drift_nu")]
     quiet = {k: [0.0] * len(asked[k]) if isinstance(asked[k], list) else 0.0 for k in still}

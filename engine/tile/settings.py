@@ -68,7 +68,9 @@ class IO:
 class Update:
     """The pulsed update: trains of pulses on rows and columns whose coincidences move the cells."""
 
-    desired_bl: int = setting(31, "length of the pulse trains, the largest with update_bl_management", "pulses", minimum=1)
+    desired_bl: int = setting(
+        31, "length of the pulse trains, the largest with update_bl_management", "pulses", minimum=1
+    )
     fixed_bl: bool = setting(True, "the trains keep their length when the learning rate is too large for it")
     pulse_type: str = setting("StochasticCompressed", "how trains are made", choices=PULSE_TYPES)
     res: float = setting(0.0, "step of the firing probability; <= 0 = continuous", maximum=1)
@@ -197,7 +199,7 @@ class TileSpec:
 
     @staticmethod
     def from_config(config: MappingType[str, Any]) -> TileSpec:
-        """The specification of a composed configuration (`device`, `algorithm`, `tile`). Raises ValueError in one line."""
+        """What a composed configuration (`device`, `algorithm`, `tile`) specifies. Raises ValueError in one line."""
         tile = {k: v for k, v in config.get("tile", {}).items() if k not in TEXTS}
         parts = {"forward": IO, "backward": IO, "update": Update, "mapping": Mapping}
         check_keys(tile, parts, "tile")
@@ -244,11 +246,13 @@ def check_keys(values: MappingType[str, Any], allowed: Any, where: str) -> None:
     for key in values:
         if key not in allowed:
             near = difflib.get_close_matches(key, list(allowed), 1)
-            raise ValueError(f"{where} has no key {key!r}; " + (f"nearest: {near[0]}" if near else f"it has {', '.join(allowed)}"))
+            raise ValueError(
+                f"{where} has no key {key!r}; " + (f"nearest: {near[0]}" if near else f"it has {', '.join(allowed)}")
+            )
 
 
 def read_settings(kind: type[T], values: MappingType[str, Any], where: str) -> T:
-    """A settings dataclass from plain values, checked against type, range and choices. Raises ValueError in one line."""
+    """A settings dataclass from plain values, checked for type, range and choices. Raises ValueError in one line."""
     if not isinstance(values, MappingType):
         raise ValueError(f"{where} must hold settings, not {values!r}")
     table = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]

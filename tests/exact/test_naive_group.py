@@ -136,6 +136,12 @@ def test_pulses_go_where_the_policy_says(name: str) -> None:
     cell.pulse(9)
     cell.pulse(-3)
     counted = [round(float(a.weight.data.mean()) / 0.01, 3) for a in cell.arrays]
-    expected = {"all": [6, 6, 6], "fixed": [0, 6], "sequential": [2, 2, 2], "reference_pair": [6, 0], "one_sided": [9, 3]}
+    expected = {
+        "all": [6, 6, 6],
+        "fixed": [0, 6],
+        "sequential": [2, 2, 2],
+        "reference_pair": [6, 0],
+        "one_sided": [9, 3],
+    }
     assert counted == expected.get(name, counted)
     assert name != "random" or round(sum(counted)) == 6

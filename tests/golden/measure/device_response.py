@@ -1,8 +1,8 @@
 """A: the weight over all devices after pulses up, then down, and the constants that the devices were drawn with.
 
 Slopes are a step over a bound whose density does not vanish at 0: their standard deviation has no finite expectation,
-and what one sample shows is luck. So the constants are drawn `SETS` times over, and each record is that of the set whose
-standard deviation is the middle one: the figures of a real sample of the asked size, but never of an extreme one.
+and what one sample shows is luck. So the constants are drawn `SETS` times over, and each record is that of the set
+whose standard deviation is the middle one: the figures of a real sample of the asked size, but never of an extreme one.
 """
 
 from __future__ import annotations
