@@ -79,7 +79,7 @@ class CellArray(nn.Module):
         return pulses.granularity(self.spec.model, tuple((k, _frozen(v)) for k, v in sorted(self.spec.params.items())))
 
     def set_weights(self, weight: Tensor) -> None:
-        """Writes weights [.., O, I], clipped to the bounds of each cell; write noise follows if the device asks for it."""
+        """Writes weights [.., O, I], clipped to the bounds of each cell, with write noise where wanted."""
         self.weight.data.copy_(weight)
         self._array_call("set_cells", amount=float(self.spec.params.get("apply_write_noise_on_set", True)))
 
