@@ -14,6 +14,8 @@ CASES = [
     "C.forward.bm_iterative_low_bound",
     "C.backward.default",
     "E.TikiTaka_v1_gamma.sb",
+    "E.MixedPrecision.sb",
+    "E.OneSided.sb",
     "G.decay",
 ]
 
