@@ -102,8 +102,10 @@ class CellGroup(nn.Module):
         self.control[:, TURN] = 0
         weight = weight.to(self.weight)
         if isinstance(self.settings, OneSided):
-            self.arrays[0].set_weights(weight.clamp(min=0))
-            self.arrays[1].set_weights((-weight).clamp(min=0))
+            # Not clamp: processors differ in the sign that it gives to -0.
+            zero = torch.zeros_like(weight)
+            self.arrays[0].set_weights(torch.where(weight > 0, weight, zero))
+            self.arrays[1].set_weights(torch.where(weight < 0, -weight, zero))
         else:
             for device in self._learning():
                 device.set_weights(weight)
