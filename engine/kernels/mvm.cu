@@ -3,7 +3,7 @@
 
 FN Read read_of(const MvmArgs& a, i64 item) {
     const Control& c = a.control[item / a.batch];
-    Read r = {key_of(c), {a.call, c.step, a.stream}, item, (u32)(item % a.batch)};
+    Read r = {key_of(c), {a.call, c.step, a.stream}, item, (u32)(a.first + item % a.batch)};
     return r;
 }
 

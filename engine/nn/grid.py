@@ -67,6 +67,11 @@ class TileGrid(nn.Module):
         for tile, block in zip(analog_tiles(self), blocks, strict=True):
             tile.set_weights(block)
 
+    def room(self) -> Tensor:
+        """The weights of the first tile: on a grid of one tile, room for the whole matrix."""
+        first: AnalogTile = next(iter(self.tiles))  # type: ignore[assignment]
+        return first.tile.weight.data
+
     def get_weights(self) -> tuple[Tensor, Tensor | None]:
         """The logical matrix [O, I] and the bias [O], wherever it lives."""
         blocks = [tile.get_weights() for tile in analog_tiles(self)]

@@ -28,7 +28,7 @@ class AnalogLayer(nn.Module):
         out, inputs = shape[0], math.prod(shape[1:])
         self.shape = shape
         self.grid = TileGrid(out, inputs, tile, bias=bias, seed=draw_seed(seed))
-        weight, start_bias = start_weights(out, inputs)
+        weight, start_bias = start_weights(out, inputs, self.grid.room())
         self.grid.set_weights(weight, start_bias if bias else None)
 
     def set_weights(self, weight: Tensor, bias: Tensor | None = None) -> None:
@@ -55,9 +55,13 @@ def draw_seed(seed: int | None) -> int:
     return int(torch.randint(2**62, ()).item()) if seed is None else seed
 
 
-def start_weights(out: int, inputs: int) -> tuple[Tensor, Tensor]:
-    """Torch's start for linear and convolutional layers: uniform within plus or minus 1 / sqrt(inputs)."""
-    weight, bound = torch.empty(out, inputs), 1 / math.sqrt(inputs)
+def start_weights(out: int, inputs: int, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Torch's start for linear and convolutional layers: uniform within plus or minus 1 / sqrt(inputs).
+
+    The weights are drawn into `room` if it has their shape.
+    """
+    fits = room is not None and room.shape == (out, inputs)
+    weight, bound = room if room is not None and fits else torch.empty(out, inputs), 1 / math.sqrt(inputs)
     nn.init.uniform_(weight, -bound, bound)
     return weight, torch.empty(out).uniform_(-bound, bound)
 

@@ -24,7 +24,7 @@ struct MvmPlan {
 };
 
 struct MvmArgs {
-    i64 items, lanes, batch, n_in, n_out, w_out, w_in;
+    i64 items, lanes, batch, first, n_in, n_out, w_out, w_in;
     const float *x, *w;
     float *asymmetry, *frozen, *v, *z, *y, *alpha, *sums, *average;
     const Control* control;

@@ -6,6 +6,7 @@ Shapes: L lanes (independent copies in one launch; no leading axis for L = 1), O
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ class CellArray(nn.Module):
         self.seed, self.tile_id, self.copies, self.calls = seed, tile_id, 0, 0
         self.clock = 0.0
         self._lr: float | None = None
+        self.prepared = pulses.PreparedUpdates()
         lead = (lanes,) if lanes > 1 else ()
         self.weight = AnalogWeight(torch.zeros(*lead, out, inputs), requires_grad=trains)
         self.register_buffer("cells", torch.empty(*lead, out, inputs, self.layout.size))
@@ -73,7 +75,7 @@ class CellArray(nn.Module):
         """The hidden weight below the write noise, or the weight itself where there is none."""
         return self.parameter("persistent") if "persistent" in self.layout.states else self.weight.data
 
-    @property
+    @functools.cached_property
     def granularity(self) -> float:
         """The expected step of one pulse, read off a mean cell."""
         return pulses.granularity(self.spec.model, tuple((k, _frozen(v)) for k, v in sorted(self.spec.params.items())))
@@ -130,8 +132,9 @@ class CellArray(nn.Module):
 
     def next_call(self) -> int:
         """Number of this call: no two calls of an array share their noise."""
-        self.calls += 1
-        return self.calls
+        # Past nn.Module's own __setattr__, which takes longer than a small kernel.
+        self.__dict__["calls"] = call = self.calls + 1
+        return call
 
     @property
     def lr(self) -> float:

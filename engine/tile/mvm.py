@@ -24,6 +24,9 @@ ONE_THREAD = 8192
 SMALL_PRODUCT = 1 << 17
 # Vectors between kernels are kept from call to call while they are small; larger ones would add up over the tiles.
 KEPT_NUMBERS = 1 << 18
+# Converted inputs of one part of a large batch on a CPU, and the fewest vectors of a part.
+MOST_CONVERTED = 1 << 18
+LEAST_ROWS = 64
 KEPT_SHAPES = 8
 
 
@@ -73,6 +76,18 @@ class Product(nn.Module):
         if self.perfect and not self.exact:
             w = array.weight.data
             return _scaled(torch.matmul(x, w.mT if self.direction == "forward" else w), self.io.out_scale)
+        rows = max(LEAST_ROWS, MOST_CONVERTED // x.shape[-1])
+        if x.shape[-2] <= rows or array.lanes > 1 or self.average is not None or x.device.type != "cpu":
+            return self._read_rows(x, array, (call, STREAMS[self.direction, training], 0), None)
+        # A large batch goes in parts, so that converted inputs never take as much memory as the inputs.
+        y = x.new_empty(x.shape[0], array.weight.shape[0 if self.direction == "forward" else 1])
+        for first in range(0, x.shape[0], rows):
+            part = slice(first, first + rows)
+            self._read_rows(x[part], array, (call, STREAMS[self.direction, training], first), y[part])
+        return y
+
+    def _read_rows(self, x: Tensor, array: Readable, numbers: tuple[int, int, int], y: Tensor | None) -> Tensor:
+        """Reads x [.., B, I] at once; `numbers` are call, stream, and the place of its first vector in the batch."""
         key = (x.shape, x.device, self.exact)
         waiting = self._prepared.get(key)
         if waiting is None:
@@ -81,7 +96,7 @@ class Product(nn.Module):
             waiting = self._prepared[key] = []
         # Taken out while in use: a second thread prepares another one.
         prepared = waiting.pop() if waiting else _Prepared(self, array, x)
-        y = prepared.run(self, array, x, call, STREAMS[self.direction, training])
+        y = prepared.run(self, array, x, numbers, y)
         waiting.append(prepared)
         return y
 
@@ -119,12 +134,14 @@ class _Prepared:
         self.one_thread = size < ONE_THREAD
         self.kept = self._space(x.device) if on_cpu and size <= KEPT_NUMBERS else None
 
-    def run(self, owner: Product, array: Readable, x: Tensor, *numbers: int) -> Tensor:
-        """Fills in what changes from call to call (`numbers`: call and stream) and starts the kernels."""
+    def run(
+        self, owner: Product, array: Readable, x: Tensor, numbers: tuple[int, int, int], y: Tensor | None
+    ) -> Tensor:
+        """Fills in what changes from call to call (`numbers`: call, stream, first vector) and starts the kernels."""
         args, run, weight = self.args, self.program.run, array.weight
-        y = x.new_empty(self.y_shape)
+        y = x.new_empty(self.y_shape) if y is None else y
         v, z, scales = self.kept or self._space(x.device)
-        args.call, args.stream = numbers
+        args.call, args.stream, args.first = numbers
         args.x, args.w, args.y, args.control = x.data_ptr(), weight.data_ptr(), y.data_ptr(), array.control.data_ptr()
         args.v, args.alpha, args.z = v.data_ptr(), scales.data_ptr(), args.y if z is None else z.data_ptr()
         args.sums = scales.data_ptr() + 4 * args.items

@@ -22,6 +22,9 @@ SLOTS = 31
 MAX_WORDS = 128
 TYPES = {"StochasticCompressed": 0, "Stochastic": 0, "MeanCount": 1, "DeterministicImplicit": 2, "NoneWithDevice": 3}
 TILE_COLUMNS = 1024
+# Trains are kept from call to call while they are small; larger ones would add up over the tiles.
+KEPT_WORDS = 1 << 16
+KEPT_UPDATES = 8
 
 
 def update(array: CellArray, x: Tensor, d: Tensor, lr: float, settings: Update, *, lr_scale: float = 1.0) -> None:
@@ -33,25 +36,67 @@ def update(array: CellArray, x: Tensor, d: Tensor, lr: float, settings: Update, 
         return
     x, d = _plain(x, array), _plain(d, array)
     array.set_lr(lr)
-    kind = TYPES[settings.pulse_type]
-    plan = _plan(settings, array.granularity, lr * lr_scale, array.weight.device)
-    words = max(1, math.ceil(plan.max_bl / SLOTS)) if kind == 0 else 1
-    batch = x.shape[-2]
-    args = _args(array, batch, words)
-    args.type, args.lr_scale = kind, lr_scale
-    space = _space(array, batch, words)
-    fill(args, ("x", "d", "plan", *_SPACE), (x, d, plan.tensor, *space))
-    program, threads = array.program(), torch.get_num_threads()
-    if program.backend == "cpu" and kind != 3:
-        program.run("pulsed_update", args, threads=threads)
-        return
-    args.items = array.lanes * batch
-    program.run("plan_samples", args, threads=threads, warp=True)
-    if kind != 3:
-        args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
-        program.run("make_trains", args, threads=threads, warp=True)
-    args.items = array.weight.numel()
-    program.run("update_exact" if kind == 3 else "update_cells", args, threads=threads)
+    key = (x.shape, x.device, lr, lr_scale, *vars(settings).values())
+    prepared = array.prepared.get(key)
+    if prepared is None:
+        prepared = array.prepared.keep(key, PreparedUpdate(array, x.shape[-2], settings, lr * lr_scale))
+        prepared.args.lr_scale = lr_scale
+    prepared.run(array, x, d)
+
+
+class PreparedUpdate:
+    """What updates of one shape with the same settings have in common."""
+
+    def __init__(self, array: CellArray, batch: int, settings: Update, lr: float) -> None:
+        self.plan = _plan(settings, array.granularity, lr, array.weight.device)
+        self.kind = TYPES[settings.pulse_type]
+        self.words = max(1, math.ceil(self.plan.max_bl / SLOTS)) if self.kind == 0 else 1
+        self.args = _args(array, batch, self.words)
+        self.args.type, self.args.plan = self.kind, self.plan.tensor.data_ptr()
+        self.program = array.program()
+        small = array.lanes * batch * self.words * (array.in_size + array.out_size) <= KEPT_WORDS
+        self.space = _space(array, batch, self.words) if small and self.program.backend == "cpu" else None
+
+    def run(self, array: CellArray, x: Tensor, d: Tensor) -> None:
+        """Plans, trains and pulses for the samples x and d."""
+        args, program, threads = self.args, self.program, torch.get_num_threads()
+        space = self.space or _space(array, args.batch, self.words)
+        fill(args, ("w", "cells", "params", "control"), (array.weight, array.cells, array.params, array.control))
+        fill(args, ("x", "d", *_SPACE), (x, d, *space))
+        args.call = array.next_call()
+        if program.backend == "cpu" and self.kind != 3:
+            program.run("pulsed_update", args, threads=threads)
+            return
+        args.items = array.lanes * args.batch
+        program.run("plan_samples", args, threads=threads, warp=True)
+        if self.kind != 3:
+            args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
+            program.run("make_trains", args, threads=threads, warp=True)
+        args.items = array.weight.numel()
+        program.run("update_exact" if self.kind == 3 else "update_cells", args, threads=threads)
+
+
+class PreparedUpdates:
+    """The prepared updates of an array; they hold addresses, so a copy of the array starts without any."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, PreparedUpdate] = {}
+
+    def get(self, key: Any) -> PreparedUpdate | None:
+        return self._kept.get(key)
+
+    def keep(self, key: Any, prepared: PreparedUpdate) -> PreparedUpdate:
+        """Keeps a few: shapes and learning rates change rarely."""
+        if len(self._kept) >= KEPT_UPDATES:
+            self._kept.clear()
+        self._kept[key] = prepared
+        return prepared
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PreparedUpdates:
+        return PreparedUpdates()
+
+    def __reduce__(self) -> Any:
+        return PreparedUpdates, ()
 
 
 @dataclass
@@ -76,7 +121,7 @@ def draw_trains(array: CellArray, x: Tensor, d: Tensor, settings: Update, *, gra
     kind = TYPES[settings.pulse_type]
     words = max(1, math.ceil(plan.max_bl / SLOTS)) if kind == 0 else 1
     args = _args(array, x.shape[-2], words)
-    args.type, args.lr_scale = kind, 1.0
+    args.type, args.lr_scale, args.call = kind, 1.0, array.next_call()
     plans, frozen, x_words, d_words = _space(array, args.batch, words)
     fill(args, ("x", "d", "plan", *_SPACE), (x, d, plan.tensor, plans, frozen, x_words, d_words))
     args.items = array.lanes * args.batch
@@ -89,7 +134,7 @@ def draw_trains(array: CellArray, x: Tensor, d: Tensor, settings: Update, *, gra
 def apply_trains(array: CellArray, trains: Trains) -> None:
     """The pulses that these trains make on an array, with pulse noise of its own."""
     args = _args(array, trains.plans.shape[1], trains.x_words.shape[2])
-    args.type = trains.kind
+    args.type, args.call = trains.kind, array.next_call()
     frozen = array.control.clone() if trains.frozen is None else trains.frozen
     fill(args, _SPACE, (trains.plans, frozen, trains.x_words, trains.d_words))
     if array.program().backend == "cpu":
@@ -152,7 +197,7 @@ def _space(array: CellArray, batch: int, words: int) -> tuple[Tensor, ...]:
 def _args(array: CellArray, batch: int, words: int) -> Any:
     args = read_struct("pulsing.cuh", "UpdateArgs")()
     args.lanes, args.rows, args.cols = array.lanes, array.out_size, array.in_size
-    args.batch, args.words, args.call = batch, words, array.next_call()
+    args.batch, args.words = batch, words
     args.noise_on = int(_noisy(array.model, array.spec.params))
     fill(args, ("w", "cells", "params", "control"), (array.weight, array.cells, array.params, array.control))
     return args

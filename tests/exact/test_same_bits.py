@@ -51,7 +51,7 @@ def update_one_cell_at_a_time(array: CellArray, x: torch.Tensor, d: torch.Tensor
     plan = pulses._plan(u, array.granularity, lr, array.weight.device)
     words = max(1, math.ceil(plan.max_bl / pulses.SLOTS))
     args = pulses._args(array, x.shape[-2], words)
-    args.type, args.lr_scale = pulses.TYPES[u.pulse_type], 1.0
+    args.type, args.lr_scale, args.call = pulses.TYPES[u.pulse_type], 1.0, array.next_call()
     space = pulses._space(array, x.shape[-2], words)
     fill(args, ("x", "d", "plan", *pulses._SPACE), (x, d, plan.tensor, *space))
     program = array.program()
