@@ -49,9 +49,7 @@ SoftBoundsPmax = Device(
         "alpha": Param(0.0005, "1/pulse", "curvature of the response", above=0),
         "range_min": Param(-1.0, "weight", "lower end of the range, the mean lower bound", maximum=0),
         "range_max": Param(1.0, "weight", "weight reached after p_max up pulses from range_min", minimum=0),
-        "exact_curve": Param(
-            False, "", "steps give exactly this curve; if not, larger ones, as in aihwkit"
-        ),
+        "exact_curve": Param(False, "", "steps give exactly this curve; if not, larger ones, as in aihwkit"),
     }
     | LINEAR_PARAMS,
     cells=LINEAR_CELLS,

@@ -238,5 +238,3 @@ def test_the_gpu_gives_the_same_updates(kind: Kind) -> None:
         (made(x.to(where)) * flow.to(where)).sum().backward()
         AnalogSGD(made.parameters(), lr=0.1).step()
     torch.testing.assert_close(weights(layer), weights(there).cpu(), rtol=1e-4, atol=1e-5)
-
-
