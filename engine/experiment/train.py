@@ -100,6 +100,7 @@ class _Training:
     def __init__(self, run: RunFolder, loop: Loop, reporter: Reporter) -> None:
         self.run, self.loop, self.reporter = run, loop, reporter
         self.every = int(loop.config["run"].get("checkpoint_every") or 0)
+        self.reported = 0.0
         self.begin = time.perf_counter() - loop.place.seconds
         self.saved = (-1, -1)
 
@@ -134,15 +135,16 @@ class _Training:
                 self._stop()
 
     def _steps(self, interrupt: Interrupt) -> None:
-        place, reported, samples = self.loop.place, 0.0, self.loop.place.samples
+        place = self.loop.place
         for loss in self.loop.steps():
             if self.every and place.steps % self.every == 0:
                 self._save()
             now = time.perf_counter()
-            if now - reported > REPORT_SECONDS:
-                speed = (place.samples - samples) / (now - reported) if reported else 0.0
+            if now - self.reported > REPORT_SECONDS:
+                # The speed of the whole run so far: an epoch may be shorter than the time between two reports.
+                speed = place.samples / place.training_seconds if place.training_seconds > 0 else 0.0
                 self.reporter.step(place.epoch + 1, place.batch, loss.item(), speed)
-                reported, samples = now, place.samples
+                self.reported = now
             if interrupt.requested and place.batch < self.loop.steps_per_epoch:
                 self._stop()
 

@@ -52,7 +52,7 @@ def test_the_default_recipe_learns_the_digits(aihw, folder: Path) -> None:
 
 
 def test_live_progress_on_a_terminal(folder: Path) -> None:
-    seen = on_a_terminal([*TRAIN, "algorithm=digital", "run.epochs=2"])
-    assert "\x1b[" in seen and "samples/s" in seen and "left" in seen and "epoch 2/2" in seen
+    seen = on_a_terminal([*TRAIN, "algorithm=digital", "run.epochs=40"])
+    assert "\x1b[" in seen and "samples/s" in seen and "left" in seen and "epoch 40/40" in seen
     assert "finished: test accuracy" in seen
     assert len(list(folder.glob("runs/digits/*/summary.json"))) == 1
