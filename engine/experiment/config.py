@@ -27,6 +27,8 @@ class Dataset:
     test_batch_size: int = setting(500, "samples in an evaluation step", minimum=1)
     train_samples: int = setting(0, "use only the first n training samples; 0 = all", minimum=0)
     test_samples: int = setting(0, "use only the first n test samples; 0 = all", minimum=0)
+    mean: list[float] = setting([], "subtracted from the inputs: a number, or one a channel; empty = nothing")
+    std: list[float] = setting([], "inputs are divided by it after that: a number, or one a channel", above=0)
     shuffle: bool = setting(True, "draw a new order of the training samples for each epoch")
 
 

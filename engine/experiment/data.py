@@ -57,7 +57,25 @@ def load_data(settings: Mapping[str, Any]) -> Data:
     """The dataset that `settings` (the group `dataset`) names, cut to its first samples where asked for."""
     data = find_member("datasets", settings["name"]).load(settings)
     train, test = _count(settings, "train_samples", data.train_y), _count(settings, "test_samples", data.test_y)
-    return Data(data.train_x[:train], data.train_y[:train], data.test_x[:test], data.test_y[:test], data.classes)
+    train_x, test_x = (_normalised(x, settings) for x in (data.train_x[:train], data.test_x[:test]))
+    return Data(train_x, data.train_y[:train], test_x, data.test_y[:test], data.classes)
+
+
+def _normalised(x: torch.Tensor, settings: Mapping[str, Any]) -> torch.Tensor:
+    """(x - mean) / std, a number for all values of [N, C, ...] or one a channel."""
+    import torch
+
+    for key, apply in (("mean", torch.Tensor.sub), ("std", torch.Tensor.div)):
+        given = list(settings.get(key) or [])
+        if not given:
+            continue
+        if len(given) not in (1, x.shape[1]):
+            raise UserError(
+                f"dataset.{key}: {settings['name']} has {x.shape[1]} channels, so one number or {x.shape[1]}, "
+                f"not {len(given)}"
+            )
+        x = apply(x, torch.tensor(given).view(-1, *[1] * (x.dim() - 2)))
+    return x
 
 
 def _count(settings: Mapping[str, Any], key: str, labels: torch.Tensor) -> int:

@@ -212,3 +212,14 @@ def test_unknown_dataset_names_the_nearest() -> None:
     with pytest.raises(UserError, match="no dataset 'mnst'; nearest: mnist"):
         load_data({"name": "mnst"})
     assert {"digits", "mnist", "fashion_mnist"} <= set(member_names("datasets"))
+
+
+def test_mean_and_std_normalise_the_inputs() -> None:
+    plain, scaled = load_data({"name": "digits"}), load_data({"name": "digits", "mean": [0.25], "std": [0.5]})
+    assert torch.equal(scaled.train_x, (plain.train_x - 0.25) / 0.5)
+    assert torch.equal(scaled.test_x, (plain.test_x - 0.25) / 0.5)
+
+
+def test_mean_of_too_many_channels_says_how_many_there_are() -> None:
+    with pytest.raises(UserError, match=r"dataset.mean: digits has 1 channels, so one number or 1, not 2"):
+        load_data({"name": "digits", "mean": [0.1, 0.2]})
