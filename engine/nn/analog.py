@@ -133,10 +133,10 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
         owner, (x,) = ctx.owner, ctx.saved_tensors
         d = grads[0].to(torch.float32)
-        if owner.scale is not None:
-            d = d * owner.scale
         if ctx.needs_input_grad[1] and _is_reached(ctx.next_functions[1][0]):
             owner.record(x, d)
+        if owner.scale is not None:
+            d = d * owner.scale
         if not ctx.needs_input_grad[0]:
             return None, None, None
         with _full_precision(d):
