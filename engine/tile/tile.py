@@ -22,6 +22,10 @@ class Tile(nn.Module):
         self.forward_product = Product(spec.forward, "forward", self.array)
         self.backward_product = Product(spec.backward, "backward", self.array)
         self.read_calls = 0
+        # Digital factor of the outputs, set while drifted weights are compensated for; not part of a checkpoint.
+        self.register_buffer("compensation", None, persistent=False)
+
+    compensation: Tensor | None
 
     @property
     def weight(self) -> nn.Parameter:
@@ -29,7 +33,9 @@ class Tile(nn.Module):
 
     def mvm(self, x: Tensor) -> Tensor:
         """The analog product with the weights: x [.., B, I] to [.., B, O]."""
-        return self._read(self.forward_product, x)
+        y = self._read(self.forward_product, x)
+        factor = self._buffers["compensation"]
+        return y if factor is None else y * factor
 
     def mvm_t(self, d: Tensor) -> Tensor:
         """The analog product with the transposed weights: d [.., B, O] to [.., B, I]."""

@@ -1,0 +1,100 @@
+"""What a noise model is: parameters, what a device keeps after programming, and a few lines of CUDA C for each event.
+
+`program` is what programming makes of a target, `drift` what is read of a device at a time. Their vocabulary:
+
+    g            conductance in uS, changed in place          g_max g_min  range of the converter in uS
+    p.NAME       a parameter of the model                     p.NAME_n     length of a parameter that is a list
+    c.NAME       what this device keeps, set by `program`     t            seconds since programming (`drift` only)
+    noise()      a fresh standard normal number               exp_ log_ log10_ pow_ sqrt_ abs_ min_ max_ clamp_
+    polynomial(p.NAME, (int)p.NAME_n, x), polygon(p.X, p.Y, (int)p.X_n, x)
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from engine.devices.base import Param
+
+FOLDER = Path(__file__).parent / "models"
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """One technology.
+
+    `kept` names what each device keeps from programming for later. `converter` holds the settings of the converter
+    that differ from the usual ones. `check` returns one line if parameters contradict each other.
+    """
+
+    name: str
+    about: str
+    formula: str
+    params: Mapping[str, Param]
+    program: str = ""
+    drift: str = ""
+    source: str = ""
+    aihwkit: str = ""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    converter: Mapping[str, Any] = field(default_factory=dict)
+    check: Callable[[dict[str, Any]], str | None] | None = None
+    path: str = ""
+
+    def validate(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters, `values` over the defaults. Raises ValueError in one line."""
+        for key in values:
+            if key not in self.params:
+                near = difflib.get_close_matches(key, self.params, 1)
+                hint = f"nearest: {near[0]}" if near else f"it has {', '.join(self.params) or 'none'}"
+                raise ValueError(f"noise model {self.name} has no parameter {key!r}; {hint}")
+        full = {k: p.read(f"noise.{k}", values[k]) if k in values else p.default for k, p in self.params.items()}
+        problem = self.check(full) if self.check else None
+        if problem:
+            raise ValueError(f"noise model {self.name}: {problem}")
+        return full
+
+
+def noise_model_names() -> list[str]:
+    """Names of the built-in noise models, from the files of their folder."""
+    return sorted(p.stem for p in FOLDER.glob("[a-z]*.py"))
+
+
+def find_noise_model(name: str) -> NoiseModel:
+    """The noise model of a built-in name, or of `path/to/file.py:Name` (which runs that file).
+
+    Raises ValueError with the nearest name, or with what is wrong with the file.
+    """
+    if ":" in name or name.endswith(".py"):
+        return _load_file(name)
+    if name not in noise_model_names():
+        near = difflib.get_close_matches(name, noise_model_names(), 1)
+        hint = f"nearest: {near[0]}" if near else f"there are {', '.join(noise_model_names())}"
+        raise ValueError(f"no noise model {name!r}; {hint}")
+    return _only_model(vars(importlib.import_module(f"engine.inference.models.{name}")), name)
+
+
+def _load_file(name: str) -> NoiseModel:
+    path_text, _, attribute = name.partition(":")
+    path = Path(path_text).expanduser().resolve()
+    spec = importlib.util.spec_from_file_location(f"aihw_noise_{path.stem}", path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        raise ValueError(f"no noise model file {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = vars(module).get(attribute) if attribute else _only_model(vars(module), path.name)
+    if not isinstance(found, NoiseModel):
+        names = sorted(k for k, v in vars(module).items() if isinstance(v, NoiseModel))
+        raise ValueError(f"{path} has no noise model {attribute!r}; it has {', '.join(names) or 'none'}")
+    return replace(found, path=str(path))
+
+
+def _only_model(members: Mapping[str, Any], where: str) -> NoiseModel:
+    found = [v for v in members.values() if isinstance(v, NoiseModel)]
+    if len(found) != 1:
+        raise ValueError(f"{where} must define one NoiseModel, it defines {len(found)}")
+    return found[0]
