@@ -16,8 +16,9 @@ DATA = ("conf", "presets", "experiments")
 # Arrows go down only: a module may import its own floor and those below it. engine.settings is open to all.
 FLOORS = (
     ("aihw_cli",),
+    ("engine.records",),
     ("engine.experiment",),
-    ("engine.nn", "engine.optim", "engine.presets"),
+    ("engine.nn", "engine.optim", "engine.presets", "engine.linalg"),
     ("engine.inference",),
     ("engine.algorithms",),
     ("engine.tile",),

@@ -1,0 +1,1 @@
+"""Recorded runs, read back: found below folders, filtered by their configuration, grouped, compared."""

@@ -1,0 +1,56 @@
+"""In which keys of their configuration runs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.records.run import LABELLED, Run
+
+TEXTS = ("about", "source", "claim", "expected", "tolerance", "cite")
+# What does not decide the result of a run; runs that differ in nothing else are repetitions.
+INCIDENTAL = ("run.seed", "run.device", "run.threads", "run.dir", "run.log", "run.checkpoint_every", "run.executor",
+              "dataset.root", "dataset.download", "seeds", "name")  # fmt: skip
+Section = Mapping[str, Any]
+
+
+def differing(runs: Sequence[Run], *, incidental: bool = False) -> list[str]:
+    """All keys in which the runs differ, texts left out; those that decide no result only if wanted."""
+    return [key for name in _sections(runs) for key in _in_section(runs, name, incidental=incidental)]
+
+
+def distinguishing(runs: Sequence[Run]) -> list[str]:
+    """The fewest keys that tell the runs apart: where presets or kinds differ, their names stand for their values."""
+    found: list[str] = []
+    for name in _sections(runs):
+        keys = _in_section(runs, name)
+        label = name if name in LABELLED else f"{name}.name"
+        kinds: dict[str, list[Run]] = {}
+        for run in runs if keys else ():
+            kinds.setdefault(str(run.value(label)), []).append(run)
+        if len(kinds) > 1:
+            inner = {key for members in kinds.values() for key in _in_section(members, name)}
+            keys = [label, *(key for key in keys if key in inner and key != label)]
+        found += keys
+    if any(part in found for part in LABELLED):
+        found = [key for key in found if key != "preset.name"]
+    return found
+
+
+def _sections(runs: Sequence[Run]) -> dict[str, None]:
+    return dict.fromkeys(name for run in runs for name in run.config)
+
+
+def _in_section(runs: Sequence[Run], name: str, *, incidental: bool = False) -> list[str]:
+    """The keys of one section. Equal sections are one object, so that only few are looked into."""
+    empty: Section = {}
+    sections = list({id(section): section for section in (run.config.get(name, empty) for run in runs)}.values())
+    if len(sections) < 2:
+        return []
+    keys, first = dict.fromkeys(key for section in sections for key in section), sections[0]
+    unequal = [key for key in keys if any(_other(section, first, key) for section in sections)]
+    return [key for key in unequal if key.rpartition(".")[2] not in TEXTS and (incidental or key not in INCIDENTAL)]
+
+
+def _other(section: Section, first: Section, key: str) -> bool:
+    return section.get(key) != first.get(key) or (key in section) != (key in first)

@@ -1,0 +1,137 @@
+"""Run folders below a folder, and what the index keeps of each: a stamp that tells a change, and the values."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.experiment.runs import read_record, read_summary
+from engine.records.run import RECORDED
+from engine.settings import UserError
+
+STAMPED = ("run.json", "config.yaml", "summary.json", "metrics.csv")
+DEPTH = 6
+TOP = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
+
+
+def run_folders(root: Path, known: Collection[str]) -> Iterator[str]:
+    """Paths of all run folders below `root`, relative to it. Those in `known` are not looked into."""
+    yield from _below(str(root), "", known, DEPTH)
+
+
+def _below(root: str, inner: str, known: Collection[str], depth: int) -> Iterator[str]:
+    try:
+        with os.scandir(os.path.join(root, inner)) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError:
+        return
+    if any(entry.name == "run.json" for entry in found):
+        yield inner
+        return
+    for entry in found:
+        path = f"{inner}/{entry.name}" if inner else entry.name
+        if path in known:
+            yield path
+        elif depth and entry.is_dir():
+            yield from _below(root, path, known, depth - 1)
+
+
+def stamp(folder: str) -> str:
+    """Times and sizes of the files that the index reads; empty if there is no run any more."""
+    parts = []
+    for name in STAMPED:
+        try:
+            found = os.stat(f"{folder}/{name}")
+        except OSError:
+            if name == "run.json":
+                return ""
+            parts.append("-")
+        else:
+            parts.append(f"{found.st_mtime_ns:x}.{found.st_size:x}.{found.st_ino:x}")
+    return " ".join(parts)
+
+
+def read_values(folder: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Entries of run.json; the result, from summary.json or else the last row of the metrics; what is wrong with it."""
+    found = read_record(folder)
+    record = {key: found.get(key) for key in RECORDED}
+    record |= {"processor": found.get("device"), "host": (found.get("host") or {}).get("name")}
+    problem = ""
+    for name, read in (("summary.json", _summary), ("metrics.csv", _last_row)):
+        if (folder / name).is_file():
+            try:
+                return record, {k: v for k, v in read(folder).items() if k not in RECORDED or k == "seconds"}, problem
+            except UserError as error:
+                problem = problem or str(error)
+    return record, {}, problem
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    return {k: v for k, v in read_summary(folder).items() if isinstance(v, int | float | str | None)}
+
+
+def _last_row(folder: Path) -> dict[str, Any]:
+    row = (read_metrics(folder) or [{}])[-1]
+    return {"epochs" if key == "epoch" else key: value for key, value in row.items()}
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.csv. Raises UserError with the line that is damaged."""
+    path = folder / "metrics.csv"
+    rows: list[dict[str, Any]] = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if None in row or None in row.values():
+                    raise ValueError("it has another number of fields than the first one")
+                rows.append({key: _figure(value) for key, value in row.items()})
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no metrics.csv") from None
+    except (OSError, ValueError, csv.Error) as problem:
+        raise UserError(f"{path} line {len(rows) + 2} is damaged: {problem}") from problem
+    return rows
+
+
+def _figure(text: str) -> Any:
+    if text.isdigit():
+        return int(text)
+    return float(text) if text else float("nan")
+
+
+def config_texts(folder: Path) -> dict[str, str]:
+    """The text of each section of config.yaml, by a digest. Runs of a sweep share most of them."""
+    try:
+        text = (folder / "config.yaml").read_text(encoding="utf-8")
+    except (OSError, ValueError) as problem:
+        raise UserError(f"{folder / 'config.yaml'} is missing or damaged: {problem}") from problem
+    # A section that refers to an anchor of another one cannot be read by itself.
+    parts = [text] if re.search(r"[:-] +[&*]\w", text) else [part for part in TOP.split(text) if part.strip()]
+    return {hashlib.sha256(part.encode()).hexdigest()[:24]: part for part in parts}
+
+
+def flat_sections(text: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """The sections in a part of a config.yaml, each as dotted keys with their values."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        values = yaml.load(text, loader)
+        if not isinstance(values, dict):
+            raise ValueError("it holds no settings")
+    except (ValueError, yaml.YAMLError) as problem:
+        first = str(problem).splitlines()[0]
+        raise UserError(f"{folder / 'config.yaml'} is damaged: {first}") from problem
+    return {str(key): dict(_flat(value, str(key))) for key, value in values.items()}
+
+
+def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}")
+    else:
+        yield prefix, value
