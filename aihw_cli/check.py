@@ -18,6 +18,7 @@ from aihw_cli.schema import (
     tile_section,
 )
 from engine.devices import find_device
+from engine.experiment.tasks import TRAIN, find_task, task_of, task_settings
 from engine.presets import PARTS, find_member, load_member, overlay
 from engine.settings import UserError
 from engine.tile.settings import GROUPS, TEXTS, TileSpec
@@ -43,6 +44,7 @@ class Checker:
         if not NAME.match(name) or ".." in name:
             raise UserError(f"name {name!r} cannot be the name of a folder{self.where('name')}")
         result["layers"] = {name: self._layer(f"layers.{name}", own, result) for name, own in self._layers(result)}
+        self._task(result)
         self._tile(result, "")
         for layer, own in result["layers"].items():
             self._tile({part: own.get(part, result[part]) for part in PARTS}, f"layers.{layer}.")
@@ -145,6 +147,12 @@ class Checker:
         path = self._called(key, find_member, part, change)
         check_member(path, part, change, "")
         return load_member(part, change)
+
+    def _task(self, result: Mapping[str, Any]) -> None:
+        """Whatever only the task knows of its settings."""
+        name = task_of(result)
+        if name != TRAIN and hasattr(find_task(name), "check"):
+            self._called("task", find_task(name).check, task_settings(result, find_task(name).Settings))
 
     def _tile(self, config: Mapping[str, Any], prefix: str) -> None:
         """Whatever only the engine knows of settings that do not fit together."""

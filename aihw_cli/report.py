@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from engine.experiment.tasks import TRAIN, task_of
+
 QUIET_SECONDS = 30.0
+# Of the summary of a task: what is said elsewhere in its line, or not of interest there.
+NOT_FIGURES = ("status", "name", "task", "figure", "seconds", "seed")
 
 
 class PlainReporter:
@@ -79,7 +83,7 @@ class LiveReporter(PlainReporter):
     def started(self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int) -> None:
         super().started(config, folder, steps_per_epoch)
         self.steps, self.batch_size = steps_per_epoch, config["dataset"]["batch_size"]
-        self.bar.update(self.task, total=self.epochs * steps_per_epoch)
+        self.bar.update(self.task, total=self.epochs * steps_per_epoch or None)
 
     def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
         done = (epoch - 1) * self.steps + batch
@@ -113,6 +117,8 @@ def note(text: str) -> None:
 
 def describe(config: Mapping[str, Any]) -> str:
     """What is about to run, in a line."""
+    if task_of(config) != TRAIN:
+        return f"{config['name']}: {task_of(config)}, seed {config['run']['seed']}"
     algorithm, model, data = config["algorithm"]["name"], config["model"]["name"], config["dataset"]["name"]
     cells = "floating-point weights" if algorithm == "digital" else f"{config['device']['model']} cells by {algorithm}"
     return f"{config['name']}: {model} on {data}, {cells}, seed {config['run']['seed']}"
@@ -126,6 +132,10 @@ def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
 
 def result_line(summary: Mapping[str, Any]) -> str:
     """The result of a run as a sentence."""
+    if "test_accuracy" not in summary:
+        told = {k: v for k, v in summary.items() if k not in NOT_FIGURES}
+        figures = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())
+        return f"{summary['status']}: {figures}, {duration(summary['seconds'])}"
     speed = f"{summary['samples_per_second']:.0f} samples/s"
     accuracy = f"test accuracy {summary['test_accuracy']:.4f} (best {summary['best_test_accuracy']:.4f})"
     return f"{summary['status']}: {accuracy} after {summary['epochs']} epochs, {duration(summary['seconds'])}, {speed}"

@@ -12,6 +12,7 @@ from engine.algorithms import algorithm_names, find_algorithm
 from engine.devices import Param, find_device
 from engine.experiment.config import SECTIONS
 from engine.experiment.members import FOLDER, member_names
+from engine.experiment.tasks import TRAIN, find_task, task_names, task_of
 from engine.tile.settings import GROUPS, IO, Update
 from engine.tile.settings import Mapping as TileMapping
 
@@ -131,6 +132,13 @@ def model_section(name: str) -> Section:
     return section
 
 
+def task_section(values: Mapping[str, Any]) -> Section:
+    """Settings of what the recipe does; training has none of its own. Raises UserError with the nearest name."""
+    names = Field(TRAIN, "str", meaning="what is done", choices=tuple(task_names()))
+    task = task_of({"task": values})
+    return {"name": names, **({} if task == TRAIN else dataclass_section(find_task(task).Settings))}
+
+
 def full_schema(values: Mapping[str, Any]) -> Section:
     """The whole schema for the device model, algorithm and network that `values` names."""
     name = {part: str(_mapping(values.get(part)).get("name", "")) for part in ("model", "dataset")}
@@ -139,6 +147,7 @@ def full_schema(values: Mapping[str, Any]) -> Section:
     sections["dataset"]["name"] = dataclasses.replace(sections["dataset"]["name"], choices=choices)  # type: ignore[type-var]
     return {
         "name": Field("", "str", meaning="name of the recipe and of the folder of its runs"),
+        "task": task_section(_mapping(values.get("task"))),
         "device": device_section(_mapping(values.get("device"))),
         "tile": tile_section(),
         "algorithm": algorithm_section(_mapping(values.get("algorithm"))),

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.devices.base import find_device
 from engine.experiment.data import fingerprint
+from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.settings import ROOT, UserError
 from engine.tile.settings import GROUPS
 
@@ -29,7 +30,8 @@ def run_hash(config: Mapping[str, Any]) -> str:
     """The hash that names the run of `config`. Raises UserError if its data cannot be found."""
     digest = hashlib.sha256(f"aihw run {FORMAT}\n".encode())
     digest.update(json.dumps(deciding(config), sort_keys=True, default=str).encode())
-    digest.update(fingerprint(config["dataset"]).encode())
+    if "dataset" in sections_of(config):
+        digest.update(fingerprint(config["dataset"]).encode())
     for text in physics_texts(config):
         digest.update(hashlib.sha256(text).digest())
     return digest.hexdigest()[:LENGTH]
@@ -38,10 +40,16 @@ def run_hash(config: Mapping[str, Any]) -> str:
 def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the configuration that decides the result."""
     chosen: dict[str, Any] = {}
-    for section in SECTIONS:
+    for section in sections_of(config):
         values = _clean(config.get(section) or {})
         chosen[section] = {k: v for k, v in values.items() if k not in LEFT_OUT.get(section, ())}
     return chosen
+
+
+def sections_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The sections that decide the result of the task that `config` names."""
+    task = task_of(config)
+    return SECTIONS if task == TRAIN else ("task", "run", *find_task(task).SECTIONS)
 
 
 def _clean(value: Any) -> Any:

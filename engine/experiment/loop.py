@@ -15,6 +15,7 @@ import torch
 from engine.experiment.build import build
 from engine.experiment.data import load_data, sample_order
 from engine.experiment.losses import make_loss
+from engine.experiment.processor import processor
 from engine.experiment.schedules import learning_rate
 from engine.settings import UserError
 
@@ -39,7 +40,7 @@ class Loop:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
-        self.device = _processor(config["run"])
+        self.device = processor(config["run"])
         self.data = load_data(config["dataset"])
         self.model, self.optimizer = build(config, self.data.info, self.device)
         self.data = self.data.to(self.device)
@@ -173,22 +174,3 @@ class Loop:
         self.place = Place(**state["place"])
         self.loss_sum.fill_(self.place.loss)
         self.correct_sum.fill_(int(self.place.correct))
-
-
-def _processor(run: Mapping[str, Any]) -> torch.device:
-    """The processor of the run, with torch set up for it: the number of threads, and repeatable GPU algorithms."""
-    wanted = run.get("device", "auto")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "run.device=cuda: torch finds no usable GPU; `aihw doctor` says why, run.device=cpu works without"
-        )
-    if run.get("exact"):
-        # Torch splits large activations and sums over threads, and their last bits depend on where it cuts.
-        torch.set_num_threads(1)
-    elif run.get("threads"):
-        torch.set_num_threads(int(run["threads"]))
-    if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()):
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
-        return torch.device("cuda")
-    return torch.device("cpu")

@@ -10,8 +10,9 @@ from importlib import metadata
 from typing import Any
 
 from engine.devices.base import find_device
-from engine.experiment.identity import device_models
+from engine.experiment.identity import device_models, sections_of
 from engine.experiment.members import find_member
+from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.settings import ROOT
 
 PACKAGES = ("aihw", "torch", "numpy", "safetensors", "omegaconf", "hydra-core")
@@ -60,16 +61,21 @@ def now() -> str:
 
 
 def citations(config: Mapping[str, Any]) -> list[str]:
-    """The papers of the recipe, presets, device, algorithm, model and dataset of this run, each once."""
+    """The papers of the recipe, its task, presets, device, algorithm, model and dataset, each once."""
     return list(dict.fromkeys(text.strip() for text in _sources(config) if text and text.strip()))
 
 
 def _sources(config: Mapping[str, Any]) -> Iterator[str]:
-    yield from _nested(config)
-    for model in device_models(config):
+    sections, task = sections_of(config), task_of(config)
+    yield str(config.get("source") or "")
+    if task != TRAIN:
+        yield str(find_task(task).SOURCE)
+    yield from _nested({key: config.get(key) for key in (*sections, "preset")})
+    for model in device_models({key: config.get(key) for key in sections}):
         yield _device_source(model)
     for kind, section in (("models", "model"), ("datasets", "dataset")):
-        yield str(getattr(find_member(kind, config[section]["name"]), "SOURCE", ""))
+        if section in sections:
+            yield str(getattr(find_member(kind, config[section]["name"]), "SOURCE", ""))
 
 
 def _nested(values: Any) -> Iterator[str]:

@@ -171,9 +171,10 @@ class RunFolder:
             file.write(f"{record.now()} {text}\n")
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace metrics.csv by `rows`."""
+        """Replace metrics.csv by `rows`, those of epochs or of anything else that a task counts."""
+        columns = list(rows[0]) if rows and "task" in self.record else COLUMNS
         with writing("metrics.csv", self.path):
-            write_csv(self.path / "metrics.csv", rows, COLUMNS)
+            write_csv(self.path / "metrics.csv", rows, columns)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the result, then the status: a crash in between leaves a run that resumes and ends at once."""

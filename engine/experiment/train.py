@@ -1,4 +1,4 @@
-"""Train a run in its folder, or go on with one that was interrupted."""
+"""Train a run in its folder, or do its task, or go on with one that was interrupted."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from engine.experiment.files import writing
 from engine.experiment.identity import run_hash
 from engine.experiment.interrupt import Interrupt
 from engine.experiment.runs import DONE, RunFolder, read_config, read_summary, run_status, stored_config
+from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.settings import UserError
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ class Reporter(Protocol):
 
 
 def train(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
-    """Train `config` in `folder` and return its summary. A run that is there already is reported, or resumed."""
+    """Train `config` in `folder`, or do its task. Returns the summary; a run that is there is reported, or resumed."""
     if run_status(folder) != "absent":
         return resume(folder, reporter)
+    if task_of(config) != TRAIN:
+        return _begin_task(config, folder, reporter)
     from engine.experiment.loop import Loop
 
     config = stored_config(config)
@@ -59,6 +62,9 @@ def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
     with RunFolder.open(folder) as run:
         config = read_config(folder)
         _check_unchanged(run, config)
+        if task_of(config) != TRAIN:
+            run.update(status="running", resumed=record.now())
+            return _work(run, config, reporter)
         loop = Loop(config)
         found = load_checkpoint(folder / "checkpoint")
         if found:
@@ -92,6 +98,50 @@ def _threads() -> int:
     import torch
 
     return torch.get_num_threads()
+
+
+def _begin_task(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
+    """Do the task of `config` in the new run folder `folder` and return its summary."""
+    config = stored_config(config)
+    find_task(task_of(config))
+    with RunFolder.create(folder, config, task=task_of(config)) as run:
+        run.log("started")
+        return _work(run, config, reporter)
+
+
+def _work(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> dict[str, Any]:
+    """Do the task in a run folder that this process holds. Its status says how it ended, whatever happens."""
+    start = time.perf_counter()
+    try:
+        reporter.started(config, run.path, 0)
+        figures = find_task(task_of(config)).run(config, run, reporter)
+    except KeyboardInterrupt:
+        _leave_task(run, "interrupted", "interrupted", start)
+        raise
+    except UserError as problem:
+        _leave_task(run, "failed", str(problem), start)
+        raise
+    except Exception as problem:
+        _leave_task(run, "failed", "".join(traceback.format_exception(problem)).rstrip(), start)
+        raise
+    summary = {
+        "status": "finished",
+        "name": run.record["name"],
+        "task": task_of(config),
+        "figure": find_task(task_of(config)).FIGURE,
+        **figures,
+        "seconds": round(time.perf_counter() - start, 3),
+        "seed": run.record["seed"],
+    }
+    run.finish(summary)
+    run.log("finished")
+    reporter.finished(summary)
+    return summary
+
+
+def _leave_task(run: RunFolder, status: str, text: str, start: float) -> None:
+    run.log(text)
+    run.update(status=status, ended=record.now(), seconds=round(time.perf_counter() - start, 3))
 
 
 class _Training:
