@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from aihw_cli.overrides import is_device_file
@@ -19,6 +19,8 @@ from aihw_cli.schema import (
 )
 from engine.devices import find_device
 from engine.experiment.tasks import TRAIN, find_task, task_of, task_settings
+from engine.inference.base import find_noise_model
+from engine.inference.settings import InferenceSpec
 from engine.presets import PARTS, find_member, load_member, overlay
 from engine.settings import UserError
 from engine.tile.settings import GROUPS, TEXTS, TileSpec
@@ -38,6 +40,7 @@ class Checker:
         """All keys of the schema, `values` over the defaults. Raises UserError."""
         for key, model in device_models({k: values.get(k) for k in ("device", "algorithm", "layers")}):
             self._known_device(key, model)
+        self._known_noise_model(values.get("inference"))
         schema = self._called("", full_schema, values)
         result = self.section(schema, values)
         name = result["name"]
@@ -45,6 +48,7 @@ class Checker:
             raise UserError(f"name {name!r} cannot be the name of a folder{self.where('name')}")
         result["layers"] = {name: self._layer(f"layers.{name}", own, result) for name, own in self._layers(result)}
         self._task(result)
+        self._inference(result["inference"])
         self._tile(result, "")
         for layer, own in result["layers"].items():
             self._tile({part: own.get(part, result[part]) for part in PARTS}, f"layers.{layer}.")
@@ -100,18 +104,33 @@ class Checker:
             hint = f"`aihw show {leaf}` says which parts have it, if any has"
         return f"unknown key {key}; {hint}{self.where(key)}"
 
-    def _known_device(self, key: str, model: Any) -> None:
+    def _known_device(self, key: str, model: Any, find: Callable[[str], Any] = find_device) -> None:
         """Refuse a user's device file without permission before it runs, and say what is wrong with it."""
         if isinstance(model, str) and is_device_file(model) and not self.allow_code:
             raise UserError(f"{key}={model} runs the code of that file: add --allow-code to allow it{self.where(key)}")
         try:
-            _ = model in GROUPS or find_device(str(model))
+            _ = (find is find_device and model in GROUPS) or find(str(model))
         except ValueError as error:
             raise UserError(f"{key}: {error}{self.where(key)}") from None
         except Exception as error:  # whatever a user's file may raise
             line = getattr(error, "lineno", None)
             place = f" line {line}" if line else ""
             raise UserError(f"{key}={model}:{place} {type(error).__name__}: {error}{self.where(key)}") from None
+
+    def _known_noise_model(self, values: Any) -> None:
+        """The same for the noise model of inference."""
+        name = values.get("noise_model") if isinstance(values, Mapping) else None
+        if isinstance(name, str):
+            self._known_device("inference.noise_model", name, find_noise_model)
+
+    def _inference(self, values: Mapping[str, Any]) -> None:
+        """Times, and settings that do not fit together."""
+        try:
+            InferenceSpec.from_config(values)
+        except ValueError as error:
+            key = str(error).partition(" ")[0]
+            key = key if key.startswith("inference.") else f"inference.{key}"
+            raise UserError(f"{error}{self.where(key)}") from None
 
     def _layers(self, result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         layers = result["layers"]

@@ -13,8 +13,9 @@ from engine.devices import Param, find_device
 from engine.experiment.config import SECTIONS
 from engine.experiment.members import FOLDER, member_names
 from engine.experiment.tasks import TRAIN, find_task, task_names, task_of
-from engine.tile.settings import GROUPS, IO, Update
-from engine.tile.settings import Mapping as TileMapping
+from engine.inference.base import find_noise_model
+from engine.inference.settings import Converter, InferenceSpec
+from engine.tile.settings import GROUPS, TILE_PARTS
 
 KINDS = {"bool": bool, "int": int, "float": float}
 
@@ -95,16 +96,13 @@ def device_section(values: Mapping[str, Any] | str) -> Section:
         cells: Section = {k: device_section(_mapping(v)) for k, v in _mapping(values.get("cells")).items()}
         return {**section, **dataclass_section(GROUPS[model]), "cells": cells}
     for name, param in find_device(model).params.items():
-        kind = "list of float" if param.kind is list else param.kind.__name__
-        limits = {k: getattr(param, k) for k in ("unit", "meaning", "minimum", "maximum", "above")}
-        section[name] = Field(param.default, kind, **limits)
+        section[name] = param_field(param)
     return section
 
 
 def tile_section() -> Section:
-    """Periphery of both directions, pulsed update, mapping."""
-    parts = {"forward": IO, "backward": IO, "update": Update, "mapping": TileMapping}
-    return {"about": TEXT, "source": TEXT, **{name: dataclass_section(kind) for name, kind in parts.items()}}
+    """Periphery of both directions, pulsed update, mapping, hardware-aware training."""
+    return {"about": TEXT, "source": TEXT, **{name: dataclass_section(kind) for name, kind in TILE_PARTS.items()}}
 
 
 def algorithm_section(values: Mapping[str, Any]) -> Section:
@@ -115,6 +113,28 @@ def algorithm_section(values: Mapping[str, Any]) -> Section:
     names = Field("sgd", "str", meaning="learning algorithm", choices=tuple(algorithm_names()))
     devices = {k: device_section(v) for k, v in arrays.items()}
     return {"name": names, "about": TEXT, "source": TEXT, **section, **devices}
+
+
+def inference_section(values: Mapping[str, Any]) -> Section:
+    """How weights are programmed and read: the parameters and the usual converter are those of the noise model."""
+    model = find_noise_model(str(values.get("noise_model", "pcm")))
+    converter = {
+        name: dataclasses.replace(entry, default=model.converter.get(name, entry.default))
+        for name, entry in dataclass_section(Converter).items()
+        if isinstance(entry, Field)
+    }
+    noise = {name: param_field(param) for name, param in model.params.items()}
+    own: dict[str, Section] = {"converter": dict(converter), "noise": dict(noise)}
+    section = dataclass_section(InferenceSpec)
+    section["times"] = dataclasses.replace(section["times"], kind="any")  # type: ignore[type-var]
+    return {"about": TEXT, "source": TEXT, **section, **own}
+
+
+def param_field(param: Param) -> Field:
+    """The key of a parameter of a device or noise model."""
+    kind = "list of float" if param.kind is list else param.kind.__name__
+    limits = {k: getattr(param, k) for k in ("unit", "meaning", "minimum", "maximum", "above")}
+    return Field(param.default, kind, **limits)
 
 
 def model_section(name: str) -> Section:
@@ -152,6 +172,7 @@ def full_schema(values: Mapping[str, Any]) -> Section:
         "tile": tile_section(),
         "algorithm": algorithm_section(_mapping(values.get("algorithm"))),
         "preset": {"name": TEXT, "about": TEXT, "source": TEXT},
+        "inference": inference_section(_mapping(values.get("inference"))),
         "model": model_section(name["model"]),
         **sections,
         "layers": Field({}, "any", meaning="device, algorithm and tile settings of single layers, by layer name"),

@@ -17,7 +17,7 @@ from engine.presets import groups, members, nearest, read_yaml
 from engine.settings import UserError
 
 RECIPE, STEP = "recipe", "step"
-ORDER = (RECIPE, "device", "tile", "algorithm", "preset", STEP, "model", "dataset", "optimizer", "run")
+ORDER = (RECIPE, "device", "tile", "algorithm", "preset", STEP, "model", "dataset", "optimizer", "inference", "run")
 USE = {RECIPE: "conf=NAME", STEP: "device.model=NAME"}
 
 

@@ -14,11 +14,13 @@ from aihw_cli.schema import (
     algorithm_section,
     device_section,
     full_schema,
+    inference_section,
     model_section,
     tile_section,
 )
 from engine.algorithms import algorithm_names, find_algorithm
 from engine.devices import device_names, find_device
+from engine.inference.base import find_noise_model
 from engine.presets import load_member
 from engine.settings import UserError
 from engine.tile.settings import GROUPS, TEXTS
@@ -64,6 +66,8 @@ def explain(member: Member) -> Iterator[str]:
         yield _device_text(str(values.get("model", "constant_step")) if values else member.name)
     if member.kind == "algorithm":
         yield _algorithm_text(str(values.get("name", "")))
+    if member.kind == "inference":
+        yield _noise_text(str(values.get("noise_model", "pcm")))
     if member.kind in (RECIPE, "preset"):
         yield _choices(values)
     schema = section_of(member, values)
@@ -80,6 +84,8 @@ def section_of(member: Member, values: Mapping[str, Any]) -> Section:
         return tile_section()
     if member.kind == "algorithm":
         return algorithm_section(values)
+    if member.kind == "inference":
+        return inference_section(values)
     if member.kind == "model":
         return model_section(str(values.get("name", "")))
     whole = full_schema({})
@@ -177,6 +183,12 @@ def _device_text(model: str) -> str:
         return f"cells {model}: {' '.join(str(GROUPS[model].__doc__).split())}"
     device = find_device(model)
     texts = {f"step model {model}": device.about, "formula": device.formula, "source of the model": device.source}
+    return "\n".join(f"{title}: {text}" for title, text in texts.items() if text)
+
+
+def _noise_text(name: str) -> str:
+    model = find_noise_model(name)
+    texts = {f"noise model {name}": model.about, "formula": model.formula, "source of the model": model.source}
     return "\n".join(f"{title}: {text}" for title, text in texts.items() if text)
 
 

@@ -36,14 +36,14 @@ class Converter:
     def check(self) -> None:
         """Raises UserError in one line for settings that contradict each other."""
         if self.g_max <= self.g_min:
-            raise UserError(f"converter.g_max must be above g_min ({self.g_min:g}), not {self.g_max:g}")
+            raise UserError(f"inference.converter.g_max must be above g_min ({self.g_min:g}), not {self.g_max:g}")
         pairs = len(self.significance)
         if any(factor <= 0 for factor in self.significance):
-            raise UserError(f"converter.significance must be > 0, not {self.significance}")
+            raise UserError(f"inference.converter.significance must be > 0, not {self.significance}")
         wanted = {"dual_pair": (2, 2), "n_pair": (1, MOST_PAIRS), "custom_pair": (1, MOST_PAIRS)}.get(self.kind, (0, 0))
         if not wanted[0] <= pairs <= wanted[1]:
             numbers = f"{wanted[0]} to {wanted[1]}" if wanted[0] < wanted[1] else str(wanted[0] or "no")
-            raise UserError(f"converter.kind={self.kind} takes {numbers} numbers in significance, not {pairs}")
+            raise UserError(f"inference.converter.kind={self.kind} takes {numbers} numbers in significance, not {pairs}")
         if self.kind == "custom_pair":
             self._check_tables(pairs)
 
@@ -51,17 +51,17 @@ class Converter:
         tables = self.tables if isinstance(self.tables, list | tuple) else []
         lengths = {len(row) if isinstance(row, list | tuple) else 0 for row in tables}
         if len(tables) != 2 * pairs or len(lengths) != 1 or min(lengths) < 2:
-            raise UserError(f"converter.tables must be {2 * pairs} lists of the same length, two for each significance")
+            raise UserError(f"inference.converter.tables must be {2 * pairs} lists of the same length, two for each significance")
         numbers = [v for row in tables for v in row]
         if any(isinstance(v, bool) or not isinstance(v, int | float) or not v >= 0 for v in numbers):
-            raise UserError("converter.tables must hold conductances >= 0")
+            raise UserError("inference.converter.tables must hold conductances >= 0")
         weights = self.table_weights()
         top, points = max(map(abs, weights)), len(weights)
         if top == 0:
-            raise UserError("converter.tables give every weight the same conductances")
+            raise UserError("inference.converter.tables give every weight the same conductances")
         line = [top * (2 * k / (points - 1) - 1) for k in range(points)]
         if self.invertible and max(abs(w - v) for w, v in zip(weights, line, strict=True)) > 1e-4 * top:
-            raise UserError("converter.tables do not give the weight back: the sum of f (g+ - g-) must rise evenly")
+            raise UserError("inference.converter.tables do not give the weight back: the sum of f (g+ - g-) must rise evenly")
 
     def table_weights(self) -> list[float]:
         """What the tables make of the weight, in uS, at their nodes."""
