@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from engine.nn.layer import AnalogLayer
+from engine.nn.layer import AnalogLayer, Matrix
 from engine.nn.patches import Axes, Window, patches
 from engine.tile.settings import TileSpec
 
@@ -34,7 +34,8 @@ class AnalogConv(AnalogLayer):
         self.padding, self.dilation = self._sizes("padding", padding, 0), self._sizes("dilation", dilation)
         self.window = Window(*(_three(v, fill) for v, fill in (
             (self.kernel_size, 1), (self.stride, 1), (self.padding, 0), (self.dilation, 1))))  # fmt: skip
-        self.place((out_channels, in_channels, *self.kernel_size), bias=bias, tile=tile, seed=seed)
+        shape = (out_channels, in_channels, *self.kernel_size)
+        self.place({"grid": Matrix(shape)}, bias=bias, tile=tile, seed=seed)
 
     def forward(self, x: Tensor) -> Tensor:
         batched = x.dim() == self.axes + 2

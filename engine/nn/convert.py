@@ -21,23 +21,26 @@ UNSUPPORTED = (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase, nn.RNNCellBase, n
 
 
 def convert_to_analog(
-    module: nn.Module, tile: Choice, *, layers: Mapping[str, Rule] | None = None, exclude: Iterable[str] = ()
-) -> nn.Module:
-    """A copy of `module` whose Linear and Conv layers, with their weights, lie on tiles of the settings `tile`.
+    module: nn.Module, tile: Choice, *, layers: Mapping[str, Rule] | None = None, exclude: Iterable[str] = (),
+    inplace: bool = False,
+) -> nn.Module:  # fmt: skip
+    """A copy of `module` whose layers with weight matrices, and their weights, lie on tiles of the settings `tile`.
 
-    `layers` gives single layers (`"fc3"`, `"block*.conv1"`) other settings, or None for a digital one; the last rule
+    With `inplace` it is `module` itself that changes. `layers` gives single layers (`"fc3"`, `"block*.conv1"`) other settings, or None for a digital one; the last rule
     that fits counts. `tile` may also be a function of name and layer. `exclude` names layers, or whole parts of the
     network, that stay as they are. Raises ValueError in one line that names every layer that cannot be converted.
     """
     exclude, rules = list(exclude), dict(layers or {})
-    found = copy.deepcopy(module)
+    if inplace and _holds_weights(module):
+        raise ValueError(f"a {type(module).__name__} alone cannot be converted in place: take what is returned")
+    found = module if inplace else copy.deepcopy(module)
     _check_names(found, [*exclude, *rules])
     chosen = {name: (layer, _rule(name, layer, tile, rules)) for name, layer in _walk(found, exclude)}
     chosen = {name: pair for name, pair in chosen.items() if pair[1] is not None}
     _refuse(found, {name: layer for name, (layer, _) in chosen.items()})
     kinds = {kind.digital: kind for kind in layer_types()}
     made = {id(layer): _analog(layer, kinds[type(layer)], rule) for layer, rule in chosen.values() if rule is not None}
-    return _replaced(found, made)
+    return _without_shortcuts(_replaced(found, made))
 
 
 def convert_to_digital(module: nn.Module) -> nn.Module:
@@ -50,7 +53,7 @@ def _walk(module: nn.Module, exclude: Iterable[str], name: str = "") -> Iterator
     """Layers with weight matrices below a module by their full names, without those excluded."""
     if name and any(fnmatchcase(name, pattern) for pattern in exclude):
         return
-    if isinstance(module, UNSUPPORTED) or type(module) in {kind.digital for kind in layer_types()}:
+    if _holds_weights(module):
         yield name or "module", module
         return
     if isinstance(module, AnalogLayer):
@@ -99,24 +102,41 @@ def _refuse(module: nn.Module, layers: Mapping[str, nn.Module]) -> None:
         raise ValueError(f"cannot be put on tiles: {told}; leave them digital with exclude={list(problems)}")
 
 
-def _analog(layer: Any, kind: type[AnalogLayer], tile: TileSpec) -> AnalogLayer:
+def _holds_weights(module: nn.Module) -> bool:
+    return isinstance(module, UNSUPPORTED) or type(module) in {kind.digital for kind in layer_types()}
+
+
+def _analog(layer: nn.Module, kind: type[AnalogLayer], tile: TileSpec) -> AnalogLayer:
     made = kind(**kind.settings_of(layer), tile=tile)
-    bias = None if layer.bias is None else layer.bias.detach().float().cpu()
-    made.set_weights(layer.weight.detach().float().cpu(), bias)
-    for part in analog_tiles(made):
-        part.tile.weight.requires_grad_(layer.weight.requires_grad)
-    if made.grid.bias is not None and layer.bias is not None:
-        made.grid.bias.requires_grad_(layer.bias.requires_grad)
-    return made.to(layer.weight.device).train(layer.training)
+    given = dict(layer.named_parameters())
+    made.set_logical_weights({name: p.detach().float().cpu() for name, p in given.items()})
+    for name, matrix in made.matrices.items():
+        grid = made.get_submodule(name)
+        for part in analog_tiles(grid):
+            part.tile.weight.requires_grad_(given[matrix.weight].requires_grad)
+        if isinstance(grid.bias, nn.Parameter):
+            grid.bias.requires_grad_(given[matrix.bias].requires_grad)
+    for name, parameter in made.named_parameters(recurse=False):
+        parameter.requires_grad_(given[name].requires_grad)
+    return made.to(next(iter(given.values())).device).train(layer.training)
 
 
 def _digital(layer: AnalogLayer) -> nn.Module:
-    weight, bias = layer.get_weights()
-    made: Any = layer.digital(**layer.digital_settings(), device=weight.device)
-    made.weight.data.copy_(weight)
-    if bias is not None:
-        made.bias.data.copy_(bias)
+    values = layer.logical_weights()
+    made = layer.digital(**layer.digital_settings()).to(next(iter(values.values())).device)
+    made.load_state_dict(values)
     return made.train(layer.training)
+
+
+def _without_shortcuts(module: nn.Module) -> nn.Module:
+    """Torch's transformers, when they are evaluated, take the weights out of their layers and never call these."""
+    for part in module.modules():
+        if any(isinstance(m, AnalogLayer) for m in part.modules()):
+            if isinstance(part, nn.TransformerEncoderLayer):
+                part.activation_relu_or_gelu = 0
+            if isinstance(part, nn.TransformerEncoder):
+                part.use_nested_tensor = False
+    return module
 
 
 def _replaced(module: nn.Module, made: Mapping[int, nn.Module]) -> nn.Module:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,34 +13,87 @@ import torch
 from torch import Tensor, nn
 
 from engine.nn.grid import TileGrid
+from engine.tile.keys import derive
 from engine.tile.settings import TileSpec
 
 FOLDER = Path(__file__).parent
 
 
+@dataclass(frozen=True)
+class Matrix:
+    """One weight matrix of a layer: its shape, its name and that of its bias, and its start in torch's layer.
+
+    Torch may keep several matrices in one parameter; here they have the same name, and lie there one after another.
+    A start is uniform within plus or minus `bound`, `bias_bound`; None = 1 / sqrt(inputs).
+    """
+
+    shape: tuple[int, ...]
+    weight: str = "weight"
+    bias: str = "bias"
+    bound: float | None = None
+    bias_bound: float | None = None
+
+    @property
+    def inputs(self) -> int:
+        return math.prod(self.shape[1:])
+
+
 class AnalogLayer(nn.Module):
-    """A layer whose weights are one matrix on a grid of tiles. `digital` is torch's layer of the same meaning."""
+    """A layer whose weights are matrices on grids of tiles. `digital` is torch's layer of the same meaning."""
 
     digital: ClassVar[type[nn.Module]]
     grid: TileGrid
-    shape: tuple[int, ...]
+    matrices: dict[str, Matrix]
 
-    def place(self, shape: tuple[int, ...], *, bias: bool, tile: TileSpec, seed: int | None) -> None:
-        """Makes the grid for a weight of `shape` and starts it as torch starts its layers."""
-        out, inputs = shape[0], math.prod(shape[1:])
-        self.shape = shape
-        self.grid = TileGrid(out, inputs, tile, bias=bias, seed=draw_seed(seed))
-        weight, start_bias = start_weights(out, inputs, self.grid.room())
-        self.grid.set_weights(weight, start_bias if bias else None)
+    def place(self, matrices: Mapping[str, Matrix], *, bias: bool, tile: TileSpec, seed: int | None) -> None:
+        """Makes the grid of every matrix under its name here, and starts it as torch starts its layers."""
+        self.matrices = dict(matrices)
+        seed = draw_seed(seed)
+        for number, (name, matrix) in enumerate(self.matrices.items()):
+            own = seed if len(matrices) == 1 else derive(seed, number) >> 2
+            made = TileGrid(matrix.shape[0], matrix.inputs, tile, bias=bias and bool(matrix.bias), seed=own)
+            self.add_module(name, made)
+            weight, start_bias = start_weights(matrix, made.room())
+            made.set_weights(weight, start_bias if bias and matrix.bias else None)
 
     def set_weights(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """Writes the logical weight, in the shape that torch's layer has, and the bias [O]."""
-        self.grid.set_weights(weight.reshape(self.shape[0], -1), bias)
+        grid, matrix = self._only()
+        grid.set_weights(weight.reshape(matrix.shape[0], -1), bias)
 
     def get_weights(self) -> tuple[Tensor, Tensor | None]:
         """The logical weight, in the shape that torch's layer has, and the bias [O]."""
-        weight, bias = self.grid.get_weights()
-        return weight.reshape(self.shape), bias
+        grid, matrix = self._only()
+        weight, bias = grid.get_weights()
+        return weight.reshape(matrix.shape), bias
+
+    def logical_weights(self) -> dict[str, Tensor]:
+        """The logical weights and biases, named, shaped and joined as in torch's layer."""
+        found: dict[str, list[Tensor]] = {}
+        for name, matrix in self.matrices.items():
+            weight, bias = self.get_submodule(name).get_weights()  # type: ignore[operator]
+            found.setdefault(matrix.weight, []).append(weight.reshape(matrix.shape))
+            if bias is not None:
+                found.setdefault(matrix.bias, []).append(bias)
+        own = {name: p.data.clone() for name, p in self.named_parameters(recurse=False)}
+        return {name: torch.cat(parts) if len(parts) > 1 else parts[0] for name, parts in found.items()} | own
+
+    def set_logical_weights(self, values: Mapping[str, Tensor]) -> None:
+        """Writes weights and biases that are named, shaped and joined as in torch's layer."""
+        ends: dict[str, int] = {}
+        for name, matrix in self.matrices.items():
+            first = ends.get(matrix.weight, 0)
+            last = ends[matrix.weight] = first + matrix.shape[0]
+            bias = values.get(matrix.bias)
+            weight = values[matrix.weight][first:last].reshape(matrix.shape[0], -1)
+            self.get_submodule(name).set_weights(weight, None if bias is None else bias[first:last])  # type: ignore[operator]
+        for name, parameter in self.named_parameters(recurse=False):
+            parameter.data.copy_(values[name])
+
+    def _only(self) -> tuple[TileGrid, Matrix]:
+        if len(self.matrices) > 1:
+            raise ValueError(f"{type(self).__name__} has {len(self.matrices)} matrices: take logical_weights()")
+        return self.grid, self.matrices["grid"]
 
     @classmethod
     def settings_of(cls, layer: Any) -> dict[str, Any]:
@@ -55,15 +110,15 @@ def draw_seed(seed: int | None) -> int:
     return int(torch.randint(2**62, ()).item()) if seed is None else seed
 
 
-def start_weights(out: int, inputs: int, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Torch's start for linear and convolutional layers: uniform within plus or minus 1 / sqrt(inputs).
-
-    The weights are drawn into `room` if it has their shape.
-    """
+def start_weights(matrix: Matrix, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The first weights [O, I] and bias [O]; the weights are drawn into `room` if it has their shape."""
+    out, inputs = matrix.shape[0], matrix.inputs
     fits = room is not None and room.shape == (out, inputs)
-    weight, bound = room if room is not None and fits else torch.empty(out, inputs), 1 / math.sqrt(inputs)
+    usual = 1 / math.sqrt(inputs)
+    bound, bias_bound = (usual if b is None else b for b in (matrix.bound, matrix.bias_bound))
+    weight = room if room is not None and fits else torch.empty(out, inputs)
     nn.init.uniform_(weight, -bound, bound)
-    return weight, torch.empty(out).uniform_(-bound, bound)
+    return weight, torch.empty(out).uniform_(-bias_bound, bias_bound)
 
 
 def layer_types() -> list[type[AnalogLayer]]:

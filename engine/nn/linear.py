@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from engine.nn.layer import AnalogLayer
+from engine.nn.layer import AnalogLayer, Matrix
 from engine.tile.settings import TileSpec
 
 
@@ -23,7 +23,7 @@ class AnalogLinear(AnalogLayer):
     ) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.place((out_features, in_features), bias=bias, tile=tile, seed=seed)
+        self.place({"grid": Matrix((out_features, in_features))}, bias=bias, tile=tile, seed=seed)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 0 or x.shape[-1] != self.in_features:

@@ -8,7 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.nn import AnalogConv1d, AnalogConv2d, AnalogConv3d, AnalogLayer, AnalogLinear, layer_types
+from engine.nn import (
+    AnalogConv1d,
+    AnalogConv2d,
+    AnalogConv3d,
+    AnalogGRU,
+    AnalogLayer,
+    AnalogLinear,
+    AnalogLSTM,
+    AnalogMultiheadAttention,
+    AnalogRNN,
+    layer_types,
+)
 from engine.optim import AnalogSGD
 from engine.tile.settings import TileSpec
 
@@ -21,11 +32,16 @@ class Example:
     sample: tuple[int, ...]
 
 
+STACKED = {"num_layers": 2, "bidirectional": True, "batch_first": True}
 EXAMPLES: dict[type[AnalogLayer], Example] = {
     AnalogLinear: Example({"in_features": 7, "out_features": 5}, (7,)),
     AnalogConv1d: Example({"in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": 2, "padding": 1}, (2, 9)),
     AnalogConv2d: Example({"in_channels": 3, "out_channels": 4, "kernel_size": (3, 2), "padding": 1}, (3, 6, 5)),
     AnalogConv3d: Example({"in_channels": 2, "out_channels": 3, "kernel_size": 2, "dilation": (1, 2, 1)}, (2, 4, 5, 3)),
+    AnalogRNN: Example({"input_size": 4, "hidden_size": 3, **STACKED}, (5, 4)),
+    AnalogLSTM: Example({"input_size": 4, "hidden_size": 3, **STACKED}, (3, 4)),
+    AnalogGRU: Example({"input_size": 4, "hidden_size": 3, **STACKED}, (4, 4)),
+    AnalogMultiheadAttention: Example({"embed_dim": 8, "num_heads": 2, "batch_first": True}, (3, 8)),
 }
 LAYERS = layer_types()
 NOISY = {
@@ -55,18 +71,31 @@ def batch(kind: type[AnalogLayer], size: int = 4, *, seed: int = 5) -> Tensor:
     return torch.randn(size, *EXAMPLES[kind].sample, generator=torch.Generator().manual_seed(seed))
 
 
+def call(layer: nn.Module, x: Tensor) -> Tensor:
+    """The output of a layer, or of torch's, for x alone."""
+    if isinstance(layer, AnalogMultiheadAttention | nn.MultiheadAttention):
+        return layer(x, x, x, need_weights=False)[0]
+    y = layer(x)
+    return y[0] if isinstance(y, tuple) else y
+
+
+def twin_of(layer: AnalogLayer) -> nn.Module:
+    """Torch's layer with the same weights."""
+    twin = layer.digital(**EXAMPLES[type(layer)].settings)
+    twin.load_state_dict(layer.logical_weights())
+    return twin
+
+
 def step(layer: nn.Module, *inputs: Tensor, lr: float = 0.1) -> Tensor:
     """One step with a loss over all inputs; returns the outputs, one after another."""
     optimizer = AnalogSGD(layer.parameters(), lr=lr)
     optimizer.zero_grad()
-    outputs = [layer(x) for x in inputs]
+    outputs = [call(layer, x) for x in inputs]
     sum((y.float() ** 2).sum() for y in outputs).backward()  # type: ignore[union-attr]
     optimizer.step()
     return torch.cat([y.detach() for y in outputs])
 
 
 def weights(layer: AnalogLayer) -> Tensor:
-    """Weight and bias in one row."""
-    weight, bias = layer.get_weights()
-    assert bias is not None
-    return torch.cat([weight.flatten(), bias])
+    """All weights and biases in one row."""
+    return torch.cat([value.flatten() for value in layer.logical_weights().values()])
