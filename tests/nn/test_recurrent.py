@@ -161,18 +161,18 @@ def learner(algorithm: str) -> tuple[nn.Module, AnalogSGD]:
     """A layer that shall tell whether a sequence began with a positive number, and its optimizer."""
     torch.manual_seed(4)
     tile = TileSpec.from_config({"device": DEVICE, "algorithm": ALGORITHMS[algorithm]})
-    model = AnalogLSTM(1, 8, batch_first=True, tile=tile)
-    return model, AnalogSGD(model.parameters(), lr=0.1)
+    model = AnalogGRU(1, 8, batch_first=True, tile=tile)
+    return model, AnalogSGD(model.parameters(), lr=0.05)
 
 
 def train(model: nn.Module, optimizer: AnalogSGD, steps: range) -> list[float]:
     """Losses of the steps."""
     losses = []
     for number in steps:
-        x = torch.randn(16, 4, 1, generator=torch.Generator().manual_seed(number))
-        loss = (model(x)[0][:, -1, 0] - 0.5 * x[:, 0, 0].sign()).square().mean()
+        x = torch.randn(16, 2, 1, generator=torch.Generator().manual_seed(number))
+        loss = (model(x)[0][:, -1, 0] - 0.5 * x[:, 0, 0].sign()).square().sum()
         optimizer.zero_grad()
-        (8 * loss).backward()
+        loss.backward()
         optimizer.step()
         losses.append(loss.item())
     return losses
@@ -181,8 +181,8 @@ def train(model: nn.Module, optimizer: AnalogSGD, steps: range) -> list[float]:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_pulses_learn_over_time_and_continue_with_the_same_bits(algorithm: str) -> None:
     model, optimizer = learner(algorithm)
-    losses = train(model, optimizer, range(150))
-    assert sum(losses[-20:]) < 0.6 * sum(losses[:20])
+    losses = train(model, optimizer, range(120))
+    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
     again, rest = learner(algorithm)
     again.load_state_dict(model.state_dict())
-    assert train(model, optimizer, range(150, 153)) == train(again, rest, range(150, 153))
+    assert train(model, optimizer, range(120, 123)) == train(again, rest, range(120, 123))
