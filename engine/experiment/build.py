@@ -41,7 +41,7 @@ class Maker:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.made: list[str] = []
+        self.made: dict[str, nn.Module] = {}
         self.analog = False
 
     def linear(self, name: str, columns: int, *, rows: int, bias: bool = True) -> nn.Module:
@@ -50,11 +50,11 @@ class Maker:
 
         spec = self._spec(name)
         if spec is None:
-            return nn.Linear(columns, rows, bias)
+            return self._named(name, nn.Linear(columns, rows, bias))
         from engine.nn import AnalogLinear
 
         with told_of(name):
-            return AnalogLinear(columns, rows, bias, tile=spec)
+            return self._named(name, AnalogLinear(columns, rows, bias, tile=spec))
 
     def conv2d(
         self, name: str, channels: tuple[int, int], *, kernel_size: int, bias: bool = True, **window: int
@@ -64,11 +64,12 @@ class Maker:
 
         spec = self._spec(name)
         if spec is None:
-            return nn.Conv2d(*channels, kernel_size, bias=bias, **window)  # type: ignore[arg-type]
+            digital = nn.Conv2d(*channels, kernel_size, bias=bias, **window)  # type: ignore[arg-type]
+            return self._named(name, digital)
         from engine.nn import AnalogConv2d
 
         with told_of(name):
-            return AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec, **window)
+            return self._named(name, AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec, **window))
 
     def activation(self, name: str) -> nn.Module:
         """The activation of a name."""
@@ -102,8 +103,11 @@ class Maker:
                 hint = f"nearest: {near[0]}" if near else f"it has {', '.join(self.made)}"
                 raise UserError(f"layers: model {self.config['model']['name']} has no layer {name!r}; {hint}")
 
+    def _named(self, name: str, layer: nn.Module) -> nn.Module:
+        self.made[name] = layer
+        return layer
+
     def _spec(self, name: str) -> TileSpec | None:
-        self.made.append(name)
         own = layer_config(self.config, name)
         if own["algorithm"].get("name") == "digital":
             return None
@@ -141,6 +145,12 @@ def _over(base: Config, own: Any) -> dict[str, Any]:
 
 def build(config: Config, info: Info, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
     """The network of `config` and its optimizer; what they draw comes from torch's generator, seeded by `run.seed`."""
+    model, _ = network(config, info, device)
+    return model, _optimizer(model, config["optimizer"])
+
+
+def network(config: Config, info: Info, device: torch.device) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """The network of `config` and its layers by the names that `layers` gives settings for."""
     import torch
 
     torch.manual_seed(int(config["run"]["seed"]))
@@ -157,7 +167,7 @@ def build(config: Config, info: Info, device: torch.device) -> tuple[nn.Module, 
         from engine.nn import set_exact
 
         set_exact(model)
-    return model, _optimizer(model, config["optimizer"])
+    return model, make.made
 
 
 def _model(make: Maker, info: Info) -> nn.Module:
