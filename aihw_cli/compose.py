@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,8 +29,14 @@ class Composed:
     notes: list[str] = field(default_factory=list)
 
 
-def compose(texts: Sequence[str], *, conf: str = "", allow_code: bool = False) -> Composed:
-    """The configuration of one run. `conf=` among `texts` names the recipe. Raises UserError in one or two lines."""
+def compose(
+    texts: Sequence[str], *, conf: str = "", allow_code: bool = False, shared: dict[str, Any] | None = None
+) -> Composed:
+    """The configuration of one run. `conf=` among `texts` names the recipe. Raises UserError in one or two lines.
+
+    Hydra's part depends on the recipe and the chosen members alone: the points of a sweep hand on a dictionary as
+    `shared`, and it is done once for all points with the same choices.
+    """
     conf, texts = split_conf(texts, conf)
     recipe = read_recipe(conf or DEFAULT)
     changes = overrides.read(texts)
@@ -40,8 +48,13 @@ def compose(texts: Sequence[str], *, conf: str = "", allow_code: bool = False) -
     defaults = [{k: empty.get(k, v) for k, v in e.items()} if isinstance(e, dict) else e for e in recipe.defaults]
     named = [c for c in choices if c.value is not None]
     selected = [c.text if recipe.extends or "@" in c.key or c.group in given else f"+{c.text}" for c in named]
-    values, chosen = _hydra(replace(recipe, defaults=defaults), selected)
+    key = json.dumps([str(recipe.path), defaults, selected])
+    memory = {} if shared is None else shared
+    if key not in memory:
+        memory[key] = _hydra(replace(recipe, defaults=defaults), selected)
+    values, chosen = copy.deepcopy(memory[key])
     values.setdefault("name", recipe.name)
+    values.pop("reproduce", None)  # what the paper says of it decides nothing
     result = Composed({}, _origins(recipe, chosen), list(_shadows(recipe, chosen)))
     for change in changes:
         if not change.choice:

@@ -1,0 +1,1 @@
+"""Published figures: which there are, their runs, and what came of them."""
