@@ -1,0 +1,1 @@
+"""Recorded runs told to the user: lists, comparisons, figures."""

@@ -1,0 +1,164 @@
+"""What `aihw runs plot` draws: learning curves, a metric over a swept key with error bars, a heat map over two."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aihw_cli.arguments import Arguments
+from aihw_cli.records.listing import metric_of
+from aihw_cli.records.pick import Picked
+from aihw_cli.report import note
+from engine.records.differ import differing, distinguishing
+from engine.records.folders import read_metrics
+from engine.records.group import Group, group_by
+from engine.records.select import shown
+from engine.records.statistics import Spread, spread
+from engine.settings import UserError
+
+ERRORS = ("ci95", "std", "range", "none")
+MANY = 12
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Mean and ends of the error bars at each x; `runs` is how many runs stand behind each."""
+
+    name: str
+    x: Sequence[Any]
+    y: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+    runs: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Curves, or for a heat map the values at (y, x); with what stands at the axes."""
+
+    metric: str
+    x: str
+    curves: Sequence[Curve] = ()
+    y: str = ""
+    heat: Mapping[tuple[Any, Any], float] = field(default_factory=dict)
+    error: str = "ci95"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The numbers behind the figure."""
+        if self.y:
+            return [{self.y: y, self.x: x, self.metric: value} for (y, x), value in self.heat.items()]
+        return [
+            {"curve": curve.name, self.x: x, self.metric: y, "low": low, "high": high, "runs": runs}
+            for curve in self.curves
+            for x, y, low, high, runs in zip(curve.x, curve.y, curve.low, curve.high, curve.runs, strict=True)
+        ]
+
+
+def drawing(picked: Picked, arguments: Arguments) -> Drawing:
+    """What the options ask for. Raises UserError where there is nothing to draw."""
+    error = arguments.options.get("--error", ERRORS[0])
+    if error not in ERRORS:
+        raise UserError(f"--error {error}: there are {', '.join(ERRORS)}")
+    if arguments.has("--y") and not arguments.has("--x"):
+        raise UserError("--y names the second key of a heat map; name the first one with --x")
+    groups = list(map(picked.key, filter(None, arguments.options.get("--group", "").split(","))))
+    if not arguments.has("--x"):
+        return _learning(picked, arguments, error, groups)
+    metric, x = metric_of(picked, arguments), picked.key(arguments.options["--x"])
+    runs = [run for run in picked.runs if run.value(x) is not None and not math.isnan(run.number(metric))]
+    if not runs:
+        raise UserError(f"no run has both {x} and a result {metric}")
+    if arguments.has("--y"):
+        y = picked.key(arguments.options["--y"])
+        cells = group_by(runs, [y, x])
+        _remark(cells)
+        heat = {(group.keys[y], group.keys[x]): group.spread(metric).mean for group in cells}
+        return Drawing(metric, x, y=y, heat=heat)
+    keys = groups or [key for key in distinguishing(runs) if key != x]
+    curves = [_swept(group, x, metric, error) for group in group_by(runs, keys)]
+    if groups:
+        _remark([cell for group in group_by(runs, keys) for cell in group_by(group.runs, [x])])
+    return Drawing(metric, x, _few(curves), error=error)
+
+
+def in_order(values: Sequence[Any]) -> list[Any]:
+    """Values of a key along an axis: numbers by size, texts in the order in which the runs were made."""
+    different = list(dict.fromkeys(values))
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in different)
+    return sorted(different) if numbers else different
+
+
+def label(keys: Mapping[str, Any]) -> str:
+    """The name of a curve: the last part of each key with its value."""
+    return ", ".join(f"{key.removesuffix('.name').rpartition('.')[2]} {shown(value)}" for key, value in keys.items())
+
+
+def _learning(picked: Picked, arguments: Arguments, error: str, keys: Sequence[str]) -> Drawing:
+    """A metric over the epochs, a curve for each group."""
+    metric = arguments.options.get("--metric", "")
+    tables: dict[int, list[dict[str, Any]]] = {}
+    for run in picked.runs:
+        try:
+            tables[id(run)] = read_metrics(run.folder)
+        except UserError as problem:
+            note(str(problem))
+    runs = [run for run in picked.runs if tables.get(id(run))]
+    if not runs:
+        raise UserError("none of the runs has metrics to draw")
+    columns = dict.fromkeys(key for run in runs for key in tables[id(run)][0])
+    count, metric = next(iter(columns)), metric or _usual(columns)
+    if metric not in columns:
+        raise UserError(f"the runs have no column {metric}; there are {', '.join(columns)}")
+    groups = group_by(runs, keys or distinguishing(runs))
+    if keys:
+        _remark(groups)
+    curves = [_course(group, tables, (count, metric), error) for group in groups]
+    return Drawing(metric, count, _few(curves), error=error)
+
+
+def _usual(columns: Mapping[str, None]) -> str:
+    return "test_accuracy" if "test_accuracy" in columns else list(columns)[-1]
+
+
+def _course(group: Group, tables: Mapping[int, list[dict[str, Any]]], names: tuple[str, str], error: str) -> Curve:
+    count, metric = names
+    found: dict[float, list[float]] = {}
+    for run in group.runs:
+        for row in tables[id(run)]:
+            if isinstance(row.get(metric), int | float):
+                found.setdefault(row[count], []).append(float(row[metric]))
+    return _curve(label(group.keys), {x: spread(found[x]) for x in sorted(found)}, error)
+
+
+def _swept(group: Group, x: str, metric: str, error: str) -> Curve:
+    points = {point.keys[x]: point.spread(metric) for point in group_by(group.runs, [x])}
+    return _curve(label(group.keys), {value: points[value] for value in in_order(list(points))}, error)
+
+
+def _curve(name: str, points: Mapping[Any, Spread], error: str) -> Curve:
+    low, high = zip(*(_ends(found, error) for found in points.values()), strict=True) if points else ((), ())
+    return Curve(name, list(points), [p.mean for p in points.values()], low, high, [p.count for p in points.values()])
+
+
+def _ends(found: Spread, error: str) -> tuple[float, float]:
+    if error == "range":
+        return found.low, found.high
+    half = {"ci95": found.ci95, "std": found.std, "none": math.nan}[error]
+    return found.mean - half, found.mean + half
+
+
+def _few(curves: list[Curve]) -> list[Curve]:
+    if len(curves) > MANY:
+        note(f"{len(curves)} curves in one figure; a condition or --group makes fewer")
+    return curves
+
+
+def _remark(groups: Sequence[Group]) -> None:
+    """A mean over runs that differ in more than their seed hides something."""
+    keys: dict[str, None] = {}
+    for group in groups:
+        keys.update(dict.fromkeys(differing(group.runs)))
+    if keys:
+        note(f"means are taken over runs that differ in {', '.join(list(keys)[:4])}")

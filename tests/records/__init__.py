@@ -1,0 +1,1 @@
+"""Recorded runs: the index, conditions, groups, and `aihw runs`."""
