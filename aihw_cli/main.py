@@ -15,6 +15,7 @@ from engine.settings import UserError
 COMMANDS = {
     "train": ("train", "train a network from a recipe; no recipe: the embedded digits"),
     "resume": ("train", "continue an interrupted run or sweep"),
+    "runs": ("runs", "list, compare, rank and draw recorded runs"),
     "ls": ("catalog", "list recipes, presets, devices, tiles, algorithms, models, datasets"),
     "show": ("explain", "explain one of them: formula, parameters, units, source"),
     "device": ("device", "draw how devices answer to pulses"),
