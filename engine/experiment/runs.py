@@ -33,15 +33,20 @@ DONE = ("finished", "diverged")
 
 def run_folder(config: Mapping[str, Any], *, again: bool = False) -> Path:
     """The folder of the run that `config` describes; with `again`, the first one of it that is free."""
-    name = re.sub(r"[^\w.+-]+", "-", str(config.get("name") or "run")).strip("-.") or "run"
     run = config["run"]
-    path = Path(run.get("dir") or "runs").expanduser() / name / f"{run_hash(config)}-{run['seed']}"
+    recipe = folder_name(str(config.get("name") or "run"))
+    path = Path(run.get("dir") or "runs").expanduser() / recipe / f"{run_hash(config)}-{run['seed']}"
     if not again:
         return path
     number, free = 2, path
     while free.exists():
         free, number = path.with_name(f"{path.name}-{number}"), number + 1
     return free
+
+
+def folder_name(recipe: str) -> str:
+    """The folder that holds the runs of a recipe."""
+    return re.sub(r"[^\w.+-]+", "-", recipe).strip("-.") or "run"
 
 
 def run_status(folder: Path) -> str:
