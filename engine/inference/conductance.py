@@ -74,6 +74,7 @@ class Conductances:
         args.items = matrices * ((args.cells + LANES - 1) // LANES)
         names = ("w", "limits", "tables", "params", "g", "kept", "out", "control")
         fill(args, names, (weight, self.limits, self.tables, self.params, self.g, self.kept, out, self.control))
+        args.noise_g_max = self.spec.noise_g_max or self.spec.converter.g_max
         for name, value in values.items():
             setattr(args, name, value)
         program = noise_program(self.name, out.device.type)

@@ -31,8 +31,10 @@ float mean = clamp_(fma_(p.nu_mean_slope, level, p.nu_mean_offset), p.nu_mean_mi
 float spread = clamp_(fma_(p.nu_std_slope, level, p.nu_std_offset), p.nu_std_min, p.nu_std_max);
 c.nu = p.drift_scale * abs_(mean + spread * noise());
 """
-POWER_LAW = """
+FALLING_NOISE = """
 float relative = min_(p.read_factor / max_(pow_(g / g_max, p.read_exponent), 1e-3f), p.read_max);
+"""
+POWER_LAW = """
 float age = t + p.t_0, root = sqrt_(max_(log_((age + p.t_read) / (2.0f * p.t_read)), 0.0f));
 float drifted = g * pow_(age / p.t_0, -c.nu);
 g = max_(drifted + p.read_noise_scale * drifted * relative * root * noise(), 0.0f);

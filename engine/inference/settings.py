@@ -43,7 +43,9 @@ class Converter:
         wanted = {"dual_pair": (2, 2), "n_pair": (1, MOST_PAIRS), "custom_pair": (1, MOST_PAIRS)}.get(self.kind, (0, 0))
         if not wanted[0] <= pairs <= wanted[1]:
             numbers = f"{wanted[0]} to {wanted[1]}" if wanted[0] < wanted[1] else str(wanted[0] or "no")
-            raise UserError(f"inference.converter.kind={self.kind} takes {numbers} numbers in significance, not {pairs}")
+            raise UserError(
+                f"inference.converter.significance must hold {numbers} numbers for {self.kind}, not {pairs}"
+            )
         if self.kind == "custom_pair":
             self._check_tables(pairs)
 
@@ -51,7 +53,9 @@ class Converter:
         tables = self.tables if isinstance(self.tables, list | tuple) else []
         lengths = {len(row) if isinstance(row, list | tuple) else 0 for row in tables}
         if len(tables) != 2 * pairs or len(lengths) != 1 or min(lengths) < 2:
-            raise UserError(f"inference.converter.tables must be {2 * pairs} lists of the same length, two for each significance")
+            raise UserError(
+                f"inference.converter.tables must be {2 * pairs} lists of the same length, two for each significance"
+            )
         numbers = [v for row in tables for v in row]
         if any(isinstance(v, bool) or not isinstance(v, int | float) or not v >= 0 for v in numbers):
             raise UserError("inference.converter.tables must hold conductances >= 0")
@@ -61,7 +65,9 @@ class Converter:
             raise UserError("inference.converter.tables give every weight the same conductances")
         line = [top * (2 * k / (points - 1) - 1) for k in range(points)]
         if self.invertible and max(abs(w - v) for w, v in zip(weights, line, strict=True)) > 1e-4 * top:
-            raise UserError("inference.converter.tables do not give the weight back: the sum of f (g+ - g-) must rise evenly")
+            raise UserError(
+                "inference.converter.tables do not give the weight back: the sum of f (g+ - g-) must rise evenly"
+            )
 
     def table_weights(self) -> list[float]:
         """What the tables make of the weight, in uS, at their nodes."""
@@ -92,6 +98,7 @@ class InferenceSpec:
     compensation: str = setting(
         "global", "digital factor of the outputs that makes up for drift", choices=COMPENSATIONS
     )
+    noise_g_max: float = setting(0.0, "g_max that the noise reckons with; 0 = the converter's", "uS", minimum=0)
     times: list[Any] = field(
         default_factory=_times,
         metadata={"unit": "", "meaning": "times after programming, with units s min h d month y"},

@@ -25,7 +25,7 @@ WARP_KERNEL(program_cells, InferenceArgs) {
     float low = a.limits[2 * own.matrix], gain = gain_of(a, low, a.limits[2 * own.matrix + 1]);
     Key key = key_of(a.control[own.matrix]);
     Draw t = {a.call, 0, PROGRAMMING};
-    Reach reach = {a.g_max, a.g_min};
+    Reach reach = {a.noise_g_max, a.g_min};
     Laned<float> total;
     LANES(l) total[l] = 0.0f;
     for (int k = 0; k < a.devices; ++k) {
@@ -65,7 +65,7 @@ WARP_KERNEL(drift_cells, InferenceArgs) {
     float low = a.limits[2 * own.matrix], gain = gain_of(a, low, a.limits[2 * own.matrix + 1]);
     Key key = key_of(a.control[own.matrix]);
     Draw t = {a.call, 0, DRIFTING};
-    Reach reach = {a.g_max, a.g_min};
+    Reach reach = {a.noise_g_max, a.g_min};
     Laned<float> total;
     LANES(l) total[l] = 0.0f;
     for (int k = 0; k < a.devices; ++k) LANES(l) {

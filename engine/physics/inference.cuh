@@ -13,7 +13,7 @@ struct InferenceArgs {
     const float *w, *limits, *tables, *params;
     float *g, *kept, *out;
     const Control* control;
-    float g_max, g_min, span, band, time;
+    float g_max, g_min, span, band, time, noise_g_max;
     float factor[8], start[8];
     int kind, rounds, anew;
     u32 call;

@@ -31,3 +31,14 @@ def periphery(values: Values, known: Any) -> Values:
     if changed.get("w_noise_type", "None") == "None":
         changed["w_noise"] = 0.0
     return changed
+
+
+def inference() -> Values:
+    """Settings of analog inference that make the engine follow the release."""
+    return {"reconvert": True}
+
+
+def acceptance(table: Values, wanted: float) -> Any:
+    """Programming noise for an acceptance range: that of the smallest one where the table does not hold it."""
+    rows = {float(key): row for key, row in table.items()}
+    return rows.get(float(wanted), rows[min(rows)])

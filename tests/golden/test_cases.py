@@ -15,6 +15,8 @@ CASES = [
     "C.backward.default",
     "E.TikiTaka_v1_gamma.sb",
     "E.MixedPrecision.sb",
+    "D.PCM.scales",
+    "D.ReRamCMO",
     "E.OneSided.sb",
     "G.decay",
 ]

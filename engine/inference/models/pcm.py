@@ -2,7 +2,14 @@
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
-from engine.inference.parts import CLIPPED_NU, DRIFT_PARAMS, POWER_LAW, PROGRAM_PARAMS, PROGRAM_POLYNOMIAL
+from engine.inference.parts import (
+    CLIPPED_NU,
+    DRIFT_PARAMS,
+    FALLING_NOISE,
+    POWER_LAW,
+    PROGRAM_PARAMS,
+    PROGRAM_POLYNOMIAL,
+)
 
 Pcm = NoiseModel(
     name="pcm",
@@ -26,5 +33,5 @@ Pcm = NoiseModel(
     },
     kept={"nu": "drift exponent"},
     program=CLIPPED_NU + PROGRAM_POLYNOMIAL,
-    drift=POWER_LAW,
+    drift=FALLING_NOISE + POWER_LAW,
 )

@@ -1,0 +1,34 @@
+"""A plain model: the same noise and the same distribution of drift exponents at every conductance."""
+
+from engine.devices.base import Param
+from engine.inference.base import NoiseModel
+
+StateIndependent = NoiseModel(
+    name="state_independent",
+    aihwkit="StateIndependentNoiseModel",
+    about="Noise and drift that do not depend on the conductance, to see what state dependence matters for.",
+    formula="program: G = max(G_T + s_p sigma_p(G_T) xi, 0);  drift: G ((t + t_0) / t_0)^-nu, nu = s_d |nu_mean + "
+    "nu_std xi|;  read: + s_r (G_D / g_max) sqrt(ln((t + t_0 + t_r) / 2 t_r)) xi uS",
+    source="as in aihwkit",
+    params={
+        "prog_coeff": Param([0.2], "uS", "programming noise: coefficients of 1, G_T / g_max, (G_T / g_max)^2, ..."),
+        "prog_noise_scale": Param(1.0, "", "factor of the programming noise", minimum=0),
+        "nu_mean": Param(0.1, "", "mean drift exponent"),
+        "nu_std": Param(0.05, "", "spread of the drift exponent", minimum=0),
+        "drift_scale": Param(1.0, "", "factor of the drift exponents", minimum=0),
+        "t_0": Param(20.0, "s", "time between programming and the first read", above=0),
+        "read_noise_scale": Param(1.0, "uS", "read noise at g_max, times the root of the logarithm", minimum=0),
+        "t_read": Param(250e-9, "s", "width of the read pulse", above=0),
+    },
+    kept={"nu": "drift exponent"},
+    program="""
+c.nu = p.drift_scale * abs_(p.nu_mean + p.nu_std * noise());
+float sigma = polynomial(p.prog_coeff, (int)p.prog_coeff_n, g / g_max);
+g = max_(g + p.prog_noise_scale * sigma * noise(), 0.0f);
+""",
+    drift="""
+float age = t + p.t_0, root = sqrt_(max_(log_((age + p.t_read) / (2.0f * p.t_read)), 0.0f));
+float drifted = g * pow_(age / p.t_0, -c.nu);
+g = max_(drifted + p.read_noise_scale * (drifted / g_max) * root * noise(), 0.0f);
+""",
+)
