@@ -59,7 +59,7 @@ def compose(
     for change in changes:
         if not change.choice:
             check_interpolations(COMMAND_LINE, {change.key: change.value})
-            _apply(values, change, result.origins)
+            apply_change(values, change, result.origins)
     values = _resolve(values, recipe.path)
     result.values = Checker(result.origins, allow_code).complete(values)
     return result
@@ -182,7 +182,7 @@ def _shadows(recipe: Recipe, chosen: dict[str, str | None]) -> Iterator[str]:
             yield f"{group} {option} is {paths[0]}, which shadows {paths[1]}"
 
 
-def _apply(values: dict[str, Any], change: overrides.Change, origins: dict[str, list[tuple[str, Any]]]) -> None:
+def apply_change(values: dict[str, Any], change: overrides.Change, origins: dict[str, list[tuple[str, Any]]]) -> None:
     """Put one value into the tree; a mapping is merged into the section that it meets."""
     parts = change.key.split(".")
     place = values

@@ -9,6 +9,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.records.group import less_is_better
+
 # Two-sided 95 % quantiles of Student's t distribution for 1 to 30 degrees of freedom.
 T95 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
@@ -31,24 +33,34 @@ def statistics_of(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, spread, quantile * spread / math.sqrt(len(values))
 
 
-def point_row(keys: Mapping[str, str], summaries: Sequence[Mapping[str, Any]], wanted: int) -> dict[str, Any]:
-    """The row of one point from the summaries of its finished runs."""
-    accuracies = [float(s[METRIC]) for s in summaries]
-    mean, spread, half = statistics_of(accuracies)
+def metric_of(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """The figure that runs are judged by: the accuracy of a training, or what their task names."""
+    return str(next((s["figure"] for s in summaries if "figure" in s), METRIC))
+
+
+def point_row(
+    keys: Mapping[str, str], summaries: Sequence[Mapping[str, Any]], wanted: int, metric: str = METRIC
+) -> dict[str, Any]:
+    """The row of one point from the summaries of its finished runs. A diverged run counts with what it reached."""
+    values = [float(s[metric]) for s in summaries if isinstance(s.get(metric), int | float)]
+    mean, spread, half = statistics_of(values)
+    best = min if less_is_better(metric) else max
     return {
         **keys,
         "runs": f"{len(summaries)}/{wanted}",
-        METRIC: mean,
+        "diverged": len([s for s in summaries if s.get("status") == "diverged"]),
+        metric: mean,
         "std": spread,
         "ci95": half,
-        "best": max(accuracies, default=math.nan),
+        "best": best(values, default=math.nan),
         "seconds": statistics.fmean([float(s["seconds"]) for s in summaries]) if summaries else math.nan,
     }
 
 
-def best_first(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows by falling mean; points without a result last."""
-    return sorted(rows, key=lambda row: -math.inf if math.isnan(row[METRIC]) else row[METRIC], reverse=True)
+def best_first(rows: Sequence[dict[str, Any]], metric: str = METRIC) -> list[dict[str, Any]]:
+    """Rows from the best mean to the worst; points without a result last."""
+    sign = 1 if less_is_better(metric) else -1
+    return sorted(rows, key=lambda row: math.inf if math.isnan(row[metric]) else sign * row[metric])
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -26,6 +26,15 @@ def compiler_command() -> str:
     return os.environ.get("AIHW_CXX", "")
 
 
+def use_gpu(number: str) -> None:
+    """Let this process see one GPU, counted among those that it sees now. Call it before CUDA is first used."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    index = int(number) if number.isdigit() else len(visible)
+    # CUDA's own order is by speed; the user reads the numbers from nvidia-smi, which orders them by their bus.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible[index] if index < len(visible) else number
+
+
 def packaged_data() -> Path:
     """The folder that holds conf/, presets/ and experiments/: in the wheel, or in the checkout."""
     wheel = ROOT / "aihw_cli" / "_data"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aihw_cli.arguments import Arguments, Command, Option
 from aihw_cli.report import PlainReporter, make_reporter, note
 from engine.settings import UserError
+
+if TYPE_CHECKING:
+    from aihw_cli.sweeps.manifest import Sweep
 
 FAILED, INTERRUPTED = 1, 130
 MANY = 10**9
@@ -19,42 +22,75 @@ MANY = 10**9
 
 def train(arguments: Arguments) -> int:
     """Compose, then train once, or once for each point and seed."""
-    from aihw_cli import sweep
     from aihw_cli.compose import compose
+    from aihw_cli.sweeps import drive
+    from aihw_cli.sweeps.plan import plan
 
-    multirun, again = arguments.has("--multirun"), arguments.has("--again")
+    multirun = arguments.has("--multirun")
     if not multirun:
-        composed = compose(arguments.words, allow_code=arguments.has("--allow-code"))
+        composed = compose(arguments.words, allow_code=arguments.has(CODE.name))
         for text in composed.notes:
             note(text)
-        if composed.values["seeds"] == 1:
+        if composed.values["seeds"] == 1 and composed.values["run"]["executor"] == "local":
+            _refuse_sweep_options(arguments, "one run, no sweep: add -m or seeds=N")
             return _train_once(composed.values, arguments)
-    flags = ["--allow-code"] if arguments.has("--allow-code") else []
-    planned = sweep.plan(arguments.words, multirun=multirun, flags=flags, again=again)
-    return _run_sweep(planned, arguments)
+    drive.read_options(arguments.options)
+    planned = plan(
+        arguments.words, multirun=multirun, allow_code=arguments.has(CODE.name), again=arguments.has("--again")
+    )
+    for text in planned.notes if multirun else ():
+        note(text)
+    return drive.carry_out(planned, arguments)
 
 
 def resume(arguments: Arguments) -> int:
-    """Go on with a run or with a sweep."""
-    from aihw_cli import sweep
-    from aihw_cli.check import device_models
-    from aihw_cli.overrides import is_device_file
+    """Go on with a run, a sweep or a search."""
+    from aihw_cli.sweeps.manifest import MANIFEST, load
     from engine.experiment.runs import read_config
 
     folder = Path(arguments.words[0]).expanduser()
-    if (folder / sweep.MANIFEST).is_file():
-        return _run_sweep(sweep.load(folder), arguments)
-    if (folder / "config.yaml").is_file() and not arguments.has("--allow-code"):
-        for key, model in device_models(read_config(folder)):
-            if isinstance(model, str) and is_device_file(model):
-                raise UserError(f"{key}={model} runs the code of that file: add --allow-code to allow it ({folder})")
+    if (folder / MANIFEST).is_file():
+        return _resume_sweep(load(folder), arguments)
+    _refuse_sweep_options(arguments, f"{folder} is no sweep")
+    if (folder / "config.yaml").is_file():
+        refuse_code(read_config(folder), folder, arguments)
 
     def work(reporter: PlainReporter) -> dict[str, Any]:
         from engine.experiment.train import resume as engine_resume
 
         return engine_resume(folder, reporter)
 
-    return _guarded(work, folder, arguments)
+    return guarded(work, folder, arguments)
+
+
+def _resume_sweep(sweep: Sweep, arguments: Arguments) -> int:
+    from aihw_cli.sweeps import drive
+
+    for text in sweep.configs:
+        refuse_code(json.loads(text), sweep.folder, arguments)
+    if sweep.search:
+        from aihw_cli.sweeps.search import go_on
+
+        return go_on(sweep, arguments)
+    if arguments.has("--trials"):
+        raise UserError(f"--trials is for a search; {sweep.folder} is a sweep")
+    return drive.carry_out(sweep, arguments)
+
+
+def refuse_code(config: Mapping[str, Any], folder: Path, arguments: Arguments) -> None:
+    """A folder may come from a stranger: the code of its device files runs only if the user says so."""
+    from aihw_cli.check import device_models
+    from aihw_cli.overrides import is_device_file
+
+    for key, model in () if arguments.has(CODE.name) else device_models(config):
+        if isinstance(model, str) and is_device_file(model):
+            raise UserError(f"{key}={model} runs the code of that file: add --allow-code to allow it ({folder})")
+
+
+def _refuse_sweep_options(arguments: Arguments, why: str) -> None:
+    for option in (*SCHEDULE, TRIALS):
+        if arguments.has(option.name):
+            raise UserError(f"{option.name}: {why}")
 
 
 def _train_once(config: dict[str, Any], arguments: Arguments) -> int:
@@ -68,19 +104,21 @@ def _train_once(config: dict[str, Any], arguments: Arguments) -> int:
 
         return engine_train(config, folder, reporter)
 
-    code = _guarded(work, folder, arguments)
+    code = guarded(work, folder, arguments)
     if existed and code == 0 and not arguments.has("--json"):
         note("this run was there already; --again makes a new one")
     return code
 
 
-def _guarded(work: Callable[[PlainReporter], dict[str, Any]], folder: Path, arguments: Arguments) -> int:
+def guarded(work: Callable[[PlainReporter], dict[str, Any]], folder: Path, arguments: Arguments) -> int:
     """Run `work`, report on it, and turn its end into an exit code."""
     as_json = arguments.has("--json")
     code, result, last = 0, {"status": "interrupted"}, ""
     with make_reporter(sys.stderr if as_json else sys.stdout) as reporter:
         try:
             result = work(reporter)
+            if result["status"] == "diverged":
+                code, last = FAILED, _divergence(folder)
         except UserError:
             raise
         except KeyboardInterrupt:
@@ -101,6 +139,10 @@ def _how_to_go_on(folder: Path, arguments: Arguments) -> str:
     return f"interrupted; go on with: aihw resume {folder}{flag}"
 
 
+def _divergence(folder: Path) -> str:
+    return f"the run diverged: its loss is no number any more; a smaller optimizer.lr may help ({folder})"
+
+
 def _failure(error: Exception, folder: Path) -> str:
     if (folder / "log.txt").is_file():
         first = (str(error).splitlines() or [""])[0]
@@ -108,41 +150,33 @@ def _failure(error: Exception, folder: Path) -> str:
     return "".join(traceback.format_exception(error)) + "the run failed"
 
 
-def _run_sweep(sweep: Any, arguments: Arguments) -> int:
-    from aihw_cli import sweep as engine_room
-    from aihw_cli import table
-
-    as_json = arguments.has("--json")
-    stream = sys.stderr if as_json else sys.stdout
-    code = engine_room.run(sweep, lambda text: print(text, file=stream, flush=True))
-    rows = sweep.rows()
-    if as_json:
-        print(json.dumps({"folder": str(sweep.folder), "points": [table.without_gaps(row) for row in rows]}))
-    elif code != INTERRUPTED:
-        print(table.as_text(rows))
-        print(f"table {sweep.folder / 'table.csv'}")
-    return code
-
-
 CODE = Option("--allow-code", "allow a device file of your own to run (device=my_device.py:MyDevice)")
 JSON = Option("--json", "the result as one JSON line on stdout; progress goes to stderr")
+SCHEDULE = (
+    Option("--jobs", "runs at a time, each in its own process (default 1, or one a GPU)", "N"),
+    Option("--gpus", "GPUs to deal out, one to a run", "0,1"),
+    Option("--retries", "how often a run that was killed is tried again (default 2)", "N"),
+    Option("--fail-fast", "stop the other runs when one has failed"),
+)
+TRIALS = Option("--trials", "runs of a search in all", "N")
 COMMANDS = (
     Command(
         "train",
         "train a network from a recipe",
-        "aihw train [conf=NAME|FILE.yaml] [key=value ...] [-m] [--again] [--allow-code] [--json]",
+        "aihw train [conf=NAME|FILE.yaml] [key=value ...] [-m [--jobs N] [--gpus 0,1]] [--again] [--json]",
         (
             ("aihw train", "the digits that come with scikit-learn"),
             ("aihw train device=ecram optimizer.lr=0.05 run.epochs=3", "another device and other values"),
             ("aihw train conf=mnist_fcn dataset.root=data dataset.download=true", "another recipe"),
             ("aihw train conf=my.yaml", "a recipe of your own"),
-            ("aihw train -m device=ecram,capacitor device.dw_min=0.001,0.002", "a sweep over four points"),
+            ("aihw train -m device=ecram,capacitor optimizer.lr=0.1,0.2 --jobs 2", "a sweep, two points at a time"),
             ("aihw train algorithm=digital seeds=5", "the floating-point baseline, mean of five seeds"),
             ("aihw train 'layers={fc2:{algorithm:digital}}'", "one layer in floating point"),
         ),
         train,
         (
             Option("--multirun", "a, b and range(), choice(), glob() make a sweep, one process a point", short="-m"),
+            *SCHEDULE,
             Option("--again", "repeat a run that is there already, in a new folder"),
             CODE,
             JSON,
@@ -153,11 +187,14 @@ COMMANDS = (
     ),
     Command(
         "resume",
-        "continue an interrupted run or sweep",
-        "aihw resume FOLDER [--allow-code] [--json]",
-        (("aihw resume runs/digits/0a1b2c3d4e5f-1", "ends with the bits of the uninterrupted run"),),
+        "continue an interrupted run, sweep or search",
+        "aihw resume FOLDER [--jobs N] [--gpus 0,1] [--trials N] [--allow-code] [--json]",
+        (
+            ("aihw resume runs/digits/0a1b2c3d4e5f-1", "ends with the bits of the uninterrupted run"),
+            ("aihw resume runs/digits/sweep-0a1b2c3d4e5f --jobs 4", "runs only what is missing"),
+        ),
         resume,
-        (CODE, JSON),
+        (*SCHEDULE, TRIALS, CODE, JSON),
         (1, 1),
     ),
 )

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+EXECUTORS = ("local", "submitit", "ray")
+OPTIMIZERS = ("analog_sgd", "sgd", "adam", "adamw")
 SHAPES = ("constant", "step", "multistep", "exponential", "cosine")
 
 
 def setting(default: Any, meaning: str, **limits: Any) -> Any:
     """A dataclass field with its documentation; `limits` are unit, minimum, maximum, choices."""
     metadata = {"unit": "", "minimum": None, "maximum": None, "choices": None, **limits, "meaning": meaning}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: default.copy(), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -53,12 +55,15 @@ class Schedule:
 
 @dataclass
 class Optimizer:
-    """One optimizer step. Only lr acts on analog tiles; momentum and weight_decay act on digital parameters."""
+    """One optimizer step. Only lr acts on tiles that learn by pulses, all on what learns by gradients."""
 
-    name: str = setting("analog_sgd", "optimizer", choices=("analog_sgd",))
+    name: str = setting("analog_sgd", "optimizer; only analog_sgd trains tiles by pulses", choices=OPTIMIZERS)
     lr: float = setting(0.01, "learning rate", minimum=0.0)
-    momentum: float = setting(0.0, "momentum of digital parameters", minimum=0.0, maximum=1.0)
-    weight_decay: float = setting(0.0, "weight decay of digital parameters", minimum=0.0)
+    momentum: float = setting(0.0, "momentum (analog_sgd, sgd)", minimum=0.0, maximum=1.0)
+    nesterov: bool = setting(False, "Nesterov's momentum (analog_sgd, sgd)")
+    betas: list[float] = setting([0.9, 0.999], "decay of both running means (adam, adamw)", minimum=0.0, maximum=1.0)
+    eps: float = setting(1e-8, "added to the root of the second one (adam, adamw)", minimum=0.0)
+    weight_decay: float = setting(0.0, "weight decay; decoupled from the gradient in adamw", minimum=0.0)
     schedule: Schedule = field(default_factory=Schedule, metadata={"meaning": "learning rate over the epochs"})
 
 
@@ -73,6 +78,8 @@ class Run:
     exact: bool = setting(False, "the same bits at any number of threads, slower")
     checkpoint_every: int = setting(0, "optimizer steps between checkpoints; 0 = every epoch", minimum=0)
     dir: str = setting("runs", "folder that receives the run folders")
+    executor: str = setting("local", "who does the runs: this machine, Slurm, or a Ray cluster", choices=EXECUTORS)
+    cluster: dict[str, Any] = setting({}, "settings of that executor, see docs/sweeps.md")
 
 
 SECTIONS: dict[str, type] = {"dataset": Dataset, "loss": Loss, "optimizer": Optimizer, "run": Run}

@@ -17,9 +17,9 @@ from engine.tile.settings import GROUPS
 FORMAT = 1
 LENGTH = 12
 TEXT_FOLDERS = ("physics", "kernels")
-# Folders, processor and threads do not decide the result; the seed stands beside the hash.
+# Folders, processor, threads and who does the run do not decide the result; the seed stands beside the hash.
 LEFT_OUT = {
-    "run": ("seed", "device", "threads", "dir", "checkpoint_every"),
+    "run": ("seed", "device", "threads", "dir", "checkpoint_every", "executor", "cluster"),
     "dataset": ("root", "download"),
 }
 SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "run", "layers")
@@ -32,6 +32,8 @@ def run_hash(config: Mapping[str, Any]) -> str:
     digest.update(json.dumps(deciding(config), sort_keys=True, default=str).encode())
     if "dataset" in sections_of(config):
         digest.update(fingerprint(config["dataset"]).encode())
+    if task_of(config) != TRAIN and hasattr(find_task(task_of(config)), "fingerprint"):
+        digest.update(find_task(task_of(config)).fingerprint(config).encode())
     for text in physics_texts(config):
         digest.update(hashlib.sha256(text).digest())
     return digest.hexdigest()[:LENGTH]
@@ -43,6 +45,8 @@ def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     for section in sections_of(config):
         values = _clean(config.get(section) or {})
         chosen[section] = {k: v for k, v in values.items() if k not in LEFT_OUT.get(section, ())}
+    for key in getattr(find_task(task_of(config)), "LEFT_OUT", ()) if "task" in chosen else ():
+        del chosen["task"][key]
     return chosen
 
 

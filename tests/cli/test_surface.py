@@ -9,8 +9,17 @@ from aihw_cli.schema import full_schema
 from engine.presets import groups
 
 COMMAND_OPTIONS = {
-    "train": {"--multirun", "--again", "--allow-code", "--json"},
-    "resume": {"--allow-code", "--json"},
+    "train": {
+        "--multirun",
+        "--jobs",
+        "--gpus",
+        "--retries",
+        "--fail-fast",
+        "--again",
+        "--allow-code",
+        "--json",
+    },
+    "resume": {"--jobs", "--gpus", "--retries", "--fail-fast", "--trials", "--allow-code", "--json"},
     "ls": {"--json"},
     "show": {"--json"},
     "cp": set(),
@@ -25,10 +34,12 @@ TOP = {
 }  # fmt: skip
 KEYS = {
     "run.epochs", "run.seed", "run.device", "run.threads", "run.exact", "run.checkpoint_every", "run.dir",
+    "run.executor", "run.cluster",
     "optimizer.name", "optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "optimizer.schedule.name",
     "optimizer.schedule.step_size", "optimizer.schedule.milestones", "optimizer.schedule.gamma",
+    "optimizer.nesterov", "optimizer.betas", "optimizer.eps",
     "optimizer.schedule.final", "dataset.name", "dataset.root", "dataset.download", "dataset.batch_size",
-    "dataset.test_batch_size", "dataset.train_samples", "dataset.test_samples", "dataset.shuffle", "loss.name",
+    "dataset.mean", "dataset.std", "dataset.test_batch_size", "dataset.train_samples", "dataset.test_samples", "dataset.shuffle", "loss.name",
     "loss.reduction", "seeds", "device.model", "device.dw_min", "tile.forward.out_noise", "tile.backward.out_noise",
     "tile.update.desired_bl", "tile.mapping.max_input_size", "algorithm.name", "model.name",
 }  # fmt: skip

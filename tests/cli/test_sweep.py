@@ -6,22 +6,17 @@ import csv
 import io
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from aihw_cli import overrides, sweep, table
+from aihw_cli import overrides, table
+from aihw_cli.sweeps import drive
+from aihw_cli.sweeps.executors import share_of_cores
+from aihw_cli.sweeps.manifest import Options, Sweep, load
+from aihw_cli.sweeps.plan import plan
 from engine.settings import UserError
 from tests.cli.conftest import write
-
-# Floating point on a few samples: the parts under test are around the training.
-QUICK = ("algorithm=digital", "dataset.train_samples=40", "dataset.test_samples=20", "run.epochs=1", "run.threads=1")
 
 
 def test_points_are_the_product_in_order() -> None:
@@ -51,13 +46,80 @@ def test_the_grammar_of_a_sweep(text: str, values: list[str]) -> None:
 
 
 def test_plan_has_every_seed_of_every_point() -> None:
-    planned = sweep.plan(["optimizer.lr=0.1,0.2", "seeds=2", "run.seed=5"], multirun=True, flags=[], again=False)
+    planned = plan(["optimizer.lr=0.1,0.2", "seeds=2", "run.seed=5"], multirun=True)
     assert planned.points == [{"optimizer.lr": "0.1"}, {"optimizer.lr": "0.2"}]
     assert [(job.point, job.seed) for job in planned.jobs] == [(0, 5), (0, 6), (1, 5), (1, 6)]
-    assert planned.jobs[3].overrides[-2:] == ["run.seed=6", "seeds=1"]
-    same = sweep.plan(["optimizer.lr=0.1,0.2", "seeds=2", "run.seed=5"], multirun=True, flags=[], again=False)
-    other = sweep.plan(["optimizer.lr=0.1,0.3", "seeds=2", "run.seed=5"], multirun=True, flags=[], again=False)
+    config = planned.config(planned.jobs[3])
+    assert (config["run"]["seed"], config["seeds"], config["optimizer"]["lr"]) == (6, 1, 0.2)
+    same = plan(["optimizer.lr=0.1,0.2", "seeds=2", "run.seed=5"], multirun=True)
+    other = plan(["optimizer.lr=0.1,0.3", "seeds=2", "run.seed=5"], multirun=True)
     assert planned.folder == same.folder != other.folder
+
+
+def test_the_folder_of_a_run_is_that_of_the_single_command() -> None:
+    from aihw_cli.compose import compose
+    from engine.experiment.runs import run_folder
+
+    planned = plan(["device=ecram,capacitor", "seeds=2"], multirun=True)
+    for job, device in zip(planned.jobs[1::2], ("ecram", "capacitor"), strict=True):
+        assert job.folder == run_folder(compose([f"device={device}", "run.seed=2"]).values)
+
+
+def test_points_with_other_choices_do_not_share_their_composition() -> None:
+    """What points have in common is composed once: neither choices nor values may leak into the next point."""
+    words = ["device=ecram,capacitor", "optimizer.lr=0.1,0.2", "layers={fc1:{algorithm:digital}},{}"]
+    planned = plan(words, multirun=True)
+    from aihw_cli.compose import compose
+
+    for number, point in enumerate(overrides.expand(words)):
+        assert json.loads(planned.configs[number])["device"] == compose(point).values["device"]
+        assert json.loads(planned.configs[number])["optimizer"] == compose(point).values["optimizer"]
+        assert json.loads(planned.configs[number])["layers"] == compose(point).values["layers"]
+
+
+def test_a_manifest_is_read_as_it_was_written(folder: Path) -> None:
+    planned = plan(["optimizer.lr=0.1,0.2", "seeds=2"], multirun=True)
+    planned.options = Options(3, ("0", "1"), 1, True)
+    planned.save_points()
+    planned.save()
+    found = load(planned.folder)
+    assert vars(found) == {**vars(planned), "notes": []}
+    found.jobs[0].status = "running"
+    found.save()
+    assert load(planned.folder).jobs == planned.jobs
+
+
+def test_two_points_of_one_result_are_one_run() -> None:
+    planned = plan(["run.checkpoint_every=1,2"], multirun=True)
+    assert planned.jobs[0].folder == planned.jobs[1].folder
+
+
+def test_again_takes_folders_of_its_own(folder: Path) -> None:
+    first = plan(["optimizer.lr=0.1,0.2"], multirun=True)
+    for place in (first.folder, first.jobs[0].folder):
+        place.mkdir(parents=True)
+    again = plan(["optimizer.lr=0.1,0.2"], multirun=True, again=True)
+    assert again.folder.name == f"{first.folder.name}-2"
+    assert again.jobs[0].folder.name == f"{first.jobs[0].folder.name}-2"
+    assert again.jobs[1].folder == first.jobs[1].folder
+
+
+def test_options_of_the_command_line_go_before_those_of_the_manifest() -> None:
+    before = Options(4, ("0",), 1, True)
+    assert drive.read_options({}, before) == Options(4, ("0",), 1, False)
+    given = {"--jobs": "2", "--gpus": "1, 3", "--retries": "0", "--fail-fast": ""}
+    assert drive.read_options(given, before) == Options(2, ("1", "3"), 0, True)
+
+
+@pytest.mark.parametrize("option, value", [("--jobs", "two"), ("--jobs", "0"), ("--gpus", ","), ("--gpus", "1,1")])
+def test_options_that_make_no_sense_are_refused(option: str, value: str) -> None:
+    with pytest.raises(UserError, match=option):
+        drive.read_options({option: value})
+
+
+def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+    assert [share_of_cores(slots) for slots in (1, 2, 3, 8, 20)] == [0, 4, 2, 1, 1]
 
 
 def test_statistics_over_seeds() -> None:
@@ -66,6 +128,13 @@ def test_statistics_over_seeds() -> None:
     assert half == pytest.approx(4.303 * 0.02 / math.sqrt(3))
     assert table.statistics_of([0.5])[0] == 0.5 and math.isnan(table.statistics_of([0.5])[2])
     assert math.isnan(table.statistics_of([])[0])
+
+
+def test_the_metric_of_a_task_is_sorted_its_own_way() -> None:
+    summaries = {"a": {"figure": "error", "error": 0.2, "seconds": 1.0}, "b": {"error": 0.1, "seconds": 1.0}}
+    metric = table.metric_of(list(summaries.values()))
+    rows = [table.point_row({"x": name}, [summary], 1, metric) for name, summary in summaries.items()]
+    assert [row["x"] for row in table.best_first(rows, metric)] == ["b", "a"]
 
 
 def test_table_is_sorted_and_leaves_gaps_empty() -> None:
@@ -81,73 +150,38 @@ def test_table_is_sorted_and_leaves_gaps_empty() -> None:
     assert "0.8500" in table.as_text(best) and "0/2" in table.as_text(best)
 
 
-def test_a_sweep_runs_all_points_even_if_one_fails(aihw, folder: Path) -> None:
-    """The point with more samples than there are fails in its own process; the other one is not touched by it."""
-    words = ("train", *QUICK[:1], *QUICK[2:], "-m", "dataset.train_samples=5000,40")
-    result = aihw(*words, "--json")
-    assert result.code == 1
-    told = json.loads(result.out)
-    assert [row["runs"] for row in told["points"]] == ["1/1", "0/1"]
-    assert told["points"][0]["std"] is None and told["points"][1]["test_accuracy"] is None
-    place = folder / told["folder"]
-    manifest = json.loads((place / "sweep.json").read_text())
-    assert [job["status"] for job in manifest["jobs"]] == ["failed", "finished"]
-    done = manifest["jobs"][1]
-    assert json.loads((folder / done["folder"] / "summary.json").read_text()).items() >= done["summary"].items()
-    assert "digits has 1442" in (place / "logs/000-1.txt").read_text()
-    assert len((place / "table.csv").read_text().splitlines()) == 3
-    again = aihw("resume", told["folder"])
-    assert again.code == 1 and "1 of 2 runs to do" in again.out
-
-
-def test_seeds_without_a_sweep_and_the_same_command_again(aihw, folder: Path) -> None:
-    first = aihw("train", *QUICK, "seeds=2")
-    assert first.code == 0 and "ci95" in first.out and "\x1b" not in first.out
-    second = aihw("train", *QUICK, "seeds=2")
-    assert "0 of 2 runs to do" in second.out
-    assert second.out.splitlines()[1:] == first.out.splitlines()[3:]
-
-
 def test_a_damaged_manifest_is_refused(aihw, folder: Path) -> None:
-    write(folder / "runs/x/sweep.json", '{"format": 1, "jobs": [{"x": 1}]}')
+    write(folder / "runs/x/sweep.json", '{"format": 2, "jobs": [{"x": 1}]}')
     result = aihw("resume", "runs/x")
     assert result.code == 2 and "sweep.json" in result.err
-    write(folder / "runs/x/sweep.json", '{"format": 99}')
-    assert "newer version" in aihw("resume", "runs/x").err
+    for number, word in ((99, "newer"), (1, "older")):
+        write(folder / "runs/x/sweep.json", json.dumps({"format": number}))
+        assert f"{word} version" in aihw("resume", "runs/x").err
 
 
-def test_a_sweep_folder_in_use_is_refused(folder: Path) -> None:
-    from filelock import FileLock
-
-    planned = sweep.plan([*QUICK, "seeds=2"], multirun=False, flags=[], again=False)
-    planned.folder.mkdir(parents=True)
-    with FileLock(planned.folder / "lock"), pytest.raises(UserError, match="in use"):
-        sweep.run(planned, print)
-
-
-def test_interrupt_reaches_the_run_and_says_how_to_go_on(folder: Path) -> None:
-    """Only the sweep's own process gets the signal; its run must still write a checkpoint."""
-    words = ("train", *QUICK[:1], *QUICK[3:], "run.epochs=100000", "-m", "optimizer.lr=0.1,0.2")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-m", "aihw_cli", *words]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        wait_for(lambda: any("epoch 1/" in p.read_text() for p in folder.glob("runs/digits/*/logs/*.txt")))
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
-    place = next(folder.glob("runs/digits/sweep-*"))
-    assert process.returncode == 130 and err == ""
-    assert out.splitlines()[-1] == f"interrupted; go on with: aihw resume {place.relative_to(folder)}"
-    jobs = json.loads((place / "sweep.json").read_text())["jobs"]
-    assert [job["status"] for job in jobs] == ["interrupted", "waiting"]
-    assert f"aihw resume {jobs[0]['folder']}" in (place / "logs/000-1.txt").read_text()
-    assert list((folder / jobs[0]["folder"] / "checkpoint").iterdir())
+def test_a_sweep_folder_in_use_is_refused(aihw, folder: Path) -> None:
+    words = ("run.epochs=1", "seeds=2")
+    planned: Sweep = plan(words, multirun=False)
+    with drive.locked(planned.folder):
+        result = aihw("train", *words)
+    assert result.code == 2 and "in use by process" in result.err and not (planned.folder / "sweep.json").exists()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait until something has happened."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (("-m", "device.dw_minn=1,2"), "unknown key device.dw_minn; nearest: device.dw_min"),
+        (("-m", "optimizer.lr="), "optimizer.lr"),
+        (("-m", "optimizer.lr=choice()"), "optimizer.lr=choice()"),
+        (("-m", "optimizer.lr=range(3,3)"), "matches nothing"),
+        (("-m", "device=glob(z*)"), "matches nothing"),
+        (("-m", "optimizer.lr=0.1,0.2", "--jobs", "none"), "--jobs takes a whole number"),
+        (("-m", "run.executor=local,ray"), "run.executor cannot be swept"),
+        (("--jobs", "2"), "--jobs: one run, no sweep"),
+        (("seeds=2", "run.cluster.partition=gpu"), "run.cluster is for"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_runs(aihw, folder: Path, words, told: str) -> None:
+    result = aihw("train", *words)
+    assert result.code == 2 and told in result.err and len(result.err.splitlines()) <= 2
+    assert not list(folder.glob("runs/*/*/run.json"))

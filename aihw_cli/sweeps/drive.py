@@ -1,0 +1,109 @@
+"""From a planned sweep to an exit code: the folder locked, its runs worked off, tables written, failures named."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from aihw_cli import table
+from aihw_cli.arguments import Arguments
+from aihw_cli.sweeps.executors import make_executor
+from aihw_cli.sweeps.manifest import MANIFEST, Options, Sweep, load
+from aihw_cli.sweeps.scheduler import Scheduler
+from aihw_cli.sweeps.view import closing_lines, make_view
+from engine.experiment.files import writing
+from engine.settings import UserError
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def read_options(given: Mapping[str, str], before: Options | None = None) -> Options:
+    """Options of the command line over those of the manifest. Raises UserError."""
+    before = before or Options()
+    jobs = _count("--jobs", given["--jobs"]) if "--jobs" in given else before.jobs
+    retries = _count("--retries", given["--retries"]) if "--retries" in given else before.retries
+    gpus = tuple(part.strip() for part in given.get("--gpus", "").split(",") if part.strip())
+    if "--gpus" in given and (not gpus or len(set(gpus)) < len(gpus)):
+        raise UserError(f"--gpus takes different numbers separated by commas, such as 0,1, not {given['--gpus']!r}")
+    if "--jobs" in given and not jobs:
+        raise UserError("--jobs must be at least 1")
+    return Options(jobs, gpus or before.gpus, retries, "--fail-fast" in given)
+
+
+def _count(key: str, text: str) -> int:
+    if not text.isdigit():
+        raise UserError(f"{key} takes a whole number, not {text!r}")
+    return int(text)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The folder of a sweep for this process alone. Raises UserError that names who has it."""
+    from filelock import FileLock, Timeout
+
+    with writing("the sweep folder", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock, holder = FileLock(folder / "lock", timeout=0), folder / "holder.txt"
+    try:
+        lock.acquire()
+    except Timeout:
+        who = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
+        raise UserError(f"{folder} is in use by {who}; `aihw resume {folder}` when it has ended") from None
+    try:
+        with writing("the sweep folder", folder):
+            holder.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def carry_out(planned: Sweep, arguments: Arguments) -> int:
+    """Do what is missing of a sweep, or of the one that is in its folder already. Returns the exit code."""
+    as_json = arguments.has("--json")
+    with locked(planned.folder):
+        sweep = load(planned.folder) if (planned.folder / MANIFEST).is_file() else planned
+        sweep.options = read_options(arguments.options, sweep.options)
+        flags = " --allow-code" if arguments.has("--allow-code") else ""
+        code = work_off(sweep, sys.stderr if as_json else sys.stdout, flags=flags)
+    tell(sweep, code, as_json=as_json)
+    return code
+
+
+def work_off(sweep: Sweep, stream: TextIO, *, flags: str = "") -> int:
+    """Do what is missing of a sweep in a locked folder. Returns the exit code."""
+    todo = len([job for job in sweep.jobs if not job.done])
+    runs = f"{len(sweep.points)} points, {todo} of {len(sweep.jobs)} runs to do"
+    print(f"sweep folder {sweep.folder}: {runs}", file=stream, flush=True)
+    sweep.save_points()
+    sweep.save()
+    if todo:
+        executor = make_executor(json.loads(sweep.configs[0])["run"], sweep.options, sweep.folder)
+        with make_view(sweep, stream) as view:
+            whole = Scheduler(sweep, executor, view).run()
+        if not whole:
+            sweep.save_tables()
+            print(f"interrupted; go on with: aihw resume {sweep.folder}{flags}", file=stream, flush=True)
+            return INTERRUPTED
+    sweep.save_tables()
+    return OK if all(job.done for job in sweep.jobs) else FAILED
+
+
+def tell(sweep: Sweep, code: int, *, as_json: bool) -> None:
+    """The results, and what went wrong."""
+    rows, stream = sweep.rows(), sys.stderr if as_json else sys.stdout
+    if code != INTERRUPTED:
+        if not as_json:
+            print(table.as_text(rows), file=stream)
+            print(f"table {sweep.folder / 'table.csv'}", file=stream)
+        for line in closing_lines(sweep):
+            print(line, file=stream)
+    if as_json:
+        failed = [{"run": sweep.name(job), "log": str(sweep.log(job))} for job in sweep.jobs if job.status == "failed"]
+        points = [table.without_gaps(row) for row in rows]
+        print(json.dumps({"folder": str(sweep.folder), "points": points, "failed": failed}))

@@ -1,0 +1,67 @@
+"""Where the runs of a sweep are worked off. An executor starts a task and hands back something to ask for its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from aihw_cli.sweeps.manifest import Options
+from aihw_cli.sweeps.worker import Task
+from engine.settings import UserError
+
+UNLIMITED = 10**9
+
+
+class Handle(Protocol):
+    """A task that was started."""
+
+    def exit_code(self) -> int | None:
+        """None while it lasts; negative if a signal, or the cluster, ended it."""
+
+    def interrupt(self) -> None:
+        """Ask for a checkpoint and the end."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+class Executor(Protocol):
+    """Starts tasks, `slots` at a time. `threads` is what each gets if the user did not say; 0 leaves it to torch."""
+
+    slots: int
+    threads: int
+
+    def start(self, task: Task) -> Handle: ...
+
+    def wait(self, seconds: float) -> None:
+        """Return when a task may have ended, at the latest after `seconds`."""
+
+    def close(self) -> None: ...
+
+
+def make_executor(run: Mapping[str, Any], options: Options, folder: Path) -> Executor:
+    """The executor that `run.executor` names, with the settings of `run.cluster`. Raises UserError."""
+    name, cluster = str(run["executor"]), dict(run["cluster"])
+    if name != "local" and options.gpus:
+        raise UserError(f"--gpus is for run.executor=local; {name} gets GPUs through run.cluster")
+    if name == "submitit":
+        from aihw_cli.sweeps.slurm import Submitit
+
+        return Submitit(folder / "submitit", cluster, options.jobs or UNLIMITED)
+    if name == "ray":
+        from aihw_cli.sweeps.rays import Ray
+
+        return Ray(cluster, options.jobs or UNLIMITED)
+    from aihw_cli.sweeps.local import Local
+
+    if cluster:
+        raise UserError("run.cluster is for run.executor=submitit or ray; here run.executor is local")
+    slots = options.jobs or len(options.gpus) or 1
+    return Local(slots, options.gpus, share_of_cores(slots))
+
+
+def share_of_cores(slots: int) -> int:
+    """Threads for each of `slots` processes at a time; 0, torch's own choice, for a single one."""
+    return 0 if slots == 1 else max(1, len(os.sched_getaffinity(0)) // slots)

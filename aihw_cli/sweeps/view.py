@@ -1,0 +1,155 @@
+"""How a sweep is told to the user: a live table on a terminal, a line for each run in a pipe."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from aihw_cli.report import duration
+from aihw_cli.sweeps.manifest import Job, Sweep
+from aihw_cli.table import METRIC, metric_of
+
+REFRESH_SECONDS = 0.25
+ORDER = ("running", "failed", "diverged", "finished", "interrupted", "queued")
+COLOURS = {"running": "cyan", "failed": "red", "diverged": "yellow", "finished": "green", "interrupted": "magenta"}
+
+
+class PlainView:
+    """A line for each run that ends, and for whatever else a reader must know."""
+
+    def __init__(self, sweep: Sweep, stream: TextIO) -> None:
+        self.sweep, self.stream = sweep, stream
+        self.total = len([job for job in sweep.jobs if not job.done])
+        self.count = 0
+
+    def __enter__(self) -> PlainView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ended(self, job: Job) -> None:
+        self.count += 1
+        self.line(f"[{self.count}/{max(self.count, self.total)}] {outcome(self.sweep, job)}")
+
+    def note(self, text: str) -> None:
+        self.line(text)
+
+    def tick(self, running: Iterable[Job]) -> None:
+        pass
+
+    def line(self, text: str) -> None:
+        """One line, at once."""
+        print(text, file=self.stream, flush=True)
+
+
+class LiveView(PlainView):
+    """The same lines above a table of all runs, as far as they fit: what runs first, then what went wrong."""
+
+    def __init__(self, sweep: Sweep, stream: TextIO) -> None:
+        super().__init__(sweep, stream)
+        from rich.console import Console
+        from rich.live import Live
+
+        self.console = Console(file=stream, highlight=False, soft_wrap=True)
+        self.live = Live(console=self.console, auto_refresh=False, transient=True)
+        self.begun = self.drawn = time.monotonic()
+
+    def __enter__(self) -> LiveView:
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def tick(self, running: Iterable[Job]) -> None:
+        if time.monotonic() - self.drawn > REFRESH_SECONDS:
+            self.live.update(self.table(), refresh=True)
+            self.drawn = time.monotonic()
+
+    def line(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    def table(self) -> Any:
+        """The runs, and how many there are of each kind."""
+        from rich.table import Table
+        from rich.text import Text
+
+        jobs = sorted(self.sweep.jobs, key=lambda job: ORDER.index(job.status))
+        height = max(5, self.console.height - 8)
+        table = Table(
+            "run", "status", "epoch", "loss", "accuracy", "samples/s", caption=self.counts(len(jobs) - height)
+        )
+        for job in jobs[:height]:
+            table.add_row(
+                Text(self.sweep.name(job)),
+                Text(job.status, COLOURS.get(job.status, "")),
+                *progress_cells(self.sweep, job),
+            )
+        return table
+
+    def counts(self, hidden: int) -> str:
+        """The last line of the table."""
+        found = [job.status for job in self.sweep.jobs]
+        parts = [f"{found.count(status)} {status}" for status in ORDER if status in found]
+        if hidden > 0:
+            parts.append(f"{hidden} not shown")
+        if self.count and (waiting := max(0, self.total - self.count)):
+            left = (time.monotonic() - self.begun) / self.count * waiting
+            parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+
+def make_view(sweep: Sweep, stream: TextIO) -> PlainView:
+    """A live table if `stream` is a terminal, else plain lines."""
+    if not stream.isatty():
+        return PlainView(sweep, stream)
+    from rich.console import Console
+
+    return PlainView(sweep, stream) if Console(file=stream).is_dumb_terminal else LiveView(sweep, stream)
+
+
+def progress_cells(sweep: Sweep, job: Job) -> list[str]:
+    """Epoch, loss, accuracy and speed of a run, as it told them last."""
+    if job.done:
+        told = job.summary()
+        if METRIC not in told:
+            return ["", "", "", ""]
+        return [str(told["epochs"]), "", f"{told[METRIC]:.4f}", f"{told['samples_per_second']:.0f}"]
+    if job.status != "running":
+        return ["", "", "", ""]
+    try:
+        facts = json.loads(sweep.progress(job).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ["starting", "", "", ""]
+    formats = (("loss", ".4g"), ("accuracy", ".4f"), ("speed", ".0f"))
+    rest = [format(facts[key], shape) if isinstance(facts.get(key), float) else "" for key, shape in formats]
+    batch = f", {facts['batch']}/{facts.get('batches')}" if facts.get("batch") else ""
+    return [f"{facts.get('epoch', 0)}/{facts.get('epochs', '')}{batch}", *rest]
+
+
+def outcome(sweep: Sweep, job: Job) -> str:
+    """What became of a run, in a line."""
+    name = sweep.name(job)
+    if job.done:
+        told = job.summary()
+        metric = metric_of([told])
+        figure = f"{metric.replace('_', ' ')} {told[metric]:.4g}"
+        return f"{name}: {job.status}, {figure}, {duration(told['seconds'])}, {job.folder}"
+    if job.status == "failed":
+        return f"{name}: failed: {job.error} (log {sweep.log(job)})"
+    return f"{name}: {job.status}"
+
+
+def closing_lines(sweep: Sweep) -> list[str]:
+    """What went wrong, named, after the table of results."""
+    lines = []
+    for status, what in (("failed", "failed"), ("diverged", "diverged: their loss is no number any more")):
+        jobs = [job for job in sweep.jobs if job.status == status]
+        if jobs:
+            lines.append(f"{len(jobs)} of {len(sweep.jobs)} runs {what}")
+            reasons = ((f": {job.error} " if job.error else " ") + f"(log {sweep.log(job)})" for job in jobs)
+            lines += [f"  {sweep.name(job)}{reason}" for job, reason in zip(jobs, reasons, strict=True)]
+    return lines

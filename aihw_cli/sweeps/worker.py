@@ -1,0 +1,145 @@
+"""One run of a sweep in a process of its own: what it says goes to a log, how far it is to a small file."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+from aihw_cli.report import PlainReporter
+from engine.settings import UserError, use_gpu
+
+OK, FAILED, WRONG_INPUT, BUSY, INTERRUPTED = 0, 1, 2, 75, 130
+PROGRESS_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a process must know of its run. `threads` 0 leaves the number to torch, `gpu` is the one that it may see."""
+
+    config: str
+    folder: str
+    log: str
+    progress: str
+    threads: int = 0
+    gpu: str = ""
+
+
+class Teller(PlainReporter):
+    """Lines for the log; beside them epoch, loss and speed as one JSON object, at most twice a second."""
+
+    def __init__(self, stream: TextIO, path: Path) -> None:
+        super().__init__(stream)
+        self.path = path
+        self.told = 0.0
+        self.facts: dict[str, Any] = {"pid": os.getpid()}
+
+    def started(self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int) -> None:
+        super().started(config, folder, steps_per_epoch)
+        self.tell(epoch=0, epochs=self.epochs, batches=steps_per_epoch)
+
+    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+        super().step(epoch, batch, loss, samples_per_second)
+        if time.monotonic() - self.told > PROGRESS_SECONDS:
+            self.tell(epoch=epoch, batch=batch, loss=loss, speed=samples_per_second)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        super().epoch(row)
+        self.tell(epoch=row["epoch"], batch=0, loss=row["train_loss"], accuracy=row["test_accuracy"])
+
+    def tell(self, **facts: Any) -> None:
+        """Replace the file. It is only looked at, so it need not survive a power cut."""
+        self.told = time.monotonic()
+        self.facts.update(facts)
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(json.dumps(self.facts), encoding="utf-8")
+        os.replace(temporary, self.path)
+
+
+def work(task: Task) -> int:
+    """Do or finish the run of `task` in this process. Returns an exit code; the reason stands in the log."""
+    for place in (task.log, task.progress):
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+    with Path(task.log).open("a", encoding="utf-8") as log:
+        try:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, _interrupt)
+            _train(task, Teller(log, Path(task.progress)))
+            return OK
+        except KeyboardInterrupt:
+            print(f"interrupted; go on with: aihw resume {task.folder}", file=log)
+            return INTERRUPTED
+        except UserError as error:
+            print(f"error: {error}", file=log)
+            return BUSY if _in_use(Path(task.folder)) else WRONG_INPUT
+        except Exception as error:
+            text = (str(error).splitlines() or [""])[0]
+            print(f"{traceback.format_exc()}the run failed: {type(error).__name__}: {text}", file=log)
+            return FAILED
+
+
+def _train(task: Task, teller: Teller) -> None:
+    if task.gpu:
+        use_gpu(task.gpu)
+    import torch
+
+    from engine.experiment.runs import run_folder
+    from engine.experiment.train import train
+
+    if task.threads:
+        torch.set_num_threads(task.threads)
+    config, folder = json.loads(task.config), Path(task.folder)
+    if task.gpu and config["run"]["device"] != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"--gpus {task.gpu}: torch finds no usable GPU of this number; `nvidia-smi -L` lists them")
+    if not folder.exists() and not folder.name.startswith(run_folder(config).name):
+        raise UserError(
+            "the data or the physics of aihw changed since the sweep began\n"
+            "its other runs are not comparable with this one: start the sweep anew, with --again"
+        )
+    train(config, folder, teller)
+
+
+def _in_use(folder: Path) -> bool:
+    from engine.experiment.runs import run_status
+
+    try:
+        return run_status(folder) == "running"
+    except UserError:
+        return False
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(task: Task) -> None:
+    """A process that was forked for `task`: apart from the terminal, and gone with its parent."""
+    # The terminal would interrupt it beside its parent, and the second interrupt stops a run without a checkpoint.
+    os.setsid()
+    Path(task.log).parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for stream in (1, 2):
+        os.dup2(handle, stream)
+    faulthandler.enable(sys.stderr)
+    threading.Thread(target=_watch, daemon=True).start()
+    sys.exit(work(task))
+
+
+def _watch() -> None:
+    """Interrupt this process, which then writes its checkpoint, when its parent has died."""
+    from multiprocessing import connection, parent_process
+
+    process = parent_process()
+    if process is not None:
+        connection.wait([process.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
