@@ -14,6 +14,7 @@ from engine.settings import UserError
 # Name, module and summary stand here so that the map is shown without importing a single command.
 COMMANDS = {
     "train": ("train", "train a network from a recipe; no recipe: the embedded digits"),
+    "eval": ("eval", "program trained weights on noisy devices, let them drift, test"),
     "resume": ("train", "continue an interrupted run or sweep"),
     "runs": ("runs", "list, compare, rank and draw recorded runs"),
     "ls": ("catalog", "list recipes, presets, devices, tiles, algorithms, models, datasets"),

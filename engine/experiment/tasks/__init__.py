@@ -7,6 +7,8 @@ engine.experiment.config.setting, so that they are checked before anything runs)
     FIGURE                           the entry of the summary that counts most, as test_accuracy does for training
     LOWER_IS_BETTER                  whether a smaller figure is the better one
     check(settings)                  optional: raises ValueError in one line for settings that do not fit together
+    LEFT_OUT                         optional: settings that do not decide its result, such as where a file lies
+    fingerprint(config)              optional: a text that changes with the files that it reads
     run(config, folder, reporter)    does the work and returns the figures of its summary
 
 `run` gets the whole configuration and the run folder that it owns (`folder.write_metrics(rows)`, `folder.log`,

@@ -1,0 +1,87 @@
+"""The configuration of `aihw eval`: what was trained, and over it what the user wants of the hardware."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aihw_cli import overrides
+from aihw_cli.check import Checker
+from aihw_cli.compose import COMMAND_LINE, Composed, apply_change, compose, flatten
+from aihw_cli.recipe import check_interpolations, check_member
+from engine.experiment.runs import read_config, read_record
+from engine.experiment.tasks import TRAIN
+from engine.experiment.tasks.evaluate import trained_for_tiles
+from engine.presets import load_member, members, nearest
+from engine.settings import UserError
+
+TASK = "evaluate"
+# What a network that was not trained for tiles is mapped to, unless the user says otherwise.
+HARDWARE = {"device": "ideal", "algorithm": "sgd", "tile": "inference", "inference": "pcm"}
+CHANGEABLE = ("inference", "tile", "layers", "dataset", "run")
+CHOICES = ("inference", "tile")
+FIXED_DATA = ("name", "batch_size", "train_samples", "shuffle")
+
+
+def of_file(path: Path, texts: Sequence[str], *, allow_code: bool = False) -> Composed:
+    """To evaluate a file of tensors with the model and dataset that `texts` name."""
+    if not any(text.startswith(("model=", "conf=")) for text in texts):
+        names = ", ".join(sorted(members("model")))
+        raise UserError(f"{path} holds tensors only: add model=NAME dataset=NAME (models: {names})")
+    given = {text.partition("=")[0] for text in texts}
+    start = [f"{group}={name}" for group, name in HARDWARE.items() if group not in given]
+    found = compose([*start, *texts], allow_code=allow_code)
+    name = re.sub(r"[^\w.+-]+", "-", f"eval-{path.stem}").strip("-.")
+    found.values |= {"name": name, "task": {"name": TASK, "weights": str(path.absolute())}}
+    return found
+
+
+def of_run(folder: Path, texts: Sequence[str], *, allow_code: bool = False) -> Composed:
+    """To evaluate the trained network of a run folder."""
+    if read_record(folder).get("task", TRAIN) != TRAIN:
+        raise UserError(f"{folder} is a run of the task {read_record(folder)['task']}: there is no network in it")
+    values = _on_hardware(read_config(folder))
+    values["task"] = {"name": TASK, "weights": str(folder.absolute())}
+    found = Composed(values, {name: [(str(folder / "config.yaml"), v)] for name, v in flatten(values)})
+    for change in overrides.read(texts):
+        _check_change(change)
+        if change.choice:
+            check_member(Path(COMMAND_LINE), change.group, change.value, "")
+            values[change.group] = load_member(change.group, change.value)
+            path = str(members(change.group)[change.value][0])
+            for name, value in flatten({change.group: values[change.group]}):
+                found.origins[name] = [(path, value)]
+        else:
+            check_interpolations(COMMAND_LINE, {change.key: change.value})
+            apply_change(values, change, found.origins)
+    found.values = Checker(found.origins, allow_code).complete(values)
+    return found
+
+
+def _on_hardware(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run with the hardware that its network is evaluated on."""
+    values = {**config, "seeds": 1}
+    if trained_for_tiles(config):
+        return values
+    common = (config.get("algorithm") or {}).get("name") == "digital"
+    digital = [] if common else [name for name, own in (config.get("layers") or {}).items() if _is_digital(own)]
+    values |= {part: load_member(part, name) for part, name in HARDWARE.items() if part != "inference"}
+    return values | {"layers": {name: {"algorithm": {"name": "digital"}} for name in digital}}
+
+
+def _is_digital(own: Mapping[str, Any]) -> bool:
+    return (own.get("algorithm") or {}).get("name") == "digital"
+
+
+def _check_change(change: overrides.Change) -> None:
+    """Refuse to change what was trained."""
+    parts = change.key.partition("@")[0].split(".")
+    if parts[0] not in CHANGEABLE or (parts[0] == "dataset" and len(parts) > 1 and parts[1] in FIXED_DATA):
+        raise UserError(f"{change.text!r}: the network was trained with it; eval changes {', '.join(CHANGEABLE)}")
+    if change.choice and change.group not in CHOICES:
+        raise UserError(f"{change.text!r}: eval takes no other {change.group}; change single values of it")
+    if change.choice and change.value not in members(change.group):
+        hint = nearest(str(change.value), members(change.group))
+        raise UserError(f"{change.text!r}: no {change.group} {change.value!r}; {hint}")

@@ -1,0 +1,111 @@
+"""Accuracy of a programmed network over time: repeated programmings, each read at every time."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.inference import InferenceSpec, program
+from engine.inference.times import label
+from engine.tile.keys import derive
+from engine.tile.tile import Tile
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from engine.experiment.data import Data
+
+NONE = "none"
+# Reads that are set aside for each time of each programming, so that its noise depends on nothing before it.
+READS = 20_000
+SEEDS = (1 << 62) - 1
+
+
+@dataclass(frozen=True)
+class Test:
+    """The test set in batches."""
+
+    data: Data
+    batch_size: int
+
+    def accuracy(self, model: nn.Module) -> float:
+        """The share of test samples that `model` puts into the right class."""
+        import torch
+
+        correct = torch.zeros((), dtype=torch.int64, device=self.data.test_y.device)
+        model.eval()
+        with torch.no_grad():
+            parts = zip(self.data.test_x.split(self.batch_size), self.data.test_y.split(self.batch_size), strict=True)
+            for x, y in parts:
+                correct.add_((model(x).argmax(1) == y).sum())
+        return correct.item() / len(self.data.test_y)
+
+
+def course(
+    model: nn.Module, spec: InferenceSpec, test: Test, *, seed: int, done: int
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each programming from number `done` on: accuracies with and without compensation at each time."""
+    model.eval()
+    tiles = [module for module in model.modules() if isinstance(module, Tile)]
+    ways = [spec.compensation, NONE] if spec.compensation != NONE else [NONE]
+    for repeat in range(done, spec.repeats):
+        _set_reads(tiles, repeat * (len(spec.times) + 1))
+        rows = []
+        with program(model, spec, seed=derive(seed, repeat) & SEEDS) as programmed:
+            for number, time in enumerate(spec.seconds(), 1):
+                place = repeat * (len(spec.times) + 1) + number
+                _set_reads(tiles, place)
+                programmed.drift_to(time)
+                for way in ways:
+                    programmed.compensate(way != NONE)
+                    _set_reads(tiles, place, READS // 2)
+                    row = {"repeat": repeat + 1, "time": time, "compensation": way}
+                    rows.append({**row, "accuracy": test.accuracy(model)})
+        yield rows
+
+
+def _set_reads(tiles: Sequence[Tile], place: int, offset: int = 0) -> None:
+    for tile in tiles:
+        tile.read_calls = place * READS + offset
+
+
+def points(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and spread over the programmings for each time and compensation, in the order of `rows`."""
+    found: dict[tuple[float, str], list[float]] = {}
+    for row in rows:
+        found.setdefault((row["time"], row["compensation"]), []).append(row["accuracy"])
+    return [
+        {
+            "time": time,
+            "after": label(time),
+            "compensation": way,
+            "mean": statistics.fmean(values),
+            "std": statistics.stdev(values) if len(values) > 1 else 0.0,
+            "min": min(values),
+            "max": max(values),
+            "repeats": len(values),
+        }
+        for (time, way), values in found.items()
+    ]
+
+
+def read_rows(path: Path, each: int) -> list[dict[str, Any]]:
+    """The rows of whole programmings (`each` rows) that an earlier, interrupted evaluation left in metrics.csv."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [
+                {
+                    "repeat": int(row["repeat"]),
+                    "time": float(row["time"]),
+                    "compensation": row["compensation"],
+                    "accuracy": float(row["accuracy"]),
+                }
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, KeyError, TypeError, ValueError):
+        return []
+    return rows[: len(rows) // each * each]

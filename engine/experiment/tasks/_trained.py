@@ -1,0 +1,133 @@
+"""Trained networks to evaluate: from a run folder, or from a file of torch tensors and the name of a model."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.experiment.build import network
+from engine.experiment.checkpoint import load_checkpoint
+from engine.experiment.data import Info
+from engine.experiment.runs import read_config
+from engine.experiment.tasks.evaluate import trained_for_tiles
+from engine.settings import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SAFETENSORS, PICKLED = (".safetensors",), (".pt", ".pth", ".bin")
+# Files of torch often hold more than the weights; these are the usual names for them.
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+SHOWN = 4
+
+
+def is_weights_file(path: Path) -> bool:
+    """Whether a path is meant as a file of tensors."""
+    return path.suffix in SAFETENSORS + PICKLED
+
+
+def fingerprint(path: Path) -> str:
+    """A short hash of the weights at `path`. Raises UserError if there are none."""
+    if is_weights_file(path):
+        tensors = _read_file(path)
+    else:
+        tensors, _ = _read_run(path)
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().view(-1).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def trained(
+    config: Mapping[str, Any], path: Path, info: Info, device: torch.device
+) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """The network with the weights at `path`, as it was trained, and its layers by name.
+
+    A file of tensors is one of the digital network that `config` names. Raises UserError if something does not fit.
+    """
+    if is_weights_file(path):
+        digital = {**config, "algorithm": {"name": "digital"}, "layers": {}}
+        model, layers = network(digital, info, device)
+        fit(model, _read_file(path), path)
+        return model, layers
+    own = read_config(path)
+    # A network trained for tiles meets the periphery of the evaluation.
+    source = config if trained_for_tiles(own) else {**own, "run": {**own["run"], **config["run"]}}
+    model, layers = network(source, info, device)
+    tensors, state = _read_run(path)
+    fit(model, {**tensors, **state}, path)
+    return model, layers
+
+
+def fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
+    """Loads `state`. Raises UserError that names the keys that are missing, unexpected, or of another shape."""
+    own = model.state_dict()
+    missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
+    shapes = [
+        f"{key} {_shape(state[key])} instead of {_shape(own[key])}"
+        for key in own
+        if key in state and getattr(own[key], "shape", None) != getattr(state[key], "shape", None)
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    told = [f"{what}: {_few(keys)}" for what, keys in problems.items() if keys]
+    if told:
+        raise UserError(f"{path} does not fit the model; {'; '.join(told)}")
+    model.load_state_dict(dict(state))
+
+
+def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The model of the newest checkpoint of a run: tensors, and what is not one."""
+    found = load_checkpoint(folder / "checkpoint")
+    if found is None:
+        raise UserError(f"{folder} has no checkpoint: train it first, `aihw resume {folder}` goes on with it")
+    tensors, state, _ = found
+    own = {key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")}
+    return own, dict(state.get("model") or {})
+
+
+def _read_file(path: Path) -> dict[str, torch.Tensor]:
+    import torch
+
+    try:
+        if path.suffix in SAFETENSORS:
+            from safetensors import SafetensorError
+            from safetensors.torch import load_file
+
+            try:
+                return load_file(path)
+            except SafetensorError as problem:
+                raise UserError(f"{path} is no file of safetensors: {problem}") from problem
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except OSError as problem:
+        raise UserError(f"{path} cannot be read: {problem.strerror or problem}") from problem
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as problem:
+        first = (str(problem).splitlines() or [""])[0]
+        raise UserError(f"{path} holds no plain tensors (it is loaded with weights_only): {first}") from problem
+    return _tensors(found, path)
+
+
+def _tensors(found: Any, path: Path) -> dict[str, torch.Tensor]:
+    import torch
+
+    for name in WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    if not isinstance(found, Mapping) or not all(isinstance(v, torch.Tensor) for v in found.values()):
+        raise UserError(f"{path} is no state_dict: save model.state_dict(), a mapping of names to tensors")
+    return dict(found)
+
+
+def _shape(value: Any) -> str:
+    return "x".join(str(n) for n in getattr(value, "shape", ())) or "one number"
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
