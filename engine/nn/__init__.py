@@ -4,13 +4,13 @@ from engine.nn.analog import AnalogTile, analog_tiles, set_exact
 from engine.nn.attention import AnalogMultiheadAttention
 from engine.nn.container import AnalogSequential
 from engine.nn.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
-from engine.nn.convert import convert_to_analog, convert_to_digital
+from engine.nn.convert import Unconvertible, convert_to_analog, convert_to_digital
 from engine.nn.layer import AnalogLayer, layer_types
 from engine.nn.linear import AnalogLinear
 from engine.nn.recurrent import AnalogGRU, AnalogLSTM, AnalogRNN
 
 __all__ = [
     "AnalogConv1d", "AnalogConv2d", "AnalogConv3d", "AnalogGRU", "AnalogLSTM", "AnalogLayer", "AnalogLinear",
-    "AnalogMultiheadAttention", "AnalogRNN", "AnalogSequential", "AnalogTile", "analog_tiles", "convert_to_analog",
-    "convert_to_digital", "layer_types", "set_exact",
+    "AnalogMultiheadAttention", "AnalogRNN", "AnalogSequential", "AnalogTile", "Unconvertible", "analog_tiles",
+    "convert_to_analog", "convert_to_digital", "layer_types", "set_exact",
 ]  # fmt: skip

@@ -63,11 +63,12 @@ class AnalogMultiheadAttention(AnalogLayer):
                 raise ValueError(f"{type(self).__name__} takes x [.., {size}] as its {kind}, not {list(x.shape)}")
         turned = self.batch_first and query.dim() == 3
         parts = [self.get_submodule(name)(x.to(torch.float32)) for name, (x, _) in given.items()]
+        parts = [part.transpose(0, 1) for part in parts] if turned else parts
         same = torch.eye(self.embed_dim, device=query.device)
         # All that follows the projections, masks above all, is torch's; its own projections change nothing.
         with torch.autocast(query.device.type, enabled=False):
             attended, weights = functional.multi_head_attention_forward(
-                *(part.transpose(0, 1) if turned else part for part in parts), self.embed_dim, self.num_heads,
+                parts[0], parts[1], parts[2], self.embed_dim, self.num_heads,
                 None, None, _full(self.bias_k), _full(self.bias_v), self.add_zero_attn, self.dropout, same, None,
                 training=self.training, key_padding_mask=_full(key_padding_mask), need_weights=need_weights,
                 attn_mask=_full(attn_mask), use_separate_proj_weight=True, q_proj_weight=same, k_proj_weight=same,

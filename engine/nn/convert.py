@@ -6,7 +6,6 @@ import copy
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
 
 from torch import nn
 
@@ -20,26 +19,41 @@ Choice = TileSpec | Callable[[str, nn.Module], Rule]
 UNSUPPORTED = (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase, nn.RNNCellBase, nn.Bilinear, nn.MultiheadAttention)
 
 
+class Unconvertible(ValueError):
+    """Layers that tiles cannot hold: their names, and the reason of each in one line."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.layers = list(problems)
+        self.reason = "cannot be put on tiles: " + ", ".join(f"{name} ({why})" for name, why in problems.items())
+        super().__init__(f"{self.reason}; leave them digital with exclude={self.layers}")
+
+
 def convert_to_analog(
     module: nn.Module, tile: Choice, *, layers: Mapping[str, Rule] | None = None, exclude: Iterable[str] = (),
     inplace: bool = False,
 ) -> nn.Module:  # fmt: skip
     """A copy of `module` whose layers with weight matrices, and their weights, lie on tiles of the settings `tile`.
 
-    With `inplace` it is `module` itself that changes. `layers` gives single layers (`"fc3"`, `"block*.conv1"`) other settings, or None for a digital one; the last rule
-    that fits counts. `tile` may also be a function of name and layer. `exclude` names layers, or whole parts of the
-    network, that stay as they are. Raises ValueError in one line that names every layer that cannot be converted.
+    With `inplace` it is `module` itself that changes. `layers` gives single layers (`"fc3"`, `"block*.conv1"`) other
+    settings, or None for a digital one; the last rule that fits counts. `tile` may also be a function of name and
+    layer. `exclude` names layers, or whole parts of the network, that stay as they are. Raises ValueError in one line
+    that names every layer that cannot be converted.
     """
     exclude, rules = list(exclude), dict(layers or {})
     if inplace and _holds_weights(module):
         raise ValueError(f"a {type(module).__name__} alone cannot be converted in place: take what is returned")
     found = module if inplace else copy.deepcopy(module)
     _check_names(found, [*exclude, *rules])
-    chosen = {name: (layer, _rule(name, layer, tile, rules)) for name, layer in _walk(found, exclude)}
-    chosen = {name: pair for name, pair in chosen.items() if pair[1] is not None}
+    asked = {name: (layer, _rule(name, layer, tile, rules)) for name, layer in _walk(found, exclude)}
+    chosen = {name: (layer, rule) for name, (layer, rule) in asked.items() if rule is not None}
     _refuse(found, {name: layer for name, (layer, _) in chosen.items()})
     kinds = {kind.digital: kind for kind in layer_types()}
-    made = {id(layer): _analog(layer, kinds[type(layer)], rule) for layer, rule in chosen.values() if rule is not None}
+    made: dict[int, nn.Module] = {}
+    for name, (layer, rule) in chosen.items():
+        try:
+            made[id(layer)] = _analog(layer, kinds[type(layer)], rule)
+        except ValueError as problem:
+            raise ValueError(f"layer {name}: {problem}") from problem
     return _without_shortcuts(_replaced(found, made))
 
 
@@ -98,8 +112,7 @@ def _refuse(module: nn.Module, layers: Mapping[str, nn.Module]) -> None:
         except ValueError as problem:
             problems[name] = f"{type(layer).__name__} with {problem}"
     if problems:
-        told = ", ".join(f"{name} ({problem})" for name, problem in problems.items())
-        raise ValueError(f"cannot be put on tiles: {told}; leave them digital with exclude={list(problems)}")
+        raise Unconvertible(problems)
 
 
 def _holds_weights(module: nn.Module) -> bool:

@@ -223,7 +223,7 @@ class AnalogGRU(Recurrent):
 
     digital, gates = nn.GRU, 3
 
-    def __init__(  # noqa: PLR0913, PLR0917
+    def __init__(  # noqa: PLR0913
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
         dropout: float = 0.0, bidirectional: bool = False, *, tile: TileSpec, seed: int | None = None,
     ) -> None:  # fmt: skip

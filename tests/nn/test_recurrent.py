@@ -133,7 +133,10 @@ def test_a_layer_has_two_grids_and_time_steps_draw_noise_of_their_own(kind: Any)
 REFUSED: dict[str, tuple[Any, str]] = {
     "features": (lambda m: m(torch.zeros(5, 3, 7)), r"AnalogLSTM takes x \[T, B, 4\] with T >= 1, not \[5, 3, 7\]"),
     "no time": (lambda m: m(torch.zeros(0, 3, 4)), r"with T >= 1, not \[0, 3, 4\]"),
-    "state": (lambda m: m(torch.zeros(5, 3, 4), (torch.zeros(1, 2, 6),) * 2), r"state \[1, 3, 6\], \[1, 3, 6\], not \[1"),
+    "state": (
+        lambda m: m(torch.zeros(5, 3, 4), (torch.zeros(1, 2, 6),) * 2),
+        r"state \[1, 3, 6\], \[1, 3, 6\], not \[1",
+    ),
     "packed": (lambda m: m(pack_sequence([torch.zeros(5, 4)])), "no PackedSequence: pad_packed_sequence makes"),
     "sizes": (lambda m: type(m)(4, 0, tile=spec(PERFECT)), "hidden_size must be 1 at least, not 0"),
     "dropout": (lambda m: type(m)(4, 6, dropout=1.5, tile=spec(PERFECT)), "dropout must be between 0 and 1, not 1.5"),

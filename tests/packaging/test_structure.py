@@ -34,6 +34,11 @@ ROOT_ENTRIES = 14
 # What exceeds a budget, and why it is not split.
 LONGER: dict[str, str] = {}
 MORE_ARGUMENTS: dict[str, str] = {
+    "engine/nn/attention.py AnalogMultiheadAttention.__init__": "the arguments of torch's layer, in their order",
+    "engine/nn/attention.py AnalogMultiheadAttention.forward": "the arguments of torch's layer, in their order",
+    "engine/nn/recurrent.py AnalogRNN.__init__": "the arguments of torch's layer, in their order",
+    "engine/nn/recurrent.py AnalogLSTM.__init__": "the arguments of torch's layer, in their order",
+    "engine/nn/recurrent.py AnalogGRU.__init__": "the arguments of torch's layer, in their order",
     "engine/nn/conv.py AnalogConv.__init__": "the arguments of torch's convolutions, in their order",
     "engine/tile/cells.py CellArray.__init__": "shape and device; by keyword what tells two arrays apart",
     "engine/tile/group.py CellGroup.__init__": "those of CellArray, whose place it takes",
