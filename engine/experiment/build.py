@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import inspect
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from engine.experiment.data import Info
@@ -71,6 +72,24 @@ class Maker:
         with told_of(name):
             return self._named(name, AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec, **window))
 
+    def convert(self, module: nn.Module, name: str = "") -> nn.Module:
+        """Torch's `module` with its layers on tiles where the configuration wants it; their names begin with `name`."""
+        from torch import nn
+
+        from engine.nn import Unconvertible, convert_to_analog
+
+        whole = nn.ModuleDict({name: module}) if name else module
+        try:
+            made: Any = convert_to_analog(whole, lambda layer, _: self._spec(layer), inplace=True)
+        except Unconvertible as problem:
+            rules = ", ".join(f"{layer}: {{algorithm: digital}}" for layer in problem.layers)
+            raise UserError(f"{problem.reason}; leave them digital with layers: {{{rules}}}") from None
+        except UserError:
+            raise
+        except ValueError as problem:
+            raise UserError(str(problem)) from problem
+        return made[name] if name else made
+
     def activation(self, name: str) -> nn.Module:
         """The activation of a name."""
         from torch import nn
@@ -98,7 +117,7 @@ class Maker:
     def check_layers(self) -> None:
         """Refuse settings for layers that the model does not have."""
         for name in self.config.get("layers") or {}:
-            if name not in self.made:
+            if not any(fnmatchcase(made, name) for made in self.made):
                 near = difflib.get_close_matches(name, self.made, 1)
                 hint = f"nearest: {near[0]}" if near else f"it has {', '.join(self.made)}"
                 raise UserError(f"layers: model {self.config['model']['name']} has no layer {name!r}; {hint}")
@@ -122,12 +141,19 @@ class Maker:
 
 
 def layer_config(config: Config, name: str) -> dict[str, Any]:
-    """Device, algorithm and tile of one layer: the common ones with the layer's own settings over them."""
-    own = (config.get("layers") or {}).get(name) or {}
-    for key in own:
-        if key not in PARTS:
-            raise UserError(f"layers.{name}: no key {key!r}; it has {', '.join(PARTS)}")
-    return {part: _over(config.get(part) or {}, own.get(part) or {}) for part in PARTS}
+    """Device, algorithm and tile of one layer: the common ones with those of its name, or of patterns, over them.
+
+    A rule of `layers` names a layer or is a pattern such as `layer4.*`; where several fit, later ones lie over earlier.
+    """
+    found = {part: config.get(part) or {} for part in PARTS}
+    for pattern, own in (config.get("layers") or {}).items():
+        if not fnmatchcase(name, pattern):
+            continue
+        for key in own or {}:
+            if key not in PARTS:
+                raise UserError(f"layers.{pattern}: no key {key!r}; it has {', '.join(PARTS)}")
+        found = {part: _over(values, (own or {}).get(part) or {}) for part, values in found.items()}
+    return {part: dict(values) for part, values in found.items()}
 
 
 def _over(base: Config, own: Any) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""What hardware-aware training does to weights: the copy of a mini-batch, and clip and remap after a step.
+
+Shapes: O rows, I columns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from engine.jit.programs import fill, training_program
+from engine.jit.struct import read_struct
+from engine.tile.training import CLIPS, MODIFIERS, REMAPS, WeightClip, WeightModifier, WeightRemap
+
+if TYPE_CHECKING:
+    from engine.tile.mvm import Readable
+
+TRAINING_STREAM, EVALUATION_STREAM = 128, 144
+FIGURES = 3
+
+
+class View:
+    """A tile's array with other weights: what a product reads instead of the array itself."""
+
+    def __init__(self, array: Readable, weight: Tensor) -> None:
+        self.out_size, self.in_size, self.lanes = array.out_size, array.in_size, array.lanes
+        self.weight, self.control = weight, array.control
+
+
+def is_active(modifier: WeightModifier) -> bool:
+    """Whether any weight is changed at all."""
+    return modifier.type not in ("None", "Copy", "DropConnect") or (modifier.type != "None" and modifier.pdrop > 0)
+
+
+def modify(array: Readable, modifier: WeightModifier, out: Tensor, *, call: int, stream: int) -> Tensor:
+    """Writes the weights [O, I] of `array` to `out`, disturbed; `call` and `stream` number the draws."""
+    weight = array.weight.detach()
+    columns = weight.shape[1]
+    changed = columns - 1 if modifier.copy_last_column else columns
+    args = _modify_args(modifier)
+    args.items, args.cols, args.changed, args.call, args.stream = weight.shape[0], columns, changed, call, stream
+    # Smallest and largest: exact in any order, so that no kernel of our own is needed.
+    ends = torch.stack(torch.aminmax(weight[:, :changed])) if modifier.rel_to_actual_wmax and changed else weight
+    fill(args, ("w", "range", "out", "control"), (weight, ends, out, array.control))
+    _run("modify_rows", args, weight)
+    return out
+
+
+def _modify_args(modifier: WeightModifier) -> Any:
+    args = read_struct("modifier.cuh", "ModifyArgs")()
+    for name in ("std_dev", "dorefa_clip", "pdrop", "assumed_wmax", "g_max"):
+        setattr(args, name, getattr(modifier, name))
+    for name in ("zero_thres", "t_inference", "t0"):
+        setattr(args, name, getattr(modifier, f"pcm_{name}"))
+    for name in ("at_reset", "at_gmax", "at_random"):
+        setattr(args, name, getattr(modifier, f"pcm_prob_{name}"))
+    share = 1 / modifier.res if modifier.res > 1 else modifier.res
+    args.res = 2 * share if modifier.convention == "Torch" else share
+    args.type, args.as_torch = MODIFIERS.index(modifier.type), int(modifier.convention == "Torch")
+    args.sto_round, args.relative = int(modifier.sto_round), int(modifier.rel_to_actual_wmax)
+    args.degree = len(modifier.coeffs)
+    args.coeffs[: args.degree] = modifier.coeffs
+    return args
+
+
+def settle(weight: Tensor, scale: Tensor | None, clip: WeightClip, *, remap: WeightRemap) -> None:
+    """Clips the weights [O, I] in place, then remaps them, which changes `scale` [O] as well."""
+    remaps = remap.type != "None"
+    if (clip.type == "None" or (clip.type == "FixedValue" and clip.fixed_value <= 0)) and not remaps:
+        return
+    data = weight.detach()
+    args = read_struct("modifier.cuh", "SettleArgs")()
+    args.items = args.rows = data.shape[0]
+    args.cols, args.clip, args.remap = data.shape[1], CLIPS.index(clip.type), REMAPS.index(remap.type)
+    args.fixed_value, args.sigma = clip.fixed_value, clip.sigma
+    args.remapped_wmax, args.max_scale_range = remap.remapped_wmax, remap.max_scale_range
+    args.max_scale_ref = remap.max_scale_ref
+    figures, limits = data.new_empty(args.rows, FIGURES), data.new_empty(FIGURES)
+    fill(args, ("w", "figures", "limits"), (data, figures, limits))
+    args.scale = scale.data_ptr() if scale is not None else None
+    if remaps or clip.type != "FixedValue":
+        _run("row_figures", args, data)
+    else:
+        figures.zero_()
+    args.items = 1
+    _run("settle_limits", args, data)
+    args.items = args.rows
+    _run("settle_rows", args, data)
+
+
+def _run(name: str, args: Any, like: Tensor) -> None:
+    training_program(like.device.type).run(name, args, threads=torch.get_num_threads(), warp=True)

@@ -1,0 +1,190 @@
+"""A tile whose weights a gradient trains, while its products meet an analog periphery and disturbed weights.
+
+Shapes: B samples, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.algorithms.parts.input_range import LearnedRange
+from engine.algorithms.parts.modify import EVALUATION_STREAM, TRAINING_STREAM, View, is_active, modify, settle
+from engine.jit.programs import fill, training_program
+from engine.jit.struct import read_struct
+from engine.tile.mvm import Product
+from engine.tile.settings import IO
+
+if TYPE_CHECKING:
+    from engine.tile.settings import TileSpec
+    from engine.tile.tile import Tile
+
+# Outputs so near the bound of the ADC count as clipped.
+AT_BOUND = 0.999
+
+
+class Trained(nn.Module):
+    """What such a tile needs beside its weights: this mini-batch's disturbed copy, its input range, exact products.
+
+    `stale` tells that the copy must be drawn again, `version` which change of the weights was clipped and remapped.
+    """
+
+    def __init__(self, tile: Tile, spec: TileSpec, *, analog_backward: bool) -> None:
+        super().__init__()
+        self.modifier, self.clip, self.remap = spec.modifier, spec.clip, spec.remap
+        self.ranges, self.analog_backward = spec.input_range, analog_backward
+        self.input_range = LearnedRange(spec.input_range) if spec.input_range.enable else None
+        copy = torch.empty_like(tile.array.weight.data) if is_active(spec.modifier) else None
+        self.register_buffer("copy", copy, persistent=False)
+        self.exact = Product(IO(is_perfect=True), "backward", tile.array)
+        self.limit = _clipping_limit(spec.forward)
+        self.stale, self.version = True, -1
+
+    copy: Tensor | None
+
+    def disturbed(self, tile: Tile) -> Tensor | None:
+        """The weights that products meet now if not the tile's own, drawn if a new mini-batch begins."""
+        if self.copy is None or not (tile.training or self.modifier.enable_during_test):
+            return None
+        if not tile.training:
+            room, call = torch.empty_like(self.copy), tile.read_calls
+            return modify(tile.array, self.modifier, room, call=call, stream=EVALUATION_STREAM)
+        if self.stale or self.modifier.per_forward:
+            # Products of the same mini-batch that drew before keep theirs for their way back.
+            room = torch.empty_like(self.copy) if self.modifier.per_forward else self.copy
+            modify(tile.array, self.modifier, room, call=tile.array.next_call(), stream=TRAINING_STREAM)
+            self.copy, self.stale = room, False
+        return self.copy
+
+    def settle(self, tile: Tile, scale: Tensor | None, out_scale: Tensor | None) -> None:
+        """Clips and remaps the weights after an optimizer step; what follows draws a new copy."""
+        if self.remap.type != "None" and scale is not None and out_scale is not None:
+            scale.mul_(out_scale.detach())
+            out_scale.data.fill_(1.0)
+        settle(tile.array.weight, scale, self.clip, remap=self.remap)
+        self.mark(tile)
+
+    def mark(self, tile: Tile) -> None:
+        """The weights are as they should be: their next change is the optimizer's."""
+        self.stale, self.version = True, tile.array.weight._version
+
+    def changed(self, tile: Tile) -> bool:
+        """Whether an optimizer changed the weights since they were settled; the first time nobody can tell."""
+        if self.version < 0:
+            self.mark(tile)
+        return bool(self.version != tile.array.weight._version)
+
+    def get_extra_state(self) -> Tensor:
+        return torch.zeros(1, dtype=torch.int64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.stale, self.version = True, -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "stale": True, "version": -1}
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Trained:
+        self.stale, self.version = True, -1
+        return super()._apply(fn, recurse)
+
+
+def product(tile: Tile, state: Trained, x: Tensor, scale: Tensor | None) -> Tensor:
+    """y [B, O] of x [B, I] times `scale` [O] or [1], with gradients for x, the weights and the input range."""
+    x = x.to(torch.float32).contiguous()
+    found = state.input_range
+    if found is not None and tile.training:
+        found.observe(x)
+    y: Tensor = _TrainedProduct.apply(
+        x, tile.array.weight, None if found is None else found.value, (tile, state, scale)
+    )
+    return y
+
+
+class _TrainedProduct(torch.autograd.Function):
+    """Forward through the periphery with the disturbed weights; backward exact, with the same weights."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, limit: Tensor | None, parts: Any) -> Tensor:
+        tile, state, scale = ctx.parts = parts
+        other = state.disturbed(tile)
+        cut = x if limit is None else state.input_range.cut(x)
+        y: Tensor = tile.mvm(cut, None if other is None else View(tile.array, other))
+        seen = y if state.limit > 0 else None
+        if limit is not None or scale is not None:
+            factor = scale if limit is None else limit.detach() if scale is None else scale * limit.detach()
+            y = y * factor if seen is not None else y.mul_(factor)
+        ctx.save_for_backward(x, weight if other is None else other, cut, seen, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (tile, state, _), (x, met, cut, seen, scale) = ctx.parts, ctx.saved_tensors
+        needs_x, needs_weight, needs_range, _ = ctx.needs_input_grad
+        with torch.autocast(x.device.type, enabled=False):
+            d = grads[0].to(torch.float32).contiguous()
+            back, own, clipped = _spread(d, seen, scale, limit=state.limit)
+            grad_x = grad_weight = grad_range = None
+            if needs_x or needs_range:
+                grad_x = _back(tile, state, met, back)
+            if needs_range or (state.input_range is not None and state.ranges.stop_at_range and grad_x is not None):
+                found = state.input_range.gradient(x, grad_x, clipped, width=d.shape[1])
+                grad_range = found if needs_range else None
+            if needs_weight:
+                grad_weight = _outer(state, own, cut)
+                if state.input_range is not None and not state.ranges.gradient_over_range:
+                    grad_weight.mul_(state.input_range.value.detach())
+        return grad_x if needs_x else None, grad_weight, grad_range, None
+
+
+def _back(tile: Tile, state: Trained, met: Tensor, d: Tensor) -> Tensor:
+    """The gradient [B, I] of the inputs of d [B, O]."""
+    view = View(tile.array, met.detach())
+    if state.analog_backward:
+        return tile.mvm_t(d, view)
+    state.exact.exact = tile.forward_product.exact
+    return state.exact.read(d, view, call=0, training=True)
+
+
+def _outer(state: Trained, d: Tensor, x: Tensor) -> Tensor:
+    """d^T x, [O, I]; in a fixed order where the tile's products are."""
+    if not state.exact.exact:
+        return d.mT @ x
+    return state.exact.read(d.mT.contiguous(), Rows(x), call=0, training=True)
+
+
+class Rows:
+    """A batch of vectors where a product expects weights."""
+
+    lanes = 1
+
+    def __init__(self, x: Tensor) -> None:
+        self.weight, (self.out_size, self.in_size) = x, x.shape
+        self.control = x.new_zeros(1, 16, dtype=torch.int32)
+
+
+def _spread(
+    d: Tensor, seen: Tensor | None, scale: Tensor | None, *, limit: float
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """d [B, O] as the way back to the inputs takes it, as the weights' gradient takes it, and clipped outputs [B]."""
+    if seen is None and scale is None:
+        return d, d, None
+    args = read_struct("range.cuh", "OutputArgs")()
+    args.items, args.cols, args.limit = d.shape[0], d.shape[1], limit
+    back, clipped = torch.empty_like(d), d.new_empty(d.shape[0])
+    own = d if scale is None else torch.empty_like(d)
+    fill(args, ("d", "back", "own", "clipped"), (d, back, own, clipped))
+    args.y = None if seen is None else seen.data_ptr()
+    args.scale, args.scales = (None, 0) if scale is None else (scale.data_ptr(), scale.numel())
+    training_program(d.device.type).run("spread_gradient", args, threads=torch.get_num_threads(), warp=True)
+    return back, own, clipped
+
+
+def _clipping_limit(io: IO) -> float:
+    """The output from which on the ADC clips, where that is the same for all samples; else 0."""
+    managed = io.noise_management not in ("None", "Constant") or io.bound_management != "None"
+    if managed or io.is_perfect or io.out_bound <= 0:
+        return 0.0
+    constant = io.nm_thres if io.noise_management == "Constant" and io.nm_thres > 0 else 1.0
+    return AT_BOUND * io.out_scale * io.out_bound * constant
