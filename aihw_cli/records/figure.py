@@ -87,18 +87,17 @@ def save(drawing: Drawing, path: Path, *, log: str | None, width: float = WIDTH,
 def words(key: str) -> str:
     """A key at an axis."""
     known = {"optimizer.lr": "learning rate", "lr": "learning rate", "dataset.batch_size": "batch size"}
-    return known.get(key, key.replace("_", " ") if "." not in key else key)
+    return known.get(key, key.rpartition(".")[2] if "." in key else key.replace("_", " "))
 
 
 def _curves(axes: Axes, drawing: Drawing, log: str | None) -> None:
     ticks = _ticks(drawing.curves)
-    swept = drawing.curves and len(ticks) <= 40 and drawing.x not in ("epoch",)
     for number, curve in enumerate(drawing.curves):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         style = ("-", "--", ":")[number // len(COLOURS) % 3]
         x = [ticks.index(value) for value in curve.x] if _words(ticks) else curve.x
         look: dict[str, Any] = {"color": colour, "label": curve.name, "linestyle": style}
-        if swept:
+        if drawing.swept:
             down = [max(0.0, y - low) for y, low in zip(curve.y, curve.low, strict=True)]
             up = [max(0.0, high - y) for y, high in zip(curve.y, curve.high, strict=True)]
             axes.errorbar(x, curve.y, yerr=[_known(down), _known(up)], marker=marker, capsize=2, **look)
@@ -109,6 +108,8 @@ def _curves(axes: Axes, drawing: Drawing, log: str | None) -> None:
         axes.set_xticks(range(len(ticks)), [shown(tick) for tick in ticks], rotation=30, ha="right")
     elif is_log(ticks, log, "x"):
         axes.set_xscale("log")
+    elif all(isinstance(tick, int) for tick in ticks):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     if is_log([], log, "y"):
         axes.set_yscale("log")
     if any(curve.name for curve in drawing.curves):

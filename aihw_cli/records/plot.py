@@ -14,6 +14,7 @@ from aihw_cli.report import note
 from engine.records.differ import differing, distinguishing
 from engine.records.folders import read_metrics
 from engine.records.group import Group, group_by
+from engine.records.run import LABELLED
 from engine.records.select import shown
 from engine.records.statistics import Spread, spread
 from engine.settings import UserError
@@ -44,6 +45,11 @@ class Drawing:
     y: str = ""
     heat: Mapping[tuple[Any, Any], float] = field(default_factory=dict)
     error: str = "ci95"
+
+    @property
+    def swept(self) -> bool:
+        """Whether the horizontal axis is a key of the configuration: points with error bars, no course in time."""
+        return "." in self.x or self.x in LABELLED
 
     def rows(self) -> list[dict[str, Any]]:
         """The numbers behind the figure."""

@@ -12,6 +12,7 @@ TEXTS = ("about", "source", "claim", "expected", "tolerance", "cite")
 INCIDENTAL = ("run.seed", "run.device", "run.threads", "run.dir", "run.log", "run.checkpoint_every", "run.executor",
               "dataset.root", "dataset.download", "seeds", "name")  # fmt: skip
 Section = Mapping[str, Any]
+NONE: Section = {}
 
 
 def differing(runs: Sequence[Run], *, incidental: bool = False) -> list[str]:
@@ -43,10 +44,13 @@ def _sections(runs: Sequence[Run]) -> dict[str, None]:
 
 def _in_section(runs: Sequence[Run], name: str, *, incidental: bool = False) -> list[str]:
     """The keys of one section. Equal sections are one object, so that only few are looked into."""
-    empty: Section = {}
-    sections = list({id(section): section for section in (run.config.get(name, empty) for run in runs)}.values())
-    if len(sections) < 2:
+    kinds: dict[int, Section] = {}
+    for run in runs:
+        section = run.config.get(name, NONE)
+        kinds[id(section)] = section
+    if len(kinds) < 2:
         return []
+    sections = list(kinds.values())
     keys, first = dict.fromkeys(key for section in sections for key in section), sections[0]
     unequal = [key for key in keys if any(_other(section, first, key) for section in sections)]
     return [key for key in unequal if key.rpartition(".")[2] not in TEXTS and (incidental or key not in INCIDENTAL)]

@@ -49,8 +49,10 @@ def find_runs(folders: Sequence[Path], say: Callable[[str], None] = lambda _: No
         if not root.is_dir():
             raise UserError(f"there is no folder {folder}")
         _look(root, found, say)
-    unique = {os.path.realpath(run.folder): run for run in found.runs}
-    found.runs = sorted(unique.values(), key=lambda run: (str(run.record["started"]), str(run.folder)))
+    found.problems = sorted(dict.fromkeys(found.problems))
+    if len(folders) > 1:
+        found.runs = list({os.path.realpath(run.folder): run for run in found.runs}.values())
+    found.runs.sort(key=lambda run: (str(run.record["started"]), str(run.folder)))
     return found
 
 

@@ -85,7 +85,7 @@ def _compare(value: Any, sign: str, text: str) -> bool:
     own: Any = value
     other: Any = _number(text)
     if isinstance(value, str) and _is_date(text):
-        own, other = value, text
+        own, other = value[: len(text)], text
     elif not _is_number(value):
         return False
     return {">": own > other, "<": own < other, ">=": own >= other, "<=": own <= other}[sign]

@@ -50,11 +50,12 @@ def write_run(root: Path, values: dict[str, Any], *, number: int = 0, **record: 
     folder = root / values["name"] / f"{identity}-{seed}"
     folder.mkdir(parents=True)
     final = accuracy(values)
-    rows = [{"epoch": k, "lr": values["optimizer"]["lr"], "train_loss": 1 / k, "train_accuracy": final, "test_loss": 2 / k,
+    lr, clock = values["optimizer"]["lr"], f"{number // 60 % 60:02d}:{number % 60:02d}"
+    rows = [{"epoch": k, "lr": lr, "train_loss": 1 / k, "train_accuracy": final, "test_loss": 2 / k,
              "test_accuracy": final - 0.1 / k + 0.1 / EPOCHS, "samples": 10 * k, "seconds": 0.5 * k}
             for k in range(1, EPOCHS + 1)]  # fmt: skip
     told = {"format": FORMAT, "id": f"{values['name']}/{folder.name}", "name": values["name"], "hash": identity,
-            "seed": seed, "status": "finished", "started": f"2026-01-01T00:{number // 60 % 60:02d}:{number % 60:02d}+0000",
+            "seed": seed, "status": "finished", "started": f"2026-01-01T00:{clock}+0000",
             "ended": None, "seconds": 2.0, "commit": "abc", "versions": {"torch": "2.9"}, "host": {"name": "here"},
             "device": "cpu", "threads": 1, "citations": ["A paper"], **record}  # fmt: skip
     summary = {"status": "finished", "name": values["name"], "test_accuracy": final, "test_loss": 0.5,
