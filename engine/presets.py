@@ -11,11 +11,10 @@ from typing import Any
 
 from engine.algorithms import find_algorithm
 from engine.settings import UserError, data_dirs
-from engine.tile.settings import TileSpec, device_keys, read_settings
+from engine.tile.settings import TILE_PARTS, TileSpec, device_keys, read_settings
 
 HOMES = ("presets", "conf")
 PARTS = ("device", "tile", "algorithm")
-TILE_PARTS = ("forward", "backward", "update", "mapping")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -138,7 +137,8 @@ def preset(name: str, **changes: Any) -> TileSpec:
     """The tile specification of a preset: `preset("ecram", dw_min=0.001, forward={"out_noise": 0.0})`.
 
     A change names a setting of the algorithm, a parameter of the device, a part of the tile (forward, backward,
-    update, mapping, as a mapping), or `device`, `tile`, `algorithm` with another member's name or a mapping.
+    update, mapping, modifier and so on, as a mapping), or `device`, `tile`, `algorithm` with another member's name or
+    a mapping.
     """
     config = preset_values(name)
     for key, change in changes.items():

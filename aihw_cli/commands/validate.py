@@ -14,7 +14,7 @@ RECIPE = "recipe"
 # A key that tells the kind of a file that does not lie in a group's folder.
 SIGNS = {
     "device": ("model", "dw_min"),
-    "tile": ("forward", "backward", "update", "mapping"),
+    "tile": ("forward", "backward", "update", "mapping", "modifier", "clip", "remap", "input_range"),
     "recipe": ("defaults", "claim", "dataset", "run", "optimizer", "layers", "device", "tile"),
     "dataset": ("root", "batch_size"),
     "optimizer": ("lr",),

@@ -114,14 +114,6 @@ class Maker:
 
         return AnalogSequential(*layers)
 
-    def check_layers(self) -> None:
-        """Refuse settings for layers that the model does not have."""
-        for name in self.config.get("layers") or {}:
-            if not any(fnmatchcase(made, name) for made in self.made):
-                near = difflib.get_close_matches(name, self.made, 1)
-                hint = f"nearest: {near[0]}" if near else f"it has {', '.join(self.made)}"
-                raise UserError(f"layers: model {self.config['model']['name']} has no layer {name!r}; {hint}")
-
     def _named(self, name: str, layer: nn.Module) -> nn.Module:
         self.made[name] = layer
         return layer
@@ -138,6 +130,15 @@ class Maker:
             raise UserError(f"layer {name}: {problem}") from problem
         self.analog = True
         return spec
+
+
+def check_names(config: Config, layers: Mapping[str, nn.Module]) -> None:
+    """Raises UserError for settings of layers that the model does not have."""
+    for name in config.get("layers") or {}:
+        if name not in layers:
+            near = difflib.get_close_matches(name, layers, 1)
+            hint = f"nearest: {near[0]}" if near else f"it has {', '.join(layers)}"
+            raise UserError(f"layers: model {config['model']['name']} has no layer {name!r}; {hint}")
 
 
 def layer_config(config: Config, name: str) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def network(config: Config, info: Info, device: torch.device) -> tuple[nn.Module
         if not any(is_device_file(name) for name in device_models(config)):
             raise
         raise UserError(f"the snippet of a device cannot be compiled: {problem.first}") from problem
-    make.check_layers()
+    check_names(config, make.made)
     model.to(device)
     if make.analog and config["run"].get("exact"):
         from engine.nn import set_exact
@@ -210,8 +211,10 @@ def _model(make: Maker, info: Info) -> nn.Module:
 
 
 def _optimizer(model: nn.Module, settings: Config) -> torch.optim.Optimizer:
-    """SGD, with pulses where layers are analog."""
-    from engine.optim import AnalogSGD
+    """The optimizer of a configuration, with pulses where layers need them. Raises UserError."""
+    from engine.optim import make_optimizer
 
-    lr, momentum, decay = (float(settings.get(key) or 0) for key in ("lr", "momentum", "weight_decay"))
-    return AnalogSGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
+    try:
+        return make_optimizer(model, settings)
+    except ValueError as problem:
+        raise UserError(str(problem)) from problem

@@ -68,6 +68,12 @@ def digital_program(backend: str) -> Program:
     return Program(source.digital_text(), backend)
 
 
+@functools.cache
+def training_program(backend: str) -> Program:
+    """The kernels of hardware-aware training."""
+    return Program(source.training_text(), backend)
+
+
 def fill(args: ctypes.Structure, names: Sequence[str], tensors: Sequence[Any]) -> None:
     """Writes the addresses of tensors into the pointers of a struct."""
     for name, tensor in zip(names, tensors, strict=True):

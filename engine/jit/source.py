@@ -16,6 +16,10 @@ PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
 KERNELS = ("construct.cu", "array.cu", "trains.cu", "update_cells.cu")
 CPU_KERNELS = ("strings.cu", "update_rows.cu")
 PRODUCTS = ("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "product.cuh", "reading.cuh", "mvm.cu")
+TRAINING = (
+    *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh"),
+    *("modifier.cuh", "range.cuh", "modifier.cu", "range.cu"),
+)
 NOT_IN_C = ("construction_seed",)
 OPTIONAL = {"decay_scale": "1.0f", "diffusion_rate": "0.0f", "reset_bias": "0.0f", "drift_nu": "0.0f"}
 UNBOUND = {"max_bound": "3.4e38f", "min_bound": "-3.4e38f", "dwmin_up": "0.0f", "dwmin_down": "0.0f"}
@@ -112,6 +116,11 @@ def group_text() -> str:
 def digital_text() -> str:
     """The translation unit of what algorithms compute beside their arrays."""
     return "\n".join(text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh", "digital.cuh", "digital.cu"))
+
+
+def training_text() -> str:
+    """The translation unit of hardware-aware training: it knows no device."""
+    return "\n".join(text_of(name) for name in TRAINING)
 
 
 def text_of(name: str) -> str:

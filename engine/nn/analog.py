@@ -23,25 +23,53 @@ class AnalogTile(nn.Module):
         super().__init__()
         self.algorithm = spec.algorithm.name
         algorithm = find_algorithm(self.algorithm)
+        self.trained = hasattr(algorithm, "product")
+        _check(spec, trained=self.trained)
         if hasattr(algorithm, "check_tile"):
             algorithm.check_tile(spec, out, inputs)
         self.tile = Tile(out, inputs, spec, seed=seed, tile_id=tile_id)
         self.state = algorithm.init(self.tile, spec)
         mapping = spec.mapping
-        scales = out if mapping.weight_scaling_columnwise else 1
-        self.register_buffer("scale", torch.ones(scales) if mapping.weight_scaling_omega > 0 else None)
+        remaps = spec.remap.type != "None"
+        scales = out if mapping.weight_scaling_columnwise or remaps else 1
+        self.register_buffer("scale", torch.ones(scales) if mapping.weight_scaling_omega > 0 or remaps else None)
         learned = torch.ones(out if mapping.out_scaling_columnwise else 1)
         self.out_scale = nn.Parameter(learned) if mapping.learn_out_scaling else None
         self.pending: list[tuple[Tensor, Tensor]] = []
+        if self.trained:
+            self.register_state_dict_pre_hook(_settle_first)
 
     scale: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.tile.array.weight
-        if weight.owner is not self:
-            weight.owner = self
-        y = _Product.apply(x, weight, self)
+        if self.trained:
+            self.settle(only_if_changed=True)
+            with _full_precision(x):
+                y = find_algorithm(self.algorithm).product(self.tile, self.state, x, self.scale).to(x.dtype)
+        else:
+            if weight.owner is not self:
+                weight.owner = self
+            y = _Product.apply(x, weight, self)
         return y if self.out_scale is None else y * self.out_scale
+
+    def settle(self, *, only_if_changed: bool = False) -> None:
+        """After an optimizer's step: what it means for weights that learn by their gradient; others have learned.
+
+        Optimizers that do not call it are noticed at the next product of the training, or when training ends or the
+        state is asked for.
+        """
+        if not self.trained or (only_if_changed and not (self.training and self.state.changed(self.tile))):
+            return
+        with torch.no_grad():
+            algorithm = find_algorithm(self.algorithm)
+            algorithm.settle(self.tile, self.state, self.scale, self.out_scale)
+            algorithm.end_of_batch(self.tile, self.state)
+
+    def train(self, mode: bool = True) -> AnalogTile:
+        if not mode:
+            self.settle(only_if_changed=True)
+        return super().train(mode)
 
     def read(self, x: Tensor) -> Tensor:
         """The analog product of the tile, or of all arrays that its algorithm gives a share."""
@@ -58,7 +86,8 @@ class AnalogTile(nn.Module):
         if self.scale is not None:
             mapping = self.tile.spec.mapping
             top = logical.abs().amax(1) if mapping.weight_scaling_columnwise else logical.abs().amax().view(1)
-            self.scale.copy_(torch.where(top > 0, top / mapping.weight_scaling_omega, torch.ones_like(top)))
+            omega = mapping.weight_scaling_omega
+            self.scale.copy_(torch.where(top > 0, top / omega, torch.ones_like(top)) if omega > 0 else torch.ones(1))
             logical = logical / self.scale.view(-1, 1)
         if self.out_scale is not None:
             self.out_scale.data.fill_(1.0)
@@ -116,6 +145,23 @@ class AnalogTile(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "pending": []}
+
+
+def _settle_first(tile: AnalogTile, *_: Any) -> None:
+    tile.settle(only_if_changed=True)
+
+
+def _check(spec: TileSpec, *, trained: bool) -> None:
+    """Raises ValueError in one line for settings that only weights with a gradient can have."""
+    used = {
+        "modifier": spec.modifier.type, "clip": spec.clip.type, "remap": spec.remap.type,
+        "input_range": "None" if not spec.input_range.enable else "enable",
+    }  # fmt: skip
+    for name, value in used.items():
+        if value != "None" and not trained:
+            raise ValueError(
+                f"tile.{name} needs weights that learn by gradients: algorithm hwa, not {spec.algorithm.name}"
+            )
 
 
 class _Product(torch.autograd.Function):

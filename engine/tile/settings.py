@@ -12,13 +12,10 @@ from typing import Any, TypeVar
 
 from engine.devices.base import Param, find_device
 from engine.tile.periphery import BOUND_MANAGEMENT, MV_TYPES, NOISE_MANAGEMENT, WEIGHT_NOISE, check_io
+from engine.tile.training import InputRange, WeightClip, WeightModifier, WeightRemap, training_problem
+from engine.tile.training import setting as setting  # noqa: PLC0414  the rest of the engine takes it from here
 
 T = TypeVar("T")
-
-
-def setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
-    """A field with its meaning; `limits` are minimum, maximum, above or choices."""
-    return field(default=default, metadata={"unit": unit, "meaning": meaning, **limits})
 
 
 PULSE_TYPES = ("None", "StochasticCompressed", "Stochastic", "NoneWithDevice", "MeanCount", "DeterministicImplicit")
@@ -196,24 +193,35 @@ class TileSpec:
     backward: IO = field(default_factory=IO)
     update: Update = field(default_factory=Update)
     mapping: Mapping = field(default_factory=Mapping)
+    modifier: WeightModifier = field(default_factory=WeightModifier)
+    clip: WeightClip = field(default_factory=WeightClip)
+    remap: WeightRemap = field(default_factory=WeightRemap)
+    input_range: InputRange = field(default_factory=InputRange)
 
     @staticmethod
     def from_config(config: MappingType[str, Any]) -> TileSpec:
         """What a composed configuration (`device`, `algorithm`, `tile`) specifies. Raises ValueError in one line."""
         tile = {k: v for k, v in config.get("tile", {}).items() if k not in TEXTS}
-        parts = {"forward": IO, "backward": IO, "update": Update, "mapping": Mapping}
-        check_keys(tile, parts, "tile")
+        check_keys(tile, TILE_PARTS, "tile")
         spec = TileSpec(
             device=device_spec(config.get("device", {})),
             algorithm=_algorithm_spec(config.get("algorithm", {})),
-            **{k: read_settings(kind, tile.get(k, {}), f"tile.{k}") for k, kind in parts.items()},
+            **{k: read_settings(kind, tile.get(k, {}), f"tile.{k}") for k, kind in TILE_PARTS.items()},
         )
         check_io(spec.forward, "tile.forward")
         check_io(spec.backward, "tile.backward")
+        problem = training_problem(spec.modifier, spec.remap, spec.input_range, forward=spec.forward)
+        if problem:
+            raise ValueError(f"tile.{problem}")
         return spec
 
 
 TEXTS = ("about", "source")
+# What the section `tile` of a configuration is made of.
+TILE_PARTS: dict[str, type] = {
+    "forward": IO, "backward": IO, "update": Update, "mapping": Mapping,
+    "modifier": WeightModifier, "clip": WeightClip, "remap": WeightRemap, "input_range": InputRange,
+}  # fmt: skip
 
 
 def device_spec(config: MappingType[str, Any]) -> DeviceSpec:

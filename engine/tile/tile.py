@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.tile.group import make_array
-from engine.tile.mvm import Product
+from engine.tile.mvm import Product, Readable
 from engine.tile.settings import TileSpec
 
 
@@ -31,15 +31,15 @@ class Tile(nn.Module):
     def weight(self) -> nn.Parameter:
         return self.array.weight
 
-    def mvm(self, x: Tensor) -> Tensor:
-        """The analog product with the weights: x [.., B, I] to [.., B, O]."""
-        y = self._read(self.forward_product, x)
+    def mvm(self, x: Tensor, other: Readable | None = None) -> Tensor:
+        """The analog product with the weights, or with those of `other`: x [.., B, I] to [.., B, O]."""
+        y = self._read(self.forward_product, x, other)
         factor = self._buffers["compensation"]
         return y if factor is None else y * factor
 
-    def mvm_t(self, d: Tensor) -> Tensor:
-        """The analog product with the transposed weights: d [.., B, O] to [.., B, I]."""
-        return self._read(self.backward_product, d)
+    def mvm_t(self, d: Tensor, other: Readable | None = None) -> Tensor:
+        """The analog product with the transposed weights, or with those of `other`: d [.., B, O] to [.., B, I]."""
+        return self._read(self.backward_product, d, other)
 
     def set_exact(self, on: bool) -> None:
         """Fixed-order products, equal at any number of threads, instead of torch's faster ones."""
@@ -51,11 +51,11 @@ class Tile(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         self.read_calls = int(state[0])
 
-    def _read(self, product: Product, v: Tensor) -> Tensor:
+    def _read(self, product: Product, v: Tensor, other: Readable | None) -> Tensor:
         # Reading for evaluation has noise of its own, so that testing a network does not change how it trains.
         if self.training:
             call = self.array.next_call()
         else:
             # Past nn.Module, whose own way of setting takes longer than a small product.
             call = self.__dict__["read_calls"] = self.read_calls + 1
-        return product.read(v, self.array, call=call, training=self.training)
+        return product.read(v, self.array if other is None else other, call=call, training=self.training)
