@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 from typing import Any
 
 import pytest
 
 from engine.devices.base import device_names, find_device
+from engine.inference.base import noise_model_names
+from engine.inference.text import noise_text
 from engine.jit import cuda, source
 from engine.jit.pair import pair_text
 from engine.jit.struct import ENGINE, read_struct
@@ -29,6 +32,7 @@ def transfer_text() -> str:
 
 WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text,
                   "groups": source.group_text, "digital": source.digital_text, "transfers": transfer_text}  # fmt: skip
+WITHOUT_DEVICE |= {f"noise {name}": functools.partial(noise_text, name) for name in noise_model_names()}
 UNITS = [*device_names(), *WITHOUT_DEVICE]
 
 
