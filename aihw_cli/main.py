@@ -17,6 +17,7 @@ COMMANDS = {
     "eval": ("eval", "program trained weights on noisy devices, let them drift, test"),
     "resume": ("train", "continue an interrupted run or sweep"),
     "runs": ("runs", "list, compare, rank and draw recorded runs"),
+    "reproduce": ("reproduce", "repeat figures of published papers and judge how close it comes"),
     "ls": ("catalog", "list recipes, presets, devices, tiles, algorithms, models, datasets"),
     "show": ("explain", "explain one of them: formula, parameters, units, source"),
     "device": ("device", "draw how devices answer to pulses"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def load(name: str, path: Path) -> Figure:
 
 
 def select(wanted: str) -> list[Figure]:
-    """The figures of `PAPER`, `PAPER/FIGURE` or of all papers for an empty text. Raises UserError, naming the nearest."""
+    """The figures of `PAPER`, of `PAPER/FIGURE`, or all of them. Raises UserError, naming the nearest."""
     found = figures()
     chosen = [name for name in found if not wanted or name == wanted or name.rpartition("/")[0] == wanted]
     if not chosen:
@@ -59,9 +60,17 @@ def planned(figure: Figure, *, scaled: bool = False, extra: Sequence[str] = ()) 
             yield Planned(point, seed, (*own, *extra))
 
 
-def configuration(run: Planned) -> dict[str, Any]:
-    """The complete configuration of one run."""
-    return compose(run.words).values
+def configurations(runs: Sequence[Planned]) -> Iterator[dict[str, Any]]:
+    """The complete configuration of each run; what they have in common is composed once."""
+    shared: dict[str, Any] = {}
+    last: dict[tuple[str, ...], dict[str, Any]] = {}
+    for run in runs:
+        words = tuple(word for word in run.words if not word.startswith("run.seed="))
+        if words not in last:
+            last = {words: compose(words, shared=shared).values}
+        config = copy.deepcopy(last[words])
+        config["run"]["seed"] = run.seed
+        yield config
 
 
 def _inherited_seeds(path: Path, values: dict[str, Any]) -> Any:

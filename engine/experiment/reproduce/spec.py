@@ -86,7 +86,8 @@ class Figure:
     @property
     def axis(self) -> str:
         """The metric with its unit."""
-        return METRICS[self.metric][1] if self.metric in METRICS else self.metric + (f", {self.unit}" if self.unit else "")
+        own = self.metric.replace("_", " ") + (f", {self.unit}" if self.unit else "")
+        return METRICS[self.metric][1] if self.metric in METRICS else own
 
     def tolerance_of(self, point: str) -> float:
         """How far a point may be off."""
@@ -122,7 +123,8 @@ def read_figure(name: str, recipe: Mapping[str, Any], where: str) -> Figure:
     figure = Figure(
         name=name, claim=" ".join(recipe["claim"].split()), source=recipe["source"], points=points, axes=tuple(axes),
         expected=_numbers(where, "expected", node.get("expected", {})), tolerance=_tolerance(where, node),
-        order=_texts(where, "order", node.get("order", [])), evaluate=_texts(where, "evaluate", node.get("evaluate", [])),
+        order=_texts(where, "order", node.get("order", [])),
+        evaluate=_texts(where, "evaluate", node.get("evaluate", [])),
         minutes=_number(where, "minutes", node["minutes"]), scaled=_scaled(where, node.get("scaled")),
         seeds=int(recipe.get("seeds", 1)), **{key: str(node.get(key, "")) for key in TEXTS},
     )  # fmt: skip
@@ -147,8 +149,7 @@ def _term(text: str, names: tuple[str, ...]) -> tuple[str | None, float]:
     try:
         return None, float(text)
     except ValueError:
-        near = difflib.get_close_matches(text, names, 1)
-        raise ValueError(f"no point {text!r}; {f'nearest: {near[0]}' if near else 'points: ' + ', '.join(names)}") from None
+        raise ValueError(f"no point {text!r}; {_nearest(text, names)}") from None
 
 
 def _check(where: str, figure: Figure) -> None:
@@ -161,8 +162,7 @@ def _check(where: str, figure: Figure) -> None:
     for key, given in (("expected", figure.expected), ("tolerance", figure.tolerance)):
         for name in given:
             if name not in names and (key, name) != ("tolerance", "all"):
-                near = difflib.get_close_matches(name, names, 1)
-                raise UserError(f"{where}: reproduce.{key}: no point {name!r}" + (f"; nearest: {near[0]}" if near else ""))
+                raise UserError(f"{where}: reproduce.{key}: no point {name!r}; {_nearest(name, names)}")
     for name in figure.expected:
         if not figure.tolerance_of(name) > 0:
             raise UserError(f"{where}: reproduce.tolerance is missing for {name!r}")
@@ -187,9 +187,10 @@ def _axes(where: str, node: Any) -> dict[str, dict[str, tuple[str, ...]]]:
     if not isinstance(node, Mapping):
         raise UserError(f"{where}: reproduce.axes must hold `name: {{place: [key=value, ...]}}` or `name: key=a,b,c`")
     axes = {}
-    for axis, given in node.items():
-        if isinstance(given, str) and "=" in given:
-            key, _, values = given.partition("=")
+    for axis, text in node.items():
+        given = text
+        if isinstance(text, str) and "=" in text:
+            key, _, values = text.partition("=")
             given = {value: [f"{key}={value}"] for value in values.split(",")}
         if not isinstance(given, Mapping):
             raise UserError(f"{where}: reproduce.axes.{axis} must hold `place: [key=value, ...]` or be `key=a,b,c`")
@@ -249,8 +250,9 @@ def _texts(where: str, key: str, given: Any) -> tuple[str, ...]:
 def _known(where: str, prefix: str, node: Mapping[str, Any], names: tuple[str, ...]) -> None:
     for key in node:
         if key not in names:
-            near = difflib.get_close_matches(str(key), names, 1)
-            hint = f"nearest: {near[0]}" if near else f"it has {', '.join(names)}"
-            raise UserError(f"{where}: unknown key {prefix}.{key}; {hint}")
+            raise UserError(f"{where}: unknown key {prefix}.{key}; {_nearest(str(key), names)}")
 
 
+def _nearest(name: str, names: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    return f"nearest: {near[0]}" if near else f"there are {', '.join(names)}"
