@@ -72,7 +72,8 @@ def _on_hardware(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_digital(own: Mapping[str, Any]) -> bool:
-    return (own.get("algorithm") or {}).get("name") == "digital"
+    algorithm = own.get("algorithm") or {}
+    return algorithm == "digital" or (isinstance(algorithm, Mapping) and algorithm.get("name") == "digital")
 
 
 def _check_change(change: overrides.Change) -> None:

@@ -43,7 +43,7 @@ def evaluate(arguments: Arguments) -> int:
 def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
     from aihw_cli import evaluation
     from aihw_cli.commands.train import refuse_code
-    from engine.experiment.runs import read_config
+    from engine.experiment.runs import DONE, read_config, run_status
 
     texts, allow = arguments.words[1:], arguments.has("--allow-code")
     if "=" in arguments.words[0] and not target.exists():
@@ -57,6 +57,8 @@ def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
     else:
         composed = evaluation.of_run(target, texts, allow_code=allow)
         refuse_code(read_config(target), target, arguments)
+        if run_status(target) not in DONE:
+            note(f"{target} is {run_status(target)}: its last checkpoint is evaluated")
     for text in composed.notes:
         note(text)
     return composed.values

@@ -135,7 +135,7 @@ class Maker:
 def check_names(config: Config, layers: Mapping[str, nn.Module]) -> None:
     """Raises UserError for settings of layers that the model does not have."""
     for name in config.get("layers") or {}:
-        if name not in layers:
+        if not any(fnmatchcase(made, name) for made in layers):
             near = difflib.get_close_matches(name, layers, 1)
             hint = f"nearest: {near[0]}" if near else f"it has {', '.join(layers)}"
             raise UserError(f"layers: model {config['model']['name']} has no layer {name!r}; {hint}")

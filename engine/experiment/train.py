@@ -103,7 +103,9 @@ def _threads() -> int:
 def _begin_task(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
     """Do the task of `config` in the new run folder `folder` and return its summary."""
     config = stored_config(config)
-    find_task(task_of(config))
+    task = find_task(task_of(config))
+    if hasattr(task, "examine"):
+        task.examine(config)
     with RunFolder.create(folder, config, task=task_of(config)) as run:
         run.log("started")
         return _work(run, config, reporter)

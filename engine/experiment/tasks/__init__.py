@@ -9,6 +9,7 @@ engine.experiment.config.setting, so that they are checked before anything runs)
     check(settings)                  optional: raises ValueError in one line for settings that do not fit together
     LEFT_OUT                         optional: settings that do not decide its result, such as where a file lies
     fingerprint(config)              optional: a text that changes with the files that it reads
+    examine(config)                  optional: raises UserError for what files say, before a run folder is made
     run(config, folder, reporter)    does the work and returns the figures of its summary
 
 `run` gets the whole configuration and the run folder that it owns (`folder.write_metrics(rows)`, `folder.log`,

@@ -91,26 +91,34 @@ def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def _read_file(path: Path) -> dict[str, torch.Tensor]:
-    import torch
-
     try:
-        if path.suffix in SAFETENSORS:
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
-
-            try:
-                return load_file(path)
-            except SafetensorError as problem:
-                raise UserError(f"{path} is no file of safetensors: {problem}") from problem
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        return _safetensors(path) if path.suffix in SAFETENSORS else _pickled(path)
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except OSError as problem:
         raise UserError(f"{path} cannot be read: {problem.strerror or problem}") from problem
-    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as problem:
-        first = (str(problem).splitlines() or [""])[0]
-        raise UserError(f"{path} holds no plain tensors (it is loaded with weights_only): {first}") from problem
-    return _tensors(found, path)
+
+
+def _safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as problem:
+        raise UserError(f"{path} is no file of safetensors: {problem}") from problem
+
+
+def _pickled(path: Path) -> dict[str, torch.Tensor]:
+    import torch
+
+    try:
+        return _tensors(torch.load(path, map_location="cpu", weights_only=True), path)
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as problem:
+        raise UserError(
+            f"{path} is no file of torch that holds tensors alone, and anything else in it is not loaded; "
+            "save model.state_dict()"
+        ) from problem
 
 
 def _tensors(found: Any, path: Path) -> dict[str, torch.Tensor]:

@@ -25,6 +25,7 @@ SOURCE = "Rasch et al., Nat. Commun. 14:5282 (2023), doi:10.1038/s41467-023-4077
 SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "layers", "inference")
 FIGURE, LOWER_IS_BETTER = "accuracy", False
 LEFT_OUT = ("weights",)
+HWA = "hwa"
 
 
 @dataclass
@@ -50,7 +51,16 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 def trained_for_tiles(config: Mapping[str, Any]) -> bool:
     """Whether a run was hardware-aware, so that its network lies on tiles as it is."""
     named = [config.get("algorithm"), *(own.get("algorithm") for own in (config.get("layers") or {}).values())]
-    return any(isinstance(one, Mapping) and one.get("name") == "hwa" for one in named)
+    return any(one == HWA or (isinstance(one, Mapping) and one.get("name") == HWA) for one in named)
+
+
+def examine(config: Mapping[str, Any]) -> None:
+    """Raises UserError if the weights do not fit the model, or the settings not its layers."""
+    import torch
+
+    from engine.experiment.data import load_data
+
+    on_tiles(config, load_data(config["dataset"]).info, torch.device("cpu"))
 
 
 def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
@@ -90,12 +100,13 @@ def on_tiles(config: Mapping[str, Any], info: Info, device: torch.device) -> tup
     """
     import torch
 
-    from engine.experiment.build import layer_config
+    from engine.experiment.build import check_names, layer_config
     from engine.experiment.tasks._trained import trained
     from engine.nn import convert_to_analog, convert_to_digital, set_exact
     from engine.tile.settings import TileSpec
 
     model, layers = trained(config, Path(task_settings(config, Settings).weights), info, device)
+    check_names(config, layers)
     digital = convert_to_digital(model)
     if trained_for_tiles(config):
         return model, digital
