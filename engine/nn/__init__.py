@@ -8,9 +8,10 @@ from engine.nn.convert import Unconvertible, convert_to_analog, convert_to_digit
 from engine.nn.layer import AnalogLayer, layer_types
 from engine.nn.linear import AnalogLinear
 from engine.nn.recurrent import AnalogGRU, AnalogLSTM, AnalogRNN
+from engine.nn.summary import analog_summary
 
 __all__ = [
     "AnalogConv1d", "AnalogConv2d", "AnalogConv3d", "AnalogGRU", "AnalogLSTM", "AnalogLayer", "AnalogLinear",
-    "AnalogMultiheadAttention", "AnalogRNN", "AnalogSequential", "AnalogTile", "Unconvertible", "analog_tiles",
-    "convert_to_analog", "convert_to_digital", "layer_types", "set_exact",
+    "AnalogMultiheadAttention", "AnalogRNN", "AnalogSequential", "AnalogTile", "Unconvertible", "analog_summary",
+    "analog_tiles", "convert_to_analog", "convert_to_digital", "layer_types", "set_exact",
 ]  # fmt: skip
