@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from aihw_cli.arguments import table as two_columns
 from aihw_cli.records.chart import Line, chart
 from aihw_cli.records.listing import cell
 from aihw_cli.table import as_text
-from engine.experiment.runs import read_config, read_record, run_status
+from engine.experiment.runs import DONE, read_config, read_record, read_summary, run_status
 from engine.records.differ import differing, distinguishing
 from engine.records.folders import read_metrics
 from engine.records.run import Run
@@ -88,36 +87,26 @@ def _curve(run: Run) -> Iterator[str]:
 
 
 def evaluations(folder: Path) -> Iterator[dict[str, Any]]:
-    """What was evaluated with the weights of a run: the files of each folder below eval/."""
+    """What was evaluated with the weights of a run: the run folders below its eval/, or why one cannot be read."""
     home = folder / "eval"
     for path in sorted(home.iterdir()) if home.is_dir() else ():
         if path.is_dir() and not path.name.startswith("."):
             data: dict[str, Any] = {"folder": str(path)}
-            for file in sorted(path.iterdir()):
-                if file.suffix in (".json", ".csv"):
-                    data[file.stem] = _content(file)
+            try:
+                data |= {"status": run_status(path), "inference": read_config(path).get("inference")}
+                data |= {"result": read_summary(path)} if data["status"] in DONE else {}
+            except UserError as error:
+                data["problem"] = str(error)
             yield data
 
 
-def _content(file: Path) -> Any:
-    try:
-        text = file.read_text(encoding="utf-8")
-        return json.loads(text) if file.suffix == ".json" else list(csv.DictReader(text.splitlines()))
-    except (OSError, ValueError, csv.Error) as error:
-        return f"{file} is damaged: {error}"
-
-
 def _evaluation_text(data: Mapping[str, Any]) -> str:
-    parts = [f"evaluation {data['folder']}:"]
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            rows = [(str(k), cell(str(k), v)) for k, v in value.items() if isinstance(v, int | float | str)]
-            parts += [two_columns(rows)] if rows else []
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            parts.append("\n".join(f"  {line}" for line in as_text(value).splitlines()))
-        elif key != "folder" and isinstance(value, str):
-            parts.append(f"  {value}")
-    return "\n".join(parts)
+    head = f"evaluation {data['folder']}: {data.get('problem') or data['status']}"
+    result = data.get("result") or {}
+    rows = [(str(k), cell(str(k), v)) for k, v in result.items() if isinstance(v, int | float) and k not in NAMED]
+    points = [{k: cell(k, v) for k, v in point.items()} for point in result.get("points") or ()]
+    table = "\n".join(f"  {line}" for line in as_text(points).splitlines()) if points else ""
+    return "\n".join(part for part in (head, two_columns(rows) if rows else "", table) if part)
 
 
 def compare(runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -91,6 +91,8 @@ def words(key: str) -> str:
 
 
 def _curves(axes: Axes, drawing: Drawing, log: str | None) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     ticks = _ticks(drawing.curves)
     for number, curve in enumerate(drawing.curves):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
@@ -109,7 +111,7 @@ def _curves(axes: Axes, drawing: Drawing, log: str | None) -> None:
     elif is_log(ticks, log, "x"):
         axes.set_xscale("log")
     elif all(isinstance(tick, int) for tick in ticks):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if is_log([], log, "y"):
         axes.set_yscale("log")
     if any(curve.name for curve in drawing.curves):

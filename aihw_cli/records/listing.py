@@ -11,9 +11,9 @@ from aihw_cli import table
 from aihw_cli.arguments import Arguments
 from aihw_cli.records.pick import Picked
 from aihw_cli.report import duration, note
+from engine.experiment.tasks import TRAIN, find_task, task_names
 from engine.records.differ import distinguishing
 from engine.records.group import Group, best_first, group_by, less_is_better, mixed, over_seeds
-from engine.records.run import Run
 from engine.records.select import shown
 from engine.settings import UserError
 
@@ -81,6 +81,14 @@ def metric_of(picked: Picked, arguments: Arguments) -> str:
     return figures[0] if figures else METRIC
 
 
+def _lowest(picked: Picked, metric: str) -> bool:
+    """Whether small values are the good ones: a task says so of its figure, other results by their name."""
+    for task in {str(run.record.get("task") or TRAIN) for run in picked.runs} - {TRAIN}:
+        if task in task_names() and metric == find_task(task).FIGURE:
+            return bool(find_task(task).LOWER_IS_BETTER)
+    return less_is_better(metric)
+
+
 def group_row(group: Group, metric: str) -> Row:
     """Keys and statistics of a group."""
     found = group.spread(metric)
@@ -94,7 +102,7 @@ def group_row(group: Group, metric: str) -> Row:
 def best(picked: Picked, arguments: Arguments) -> list[Row]:
     """Configurations by the mean of a metric over their seeds, best first."""
     metric = metric_of(picked, arguments)
-    lowest = less_is_better(metric)
+    lowest = _lowest(picked, metric)
     groups = grouped(picked, arguments) or over_seeds(picked.runs)
     ranked = [g for g in best_first(groups, metric, lowest=lowest) if not math.isnan(g.spread(metric).mean)]
     if not ranked:
@@ -154,8 +162,3 @@ def _cut(rows: list[Row], arguments: Arguments, usual: int = 0) -> list[Row]:
 
 def _none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def name_of(run: Run) -> str:
-    """A run in a table or a legend."""
-    return f"{run.folder.parent.name}/{run.folder.name}"

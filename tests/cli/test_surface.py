@@ -20,13 +20,15 @@ COMMAND_OPTIONS = {
         "--json",
     },
     "resume": {"--jobs", "--gpus", "--retries", "--fail-fast", "--trials", "--allow-code", "--json"},
+    "runs": {"--group", "--seeds", "--metric", "--columns", "--sort", "--limit", "--x", "--y", "--error", "--log",
+             "--out", "--width", "--xlabel", "--ylabel", "--title", "--csv", "--json"},
     "ls": {"--json"},
     "show": {"--json"},
     "cp": set(),
     "validate": {"--as", "--allow-code", "--json"},
     "doctor": {"--json"},
     "completion": set(),
-}
+}  # fmt: skip
 GROUPS = {"device", "tile", "algorithm", "preset", "model", "dataset", "optimizer", "run"}
 TOP = {
     "name", "device", "tile", "algorithm", "preset", "model", "dataset", "loss", "optimizer", "run", "layers", "seeds",
