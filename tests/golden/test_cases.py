@@ -18,6 +18,11 @@ CASES = [
     "D.PCM.scales",
     "D.ReRamCMO",
     "E.OneSided.sb",
+    "F.modifier.AddNormal",
+    "F.modifier.MultNormal.torch_tile",
+    "F.modifier.Discretize",
+    "F.modifier.ProgNoise_mirror",
+    "F.clip_then_remap",
     "G.decay",
 ]
 
