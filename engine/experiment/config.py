@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.experiment.writers import writer_names
+
 EXECUTORS = ("local", "submitit", "ray")
 OPTIMIZERS = ("analog_sgd", "sgd", "adam", "adamw")
 SHAPES = ("constant", "step", "multistep", "exponential", "cosine")
@@ -78,6 +80,7 @@ class Run:
     exact: bool = setting(False, "the same bits at any number of threads, slower")
     checkpoint_every: int = setting(0, "optimizer steps between checkpoints; 0 = every epoch", minimum=0)
     dir: str = setting("runs", "folder that receives the run folders")
+    log: list[str] = setting([], "programs that receive the metrics as well", choices=writer_names())
     executor: str = setting("local", "who does the runs: this machine, Slurm, or a Ray cluster", choices=EXECUTORS)
     cluster: dict[str, Any] = setting({}, "settings of that executor, see docs/sweeps.md")
 

@@ -22,6 +22,7 @@ from typing import IO, Any
 from engine.experiment import record
 from engine.experiment.files import write_bytes, write_csv, write_json, writing
 from engine.experiment.identity import is_device_file, run_hash
+from engine.experiment.writers import Writers, require
 from engine.settings import UserError
 
 FORMAT = 1
@@ -128,12 +129,14 @@ class RunFolder:
         self.path = path
         self.record = read_record(path)
         self._lock = lock
+        self._writers = Writers(path, self.log)
 
     @classmethod
     def create(cls, path: Path, config: Mapping[str, Any], **more: Any) -> RunFolder:
         """Make the folder of a new run; it appears under its name with all its first files, or not at all."""
         import yaml
 
+        require(config)
         with writing("the run folder", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".new-{path.name}-{secrets.token_hex(4)}")
@@ -148,20 +151,27 @@ class RunFolder:
                 if path.is_dir():
                     raise UserError(f"{path} was made by another process meanwhile; it is in use") from None
                 raise
-        return cls(path, lock)
+        return cls(path, lock)._follow(config)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """Take over an existing run folder. Raises UserError if it is none or in use."""
         read_record(path)
+        config = read_config(path)
+        require(config)
         with writing("the lock", path):
             lock = _acquire(path / "lock", path)
-        return cls(path, lock)
+        return cls(path, lock)._follow(config)
+
+    def _follow(self, config: Mapping[str, Any]) -> RunFolder:
+        self._writers.begin(config, self.record)
+        return self
 
     def __enter__(self) -> RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._writers.close()
         self._lock.close()
 
     def update(self, **changes: Any) -> None:
@@ -180,11 +190,13 @@ class RunFolder:
         columns = list(rows[0]) if rows and "task" in self.record else COLUMNS
         with writing("metrics.csv", self.path):
             write_csv(self.path / "metrics.csv", rows, columns)
+        self._writers.rows(rows)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the result, then the status: a crash in between leaves a run that resumes and ends at once."""
         with writing("summary.json", self.path):
             write_json(self.path / "summary.json", summary)
+        self._writers.finish(summary)
         self.update(status=summary["status"], ended=record.now(), seconds=summary["seconds"])
 
 
