@@ -1,6 +1,12 @@
 """Pieces that several noise models share: the polynomial of the programming noise, power-law drift, 1/f noise."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from engine.devices.base import Param
+
+MOST_TERMS = 8
 
 PROGRAM_PARAMS = {
     "prog_coeff": Param(
@@ -39,3 +45,9 @@ float age = t + p.t_0, root = sqrt_(max_(log_((age + p.t_read) / (2.0f * p.t_rea
 float drifted = g * pow_(age / p.t_0, -c.nu);
 g = max_(drifted + p.read_noise_scale * drifted * relative * root * noise(), 0.0f);
 """
+
+
+def check_terms(values: dict[str, Any]) -> str | None:
+    """One line if the polynomial of the programming noise has more terms than the kernels take."""
+    terms = len(values["prog_coeff"])
+    return f"prog_coeff takes at most {MOST_TERMS} numbers, not {terms}" if terms > MOST_TERMS else None

@@ -2,58 +2,74 @@
 
 struct Cells { i64 matrix, at; int rest; };
 FN Cells cells_of(const InferenceArgs& a, i64 item) {
-    i64 blocks = (a.cells + 31) / 32, at = item % blocks * 32;
-    Cells c = {item / blocks, at, a.cells - at < 32 ? (int)(a.cells - at) : 32};
+    i64 blocks = (a.cells + 31) / 32, matrix = item / blocks, at = item % blocks * 32;
+    Cells c = {matrix, matrix * a.cells + at, a.cells - at < 32 ? (int)(a.cells - at) : 32};
     return c;
 }
-// Lanes beyond the end repeat the last cell and store nothing.
-FN i64 own_cell(const Cells& c, int l) { return c.at + (l < c.rest ? l : c.rest - 1); }
-
-// Enough normals for `count` calls of noise() of a device.
-template <int count> FN void draw_normals(Key key, Draw t, i64 cell, u32 block, float* z) {
-    for (int b = 0; b < (count + 3) / 4; ++b)
-        normals4(key, t, (u32)cell, block + b, z[4 * b], z[4 * b + 1], z[4 * b + 2], z[4 * b + 3]);
+FN void load_cells(const float* from, const Cells& own, Laned<float>& v) {
+    from += own.at;
+    LANES(l) v[l] = l < own.rest ? from[l] : 0.0f;
 }
-template <int count> struct Normals { enum { blocks = count > 0 ? (count + 3) / 4 : 1, size = 4 * blocks }; };
+
+// Normals for `count` calls of noise() in each lane.
+template <int count> struct Normals { enum { blocks = count > 0 ? (count + 3) / 4 : 1 }; Laned<float> z[4 * blocks]; };
+template <int count> FN void draw(Normals<count>& n, Key key, Draw t, u32 cell, u32 block) {
+    for (int b = 0; b < (count + 3) / 4; ++b) LANES(l) {
+        u32 w0, w1, w2, w3;
+        words4(key, t, cell + (u32)l, block + b, w0, w1, w2, w3);
+        normal2(w0, w1, n.z[4 * b][l], n.z[4 * b + 1][l]);
+        if (count > 4 * b + 2) normal2(w2, w3, n.z[4 * b + 2][l], n.z[4 * b + 3][l]);
+    }
+}
+template <int count> struct Own { float z[count + 1]; };
+template <int count> FN Own<count> own_normals(Normals<count>& n, int l) {
+    Own<count> o;
+    for (int k = 0; k < count; ++k) o.z[k] = n.z[k][l];
+    return o;
+}
+
+FN void store_weights(const InferenceArgs& a, const Cells& own, Laned<float>& total, float gain, float low) {
+    float offset = a.kind == SINGLE ? low : 0.0f, *out = a.out + own.at;
+    LANES(l) if (l < own.rest) out[l] = total[l] / gain + offset;
+}
 
 // From target weights to programmed conductances, and the weights that these make. A device that misses its target by
 // more than `band` is programmed again, `rounds` times at most.
 WARP_KERNEL(program_cells, InferenceArgs) {
     const NoiseModel& p = *(const NoiseModel*)a.params;
     Cells own = cells_of(a, item);
-    i64 all = a.matrices * a.cells, first = own.matrix * a.cells;
+    i64 all = a.matrices * a.cells;
     float low = a.limits[2 * own.matrix], gain = gain_of(a, low, a.limits[2 * own.matrix + 1]);
     Key key = key_of(a.control[own.matrix]);
     Draw t = {a.call, 0, PROGRAMMING};
     Reach reach = {a.noise_g_max, a.g_min};
-    Laned<float> total;
+    Laned<float> weight, total;
+    load_cells(a.w, own, weight);
     LANES(l) total[l] = 0.0f;
     for (int k = 0; k < a.devices; ++k) {
-        Laned<float> best;
+        Laned<float> target, best;
         Laned<u32> missed;
-        LANES(l) { best[l] = 0.0f; missed[l] = 1u; }
+        conductances_of(a, weight, k, gain, low, target);
+        LANES(l) { best[l] = 0.0f; missed[l] = l < own.rest ? 1u : 0u; }
+        Share share = share_of(a, k);
+        float *g = a.g + k * all + own.at, *kept = a.kept + k * KEPT * all + own.at;
         for (int round = 0; round < a.rounds && lanes_any(missed); ++round) {
-            u32 block = (u32)(round * a.devices + k) * Normals<PROGRAM_NOISE>::blocks;
+            Normals<PROGRAM_NOISE> normals;
+            draw(normals, key, t, (u32)(own.at - own.matrix * a.cells), (u32)(round * a.devices + k) * normals.blocks);
             LANES(l) {
-                i64 cell = own_cell(own, l);
-                float z[Normals<PROGRAM_NOISE>::size];
-                draw_normals<PROGRAM_NOISE>(key, t, cell, block, z);
-                float target = conductance_of(a, a.w[first + cell], k, gain, low), g = target;
+                float made = target[l];
                 Kept c;
-                program_device(g, c, p, reach, 0.0f, z);
+                program_device(made, c, p, reach, 0.0f, own_normals(normals, l).z);
                 bool again = missed[l] != 0u;
-                best[l] = again ? g : best[l];
-                missed[l] = abs_(best[l] - target) > a.band ? 1u : 0u;
-                if (l < own.rest && again) store_kept(a.kept + k * KEPT * all + first + cell, all, c);
+                best[l] = again ? made : best[l];
+                missed[l] = again & (abs_(made - target[l]) > a.band) ? 1u : 0u;
+                if (again) store_kept(kept + l, all, c);
             }
         }
-        LANES(l) {
-            if (l < own.rest) a.g[k * all + first + own.at + l] = best[l];
-            total[l] = total[l] + share_of(a, best[l], k);
-        }
+        LANES(l) if (l < own.rest) g[l] = best[l];
+        LANES(l) total[l] = total[l] + share.factor * (best[l] - share.base);
     }
-    float offset = a.kind == SINGLE ? low : 0.0f;
-    LANES(l) if (l < own.rest) a.out[first + own.at + l] = total[l] / gain + offset;
+    store_weights(a, own, total, gain, low);
 }
 
 // The weights that the programmed devices make at `time`, read once. With `anew` the programmed weights are converted to
@@ -61,24 +77,31 @@ WARP_KERNEL(program_cells, InferenceArgs) {
 WARP_KERNEL(drift_cells, InferenceArgs) {
     const NoiseModel& p = *(const NoiseModel*)a.params;
     Cells own = cells_of(a, item);
-    i64 all = a.matrices * a.cells, first = own.matrix * a.cells;
+    i64 all = a.matrices * a.cells;
     float low = a.limits[2 * own.matrix], gain = gain_of(a, low, a.limits[2 * own.matrix + 1]);
     Key key = key_of(a.control[own.matrix]);
     Draw t = {a.call, 0, DRIFTING};
     Reach reach = {a.noise_g_max, a.g_min};
-    Laned<float> total;
+    Laned<float> weight, total;
+    if (a.anew) load_cells(a.w, own, weight);
     LANES(l) total[l] = 0.0f;
-    for (int k = 0; k < a.devices; ++k) LANES(l) {
-        i64 cell = own_cell(own, l), at = first + cell;
-        float z[Normals<DRIFT_NOISE>::size];
-        draw_normals<DRIFT_NOISE>(key, t, cell, (u32)k * Normals<DRIFT_NOISE>::blocks, z);
-        float g = a.anew ? conductance_of(a, a.w[at], k, gain, low) : a.g[k * all + at];
-        Kept c = load_kept(a.kept + k * KEPT * all + at, all);
-        drift_device(g, c, p, reach, a.time, z);
-        total[l] = total[l] + share_of(a, g, k);
+    for (int k = 0; k < a.devices; ++k) {
+        Laned<float> g;
+        if (a.anew) conductances_of(a, weight, k, gain, low, g);
+        else load_cells(a.g + k * all, own, g);
+        Normals<DRIFT_NOISE> normals;
+        draw(normals, key, t, (u32)(own.at - own.matrix * a.cells), (u32)k * normals.blocks);
+        Share share = share_of(a, k);
+        const float* kept = a.kept + k * KEPT * all + own.at;
+        LANES(l) {
+            Kept c = {};
+            if (l < own.rest) c = load_kept(kept + l, all);
+            float now = g[l];
+            drift_device(now, c, p, reach, a.time, own_normals(normals, l).z);
+            total[l] = total[l] + share.factor * (now - share.base);
+        }
     }
-    float offset = a.kind == SINGLE ? low : 0.0f;
-    LANES(l) if (l < own.rest) a.out[first + own.at + l] = total[l] / gain + offset;
+    store_weights(a, own, total, gain, low);
 }
 
 // One output a thread: its reads in their order.

@@ -3,6 +3,7 @@
 #pragma once
 
 #define MAX_PAIRS 8
+#define MAX_TERMS 8
 enum Conversion { PAIRS, TABLES, SINGLE };
 enum InferenceStream { PROGRAMMING = ALGORITHM + 32, DRIFTING };
 
@@ -27,29 +28,31 @@ FN float gain_of(const InferenceArgs& a, float low, float high) {
     return a.span / max_(reach, 1e-7f);
 }
 
-// Target of device k for weight w. Pairs are filled one after the other, the first one first.
-FN float conductance_of(const InferenceArgs& a, float w, int k, float gain, float low) {
-    if (a.kind == SINGLE) return fma_(w - low, gain, a.g_min);
-    if (a.kind == PAIRS) {
-        float load = max_((k & 1 ? -w : w) * gain, 0.0f);
-        return clamp_((load - a.start[k >> 1]) / a.factor[k >> 1] + a.g_min, a.g_min, a.g_max);
+// Targets of device k for weights w. Pairs are filled one after the other, the first one first.
+FN void conductances_of(const InferenceArgs& a, Laned<float>& w, int k, float gain, float low, Laned<float>& g) {
+    float factor = a.factor[k >> 1], start = a.start[k >> 1], sign = k & 1 ? -gain : gain;
+    if (a.kind == PAIRS) LANES(l) g[l] = clamp_((max_(w[l] * sign, 0.0f) - start) / factor + a.g_min, a.g_min, a.g_max);
+    if (a.kind == SINGLE) LANES(l) g[l] = fma_(w[l] - low, gain, a.g_min);
+    if (a.kind == TABLES) LANES(l) {
+        float place = clamp_((w[l] * gain + a.span) / (2.0f * a.span), 0.0f, 1.0f) * (float)(a.points - 1);
+        float left = min_(floor_(place), (float)(a.points - 2));
+        const float* node = a.tables + k * a.points + (int)left;
+        g[l] = fma_(place - left, node[1] - node[0], node[0]);
     }
-    float place = clamp_((w * gain + a.span) / (2.0f * a.span), 0.0f, 1.0f) * (float)(a.points - 1);
-    float left = min_(floor_(place), (float)(a.points - 2));
-    const float* node = a.tables + k * a.points + (int)left;
-    return fma_(place - left, node[1] - node[0], node[0]);
 }
 
-// What device k adds to the weight of its cell, times the gain.
-FN float share_of(const InferenceArgs& a, float g, int k) {
-    if (a.kind == SINGLE) return g - a.g_min;
-    return k & 1 ? -a.factor[k >> 1] * g : a.factor[k >> 1] * g;
+// What device k adds to the weight of its cell, times the gain: factor (g - base).
+struct Share { float factor, base; };
+FN Share share_of(const InferenceArgs& a, int k) {
+    float factor = k & 1 ? -a.factor[k >> 1] : a.factor[k >> 1];
+    Share s = {a.kind == SINGLE ? 1.0f : factor, a.kind == SINGLE ? a.g_min : 0.0f};
+    return s;
 }
 
-// a + b x + c x^2 ... of n coefficients.
+// a + b x + c x^2 ... of n coefficients, at most MAX_TERMS. A fixed number of terms lets compilers unroll.
 FN float polynomial(const float* c, int n, float x) {
     float v = 0.0f;
-    for (int k = n - 1; k >= 0; --k) v = fma_(v, x, c[k]);
+    for (int k = MAX_TERMS - 1; k >= 0; --k) v = fma_(v, x, k < n ? c[k] : 0.0f);
     return v;
 }
 

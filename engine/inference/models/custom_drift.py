@@ -7,7 +7,14 @@ from typing import Any
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
-from engine.inference.parts import DRIFT_PARAMS, FALLING_NOISE, POWER_LAW, PROGRAM_PARAMS, PROGRAM_POLYNOMIAL
+from engine.inference.parts import (
+    DRIFT_PARAMS,
+    FALLING_NOISE,
+    POWER_LAW,
+    PROGRAM_PARAMS,
+    PROGRAM_POLYNOMIAL,
+    check_terms,
+)
 
 
 def _check(values: dict[str, Any]) -> str | None:
@@ -17,7 +24,7 @@ def _check(values: dict[str, Any]) -> str | None:
         return "nu_g, nu_mean and nu_std need the same number of nodes, at least 2"
     if any(b <= a for a, b in pairwise(nodes)):
         return f"nu_g must rise, not {nodes}"
-    return None
+    return check_terms(values)
 
 
 CustomDrift = NoiseModel(

@@ -6,11 +6,13 @@ from typing import Any
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
-from engine.inference.parts import POWER_LAW, PROGRAM_PARAMS, PROGRAM_POLYNOMIAL
+from engine.inference.parts import POWER_LAW, PROGRAM_PARAMS, PROGRAM_POLYNOMIAL, check_terms
 
 
 def _check(values: dict[str, Any]) -> str | None:
-    return None if values["num_devices"] in (1, 2) else f"num_devices must be 1 or 2, not {values['num_devices']}"
+    if values["num_devices"] not in (1, 2):
+        return f"num_devices must be 1 or 2, not {values['num_devices']}"
+    return check_terms(values)
 
 
 Hermes = NoiseModel(

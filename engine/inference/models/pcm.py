@@ -9,6 +9,7 @@ from engine.inference.parts import (
     POWER_LAW,
     PROGRAM_PARAMS,
     PROGRAM_POLYNOMIAL,
+    check_terms,
 )
 
 Pcm = NoiseModel(
@@ -34,4 +35,5 @@ Pcm = NoiseModel(
     kept={"nu": "drift exponent"},
     program=CLIPPED_NU + PROGRAM_POLYNOMIAL,
     drift=FALLING_NOISE + POWER_LAW,
+    check=check_terms,
 )

@@ -2,6 +2,7 @@
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
+from engine.inference.parts import check_terms
 
 ReRamCmo = NoiseModel(
     name="reram_cmo",
@@ -35,4 +36,5 @@ float sigma = p.read_factor * log10_(max_(drifted, 1.0f)) * root;
 float later = clamp_(drifted + p.read_noise_scale * sigma * noise(), g_min, g_max);
 g = t > 0.0f ? later : g;
 """,
+    check=check_terms,
 )

@@ -7,8 +7,7 @@ from typing import Any
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
-
-MOST_TIMES = 8
+from engine.inference.parts import MOST_TERMS
 
 
 def _check(values: dict[str, Any]) -> str | None:
@@ -17,6 +16,8 @@ def _check(values: dict[str, Any]) -> str | None:
         return f"coeff_times must be positive and rise, not {times}"
     if len(coefficients) % len(times):
         return f"coeff must hold as many numbers for each of the {len(times)} times, not {len(coefficients)} in all"
+    if len(coefficients) > MOST_TERMS * len(times):
+        return f"coeff takes at most {MOST_TERMS} numbers for each time"
     return None
 
 

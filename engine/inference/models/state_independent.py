@@ -2,6 +2,7 @@
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
+from engine.inference.parts import check_terms
 
 StateIndependent = NoiseModel(
     name="state_independent",
@@ -31,4 +32,5 @@ float age = t + p.t_0, root = sqrt_(max_(log_((age + p.t_read) / (2.0f * p.t_rea
 float drifted = g * pow_(age / p.t_0, -c.nu);
 g = max_(drifted + p.read_noise_scale * (drifted / g_max) * root * noise(), 0.0f);
 """,
+    check=check_terms,
 )
