@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -33,6 +33,12 @@ class Task:
     progress: str
     threads: int = 0
     gpu: str = ""
+
+
+def absolute(task: Task) -> Task:
+    """The same task, for a process that works in another folder."""
+    places = {name: str(Path(getattr(task, name)).absolute()) for name in ("folder", "log", "progress")}
+    return replace(task, **places)  # type: ignore[arg-type]
 
 
 class Teller(PlainReporter):
