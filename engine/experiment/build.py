@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from engine.experiment.data import Info
+from engine.experiment.data import IMAGES, Info
 from engine.experiment.identity import device_models, is_device_file
 from engine.experiment.members import find_member
 from engine.jit.cpu import CompileError
@@ -79,8 +79,14 @@ class Maker:
         from engine.nn import Unconvertible, convert_to_analog
 
         whole = nn.ModuleDict({name: module}) if name else module
+        asked: list[str] = []
+
+        def choose(layer: str, _: nn.Module) -> TileSpec | None:
+            asked.append(layer)
+            return self._spec(layer)
+
         try:
-            made: Any = convert_to_analog(whole, lambda layer, _: self._spec(layer), inplace=True)
+            made: Any = convert_to_analog(whole, choose, inplace=True)
         except Unconvertible as problem:
             rules = ", ".join(f"{layer}: {{algorithm: digital}}" for layer in problem.layers)
             raise UserError(f"{problem.reason}; leave them digital with layers: {{{rules}}}") from None
@@ -88,6 +94,8 @@ class Maker:
             raise
         except ValueError as problem:
             raise UserError(str(problem)) from problem
+        for layer in asked:
+            self._named(layer, made.get_submodule(layer))
         return made[name] if name else made
 
     def activation(self, name: str) -> nn.Module:
@@ -201,6 +209,10 @@ def _model(make: Maker, info: Info) -> nn.Module:
     settings = {key: value for key, value in make.config["model"].items() if key not in TEXTS}
     name = settings.pop("name")
     member = find_member("models", name)
+    takes, given = getattr(member, "TAKES", IMAGES), info.kind
+    if takes != given:
+        dataset = make.config["dataset"]["name"]
+        raise UserError(f"model {name} takes {takes}, dataset {dataset} holds {given}: choose another dataset or model")
     known = [p.name for p in inspect.signature(member.build).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for key in settings:
         if key not in known:

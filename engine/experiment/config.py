@@ -34,6 +34,10 @@ class Dataset:
     mean: list[float] = setting([], "subtracted from the inputs: a number, or one a channel; empty = nothing")
     std: list[float] = setting([], "inputs are divided by it after that: a number, or one a channel", above=0)
     shuffle: bool = setting(True, "draw a new order of the training samples for each epoch")
+    path: str = setting("", "the file to learn (text)")
+    sequence_length: int = setting(100, "signs in a sample, over which gradients travel back (text)", minimum=1)
+    valid_part: float = setting(0.0, "share of the text before the test part, judged after each epoch", minimum=0)
+    test_part: float = setting(0.1, "share of the text for testing, at its end; >= 1 = that many signs", above=0)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import hashlib
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 CHUNK = 1 << 20
+IMAGES, TEXT = "images", "text"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Info:
 
     shape: tuple[int, ...]
     classes: int
+    kind: str = IMAGES
 
     @property
     def size(self) -> int:
@@ -34,23 +36,28 @@ class Info:
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset: inputs [N, ...] as float32, labels [N] as int64."""
+    """A dataset: inputs [N, ...] as float32, labels [N] as int64; of text, numbers of signs [N, T] for both.
+
+    The `valid` part is judged after each epoch like that for testing, if there is one.
+    """
 
     train_x: torch.Tensor
     train_y: torch.Tensor
     test_x: torch.Tensor
     test_y: torch.Tensor
     classes: int
+    valid_x: torch.Tensor | None = None
+    valid_y: torch.Tensor | None = None
 
     @property
     def info(self) -> Info:
-        return Info(tuple(self.train_x.shape[1:]), self.classes)
+        kind = TEXT if self.train_y.dim() > 1 else IMAGES
+        return Info(tuple(self.train_x.shape[1:]), self.classes, kind)
 
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
-        train = self.train_x.to(device), self.train_y.to(device)
-        test = self.test_x.to(device), self.test_y.to(device)
-        return Data(*train, *test, self.classes)
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Data(**{k: v if v is None or k == "classes" else v.to(device) for k, v in moved.items()})
 
 
 def load_data(settings: Mapping[str, Any]) -> Data:
@@ -58,7 +65,13 @@ def load_data(settings: Mapping[str, Any]) -> Data:
     data = find_member("datasets", settings["name"]).load(settings)
     train, test = _count(settings, "train_samples", data.train_y), _count(settings, "test_samples", data.test_y)
     train_x, test_x = (_normalised(x, settings) for x in (data.train_x[:train], data.test_x[:test]))
-    return Data(train_x, data.train_y[:train], test_x, data.test_y[:test], data.classes)
+    return replace(data, train_x=train_x, train_y=data.train_y[:train], test_x=test_x, test_y=data.test_y[:test])
+
+
+def dataset_info(settings: Mapping[str, Any]) -> Info:
+    """What a model must know of the dataset, without its files where that does not depend on them."""
+    member = find_member("datasets", settings["name"])
+    return Info(member.SHAPE, member.CLASSES) if hasattr(member, "SHAPE") else load_data(settings).info
 
 
 def _normalised(x: torch.Tensor, settings: Mapping[str, Any]) -> torch.Tensor:

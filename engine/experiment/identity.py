@@ -20,7 +20,7 @@ TEXT_FOLDERS = ("physics", "kernels")
 # Folders, processor, threads and who does the run do not decide the result; the seed stands beside the hash.
 LEFT_OUT = {
     "run": ("seed", "device", "threads", "dir", "checkpoint_every", "executor", "cluster", "log"),
-    "dataset": ("root", "download"),
+    "dataset": ("root", "path", "download"),
 }
 SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "run", "layers")
 WORDS = ("about", "source", "cite")

@@ -5,6 +5,8 @@ Everything that decides what follows is in `tensors()` and `state()`; from these
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,7 +15,7 @@ from typing import Any
 import torch
 
 from engine.experiment.build import build
-from engine.experiment.data import load_data, sample_order
+from engine.experiment.data import TEXT, load_data, sample_order
 from engine.experiment.losses import make_loss
 from engine.experiment.processor import processor
 from engine.experiment.schedules import learning_rate
@@ -60,6 +62,8 @@ class Loop:
     def steps(self) -> Iterator[torch.Tensor]:
         """Train to the end of the current epoch; yields the loss of each step, between two steps."""
         self.model.train()
+        if self.place.batch == 0:
+            begin_streams(self.model)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr()
         order = self._order().to(self.device)
@@ -94,7 +98,7 @@ class Loop:
         loss.backward()
         self.optimizer.step()
         value = loss.detach()
-        self.loss_sum.add_(value, alpha=self._weight(len(index)))
+        self.loss_sum.add_(value, alpha=self._weight(y.numel()))
         self.correct_sum.add_((output.detach().argmax(1) == y).sum())
         return value
 
@@ -103,33 +107,33 @@ class Loop:
         return samples if self.config["loss"].get("reduction", "sum") == "mean" else 1
 
     @torch.no_grad()
-    def evaluate(self) -> tuple[float, float]:
-        """Loss per sample and accuracy on the test set."""
+    def evaluate(self, x: torch.Tensor | None = None, y: torch.Tensor | None = None) -> tuple[float, float]:
+        """Loss per label and accuracy on x and y, or on the test set."""
+        x, y = (self.data.test_x if x is None else x), (self.data.test_y if y is None else y)
         self.model.eval()
+        begin_streams(self.model)
         size = int(self.config["dataset"].get("test_batch_size") or 500)
         loss = torch.zeros_like(self.loss_sum)
         correct = torch.zeros_like(self.correct_sum)
-        for x, y in zip(self.data.test_x.split(size), self.data.test_y.split(size), strict=True):
-            output = self.model(x)
-            loss.add_(self.loss_function(output, y), alpha=self._weight(len(y)))
-            correct.add_((output.argmax(1) == y).sum())
-        count = len(self.data.test_y)
-        return loss.item() / count, correct.item() / count
+        for inputs, labels in zip(x.split(size), y.split(size), strict=True):
+            output = self.model(inputs)
+            loss.add_(self.loss_function(output, labels), alpha=self._weight(labels.numel()))
+            correct.add_((output.argmax(1) == labels).sum())
+        return loss.item() / y.numel(), correct.item() / y.numel()
 
     def end_epoch(self, seconds: float) -> dict[str, Any]:
         """Evaluate, note the row of the epoch, and step to the next one. `seconds` is the time of the run so far."""
-        test_loss, test_accuracy = self.evaluate()
-        count = len(self.data.train_y)
-        row = {
-            "epoch": self.place.epoch + 1,
-            "lr": self.lr(),
-            "train_loss": self.loss_sum.item() / count,
-            "train_accuracy": self.correct_sum.item() / count,
-            "test_loss": test_loss,
-            "test_accuracy": test_accuracy,
-            "samples": self.place.samples,
-            "seconds": round(seconds, 3),
-        }
+        data, count = self.data, self.data.train_y.numel()
+        figures = {"train": (self.loss_sum.item() / count, self.correct_sum.item() / count)}
+        if data.valid_x is not None and data.valid_y is not None:
+            figures["valid"] = self.evaluate(data.valid_x, data.valid_y)
+        figures["test"] = self.evaluate()
+        row = {"epoch": self.place.epoch + 1, "lr": self.lr()}
+        for part, (loss, accuracy) in figures.items():
+            row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+            if data.info.kind == TEXT:
+                row[f"{part}_perplexity"] = perplexity(loss)
+        row |= {"samples": self.place.samples, "seconds": round(seconds, 3)}
         self.place.rows.append(row)
         self.place.epoch, self.place.batch, self.place.loss, self.place.correct = self.place.epoch + 1, 0, 0.0, 0.0
         self.loss_sum.zero_()
@@ -174,3 +178,16 @@ class Loop:
         self.place = Place(**state["place"])
         self.loss_sum.fill_(self.place.loss)
         self.correct_sum.fill_(int(self.place.correct))
+
+
+def begin_streams(model: torch.nn.Module) -> None:
+    """Tells the parts of a network that remember what came before that something else comes now."""
+    for part in model.modules():
+        begin = getattr(part, "begin_streams", None)
+        if callable(begin):
+            begin()
+
+
+def perplexity(loss: float) -> float:
+    """e to the mean cross entropy: among how many equally likely signs a guess would be as hard."""
+    return math.exp(loss) if loss < math.log(sys.float_info.max) else math.inf

@@ -106,8 +106,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 def stored_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """`config` with absolute paths to data and device files, so that it can be resumed from any folder."""
     stored = copy.deepcopy(dict(config))
-    if stored["dataset"].get("root"):
-        stored["dataset"]["root"] = str(Path(stored["dataset"]["root"]).expanduser().absolute())
+    for key in ("root", "path"):
+        if stored["dataset"].get(key):
+            stored["dataset"][key] = str(Path(stored["dataset"][key]).expanduser().absolute())
     _absolute_devices(stored)
     return stored
 
@@ -187,7 +188,7 @@ class RunFolder:
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replace metrics.csv by `rows`, those of epochs or of anything else that a task counts."""
-        columns = list(rows[0]) if rows and "task" in self.record else COLUMNS
+        columns = list(rows[0]) if rows else COLUMNS
         with writing("metrics.csv", self.path):
             write_csv(self.path / "metrics.csv", rows, columns)
         self._writers.rows(rows)

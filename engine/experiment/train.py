@@ -222,12 +222,13 @@ class _Training:
     def _finish(self) -> dict[str, Any]:
         place, rows = self.loop.place, self.loop.place.rows
         status = "diverged" if self._diverged() else "finished"
-        summary = {
+        summary: dict[str, Any] = {
             "status": status,
             "name": self.run.record["name"],
             "test_accuracy": rows[-1]["test_accuracy"],
             "test_loss": rows[-1]["test_loss"],
             "best_test_accuracy": max(row["test_accuracy"] for row in rows),
+            **{key: rows[-1][key] for key in ("test_perplexity", "valid_loss", "valid_perplexity") if key in rows[-1]},
             "epochs": place.epoch,
             "samples": place.samples,
             "seconds": rows[-1]["seconds"],

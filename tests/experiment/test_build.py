@@ -13,7 +13,7 @@ from engine.experiment.members import find_member, member_names
 from engine.settings import UserError
 from tests.experiment.helpers import analog_config, small_config
 
-MNIST = Info((1, 28, 28), 10)
+MNIST, TEXT = Info((1, 28, 28), 10), Info((5,), 7, "text")
 CPU = torch.device("cpu")
 LAYOUTS = {
     "fcn": [(256, 784), (256,), (128, 256), (128,), (10, 128), (10,)],
@@ -35,7 +35,11 @@ LAYOUTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", member_names("models"))
+def test_every_model_is_looked_at() -> None:
+    assert set(member_names("models")) == {*LAYOUTS, "char_lstm", "torchvision"}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_layout(tmp_path: Path, name: str) -> None:
     config = small_config(tmp_path)
     config["model"] = {"name": name, **({"hidden": [20, 30]} if name == "mlp" else {})}
@@ -44,6 +48,66 @@ def test_layout(tmp_path: Path, name: str) -> None:
     output = model(torch.rand(3, 1, 28, 28))
     assert output.shape == (3, 10)
     assert torch.allclose(output.exp().sum(1), torch.ones(3), atol=1e-5)
+
+
+def test_layout_of_the_network_for_text(tmp_path: Path) -> None:
+    config = small_config(tmp_path, loss={"name": "cross_entropy"})
+    config["model"] = {"name": "char_lstm", "hidden": 64}
+    model, _ = build(config, Info((5,), 87, "text"), CPU)
+    lstm = [(256, 64), (256,), (256,)]
+    assert [tuple(p.shape) for p in model.parameters()] == [(256, 87), *lstm, (256, 64), *lstm, (87, 64), (87,)]
+    assert sum(p.numel() for p in model.parameters()) == 77_591 + 2 * 256, "torch has two biases a gate"
+    assert model(torch.randint(87, (3, 5))).shape == (3, 87, 5)
+
+
+def test_networks_of_torchvision_by_name(tmp_path: Path) -> None:
+    from torchvision.models import squeezenet1_1
+
+    config = small_config(tmp_path)
+    config["model"] = {"name": "torchvision", "arch": "squeezenet1_1"}
+    model, _ = build(config, MNIST, CPU)
+    assert [p.shape for p in model.parameters()] == [p.shape for p in squeezenet1_1(num_classes=10).parameters()]
+    output = model.eval()(torch.rand(2, 1, 28, 28))
+    torch.testing.assert_close(output.exp().sum(1), torch.ones(2))
+    with pytest.raises(UserError, match=r"model\.arch: torchvision has no 'resnet19'; nearest: resnet1"):
+        build({**config, "model": {"name": "torchvision", "arch": "resnet19"}}, MNIST, CPU)
+
+
+def test_patterns_choose_the_layers_of_a_network(tmp_path: Path) -> None:
+    config = analog_config(tmp_path)
+    config["model"] = {"name": "torchvision", "arch": "squeezenet1_1"}
+    config["layers"] = {
+        "features.*": {"algorithm": "digital"},
+        "features.3.*": {"algorithm": {"name": "sgd"}},
+        "features.3.expand3x3": {"device": {"dw_min": 0.002}},
+    }
+    model, _ = build(config, MNIST, CPU)
+    found = {name: tile for name, tile in model.named_modules() if type(tile).__name__ == "AnalogTile"}
+    names = sorted({name.partition(".grid")[0] for name in found})
+    assert names == [f"network.{name}" for name in ("classifier.1", *(f"features.3.{e}" for e in (
+        "expand1x1", "expand3x3", "squeeze")))]  # fmt: skip
+    steps = {name: tile.tile.spec.device.params["dw_min"] for name, tile in found.items()}
+    assert [name for name, step in steps.items() if step == 0.002] == ["network.features.3.expand3x3.grid.tiles.0"]
+    with pytest.raises(UserError, match=r"has no layer 'feature\.\*'; nearest: "):
+        build({**config, "layers": {"feature.*": {"algorithm": "digital"}}}, MNIST, CPU)
+
+
+def test_what_cannot_be_converted_is_named_with_the_rule_that_helps(tmp_path: Path) -> None:
+    config = analog_config(tmp_path)
+    config["model"] = {"name": "torchvision", "arch": "mobilenet_v3_small"}
+    config["layers"] = {}
+    line = r"Conv2d with 16 groups\).*leave them digital with layers: {features\.1\.block\.0\.0: {algorithm: digital}"
+    with pytest.raises(UserError, match=line) as caught:
+        build(config, MNIST, CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_models_and_datasets_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="model mlp takes images, dataset digits holds text"):
+        build(small_config(tmp_path), TEXT, CPU)
+    config = {**small_config(tmp_path), "model": {"name": "char_lstm"}}
+    with pytest.raises(UserError, match="model char_lstm takes text, dataset digits holds images"):
+        build(config, MNIST, CPU)
 
 
 @pytest.mark.parametrize("kind", ["datasets", "models"])

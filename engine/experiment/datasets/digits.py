@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ABOUT = "Handwritten digits, 8 x 8 grey values scaled to 0 to 1; 1442 for training, 355 for testing."
 SOURCE = "Alpaydin & Kaynak, Cascading classifiers, Kybernetika 34:369 (1998), doi:10.24432/C50P49"
-CLASSES = 10
+SHAPE, CLASSES = (1, 8, 8), 10
 TEST_EVERY = 5
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ABOUT = "Ten kinds of clothing, 28 x 28 grey values scaled to 0 to 1; 60000 for training, 10000 for testing."
 SOURCE = "Xiao, Rasul & Vollgraf, arXiv:1708.07747 (2017)"
+SHAPE, CLASSES = (1, 28, 28), 10
 
 
 def files(settings: Mapping[str, Any]) -> list[Path]:
