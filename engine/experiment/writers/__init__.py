@@ -48,30 +48,31 @@ class Writers:
     def begin(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Open what `config` asks for."""
         for name in _wanted(config):
-            self._try(
-                name, lambda name=name: self._open.update({name: _module(name).Writer(self.path, config, record)})
-            )
+            self._try(name, lambda name: self._put(name, _module(name).Writer(self.path, config, record)))
 
     def rows(self, rows: Sequence[Row]) -> None:
         """All rows of the metrics so far."""
-        self._each(lambda writer: writer.rows(rows))
+        self._each(lambda name: self._open[name].rows(rows))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """The result."""
-        self._each(lambda writer: writer.finish(summary))
+        self._each(lambda name: self._open[name].finish(summary))
 
     def close(self) -> None:
         """The run is over, or interrupted."""
-        self._each(lambda writer: writer.close())
+        self._each(lambda name: self._open[name].close())
         self._open.clear()
 
-    def _each(self, work: Callable[[Any], None]) -> None:
-        for name, writer in list(self._open.items()):
-            self._try(name, lambda writer=writer: work(writer))
+    def _put(self, name: str, writer: Any) -> None:
+        self._open[name] = writer
 
-    def _try(self, name: str, work: Callable[[], None]) -> None:
+    def _each(self, work: Callable[[str], None]) -> None:
+        for name in list(self._open):
+            self._try(name, work)
+
+    def _try(self, name: str, work: Callable[[str], None]) -> None:
         try:
-            work()
+            work(name)
         except Exception as problem:  # of any kind, from a program that the result does not need
             self._open.pop(name, None)
             first = (str(problem).splitlines() or [""])[0]
