@@ -13,12 +13,12 @@ from aihw_cli.compose import compose
 from aihw_cli.main import main
 from engine.experiment import identity
 from engine.experiment.runs import read_record, run_folder, run_status
-from engine.experiment.tasks import find_task, solve, task_names
+from engine.experiment.tasks import find_task, mvm_error, solve, task_names
 from engine.experiment.train import resume, train
 from engine.settings import UserError
 from tests.experiment.helpers import Recorder
 
-SMALL = ["conf=legallo2018/linsolve", "task.size=40", "task.copies=2", "run.threads=1", "run.device=cpu"]
+SMALL = ["conf=legallo2018/linsolve", "task.size=40", "task.copies=2", "run.threads=1", "run.device=cpu", "seeds=1"]
 
 
 def config(folder: Path, *changes: str) -> dict[str, Any]:
@@ -118,3 +118,48 @@ def test_noise_in_the_inner_solver_does_not_limit_the_accuracy() -> None:
     settings = solve.Settings(size=60, tolerance=1e-13)
     solve.refine(matrix, b, settings, inner=lambda p: wrong @ p, told=residuals.append)
     assert residuals[-1] < 1e-13 and 5 < len(residuals) < 60
+
+
+MVM = ["run.threads=1", "run.device=cpu", "task.rows=64", "task.columns=96", "task.matrices=3", "task.vectors=40"]
+
+
+def mvm(folder: Path, *changes: str) -> dict[str, Any]:
+    values = compose(["conf=rasch2023/fig3d-mvm", *MVM, f"run.dir={folder}", *changes]).values
+    return train(values, run_folder(values), Recorder())
+
+
+def test_error_of_products_is_that_of_the_noise(tmp_path: Path) -> None:
+    """Without a periphery, of drift and reads, what is left is the programming noise, which has a formula."""
+    quiet = ["tile.forward.is_perfect=true", "inference.noise.read_noise_scale=0", "inference.noise.drift_scale=0"]
+    assert mvm(tmp_path, *quiet, "inference.noise.prog_noise_scale=0")["mvm_error"] < 1e-5
+    found = mvm(tmp_path, *quiet)
+    settings = mvm_error.Settings(rows=64, columns=96, vectors=4)
+    weight, _ = mvm_error.draw(settings, torch.Generator().manual_seed(1))
+    sigma = (0.26348 + 1.965 * weight.abs() - 1.1731 * weight.square()) / 25
+    # The other device of a pair lies at 0 uS, where half of its noise is cut off: mean and square of that half.
+    zero = 0.26348 / 25
+    expected = (sigma.square().mean() + zero**2 / 2).sqrt() / weight.square().mean().sqrt()
+    assert found["mvm_error"] == pytest.approx(float(expected), rel=0.08)
+    assert found["slope"] == pytest.approx(1, abs=0.02)
+
+
+def test_error_grows_without_compensation(tmp_path: Path) -> None:
+    year = ["task.time=3.15e7"]
+    with_it, without = mvm(tmp_path, *year), mvm(tmp_path, *year, "inference.compensation=none")
+    fresh = mvm(tmp_path)
+    assert fresh["mvm_error"] < with_it["mvm_error"] < without["mvm_error"]
+    assert without["slope"] < 0.6 < 0.95 < with_it["slope"]
+
+
+@pytest.mark.parametrize(("recipe", "published"), [("legallo2023/fig5-mvm", 0.13), ("rasch2023/fig3d-mvm", 0.15)])
+def test_both_published_errors_of_products(tmp_path: Path, recipe: str, published: float) -> None:
+    """Two of the ten matrices of the recipe, in full size."""
+    changes = ["task.matrices=2", "task.vectors=64", "run.device=cpu", f"run.dir={tmp_path}"]
+    values = compose([f"conf={recipe}", *changes]).values
+    assert train(values, run_folder(values), Recorder())["mvm_error"] == pytest.approx(published, abs=0.015)
+
+
+def test_half_of_the_inputs_are_zero_and_one_weight_takes_the_whole_range() -> None:
+    weight, x = mvm_error.draw(mvm_error.Settings(zeros=0.5), torch.Generator().manual_seed(1))
+    assert float((x == 0).float().mean()) == pytest.approx(0.5, abs=0.01) and float(x.abs().max()) <= 1
+    assert float(weight.abs().max()) == 1 and float(weight.std()) == pytest.approx(0.246, rel=0.01)

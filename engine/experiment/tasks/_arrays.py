@@ -8,24 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.inference import InferenceSpec, program
 from engine.linalg import AnalogMatrix
 from engine.settings import UserError
-from engine.tile.keys import derive
 from engine.tile.settings import TileSpec
-
-MASK = (1 << 62) - 1
-
-
-def analog_matrices(
-    config: Mapping[str, Any], matrix: Tensor, *, copies: int, device: torch.device
-) -> list[AnalogMatrix]:
-    """`matrix` on `copies` arrays of the configuration's device, algorithm and tile; each has noise of its own."""
-    try:
-        spec = TileSpec.from_config(config)
-    except ValueError as problem:
-        raise UserError(str(problem)) from problem
-    seed = int(config["run"]["seed"])
-    return [AnalogMatrix(matrix, spec, seed=derive(seed, copy) & MASK).to(device) for copy in range(copies)]
 
 
 def mean_product(matrices: list[AnalogMatrix], device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -36,3 +22,16 @@ def mean_product(matrices: list[AnalogMatrix], device: torch.device) -> Callable
         return (sum(m.matvec(single).double() for m in matrices) / len(matrices)).to(x.device)
 
     return product
+
+
+def programmed_matrix(
+    config: Mapping[str, Any], matrix: Tensor, *, seed: int, time: float, device: torch.device
+) -> AnalogMatrix:
+    """`matrix` on tiles of the configuration, programmed on the devices of its inference and read after `time`."""
+    try:
+        spec = TileSpec.from_config(config)
+    except ValueError as problem:
+        raise UserError(str(problem)) from problem
+    found = AnalogMatrix(matrix, spec, seed=seed).to(device)
+    program(found, InferenceSpec.from_config(config["inference"]), seed=seed).drift_to(time)
+    return found

@@ -20,6 +20,7 @@ ABOUT = "Solve A x = b: conjugate gradients on analog products find a correction
 SOURCE = "Le Gallo et al., Nat. Electron. 1:246 (2018), doi:10.1038/s41928-018-0054-8"
 SECTIONS = ("device", "tile", "algorithm", "inference")
 FIGURE, LOWER_IS_BETTER = "refinements", True
+SEEDS = (1 << 62) - 1
 Apply = Callable[["Tensor"], "Tensor"]
 
 
@@ -47,13 +48,15 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     import torch
 
     from engine.experiment.processor import processor
-    from engine.experiment.tasks._arrays import analog_matrices, mean_product
+    from engine.experiment.tasks._arrays import mean_product, programmed_matrix
+    from engine.tile.keys import derive
 
     settings, seed = task_settings(config, Settings), int(config["run"]["seed"])
     where = processor(config["run"])
     matrix = decaying_matrix(settings.size, settings.band)
     b = torch.rand(settings.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    matrices = analog_matrices(config, matrix, copies=settings.copies, device=where)
+    seeds = [derive(seed, copy) & SEEDS for copy in range(settings.copies)]
+    matrices = [programmed_matrix(config, matrix, seed=one, time=settings.time, device=where) for one in seeds]
     rows: list[dict[str, Any]] = []
 
     def told(residual: float) -> None:
