@@ -89,6 +89,12 @@ def read_summary(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / 'summary.json'} is missing or damaged: {problem}") from problem
 
 
+def has_metrics(folder: Path) -> bool:
+    """Whether a run has come to the end of an epoch."""
+    path = folder / "metrics.csv"
+    return path.is_file() and path.read_bytes().count(b"\n") > 1
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """config.yaml of a run folder."""
     import yaml

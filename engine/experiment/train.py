@@ -15,7 +15,7 @@ from engine.experiment.data import fingerprint
 from engine.experiment.files import writing
 from engine.experiment.identity import run_hash
 from engine.experiment.interrupt import Interrupt
-from engine.experiment.runs import DONE, RunFolder, read_config, read_summary, run_status, stored_config
+from engine.experiment.runs import DONE, RunFolder, has_metrics, read_config, read_summary, run_status, stored_config
 from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.settings import UserError
 
@@ -67,6 +67,8 @@ def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
             return _work(run, config, reporter)
         loop = Loop(config)
         found = load_checkpoint(folder / "checkpoint")
+        if found is None and has_metrics(folder):
+            reporter.message(f"{folder} has no checkpoint any more: its training starts anew and repeats every bit")
         if found:
             tensors, state, problems = found
             if state.get("run") != run.record["id"]:

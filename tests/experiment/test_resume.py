@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,19 @@ def test_interrupted_run_resumes_to_the_same_bits(
     assert outcome(folder) == reference
     expected = (at[0], at[1] + 1) if at[1] < STEPS else (at[0] + 1, 1)
     assert reporter.steps[0] == expected, "goes on with the next step, repeats none"
+
+
+def test_a_deleted_checkpoint_costs_time_only(tmp_path: Path) -> None:
+    reference = outcome(run(small_config(tmp_path / "reference")))
+    config = small_config(tmp_path / "stopped")
+    folder = run_folder(config)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder, Stopper((3, 1), interrupt))
+    shutil.rmtree(folder / "checkpoint")
+    reporter = Recorder()
+    resume(folder, reporter)
+    assert reporter.messages[0].endswith("has no checkpoint any more: its training starts anew and repeats every bit")
+    assert outcome(folder) == reference
 
 
 def test_second_interrupt_stops_at_once(tmp_path: Path) -> None:
