@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.experiment.identity import LEFT_OUT
 from engine.records.run import LABELLED, Run
 
 TEXTS = ("about", "source", "claim", "expected", "tolerance", "cite")
 # What does not decide the result of a run; runs that differ in nothing else are repetitions.
-INCIDENTAL = ("run.seed", "run.device", "run.threads", "run.dir", "run.log", "run.checkpoint_every", "run.executor",
-              "dataset.root", "dataset.download", "seeds", "name")  # fmt: skip
+INCIDENTAL = {"name", "seeds", *(f"{section}.{key}" for section, keys in LEFT_OUT.items() for key in keys)}
 Section = Mapping[str, Any]
 NONE: Section = {}
 
@@ -53,7 +53,8 @@ def _in_section(runs: Sequence[Run], name: str, *, incidental: bool = False) -> 
     sections = list(kinds.values())
     keys, first = dict.fromkeys(key for section in sections for key in section), sections[0]
     unequal = [key for key in keys if any(_other(section, first, key) for section in sections)]
-    return [key for key in unequal if key.rpartition(".")[2] not in TEXTS and (incidental or key not in INCIDENTAL)]
+    told = [key for key in unequal if key.rpartition(".")[2] not in TEXTS]
+    return [key for key in told if incidental or ".".join(key.split(".")[:2]) not in INCIDENTAL]
 
 
 def _other(section: Section, first: Section, key: str) -> bool:
