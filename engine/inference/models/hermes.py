@@ -1,19 +1,8 @@
 """Phase-change memory of the Hermes chip: one or two devices of a unit cell for each sign of a weight."""
 
-from __future__ import annotations
-
-from typing import Any
-
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
 from engine.inference.parts import POWER_LAW, PROGRAM_PARAMS, PROGRAM_POLYNOMIAL, check_terms
-
-
-def _check(values: dict[str, Any]) -> str | None:
-    if values["num_devices"] not in (1, 2):
-        return f"num_devices must be 1 or 2, not {values['num_devices']}"
-    return check_terms(values)
-
 
 Hermes = NoiseModel(
     name="hermes",
@@ -54,5 +43,5 @@ float two = a < 0.16f ? clamp_(-0.0117f * level - 0.0069f, 0.015f, 0.04f) : two_
 float relative = p.num_devices > 1.0f ? two : one;
 """
     + POWER_LAW,
-    check=_check,
+    check=check_terms,
 )

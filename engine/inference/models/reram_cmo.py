@@ -10,8 +10,8 @@ ReRamCmo = NoiseModel(
     about="One device a weight; programming error within an acceptance range, decay with the logarithm of time.",
     formula="program: G = G_T + s_p (c_0 + c_1 G_T) xi;  drift: G_D = G + s_d (m ln t + (a ln t + b) xi);  read: "
     "clip(G_D + s_r K log10(G_D) sqrt(ln((t + t_r) / 2 t_r)) xi, g_min, g_max);  nothing at t = 0",
-    source="Falcone et al., All-in-one analog AI hardware: on-chip training and inference with conductive-metal-oxide/HfOx "
-    "ReRAM devices, arXiv:2502.04524 (2025); coefficients as fitted in aihwkit",
+    source="Falcone et al., All-in-one analog AI hardware: on-chip training and inference with conductive-metal-oxide/"
+    "HfOx ReRAM devices, arXiv:2502.04524 (2025); coefficients as fitted in aihwkit",
     params={
         "prog_coeff": Param([0.00081107, 0.00106879], "uS, 1", "programming noise: constant, and factor of G_T"),
         "prog_noise_scale": Param(1.0, "", "factor of the programming noise", minimum=0),
