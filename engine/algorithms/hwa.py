@@ -53,10 +53,10 @@ def init(tile: Tile, spec: TileSpec) -> Trained:
     return Trained(tile, spec, analog_backward=settings_of(spec.algorithm, Settings).analog_backward)
 
 
-def product(tile: Tile, state: Trained, x: Tensor, scale: Tensor | None) -> Tensor:
+def product(tile: Tile, state: Trained, x: Tensor, scales: tuple[Tensor | None, Tensor | None]) -> Tensor:
     from engine.algorithms.parts.trained import product
 
-    return product(tile, state, x, scale)
+    return product(tile, state, x, scales)
 
 
 def settle(tile: Tile, state: Trained, scale: Tensor | None, out_scale: Tensor | None) -> None:

@@ -23,18 +23,24 @@ WARP_KERNEL(cut_inputs, RangeArgs) {
 // What the inputs of a vector that are cut off ask of the range, and how many are not; `stop` ends their own gradient.
 WARP_KERNEL(pull_range, RangeArgs) {
     float r = a.range[0];
-    const float* x = a.x + item * a.cols;
-    float* d = a.d + item * a.cols;
     Laned<float> pull, inside;
     LANES(l) pull[l] = inside[l] = 0.0f;
     for (i64 at = 0; at < a.cols; at += 32) {
         int rest = rest_of(a.cols, at);
-        LANES(l) if (l < rest) {
-            float v = x[at + l], g = d[at + l];
-            pull[l] = pull[l] + (v >= r ? min_(g, 0.0f) : v <= -r ? -max_(g, 0.0f) : 0.0f);
-            inside[l] = inside[l] + (abs_(v) < r ? 1.0f : 0.0f);
-            d[at + l] = a.stop && abs_(v) > r ? 0.0f : g;
+        const float* x = a.x + item * a.cols + at;
+        float* d = a.d + item * a.cols + at;
+        Laned<float> v, g;
+        LANES(l) {
+            // Beyond the end of the vector: at the range, where nothing is counted, without a gradient.
+            v[l] = l < rest ? x[l] : r;
+            g[l] = l < rest ? d[l] : 0.0f;
         }
+        LANES(l) {
+            float up = v[l] >= r ? min_(g[l], 0.0f) : 0.0f, down = v[l] <= -r ? max_(g[l], 0.0f) : 0.0f;
+            pull[l] = pull[l] + (up - down);
+            inside[l] = inside[l] + (abs_(v[l]) < r ? 1.0f : 0.0f);
+        }
+        if (a.stop) LANES(l) if (l < rest) d[l] = abs_(v[l]) > r ? 0.0f : g[l];
     }
     float sum = lanes_sum(pull), count = lanes_sum(inside);
     if (!first_lane()) return;
@@ -57,6 +63,15 @@ WARP_KERNEL(learn_range, RangeArgs) {
     if (first_lane()) a.gradient[0] = g;
 }
 
+// Factors of up to 32 columns from `at` on: 1 where there are none.
+FN Laned<float> factors_of(const float* f, i64 step, i64 at, int rest) {
+    Laned<float> found;
+    LANES(l) found[l] = 1.0f;
+    if (f && step) LANES(l) found[l] = l < rest ? f[at + l] : 1.0f;
+    else if (f) LANES(l) found[l] = f[0];
+    return found;
+}
+
 // Gradients of the tile's outputs: d times the scale for the inputs, d over the scale for the weights.
 WARP_KERNEL(spread_gradient, OutputArgs) {
     i64 from = item * a.cols;
@@ -64,14 +79,41 @@ WARP_KERNEL(spread_gradient, OutputArgs) {
     LANES(l) count[l] = 0.0f;
     for (i64 at = 0; at < a.cols; at += 32) {
         int rest = rest_of(a.cols, at);
-        LANES(l) if (l < rest) {
-            float s = a.scales ? a.scale[a.scales > 1 ? at + l : 0] : 1.0f, d = a.d[from + at + l];
-            bool clipped = a.limit > 0.0f && abs_(a.y[from + at + l]) >= a.limit;
-            count[l] = count[l] + (clipped ? 1.0f : 0.0f);
-            a.back[from + at + l] = clipped ? 0.0f : d * s;
-            if (a.scales) a.own[from + at + l] = d / s;
+        Laned<float> s = factors_of(a.scale, a.scale_step, at, rest), o = factors_of(a.learned, a.learned_step, at, rest);
+        const float* d = a.d + from + at;
+        float *back = a.back + from + at, *own = a.own + from + at;
+        Laned<float> b, w;
+        LANES(l) {
+            float v = l < rest ? d[l] * o[l] : 0.0f;
+            b[l] = v * s[l];
+            w[l] = v / s[l];
         }
+        if (a.limit > 0.0f) {
+            const float* y = a.y + from + at;
+            LANES(l) {
+                bool hit = l < rest && abs_(y[l]) >= a.limit;
+                count[l] = count[l] + (hit ? 1.0f : 0.0f);
+                b[l] = hit ? 0.0f : b[l];
+            }
+        }
+        if (rest == 32) LANES(l) { back[l] = b[l]; own[l] = w[l]; }
+        else LANES(l) if (l < rest) { back[l] = b[l]; own[l] = w[l]; }
     }
     float sum = lanes_sum(count);
     if (first_lane()) a.clipped[item] = sum;
+}
+
+// The gradient of the learned scale of 32 columns.
+WARP_KERNEL(learn_scale, OutputArgs) {
+    i64 at = 32 * item;
+    int rest = rest_of(a.cols, at);
+    float r = a.range ? a.range[0] : 1.0f;
+    Laned<float> s = factors_of(a.scale, a.scale_step, at, rest), sum;
+    LANES(l) sum[l] = 0.0f;
+    for (i64 b = 0; b < a.rows; ++b) {
+        const float *d = a.d + b * a.cols + at, *y = a.y + b * a.cols + at;
+        if (rest == 32) LANES(l) sum[l] = fma_(d[l], y[l], sum[l]);
+        else LANES(l) if (l < rest) sum[l] = fma_(d[l], y[l], sum[l]);
+    }
+    LANES(l) if (l < rest) a.by_column[at + l] = sum[l] * s[l] * r;
 }

@@ -45,12 +45,13 @@ class AnalogTile(nn.Module):
         weight = self.tile.array.weight
         if self.trained:
             self.settle(only_if_changed=True)
+            scales = (self.scale, self.out_scale)
             with _full_precision(x):
-                y = find_algorithm(self.algorithm).product(self.tile, self.state, x, self.scale).to(x.dtype)
-        else:
-            if weight.owner is not self:
-                weight.owner = self
-            y = _Product.apply(x, weight, self)
+                found: Tensor = find_algorithm(self.algorithm).product(self.tile, self.state, x, scales)
+            return found.to(x.dtype)
+        if weight.owner is not self:
+            weight.owner = self
+        y = _Product.apply(x, weight, self)
         return y if self.out_scale is None else y * self.out_scale
 
     def settle(self, *, only_if_changed: bool = False) -> None:

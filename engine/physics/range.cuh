@@ -11,11 +11,11 @@ struct RangeArgs {
     int relative, manage_output, per_input, stop;
 };
 
-// y [rows][cols] as the tile gave it; d the gradient of what became of it. The gradient of the inputs skips outputs
-// at the bound `limit` of the ADC (<= 0: none).
+// y [rows][cols] as the tile gave it, d the gradient of y times `scale`, `learned` and R. The gradient of the inputs
+// skips outputs at the bound `limit` of the ADC (<= 0: none). `steps` are 1 for a factor of each column, 0 for one.
 struct OutputArgs {
-    i64 items, cols, scales;
-    const float *y, *d, *scale;
-    float *back, *own, *clipped;
+    i64 items, rows, cols, scale_step, learned_step;
+    const float *y, *d, *scale, *learned, *range;
+    float *back, *own, *clipped, *by_column;
     float limit;
 };

@@ -5,6 +5,7 @@ Shapes: B samples, I inputs, O outputs.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -90,15 +91,18 @@ class Trained(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def product(tile: Tile, state: Trained, x: Tensor, scale: Tensor | None) -> Tensor:
-    """y [B, O] of x [B, I] times `scale` [O] or [1], with gradients for x, the weights and the input range."""
+def product(tile: Tile, state: Trained, x: Tensor, scales: tuple[Tensor | None, Tensor | None]) -> Tensor:
+    """y [B, O] of x [B, I] times both `scales` ([O] or [1]), of which the second is learned.
+
+    Gradients reach x, the weights, the learned scale and the input range.
+    """
     x = x.to(torch.float32).contiguous()
     found = state.input_range
     if found is not None and tile.training:
         found.observe(x)
-    y: Tensor = _TrainedProduct.apply(
-        x, tile.array.weight, None if found is None else found.value, (tile, state, scale)
-    )
+    scale, learned = scales
+    parts = (tile, state, scale)
+    y: Tensor = _TrainedProduct.apply(x, tile.array.weight, None if found is None else found.value, learned, parts)
     return y
 
 
@@ -106,36 +110,40 @@ class _TrainedProduct(torch.autograd.Function):
     """Forward through the periphery with the disturbed weights; backward exact, with the same weights."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, limit: Tensor | None, parts: Any) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, limit: Tensor | None, learned: Tensor | None, parts: Any
+    ) -> Tensor:
         tile, state, scale = ctx.parts = parts
         other = state.disturbed(tile)
         cut = x if limit is None else state.input_range.cut(x)
         y: Tensor = tile.mvm(cut, None if other is None else View(tile.array, other))
-        seen = y if state.limit > 0 else None
-        if limit is not None or scale is not None:
-            factor = scale if limit is None else limit.detach() if scale is None else scale * limit.detach()
-            y = y * factor if seen is not None else y.mul_(factor)
-        ctx.save_for_backward(x, weight if other is None else other, cut, seen, scale)
-        return y
+        seen = y if state.limit > 0 or learned is not None else None
+        factors = [f.detach() for f in (limit, scale, learned) if f is not None]
+        ctx.save_for_backward(x, weight if other is None else other, cut, seen, scale, learned)
+        if not factors:
+            return y
+        factor = functools.reduce(torch.mul, factors)
+        return y.mul_(factor) if seen is None else y * factor
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (tile, state, _), (x, met, cut, seen, scale) = ctx.parts, ctx.saved_tensors
-        needs_x, needs_weight, needs_range, _ = ctx.needs_input_grad
+        (_, state, _), (x, met, cut, _, _, learned) = ctx.parts, ctx.saved_tensors
+        needs_x, needs_weight, needs_range, needs_scale, _ = ctx.needs_input_grad
+        grad_x = grad_weight = grad_range = grad_scale = None
         with torch.autocast(x.device.type, enabled=False):
-            d = grads[0].to(torch.float32).contiguous()
-            back, own, clipped = _spread(d, seen, scale, limit=state.limit)
-            grad_x = grad_weight = grad_range = None
+            back, own, clipped, args = _spread(ctx, grads[0].to(torch.float32).contiguous())
+            if needs_scale:
+                grad_scale = _scale_gradient(args, learned)
             if needs_x or needs_range:
-                grad_x = _back(tile, state, met, back)
+                grad_x = _back(ctx.parts[0], state, met, back)
             if needs_range or (state.input_range is not None and state.ranges.stop_at_range and grad_x is not None):
-                found = state.input_range.gradient(x, grad_x, clipped, width=d.shape[1])
+                found = state.input_range.gradient(x, grad_x, clipped, width=back.shape[1])
                 grad_range = found if needs_range else None
             if needs_weight:
                 grad_weight = _outer(state, own, cut)
                 if state.input_range is not None and not state.ranges.gradient_over_range:
                     grad_weight.mul_(state.input_range.value.detach())
-        return grad_x if needs_x else None, grad_weight, grad_range, None
+        return grad_x if needs_x else None, grad_weight, grad_range, grad_scale, None
 
 
 def _back(tile: Tile, state: Trained, met: Tensor, d: Tensor) -> Tensor:
@@ -164,21 +172,31 @@ class Rows:
         self.control = x.new_zeros(1, 16, dtype=torch.int32)
 
 
-def _spread(
-    d: Tensor, seen: Tensor | None, scale: Tensor | None, *, limit: float
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """d [B, O] as the way back to the inputs takes it, as the weights' gradient takes it, and clipped outputs [B]."""
+def _spread(ctx: Any, d: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Any]:
+    """d [B, O] as the way back to the inputs takes it, and as the weights' gradient does; clipped outputs [B]."""
+    (_, state, _), (_, _, _, seen, scale, learned) = ctx.parts, ctx.saved_tensors
     if seen is None and scale is None:
-        return d, d, None
+        return d, d, None, None
     args = read_struct("range.cuh", "OutputArgs")()
-    args.items, args.cols, args.limit = d.shape[0], d.shape[1], limit
-    back, clipped = torch.empty_like(d), d.new_empty(d.shape[0])
-    own = d if scale is None else torch.empty_like(d)
+    args.items, (args.rows, args.cols), args.limit = d.shape[0], d.shape, state.limit
+    back, own, clipped = torch.empty_like(d), torch.empty_like(d), d.new_empty(d.shape[0])
     fill(args, ("d", "back", "own", "clipped"), (d, back, own, clipped))
-    args.y = None if seen is None else seen.data_ptr()
-    args.scale, args.scales = (None, 0) if scale is None else (scale.data_ptr(), scale.numel())
+    limit = None if state.input_range is None else state.input_range.value
+    for name, tensor in (("y", seen), ("scale", scale), ("learned", learned), ("range", limit)):
+        setattr(args, name, None if tensor is None else tensor.data_ptr())
+    args.scale_step = int(scale is not None and scale.numel() > 1)
+    args.learned_step = int(learned is not None and learned.numel() > 1)
+    args.kept = d  # the struct points to it
     training_program(d.device.type).run("spread_gradient", args, threads=torch.get_num_threads(), warp=True)
-    return back, own, clipped
+    return back, own, clipped, args
+
+
+def _scale_gradient(args: Any, learned: Tensor) -> Tensor:
+    """The gradient of the learned scale, [O] or [1]."""
+    found = learned.new_empty(args.cols)
+    args.by_column, args.items = found.data_ptr(), (args.cols + 31) // 32
+    training_program(learned.device.type).run("learn_scale", args, threads=torch.get_num_threads(), warp=True)
+    return found if learned.numel() > 1 else found.sum().view(1)
 
 
 def _clipping_limit(io: IO) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.golden.figures import Array, Measurement, figures
+from tests.golden.figures import Array, Measurement, Record, figures
 from tests.golden.setups import NotBuilt, grid, settings
 
 
@@ -55,7 +55,7 @@ def _settled(setup: dict[str, Any], seed: int) -> Measurement:
     found = {"analog_weights": analog, "logical_weights": tile.get_weights().cpu().double().numpy()}
     if remap.type != "None":
         found["scales"] = tile.scale.cpu().double().numpy()
-    records = [{"id": "analog_weight_abs"} | figures([np.abs(analog)], floor=False)]
+    records: list[Record] = [{"id": "analog_weight_abs"} | figures([np.abs(analog)], floor=False)]
     records += [{"id": name, "exact": _told(value.tolist()), "atol": 2e-6} for name, value in found.items()]
     return Measurement(1, records)
 
