@@ -22,6 +22,7 @@ COMMAND_OPTIONS = {
     "resume": {"--jobs", "--gpus", "--retries", "--fail-fast", "--trials", "--allow-code", "--json"},
     "runs": {"--group", "--seeds", "--metric", "--columns", "--sort", "--limit", "--x", "--y", "--error", "--log",
              "--out", "--width", "--xlabel", "--ylabel", "--title", "--csv", "--json"},
+    "eval": {"--again", "--allow-code", "--json"},
     "ls": {"--json"},
     "show": {"--json"},
     "cp": set(),
@@ -42,8 +43,8 @@ KEYS = {
     "optimizer.nesterov", "optimizer.betas", "optimizer.eps",
     "optimizer.schedule.final", "dataset.name", "dataset.root", "dataset.download", "dataset.batch_size",
     "dataset.mean", "dataset.std", "dataset.test_batch_size", "dataset.train_samples", "dataset.test_samples",
-    "dataset.shuffle", "dataset.path", "dataset.sequence_length", "dataset.valid_part", "dataset.test_part", "loss.name",
-    "loss.reduction", "seeds", "device.model", "device.dw_min", "tile.forward.out_noise", "tile.backward.out_noise",
+    "dataset.shuffle", "dataset.path", "dataset.sequence_length", "dataset.valid_part", "dataset.test_part",
+    "loss.name", "loss.reduction", "seeds", "device.model", "device.dw_min", "tile.forward.out_noise", "tile.backward.out_noise",
     "tile.update.desired_bl", "tile.mapping.max_input_size", "algorithm.name", "model.name",
 }  # fmt: skip
 

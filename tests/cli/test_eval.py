@@ -1,0 +1,98 @@
+"""`aihw eval`: what it prints, where it writes, and what it refuses in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Result
+
+SHORT = ["inference.times=[1s,1y]", "inference.repeats=2", "run.threads=1", "run.device=cpu"]
+Aihw = Callable[..., Result]
+
+
+@pytest.fixture
+def run_dir(aihw: Aihw) -> Path:
+    """A short digital run."""
+    words = ["algorithm=digital", "run.epochs=1", "dataset.train_samples=200", "dataset.test_samples=60", "--json"]
+    result = aihw("train", *words, "run.device=cpu", "run.threads=1")
+    return Path(json.loads(result.out)["folder"])
+
+
+def test_table_files_and_the_second_time(aihw: Aihw, run_dir: Path) -> None:
+    result = aihw("eval", str(run_dir), *SHORT)
+    assert result.code == 0 and "\x1b" not in result.out
+    lines = result.out.splitlines()
+    place = lines.index("test accuracy, mean and standard deviation of 2 programmings")
+    assert lines[place + 1].split("  ")[0] == "after" and "global compensation" in lines[place + 1]
+    assert [line.split("  ")[0] for line in lines[place + 2 : place + 4]] == ["1 s", "1 y"]
+    folder = Path(lines[-1].removeprefix("plot").strip()).parent
+    assert folder.parent == run_dir / "eval"
+    assert {"accuracy.csv", "accuracy.png", "metrics.csv", "summary.json", "config.yaml"} <= {
+        p.name for p in folder.iterdir()
+    }
+    before = (folder / "summary.json").stat().st_mtime_ns
+    second = aihw("eval", str(run_dir), *SHORT)
+    assert second.code == 0 and "was there already" in second.err and lines[place] in second.out
+    assert (folder / "summary.json").stat().st_mtime_ns == before
+    third = aihw("eval", str(run_dir), *SHORT, "--again", "--json")
+    told = json.loads(third.out)
+    assert told["folder"] == f"{folder}-2" and len(told["points"]) == 4
+
+
+def test_resume_takes_the_folder_of_an_evaluation(aihw: Aihw, run_dir: Path) -> None:
+    folder = json.loads(aihw("eval", str(run_dir), *SHORT, "--json").out)["folder"]
+    (Path(folder) / "summary.json").unlink()
+    record = json.loads((Path(folder) / "run.json").read_text())
+    (Path(folder) / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    result = aihw("resume", folder)
+    assert result.code == 0 and (Path(folder) / "summary.json").is_file()
+
+
+BAD = (
+    (["inference.times=[-1h]"], "inference.times must not be negative: '-1h'"),
+    (["inference.times=[1fortnight]"], "unknown unit 'fortnight'"),
+    (["inference.times=[]"], "inference.times must be a list"),
+    (["inference.converter.g_max=0"], "inference.converter.g_max must be > 0, not 0"),
+    (["inference.repeats=0"], "inference.repeats must be >= 1, not 0"),
+    (["inference=pmc"], "no inference 'pmc'; nearest: pcm"),
+    (["inference.tines=[1s]"], "unknown key inference.tines; nearest: inference.times"),
+    (["model=lenet"], "the network was trained with it"),
+    (["dataset.name=mnist"], "the network was trained with it"),
+    (["dataset=mnist"], "eval takes no other dataset"),
+    (["layers={fc7:{algorithm:digital}}"], "model mlp has no layer 'fc7'; nearest: fc"),
+)
+
+
+@pytest.mark.parametrize(("words", "text"), BAD, ids=[words[0] for words, _ in BAD])
+def test_bad_input_is_told_in_one_line_and_leaves_nothing(
+    aihw: Aihw, run_dir: Path, words: list[str], text: str
+) -> None:
+    result = aihw("eval", str(run_dir), *words)
+    assert result.code == 2 and text in result.err and len(result.err.splitlines()) == 1, result.err
+    assert not (run_dir / "eval").exists()
+
+
+def test_what_is_no_trained_network(aihw: Aihw, run_dir: Path, folder: Path) -> None:
+    (folder / "notes.txt").write_text("x")
+    (folder / "w.pt").write_text("x")
+    (folder / "empty").mkdir()
+    solved = json.loads(aihw("train", "conf=linsolve", "task.size=20", "seeds=1", "--json").out)["folder"]
+    for words, text in (
+        (["nowhere"], "nowhere is no run folder: there is no such folder"),
+        (["empty"], "empty is no run folder: it has no run.json"),
+        (["notes.txt"], "notes.txt is neither a run folder nor a file of weights"),
+        (["gone.pt", "model=mlp"], "there is no file gone.pt"),
+        (["w.pt"], "w.pt holds tensors only: add model=NAME dataset=NAME"),
+        (["w.pt", "model=mlp"], "w.pt is no file of torch that holds tensors alone"),
+        (["inference=pcm"], "the run folder, or the file of weights, comes first"),
+        ([solved], "is a run of the task solve"),
+    ):
+        result = aihw("eval", *words)
+        assert result.code == 2 and text in result.err and len(result.err.splitlines()) == 1, result.err
+    (run_dir / "checkpoint").rename(run_dir / "gone")
+    result = aihw("eval", str(run_dir))
+    assert result.code == 2 and "has no checkpoint" in result.err and not (run_dir / "eval").exists()
