@@ -10,27 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.records.group import less_is_better
+from engine.records.statistics import spread
 
-# Two-sided 95 % quantiles of Student's t distribution for 1 to 30 degrees of freedom.
-T95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-T95_LIMIT = 1.960
 METRIC = "test_accuracy"
 
 
 def statistics_of(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean, sample standard deviation and half of the 95 % confidence interval; nan where they do not exist."""
-    if not values:
-        return math.nan, math.nan, math.nan
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return mean, math.nan, math.nan
-    spread = statistics.stdev(values)
-    degrees = len(values) - 1
-    quantile = T95[degrees - 1] if degrees <= len(T95) else T95_LIMIT
-    return mean, spread, quantile * spread / math.sqrt(len(values))
+    found = spread(values)
+    return found.mean, found.std, found.ci95
 
 
 def metric_of(summaries: Sequence[Mapping[str, Any]]) -> str:

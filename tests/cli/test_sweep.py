@@ -125,7 +125,7 @@ def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_statistics_over_seeds() -> None:
     mean, spread, half = table.statistics_of([0.9, 0.92, 0.94])
     assert (mean, spread) == (pytest.approx(0.92), pytest.approx(0.02))
-    assert half == pytest.approx(4.303 * 0.02 / math.sqrt(3))
+    assert half == pytest.approx(4.302653 * 0.02 / math.sqrt(3))
     assert table.statistics_of([0.5])[0] == 0.5 and math.isnan(table.statistics_of([0.5])[2])
     assert math.isnan(table.statistics_of([])[0])
 
