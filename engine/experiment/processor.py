@@ -7,7 +7,16 @@ from typing import Any
 
 import torch
 
+from engine.jit import cuda
 from engine.settings import UserError
+
+
+def without_gpu(run: Mapping[str, Any]) -> str:
+    """Why `run.device=auto` does not take the GPU that torch has; empty if there is none, or another choice was made."""
+    if run.get("device", "auto") != "auto" or not torch.cuda.is_available():
+        return ""
+    usable, why = cuda.available()
+    return "" if usable else f"the GPU is not used: {why}"
 
 
 def processor(run: Mapping[str, Any]) -> torch.device:
@@ -15,14 +24,14 @@ def processor(run: Mapping[str, Any]) -> torch.device:
     wanted = run.get("device", "auto")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UserError(
-            "run.device=cuda: torch finds no usable GPU; `aihw doctor` says why, run.device=cpu works without"
+            f"run.device=cuda: torch finds no usable GPU ({cuda.available()[1]}); run.device=cpu works without"
         )
     if run.get("exact"):
         # Torch splits large activations and sums over threads, and their last bits depend on where it cuts.
         torch.set_num_threads(1)
     elif run.get("threads"):
         torch.set_num_threads(int(run["threads"]))
-    if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()):
+    if wanted == "cuda" or (wanted == "auto" and cuda.available()[0]):
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
         return torch.device("cuda")

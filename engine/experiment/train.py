@@ -118,6 +118,7 @@ def _work(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> dict
     start = time.perf_counter()
     try:
         reporter.started(config, run.path, 0)
+        _tell_processor(run, config, reporter)
         figures = find_task(task_of(config)).run(config, run, reporter)
     except KeyboardInterrupt:
         _leave_task(run, "interrupted", "interrupted", start)
@@ -148,6 +149,15 @@ def _leave_task(run: RunFolder, status: str, text: str, start: float) -> None:
     run.update(status=status, ended=record.now(), seconds=round(time.perf_counter() - start, 3))
 
 
+def _tell_processor(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> None:
+    """Say why a GPU is passed over, before hours are spent without it."""
+    from engine.experiment.processor import without_gpu
+
+    if reason := without_gpu(config["run"]):
+        run.log(reason)
+        reporter.message(reason)
+
+
 class _Training:
     """The course of one run: steps, reports, checkpoints, and what is left behind when it ends."""
 
@@ -163,6 +173,7 @@ class _Training:
         try:
             with Interrupt() as interrupt:
                 self.reporter.started(self.loop.config, self.run.path, self.loop.steps_per_epoch)
+                _tell_processor(self.run, self.loop.config, self.reporter)
                 self._epochs(interrupt)
                 return self._finish()
         except KeyboardInterrupt:

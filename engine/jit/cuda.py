@@ -6,6 +6,7 @@ A kernel is `extern "C" __global__ void NAME(const Args a)`, with one struct by 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -115,6 +116,33 @@ def launch(function: Any, args: ctypes.Structure, *, items: int, warp: bool = Fa
     # CuPy's current device and stream belong to the thread, and autograd has threads of its own.
     with cupy.cuda.Device(stream.device_index), _borrowed(stream.cuda_stream, stream.device_index):
         function(grid, (BLOCK,), (value,))
+
+
+def current_device() -> int:
+    """The number of torch's current GPU."""
+    import torch
+
+    return torch.cuda.current_device()
+
+
+def device_of(args: ctypes.Structure) -> int:
+    """The number of the GPU that holds what the pointers of `args` point to."""
+    import torch
+
+    if torch.cuda.device_count() > 1:
+        import cupy
+
+        for name, *kind in args._fields_:
+            if kind[0] is ctypes.c_void_p and (address := getattr(args, name)):
+                return int(cupy.cuda.runtime.pointerGetAttributes(address).device)
+    return torch.cuda.current_device()
+
+
+def at(device: int) -> contextlib.AbstractContextManager[Any]:
+    """Makes a GPU torch's current one for a while; nothing is done where it is already."""
+    import torch
+
+    return contextlib.nullcontext() if torch.cuda.current_device() == device else torch.cuda.device(device)
 
 
 def parameter_size(ptx: str, kernel: str) -> tuple[int, int]:

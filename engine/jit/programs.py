@@ -22,20 +22,29 @@ class Program:
         else:
             from engine.jit import cuda
 
-            self._find = cuda.load(cuda.build(text, cuda.device_arch())).get_function
-        self._functions: dict[str, Any] = {}
+            self._module = functools.cache(lambda device: cuda.load(cuda.build(text, cuda.device_arch())))
+            self._module(cuda.current_device())
+        self._functions: dict[str | tuple[str, int], Any] = {}
 
     def run(self, name: str, args: ctypes.Structure, *, threads: int, warp: bool = False) -> None:
         """Runs kernel `name` over `args.items` items (a warp for each item if `warp`)."""
+        if self.backend != "cpu":
+            self._launch(name, args, warp=warp)
+            return
         function = self._functions.get(name)
         if function is None:
             function = self._functions[name] = self._find(name)
-        if self.backend == "cpu":
-            function(ctypes.addressof(args), threads)
-            return
+        function(ctypes.addressof(args), threads)
+
+    def _launch(self, name: str, args: ctypes.Structure, *, warp: bool) -> None:
+        """On the GPU that holds the tensors, which need not be torch's current one: each has its own module."""
         from engine.jit import cuda
 
-        cuda.launch(function, args, items=args.items, warp=warp)
+        with cuda.at(device := cuda.device_of(args)):
+            function = self._functions.get((name, device))
+            if function is None:
+                function = self._functions[name, device] = self._module(device).get_function(name)
+            cuda.launch(function, args, items=args.items, warp=warp)
 
 
 @functools.cache
