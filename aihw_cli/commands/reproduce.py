@@ -61,11 +61,14 @@ def _one(figure: Figure, root: Path, extra: list[str], arguments: Arguments) -> 
     code = 0
     if not arguments.has("--read"):
         todo = work.missing(figure, root, scaled=scaled, extra=extra)
+        stream = sys.stderr if as_json else sys.stdout
         if todo:
-            stream = sys.stderr if as_json else sys.stdout
             whole = text.cost(figure, scaled=scaled)
             print(f"{figure.name}: {len(todo)} runs to do; all takes {whole} of one core", file=stream, flush=True)
-            code = work.work_off(todo, options=arguments.options, stream=stream)
+            code = work.train(todo, options=arguments.options, stream=stream)
+            forget()
+        if figure.evaluate and not code:
+            code = work.evaluate(figure, root, scaled=scaled, extra=extra, options=arguments.options, stream=stream)
             forget()
     found = judged(figure, root, scaled=scaled)
     print(json.dumps(as_data(found)) if as_json else "\n".join(text.lines(found)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.check import Checker
+from aihw_cli.papers.evaluations import with_evaluation
 from aihw_cli.papers.figures import SCALED, Planned, configurations, planned
 from engine.experiment.identity import deciding, run_hash
 from engine.experiment.reproduce.judge import Judgement, Run, judge
@@ -20,10 +21,11 @@ from engine.settings import UserError
 def judged(figure: Figure, root: Path, *, scaled: bool) -> Judgement:
     """A figure with whatever of it is recorded below `root`."""
     found: dict[str, list[Run]] = {}
-    if _finished(root / folder_name(figure.name + SCALED * scaled)):
+    if finished(root / folder_name(figure.name + SCALED * scaled)):
         for run, place in recorded(figure, list(planned(figure, scaled=scaled)), root):
-            if place is not None:
-                found.setdefault(run.point.name, []).append(place)
+            whole = with_evaluation(figure, run, place) if place and figure.evaluate else place
+            if whole is not None:
+                found.setdefault(run.point.name, []).append(whole)
     return judge(figure, found, scaled=scaled)
 
 
@@ -34,14 +36,14 @@ def versions(figure: Figure, root: Path) -> list[Judgement]:
 
 def forget() -> None:
     """Look at the run folders anew."""
-    _finished.cache_clear()
+    finished.cache_clear()
 
 
 def recorded(figure: Figure, runs: Sequence[Planned], root: Path) -> Iterator[tuple[Planned, Run | None]]:
     """Each planned run with the finished one that has its configuration and seed, if there is any."""
     known: dict[tuple[str, int], Path] = {}
     for folder in _folders(figure, root):
-        for key, path in _finished(folder):
+        for key, path in finished(folder):
             known.setdefault(key, path)
     for run, config in zip(runs, configurations(runs), strict=True):
         found = known.get((identity(config), run.seed))
@@ -62,7 +64,7 @@ def _folders(figure: Figure, root: Path) -> list[Path]:
 
 
 @functools.cache
-def _finished(folder: Path) -> list[tuple[tuple[str, int], Path]]:
+def finished(folder: Path) -> list[tuple[tuple[str, int], Path]]:
     """Configuration and seed of every finished run in a folder of runs, the newest first."""
     found = []
     for path in sorted(folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):

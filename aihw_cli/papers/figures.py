@@ -56,7 +56,7 @@ def planned(figure: Figure, *, scaled: bool = False, extra: Sequence[str] = ()) 
     more = (*figure.scaled.changes, f"name={figure.name}{SCALED}") if scaled and figure.scaled else ()
     for point in figure.points:
         for seed in range(1, figure.seeds + 1):
-            own = (f"conf={figure.name}", *point.overrides, *more, f"run.seed={seed}", "seeds=1")
+            own = (f"conf={figure.name}", *point.training, *more, f"run.seed={seed}", "seeds=1")
             yield Planned(point, seed, (*own, *extra))
 
 

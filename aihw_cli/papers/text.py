@@ -39,7 +39,7 @@ def point_row(result: PointResult, figure: Figure) -> dict[str, str]:
     """The row of a point: what we got beside what the paper says, under a heading that says how well that is known."""
     row = {
         "point": result.point.name,
-        figure.axis: number(result.mean) + (f" ± {number(result.std)}" if not math.isnan(result.std) else ""),
+        figure.axis: with_spread(result),
         "seeds": f"{len(result.values)}/{result.wanted}",
     }
     if not figure.expected:
@@ -57,6 +57,13 @@ def _verdict(result: PointResult, figure: Figure) -> str:
     if figure.grade != FULL_TEXT:
         return "to be checked" if figure.grade == MEMORY else "not judged"
     return "in tolerance" if result.inside else "OFF"
+
+
+def with_spread(result: PointResult) -> str:
+    """Mean and standard deviation over the seeds, with as many decimals as the mean has."""
+    if math.isnan(result.std):
+        return number(result.mean)
+    return f"{number(result.mean)} ± " + (f"{result.std:.2f}" if abs(result.mean) >= 1 else f"{result.std:.2g}")
 
 
 def number(value: float | None) -> str:

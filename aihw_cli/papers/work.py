@@ -7,8 +7,9 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from aihw_cli.papers import evaluations
 from aihw_cli.papers.collect import recorded
 from aihw_cli.papers.figures import Planned, configurations, planned
 from aihw_cli.sweeps import drive
@@ -16,7 +17,7 @@ from aihw_cli.sweeps.manifest import MANIFEST, Job, Sweep, load
 from aihw_cli.sweeps.plan import DIGITS, as_text
 from engine.experiment.identity import LEFT_OUT
 from engine.experiment.reproduce.spec import Figure
-from engine.experiment.runs import run_folder
+from engine.experiment.runs import folder_name, run_folder
 from engine.presets import nearest
 from engine.settings import UserError
 
@@ -46,9 +47,28 @@ def missing(figure: Figure, root: Path, *, scaled: bool, extra: Sequence[str]) -
     return [run for run, found in recorded(figure, runs, root) if found is None]
 
 
-def work_off(runs: Sequence[Planned], *, options: Mapping[str, str], stream: TextIO) -> int:
-    """Do the runs, in a sweep's folder of their own. Returns the exit code."""
-    sweep = _sweep(runs)
+def evaluate(
+    figure: Figure, root: Path, *, scaled: bool, extra: Sequence[str], options: Mapping[str, str], stream: TextIO
+) -> int:
+    """Evaluate the trained runs of a figure on inference. Returns the exit code."""
+    found = list(recorded(figure, list(planned(figure, scaled=scaled, extra=extra)), root))
+    jobs = list(evaluations.todo(figure, found, extra))
+    if not jobs:
+        return 0
+    return work_off(_sweep(jobs, root / folder_name(figure.name)), options=options, stream=stream)
+
+
+def train(runs: Sequence[Planned], *, options: Mapping[str, str], stream: TextIO) -> int:
+    """Do the runs. Returns the exit code."""
+    values = zip(runs, configurations(runs), strict=True)
+    jobs = [(run, config, run_folder(config)) for run, config in values]
+    unique = {folder: (run, config, folder) for run, config, folder in reversed(jobs)}
+    first = [unique[folder] for folder in dict.fromkeys(folder for *_, folder in jobs)]
+    return work_off(_sweep(first, jobs[0][2].parent), options=options, stream=stream)
+
+
+def work_off(sweep: Sweep, *, options: Mapping[str, str], stream: TextIO) -> int:
+    """Do the runs of a sweep. Returns the exit code."""
     with drive.locked(sweep.folder):
         if (sweep.folder / MANIFEST).is_file():
             sweep = load(sweep.folder)
@@ -56,14 +76,16 @@ def work_off(runs: Sequence[Planned], *, options: Mapping[str, str], stream: Tex
         return drive.work_off(sweep, stream)
 
 
-def _sweep(runs: Sequence[Planned]) -> Sweep:
-    names = list(dict.fromkeys(run.point.name for run in runs))
-    configs: dict[str, str] = {}
+def _sweep(entries: Sequence[tuple[Planned, dict[str, Any], Path]], place: Path) -> Sweep:
+    """A sweep of given runs, each with its point, configuration and folder; its own folder lies in `place`."""
+    names: list[dict[str, str]] = []
+    configs: list[str] = []
     jobs = []
-    values = list(configurations(runs))
-    for run, config in zip(runs, values, strict=True):
-        configs.setdefault(run.point.name, as_text(config))
-        jobs.append(Job(names.index(run.point.name), run.seed, run_folder(config)))
-    digest = hashlib.sha256(json.dumps([(run.words, run.seed) for run in runs]).encode()).hexdigest()[:DIGITS]
-    folder = jobs[0].folder.parent / f"reproduce-{digest}"
-    return Sweep(folder, [{"point": name} for name in names], list(configs.values()), jobs)
+    for run, config, folder in entries:
+        text = as_text(config | {"run": {**config["run"], "seed": 0}})
+        if text not in configs:
+            configs.append(text)
+            names.append({"point": run.point.name})
+        jobs.append(Job(configs.index(text), run.seed, folder))
+    digest = hashlib.sha256(json.dumps([str(job.folder) for job in jobs]).encode()).hexdigest()[:DIGITS]
+    return Sweep(place / f"reproduce-{digest}", names, configs, jobs)

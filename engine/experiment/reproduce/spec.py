@@ -26,7 +26,10 @@ METRICS = {
     "test_accuracy": ("test_accuracy", "test accuracy, %"),
     "best_test_error": ("best_test_accuracy", "best test error, %"),
     "best_test_accuracy": ("best_test_accuracy", "best test accuracy, %"),
+    "evaluated_error": ("evaluated_accuracy", "test error on programmed devices, %"),
+    "evaluated_accuracy": ("evaluated_accuracy", "test accuracy on programmed devices, %"),
 }
+EVALUATE = "eval."  # begins the changes of a point that concern its evaluation, not its training
 BOUND = re.compile(r"^(?P<name>.+?)(?: (?P<sign>[+-]) (?P<number>\d+(?:\.\d+)?))?$")
 
 
@@ -37,6 +40,11 @@ class Point:
     name: str
     overrides: tuple[str, ...]
     labels: tuple[str, ...] = ()
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """The changes that concern training."""
+        return tuple(word for word in self.overrides if not word.startswith(EVALUATE))
 
 
 @dataclass(frozen=True)
