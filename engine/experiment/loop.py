@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from engine.experiment.data import TEXT, load_data, sample_order
 from engine.experiment.losses import make_loss
 from engine.experiment.processor import processor
 from engine.experiment.schedules import learning_rate
+from engine.experiment.tasks._trained import start_from
 from engine.settings import UserError
 
 
@@ -45,6 +47,8 @@ class Loop:
         self.device = processor(config["run"])
         self.data = load_data(config["dataset"])
         self.model, self.optimizer = build(config, self.data.info, self.device)
+        if config["run"].get("start"):
+            start_from(self.model, Path(config["run"]["start"]).expanduser(), config, info=self.data.info)
         self.data = self.data.to(self.device)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.loss_function = make_loss(config["loss"])
@@ -171,7 +175,8 @@ class Loop:
             if key.startswith("optimizer/"):
                 _, number, name = key.split("/", 2)
                 parameter = self.parameters[int(number)]
-                self.optimizer.state[parameter][name] = value.to(parameter.device)
+                # Adam counts its steps on the CPU, whatever the processor of the parameters.
+                self.optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
         torch.set_rng_state(tensors["random/cpu"])
         if self.device.type == "cuda" and "random/cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random/cuda"])

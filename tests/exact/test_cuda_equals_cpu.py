@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from engine.devices.base import device_names, find_device
+from engine.nn import AnalogTile, set_exact
 from engine.tile.cells import CellArray
 from engine.tile.settings import IO, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
+from engine.tile.training import MODIFIERS
 
 pytestmark = pytest.mark.gpu
 
@@ -117,3 +119,29 @@ def test_products_in_a_fixed_order_are_alike(io: str, lanes: int) -> None:
         for name, v in (("mvm", x), ("mvm_t", d)):
             ours, theirs = (getattr(tile, name)(v.to(tile.weight.device)).cpu() for tile in tiles)
             assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), f"{name}, turn {turn}"
+
+
+@pytest.mark.parametrize("kind", MODIFIERS)
+def test_hardware_aware_training_is_alike(kind: str) -> None:
+    tile = {
+        "modifier": {"type": kind, "std_dev": 0.1, "res": 0.1, "pdrop": 0.1, "pcm_t_inference": 10.0},
+        "clip": {"type": "LayerGaussian", "sigma": 1.5}, "remap": {"type": "ChannelwiseSymmetric"},
+        "input_range": {"enable": True, "init_from_data": 2, "decay": 0.01},
+        "mapping": {"learn_out_scaling": True}, "forward": {"bound_management": "None", "noise_management": "None"},
+    }  # fmt: skip
+    spec, found = TileSpec.from_config({"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": tile}), []
+    for where in ("cpu", "cuda"):
+        made = AnalogTile(OUT, IN, spec, seed=5, tile_id=6)
+        made.set_weights(0.3 * numbers(OUT, IN, lanes=1, seed=1))
+        set_exact(made.to(where))
+        for turn in range(3):
+            x = numbers(BATCH, IN, lanes=1, seed=turn).to(where).requires_grad_()
+            made(x).backward(numbers(BATCH, OUT, lanes=1, seed=turn + 9).to(where))
+            with torch.no_grad():
+                for p in made.parameters():
+                    p.sub_(0.01 * p.grad)
+                    p.grad = None
+            made.settle()
+            found.append([v.detach().cpu() for v in (x.grad, *made.parameters(), made.scale)])
+    for one, other in zip(found[:3], found[3:], strict=True):
+        assert all(torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in zip(one, other, strict=True))

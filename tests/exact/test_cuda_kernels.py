@@ -31,7 +31,8 @@ def transfer_text() -> str:
 
 
 WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text,
-                  "groups": source.group_text, "digital": source.digital_text, "transfers": transfer_text}  # fmt: skip
+                  "groups": source.group_text, "digital": source.digital_text,
+                  "training": source.training_text, "transfers": transfer_text}  # fmt: skip
 WITHOUT_DEVICE |= {f"noise {name}": functools.partial(noise_text, name) for name in noise_model_names()}
 UNITS = [*device_names(), *WITHOUT_DEVICE]
 
