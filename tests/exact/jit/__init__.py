@@ -1,0 +1,1 @@
+"""Kernels on the processors of a machine."""
