@@ -43,6 +43,8 @@ class Conductances:
             control[lane, 0], control[lane, 1] = halves(key)
         self.control = control.to(where)
         self.weight = self.limits = torch.empty(0)
+        # Conductances as they were read last, where somebody needs them.
+        self.seen = torch.empty_like(self.g) if spec.wires.on else None
 
     def program(self, target: Tensor) -> Tensor:
         """Programs target weights [.., O, I]; returns the weights that the devices make. Raises UserError for NaN."""
@@ -52,6 +54,8 @@ class Conductances:
         verify = self.spec.programming == "write_verify"
         rounds, band = (self.spec.verify_rounds, self.spec.verify_band) if verify else (1, NEVER)
         out = self._run("program_cells", target, rounds=rounds, band=band)
+        if self.seen is not None:
+            self.seen.copy_(self.g)
         if self.spec.reconvert:
             self.weight, self.limits = out.clone(), self._limits(out)
         return out
@@ -60,6 +64,13 @@ class Conductances:
         """The weights [.., O, I] that the devices make `time` seconds after programming, read once."""
         self.calls += 1
         return self._run("drift_cells", self.weight, time=time, anew=int(self.spec.reconvert))
+
+    @property
+    def gain(self) -> float:
+        """Conductance of a weight of 1 (one lane)."""
+        low, high = self.limits[0].tolist()
+        span: float = _with_converter(read_struct("inference.cuh", "InferenceArgs")(), self.spec.converter).span
+        return span / max(-low, high, 1e-7)
 
     def _limits(self, weight: Tensor) -> Tensor:
         """Smallest and largest weight [L, 2]."""
@@ -75,6 +86,8 @@ class Conductances:
         names = ("w", "limits", "tables", "params", "g", "kept", "out", "control")
         fill(args, names, (weight, self.limits, self.tables, self.params, self.g, self.kept, out, self.control))
         args.noise_g_max = self.spec.noise_g_max or self.spec.converter.g_max
+        if self.seen is not None:
+            args.read = self.seen.data_ptr()
         for name, value in values.items():
             setattr(args, name, value)
         program = noise_program(self.name, out.device.type)

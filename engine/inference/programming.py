@@ -16,6 +16,7 @@ from engine.inference.conductance import Conductances
 from engine.inference.readout import readout
 from engine.inference.settings import InferenceSpec
 from engine.inference.times import seconds
+from engine.inference.wires import Ladder
 from engine.settings import UserError
 from engine.tile.keys import derive
 from engine.tile.tile import Tile
@@ -74,7 +75,9 @@ class ProgrammedTile:
         keys = [derive(seed, array.seed + lane, array.tile_id) for lane in range(array.lanes)]
         model = find_noise_model(spec.noise_model)
         self.conductances = Conductances(model, spec, self.target, keys)
+        self.ladder = Ladder(tile, spec, self.conductances) if spec.wires.on else None
         self._write(self.conductances.program(self.target))
+        self._connect()
         if spec.compensation == "exact_reference":
             self.baseline = readout(tile, per_column=False, weight=self.target)
         elif spec.compensation != "none":
@@ -83,6 +86,7 @@ class ProgrammedTile:
     def drift_to(self, time: float) -> None:
         """Writes the weights at `time` and measures their compensation factor."""
         self._write(self.conductances.drift(time))
+        self._connect()
         if self.baseline is not None:
             self.factor = self.baseline / readout(self.tile, per_column=self.spec.compensation == "per_column")
         self.compensate()
@@ -95,11 +99,18 @@ class ProgrammedTile:
         """The target back on the tile, without a factor."""
         self._write(self.target)
 
+    def _connect(self) -> None:
+        """Reads the tile through its wires, with the conductances that it has now."""
+        if self.ladder is not None:
+            self.ladder.update()
+            self.tile.forward_product.wires = self.ladder
+
     def _write(self, weight: Tensor) -> None:
         # Past the array's own way of setting weights, which draws the write noise of its training device.
         self.tile.array.weight.data.copy_(weight)
         self.factor = None
         self.tile.compensation = None
+        self.tile.forward_product.wires = None
 
 
 def program(where: Any, spec: InferenceSpec, *, seed: int = 0) -> Programmed:

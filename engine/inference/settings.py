@@ -13,6 +13,7 @@ from engine.tile.settings import TEXTS, check_keys, read_settings, read_value, s
 
 CONVERTERS = ("single_pair", "dual_pair", "n_pair", "custom_pair", "single_device")
 COMPENSATIONS = ("global", "exact_reference", "per_column", "none")
+INTEGRATIONS = ("sum", "trapezium")
 PROGRAMMINGS = ("open_loop", "write_verify")
 MOST_PAIRS = 8
 
@@ -75,6 +76,23 @@ class Converter:
         return [sum(f * (plus[k] - minus[k]) for f, plus, minus in pairs) for k in range(len(self.tables[0]))]
 
 
+@dataclass
+class Wires:
+    """Voltage drop along the wires of a column while inputs are pulses of different lengths."""
+
+    on: bool = setting(False, "whether it is simulated; tile.forward then needs a DAC with steps and no ir_drop")
+    resistance: float = setting(0.15, "resistance of the wire from one cell to the next", "ohm", minimum=0)
+    segments: int = setting(8, "pieces of a column whose cells meet in one node", minimum=1, maximum=64)
+    rows: int = setting(
+        0, "rows of the crossbar, of which inputs take the middle ones; 0 = as many as inputs", minimum=0
+    )
+    v_read: float = setting(0.4005, "voltage at which an ADC holds its end of a column", "V")
+    time_scale: float = setting(1.0, "time steps for each step of the DAC (OnePass)", above=0)
+    integration: str = setting("sum", "how time steps add up to a charge", choices=INTEGRATIONS)
+    adc_quantized: bool = setting(True, "the ADC counts whole ticks")
+    adc_frequency: float = setting(6.24, "ticks of the ADC", "GHz", above=0)
+
+
 def _times() -> list[Any]:
     return ["1s", "1h", "1d", "1y"]
 
@@ -104,6 +122,7 @@ class InferenceSpec:
         metadata={"unit": "", "meaning": "times after programming, with units s min h d month y"},
     )
     repeats: int = setting(10, "programmings, each with noise of its own", minimum=1)
+    wires: Wires = field(default_factory=Wires)
     converter: Converter = field(default=None)  # type: ignore[assignment]  # the noise model's own
     noise: dict[str, Any] = field(default_factory=dict)
 

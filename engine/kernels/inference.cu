@@ -99,7 +99,9 @@ WARP_KERNEL(drift_cells, InferenceArgs) {
             float now = g[l];
             drift_device(now, c, p, reach, a.time, own_normals(normals, l).z);
             total[l] = total[l] + share.factor * (now - share.base);
+            g[l] = now;
         }
+        if (a.read) LANES(l) if (l < own.rest) a.read[k * all + own.at + l] = g[l];
     }
     store_weights(a, own, total, gain, low);
 }

@@ -12,7 +12,7 @@ enum InferenceStream { PROGRAMMING = ALGORITHM + 32, DRIFTING };
 struct InferenceArgs {
     i64 items, matrices, cells, devices, points;
     const float *w, *limits, *tables, *params;
-    float *g, *kept, *out;
+    float *g, *kept, *out, *read;
     const Control* control;
     float g_max, g_min, span, band, time, noise_g_max;
     float factor[8], start[8];

@@ -44,6 +44,13 @@ class Readable(Protocol):
     def control(self) -> Tensor: ...
 
 
+class Wires(Protocol):
+    """Another product with the weights that a tile holds."""
+
+    def multiply(self, v: Tensor, z: Tensor) -> None:
+        """z [S B, O] of converted inputs v [S B, I]."""
+
+
 class Product(nn.Module):
     """The periphery of one direction of a tile. `exact` takes the fixed-order product instead of torch's."""
 
@@ -55,6 +62,8 @@ class Product(nn.Module):
         super().__init__()
         check_io(io)
         self.io, self.direction, self.exact, self.perfect = io, direction, False, is_perfect(io)
+        # Takes the place of the digital product while weights lie on wires that drop voltage over time.
+        self.wires: Wires | None = None
         self._plans: dict[torch.device, Tensor] = {}
         self._prepared: dict[Any, list[_Prepared]] = {}
         lasting = _lasting(self, array)
@@ -88,7 +97,7 @@ class Product(nn.Module):
 
     def _read_rows(self, x: Tensor, array: Readable, numbers: tuple[int, int, int], y: Tensor | None) -> Tensor:
         """Reads x [.., B, I] at once; `numbers` are call, stream, and the place of its first vector in the batch."""
-        key = (x.shape, x.device, self.exact)
+        key = (x.shape, x.device, self.exact, self.wires is None)
         waiting = self._prepared.get(key)
         if waiting is None:
             if len(self._prepared) >= KEPT_SHAPES:
@@ -111,7 +120,7 @@ class Product(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Prepared calls hold addresses: a copy makes its own.
-        return {**self.__dict__, "_prepared": {}, "_plans": {}}
+        return {**self.__dict__, "_prepared": {}, "_plans": {}, "wires": None}
 
 
 class _Prepared:
@@ -131,6 +140,7 @@ class _Prepared:
         self.groups = _groups(numbers, batch, asymmetric=owner.asymmetry is not None)
         on_cpu, size = x.device.type == "cpu", args.items * sections * (args.n_in + args.n_out)
         self.alone = owner.exact or (on_cpu and args.items * sections * args.n_in * args.n_out <= SMALL_PRODUCT)
+        self.alone = self.alone and owner.wires is None
         self.one_thread = size < ONE_THREAD
         self.kept = self._space(x.device) if on_cpu and size <= KEPT_NUMBERS else None
 
@@ -178,6 +188,9 @@ class _Prepared:
 
     def _multiply(self, owner: Product, weight: Tensor, v: Tensor, z: Tensor) -> None:
         """The digital products of all sections, as many of them at once as meet the same weights."""
+        if owner.wires is not None:
+            owner.wires.multiply(v, z)
+            return
         weight = weight.detach()
         multiply = torch.bmm if weight.dim() == 3 else torch.mm
         if len(self.groups) == 1:

@@ -1,0 +1,142 @@
+"""Products through wires that drop voltage, with inputs as pulses of different lengths.
+
+Shapes: B vectors, I inputs, O outputs, P pairs of devices.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.inference.conductance import Conductances
+from engine.inference.settings import INTEGRATIONS, InferenceSpec
+from engine.jit.programs import Program, fill
+from engine.jit.source import text_of
+from engine.jit.struct import read_struct
+from engine.settings import UserError
+from engine.tile.periphery import passes, step_size
+from engine.tile.settings import IO
+from engine.tile.tile import Tile
+
+TEXTS = ("portable.cuh", "maths.cuh", "wires.cuh", "wires.cu")
+
+
+def wires_text() -> str:
+    """The translation unit of reads through wires."""
+    return "\n".join(text_of(name) for name in TEXTS)
+
+
+@functools.cache
+def wires_program(backend: str) -> Program:
+    """The kernels of reads through wires."""
+    return Program(wires_text(), backend)
+
+
+class Ladder:
+    """The columns of one tile. Weights that stand for wires and cells change with the conductances alone."""
+
+    def __init__(self, tile: Tile, spec: InferenceSpec, conductances: Conductances) -> None:
+        self.io, self.wires, self.conductances = tile.spec.forward, spec.wires, conductances
+        self.inputs, self.outputs = tile.array.in_size, tile.array.out_size
+        _check(self.io, spec, tile)
+        self.rows = self.wires.rows or self.inputs
+        self.pairs = conductances.devices // 2
+        where = tile.weight.device
+        self.factor = torch.empty(self.pairs, self.outputs, self.inputs, device=where)
+        self.base = torch.empty(self.pairs, self.outputs, device=where)
+        self.unit = step_size(self.io.inp_res, 1.0)
+
+    def update(self) -> None:
+        """Weights and offsets of all passes from the conductances."""
+        seen = self.conductances.seen
+        assert seen is not None
+        for pair in range(self.pairs):
+            args = self._args(0)
+            args.items = self.outputs
+            parts = (seen[2 * pair], seen[2 * pair + 1], self.factor[pair], self.base[pair])
+            fill(args, ("plus", "minus", "factor", "base"), parts)
+            self._run("wire_columns", args)
+
+    def multiply(self, v: Tensor, z: Tensor) -> None:
+        """z [S B, O] of converted inputs v [S B, I], a pass of B vectors after the other."""
+        count = passes(self.io)
+        batch = v.shape[0] // count
+        for number in range(count):
+            part = slice(number * batch, (number + 1) * batch)
+            self._read(v[part], z[part], number)
+
+    def _read(self, v: Tensor, z: Tensor, number: int) -> None:
+        args, length = self._args(number), torch.empty_like(v)
+        args.items = v.numel()
+        fill(args, ("v", "length"), (v, length))
+        self._run("wire_inputs", args)
+        charge = torch.stack([length @ factor.T for factor in self.factor])
+        # Offsets were made for the first pass: they grow with the duration of a read.
+        base = self.base * (args.steps / self._args(0).steps)
+        args.items, args.outputs = z.numel(), self.outputs
+        fill(args, ("charge", "base", "z"), (charge, base, z))
+        self._run("wire_outputs", args)
+
+    def _args(self, number: int) -> Any:
+        """What kernels need to know of a pass."""
+        args, wires = read_struct("wires.cuh", "WireArgs")(), self.wires
+        steps, step = self._steps(number)
+        args.inputs, args.outputs, args.physical = self.inputs, self.outputs, self.rows
+        args.before, args.segments, args.pairs = (self.rows - self.inputs) // 2, wires.segments, self.pairs
+        args.wire = 1e-6 * wires.resistance * (self.rows // wires.segments)
+        args.idle, args.v_read = self._idle(), wires.v_read
+        args.steps, args.step = steps, step
+        args.integration, args.digital = INTEGRATIONS.index(wires.integration), int(wires.adc_quantized)
+        args.frequency = wires.adc_frequency
+        for pair, factor in enumerate(self.conductances.spec.converter.significance or [1.0]):
+            args.weight[pair] = factor
+        # A cell drives 0.2 V times its conductance for each step that its input lasts.
+        args.scale = step / (0.2 * self.conductances.gain) if self.conductances.limits.numel() else 0.0
+        return args
+
+    def _steps(self, number: int) -> tuple[int, float]:
+        """Time steps of a pass, and how much input lasts one step."""
+        if self.io.mv_type == "BitWise":
+            return 2, self.unit
+        bits = round(2 / self.unit + 2).bit_length() - 1
+        if self.io.mv_type == "SplitMode":
+            shift = self.io.split_mode_bit_shift
+            return 2 ** (shift if number == 0 else bits - 1 - shift), self.unit
+        steps = int((2 / self.unit + 2) / 2 * self.wires.time_scale)
+        return steps, 1 / (steps - 1)
+
+    def _idle(self) -> float:
+        """Conductance of both devices of a pair in a row without input."""
+        converter = self.conductances.spec.converter
+        if converter.kind != "custom_pair":
+            return 2 * converter.g_min
+        middle = [(row[(len(row) - 1) // 2] + row[len(row) // 2]) / 2 for row in converter.tables]
+        return middle[0] + middle[1]
+
+    def _run(self, kernel: str, args: Any) -> None:
+        program = wires_program(self.factor.device.type)
+        program.run(kernel, args, threads=torch.get_num_threads())
+
+
+def _check(io: IO, spec: InferenceSpec, tile: Tile) -> None:
+    """Raises UserError in one line for what cannot be read through wires."""
+    rows = spec.wires.rows or tile.array.in_size
+    problems = [
+        (tile.array.lanes > 1, "one lane"),
+        (spec.converter.kind == "single_device", "pairs of devices, not converter.kind=single_device"),
+        (
+            io.is_perfect or io.mv_type not in ("OnePass", "SplitMode", "BitWise"),
+            "mv_type OnePass, SplitMode or BitWise",
+        ),
+        (step_size(io.inp_res, io.inp_bound) <= 0 or io.inp_bound != 1, "a DAC with steps (inp_res > 0, inp_bound=1)"),
+        (io.bound_management != "None", f"bound_management=None, not {io.bound_management}"),
+        (io.ir_drop > 0 or io.w_noise > 0, "ir_drop=0 and w_noise=0 in tile.forward"),
+        (rows < tile.array.in_size, f"at least as many rows as inputs ({tile.array.in_size}), not {rows}"),
+        (rows % spec.wires.segments > 0, f"rows ({rows}) that are a multiple of segments ({spec.wires.segments})"),
+    ]
+    for wrong, needed in problems:
+        if wrong:
+            raise UserError(f"inference.wires needs {needed}")
