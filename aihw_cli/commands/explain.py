@@ -29,8 +29,15 @@ KIND_KEYS = ("model", "name")
 
 
 def show(arguments: Arguments) -> int:
-    """Explain a member, or a key of the configuration."""
-    name = arguments.words[0]
+    """Explain a member, or a key of the configuration, or the layers of a network."""
+    name, *changes = arguments.words
+    if arguments.has("--model"):
+        from aihw_cli.network import show_network
+
+        allowed = arguments.has("--allow-code")
+        return show_network(arguments.words, allow_code=allowed, as_json=arguments.has("--json"))
+    if changes:
+        raise UserError(f"aihw show takes one name, not {changes[0]!r} as well; key=value goes with --model")
     try:
         found = find(name)
     except UserError:
@@ -234,15 +241,21 @@ COMMANDS = (
     Command(
         "show",
         "explain a recipe, preset, device, tile, algorithm or a single key",
-        "aihw show NAME | KIND/NAME | KEY [--json]",
+        "aihw show NAME | KIND/NAME | KEY | --model RECIPE|MODEL [key=value ...] [--json]",
         (
             ("aihw show ecram", "a device: formula, numbers, units, source"),
             ("aihw show tile/preset", "a periphery, where the name alone is not enough"),
             ("aihw show mnist_fcn", "a recipe: its claim and what it is made of"),
             ("aihw show dw_min_std", "a single key"),
+            ("aihw show --model mnist_lenet", "its layers, tiles, how they are filled, parameters"),
+            ("aihw show --model resnet20 dataset=cifar10 tile.mapping.max_input_size=256", "with other tiles"),
         ),
         show,
-        (Option("--json", "as JSON"),),
-        (1, 1),
+        (
+            Option("--model", "the layers of a network, as a recipe or the model of this name builds it"),
+            Option("--allow-code", "allow a device file of your own to run (with --model)"),
+            Option("--json", "as JSON"),
+        ),
+        (1, 10**9),
     ),
 )

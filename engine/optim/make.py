@@ -78,5 +78,5 @@ def _plain(value: Any) -> Any:
 
 
 def _layer(path: str) -> str:
-    """`conv1` of `conv1.grid.tiles.0`."""
-    return path.partition(".grid.")[0]
+    """`conv1` of `conv1.grid.tiles.0`, `lstm` of `lstm.ih_l0.tiles.0`."""
+    return path.rpartition(".tiles.")[0].rpartition(".")[0]
