@@ -12,6 +12,7 @@ import pytest
 from engine.devices.base import device_names, find_device
 from engine.inference.base import noise_model_names
 from engine.inference.text import noise_text
+from engine.inference.wires import wires_text
 from engine.jit import cuda, source
 from engine.jit.pair import pair_text
 from engine.jit.struct import ENGINE, read_struct
@@ -34,6 +35,7 @@ WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text,
                   "groups": source.group_text, "digital": source.digital_text,
                   "training": source.training_text, "transfers": transfer_text}  # fmt: skip
 WITHOUT_DEVICE |= {f"noise {name}": functools.partial(noise_text, name) for name in noise_model_names()}
+WITHOUT_DEVICE["wires"] = wires_text
 UNITS = [*device_names(), *WITHOUT_DEVICE]
 
 

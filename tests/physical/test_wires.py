@@ -1,0 +1,144 @@
+"""Reads through wires against a simulation that solves every column anew at every moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine.inference import Converter, InferenceSpec, program
+from engine.inference.settings import Wires
+from engine.settings import UserError
+from engine.tile.settings import IO, DeviceSpec, TileSpec
+from engine.tile.tile import Tile
+
+OUT, IN, BATCH = 5, 22, 3
+QUIET: dict[str, Any] = {"out_noise": 0.0, "out_res": -1.0, "out_bound": 100.0, "bound_management": "None"}
+PAIRS = Converter("dual_pair", significance=[1.0, 3.0], g_min=0.5)
+
+
+def tile_of(**io: Any) -> Tile:
+    tile = Tile(OUT, IN, TileSpec(device=DeviceSpec("ideal"), forward=IO(**QUIET | {"inp_res": 1 / 62} | io)))
+    generator = np.random.default_rng(1)
+    tile.array.set_weights(torch.from_numpy(generator.normal(0, 0.3, (OUT, IN)).astype(np.float32)))
+    return tile.eval()
+
+
+def vectors() -> np.ndarray:
+    x = np.random.default_rng(2).uniform(-1, 1, (BATCH, IN))
+    x[:, 0] = 1.0  # the scale of the inputs is 1, so that their steps are known
+    return x.astype(np.float32)
+
+
+def column(g: np.ndarray, x: np.ndarray, times: np.ndarray, wires: Wires) -> np.ndarray:
+    """Currents at all times of one column of cells g [rows, 2] in the order from its far end to its ADC."""
+    length = len(g) // wires.segments
+    wire = 1e-6 * wires.resistance * length
+    on = (np.abs(x) > times[:, None] + 1e-6) * np.sign(x)  # [T, rows]
+    driven = 0.4 * g.sum(1) + 0.2 * on * (g[:, 0] - g[:, 1])
+    current = driven.reshape(len(times), wires.segments, length).sum(2)
+    total = g.sum(1).reshape(wires.segments, length).sum(1)
+    # Nodes in a chain: the far end first; the last one is held at v_read behind half a wire.
+    n = wires.segments
+    between = 1 / max(wire, 1e-12)
+    matrix = np.diag(total)
+    for k in range(n - 1):
+        matrix[k, k] += between
+        matrix[k + 1, k + 1] += between
+        matrix[k, k + 1] -= between
+        matrix[k + 1, k] -= between
+    end = 2 * between
+    matrix[-1, -1] += end
+    source = current.copy()
+    source[:, -1] += end * wires.v_read
+    voltage = np.linalg.solve(matrix, source.T).T
+    return (voltage[:, -1] - wires.v_read) * end
+
+
+def simulated(tile: Tile, x: np.ndarray, wires: Wires, seen: np.ndarray, gain: float) -> np.ndarray:
+    """y [B, O] of inputs on the steps of the DAC."""
+    steps = int(32 * wires.time_scale)
+    times = np.linspace(0, 1, steps)
+    rows = wires.rows or IN
+    before = (rows - IN) // 2
+    y = np.zeros((len(x), OUT))
+    for b in range(len(x)):
+        inputs = np.zeros(rows)
+        inputs[before : before + IN] = np.round(x[b] * 31) / 31
+        for o in range(OUT):
+            for pair, factor in enumerate(PAIRS.significance):
+                g = np.full((rows, 2), PAIRS.g_min)
+                g[before : before + IN] = seen[2 * pair : 2 * pair + 2, o].T
+                order = slice(None, None, -1) if o % 2 else slice(None)
+                i = column(g[order].astype(np.float64), inputs[order], times, wires)
+                charge = i.sum() if wires.integration == "sum" else i.sum() + (i[0] - i[-1]) / 2
+                if wires.adc_quantized:
+                    charge = np.trunc(charge / 100 * wires.adc_frequency) * 100 / wires.adc_frequency
+                y[b, o] += factor * charge / (steps - 1) / 0.2 / gain
+    return y
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "as published": {"adc_quantized": False},
+    "thin wires": {"resistance": 30.0, "adc_quantized": False},
+    "trapezium": {"resistance": 30.0, "adc_quantized": False, "integration": "trapezium"},
+    "finer time": {"resistance": 30.0, "adc_quantized": False, "time_scale": 3.0},
+    "few segments": {"resistance": 30.0, "segments": 2, "adc_quantized": False},
+    "as many rows as inputs": {"resistance": 30.0, "segments": 11, "rows": 0, "adc_quantized": False},
+    "ticks": {"resistance": 30.0, "adc_frequency": 0.7},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_reads(name: str) -> None:
+    tile, x, wires = tile_of(), vectors(), Wires(on=True, **{"rows": 32, **CASES[name]})
+    programmed = program([tile], InferenceSpec("none", converter=PAIRS, wires=wires, compensation="none"))
+    conductances = programmed.tiles[0].conductances
+    assert conductances.seen is not None
+    expected = simulated(tile, x, wires, conductances.seen.numpy(), conductances.gain)
+    found = tile.mvm(torch.from_numpy(x)).numpy()
+    near = np.abs(found - expected) < 1e-4
+    # A charge at the edge of a tick may fall on either side.
+    assert near.all() if not wires.adc_quantized else near.mean() > 0.8
+
+
+def test_passes_add_up_to_one_read() -> None:
+    def read(mode: str, **wires: Any) -> torch.Tensor:
+        tile = tile_of(mv_type=mode)
+        spec = Wires(on=True, rows=32, adc_quantized=False, v_read=0.4, **wires)
+        program([tile], InferenceSpec("none", converter=PAIRS, wires=spec))
+        return tile.mvm(torch.from_numpy(vectors()))
+
+    # Held at the voltage of a cell without input, a column draws nothing for those; then passes differ by rounding.
+    for resistance in (0.15, 30.0):
+        whole = read("OnePass", resistance=resistance)
+        for mode in ("SplitMode", "BitWise"):
+            torch.testing.assert_close(read(mode, resistance=resistance), whole, atol=2e-4, rtol=1e-4)
+
+
+def test_drift_reaches_the_wires_and_restore_takes_them_away() -> None:
+    tile, x = tile_of(), torch.from_numpy(vectors())
+    plain = tile.mvm(x)
+    with program([tile], InferenceSpec("pcm", wires=Wires(on=True, rows=32), compensation="none")) as programmed:
+        early = tile.mvm(x)
+        programmed.drift_to("1y")
+        assert float(tile.mvm(x).abs().mean()) < 0.8 * float(early.abs().mean())
+    assert torch.equal(tile.mvm(x), plain)
+
+
+def test_what_cannot_be_read_through_wires() -> None:
+    wires = Wires(on=True, rows=32)
+    cases: list[tuple[dict[str, Any], InferenceSpec, str]] = [
+        ({"bound_management": "Iterative"}, InferenceSpec(wires=wires), "bound_management=None"),
+        ({"ir_drop": 1.0}, InferenceSpec(wires=wires), "ir_drop=0"),
+        ({"is_perfect": True}, InferenceSpec(wires=wires), "mv_type"),
+        ({"inp_res": 0.0}, InferenceSpec(wires=wires), "DAC with steps"),
+        ({}, InferenceSpec("reram_cmo", wires=wires), "pairs of devices"),
+        ({}, InferenceSpec(wires=Wires(on=True, rows=16)), "at least as many rows"),
+        ({}, InferenceSpec(wires=Wires(on=True)), "multiple of segments"),
+    ]
+    for io, spec, message in cases:
+        with pytest.raises(UserError, match=message):
+            program([tile_of(**io)], spec)
