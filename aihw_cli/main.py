@@ -15,7 +15,8 @@ from engine.settings import UserError
 COMMANDS = {
     "train": ("train", "train a network from a recipe; no recipe: the embedded digits"),
     "eval": ("eval", "program trained weights on noisy devices, let them drift, test"),
-    "resume": ("train", "continue an interrupted run or sweep"),
+    "resume": ("train", "continue an interrupted run, sweep or search"),
+    "search": ("search", "find good values of parameters, trial by trial"),
     "runs": ("runs", "list, compare, rank and draw recorded runs"),
     "reproduce": ("reproduce", "repeat figures of published papers and judge how close it comes"),
     "ls": ("catalog", "list recipes, presets, devices, tiles, algorithms, models, datasets"),

@@ -177,6 +177,7 @@ def full_schema(values: Mapping[str, Any]) -> Section:
         **sections,
         "layers": Field({}, "any", meaning="device, algorithm and tile settings of single layers, by layer name"),
         "seeds": Field(1, "int", meaning="runs with seed, seed + 1, ...", minimum=1),
+        "search": Field({}, "any", meaning="what `aihw search` varies: key: interval(1e-3,1e-1)"),
         **dict.fromkeys(("about", "claim", "source", "expected", "tolerance"), TEXT),
     }
 

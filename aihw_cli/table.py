@@ -45,9 +45,9 @@ def point_row(
     }
 
 
-def best_first(rows: Sequence[dict[str, Any]], metric: str = METRIC) -> list[dict[str, Any]]:
+def best_first(rows: Sequence[dict[str, Any]], metric: str = METRIC, *, smaller: bool = False) -> list[dict[str, Any]]:
     """Rows from the best mean to the worst; points without a result last."""
-    sign = 1 if less_is_better(metric) else -1
+    sign = 1 if smaller or less_is_better(metric) else -1
     return sorted(rows, key=lambda row: math.inf if math.isnan(row[metric]) else sign * row[metric])
 
 

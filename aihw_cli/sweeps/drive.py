@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, Protocol, TextIO
 
 from aihw_cli import table
 from aihw_cli.arguments import Arguments
 from aihw_cli.sweeps.executors import make_executor
-from aihw_cli.sweeps.manifest import MANIFEST, Options, Sweep, load
+from aihw_cli.sweeps.manifest import MANIFEST, Job, Options, Sweep, load
 from aihw_cli.sweeps.scheduler import Scheduler
 from aihw_cli.sweeps.view import closing_lines, make_view
 from engine.experiment.files import writing
@@ -26,8 +26,8 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 def read_options(given: Mapping[str, str], before: Options | None = None) -> Options:
     """Options of the command line over those of the manifest. Raises UserError."""
     before = before or Options()
-    jobs = _count("--jobs", given["--jobs"]) if "--jobs" in given else before.jobs
-    retries = _count("--retries", given["--retries"]) if "--retries" in given else before.retries
+    jobs = count("--jobs", given["--jobs"]) if "--jobs" in given else before.jobs
+    retries = count("--retries", given["--retries"]) if "--retries" in given else before.retries
     gpus = tuple(part.strip() for part in given.get("--gpus", "").split(",") if part.strip())
     if "--gpus" in given and (not gpus or len(set(gpus)) < len(gpus)):
         raise UserError(f"--gpus takes different numbers separated by commas, such as 0,1, not {given['--gpus']!r}")
@@ -36,10 +36,23 @@ def read_options(given: Mapping[str, str], before: Options | None = None) -> Opt
     return Options(jobs, gpus or before.gpus, retries, "--fail-fast" in given)
 
 
-def _count(key: str, text: str) -> int:
+def count(key: str, text: str) -> int:
+    """The whole number that an option was given. Raises UserError."""
     if not text.isdigit():
         raise UserError(f"{key} takes a whole number, not {text!r}")
     return int(text)
+
+
+class Source(Protocol):
+    """Adds runs to a sweep while it is worked off, and learns from those that ended."""
+
+    base: dict[str, Any]
+
+    def missing(self) -> int: ...
+
+    def feed(self) -> list[Job]: ...
+
+    def ended(self, job: Job) -> None: ...
 
 
 @contextmanager
@@ -75,17 +88,22 @@ def carry_out(planned: Sweep, arguments: Arguments) -> int:
     return code
 
 
-def work_off(sweep: Sweep, stream: TextIO, *, flags: str = "") -> int:
-    """Do what is missing of a sweep in a locked folder. Returns the exit code."""
-    todo = len([job for job in sweep.jobs if not job.done])
-    runs = f"{len(sweep.points)} points, {todo} of {len(sweep.jobs)} runs to do"
+def work_off(sweep: Sweep, stream: TextIO, *, flags: str = "", source: Source | None = None) -> int:
+    """Do what is missing of a sweep in a locked folder, and what `source` adds to it. Returns the exit code."""
+    more = source.missing() if source else 0
+    todo = len([job for job in sweep.jobs if not job.done]) + more
+    runs = f"{len(sweep.points)} points, {todo} of {len(sweep.jobs) + more} runs to do"
     print(f"sweep folder {sweep.folder}: {runs}", file=stream, flush=True)
     sweep.save_points()
     sweep.save()
     if todo:
-        executor = make_executor(json.loads(sweep.configs[0])["run"], sweep.options, sweep.folder)
-        with make_view(sweep, stream) as view:
-            whole = Scheduler(sweep, executor, view).run()
+        config = json.loads(sweep.configs[0]) if sweep.configs else source.base if source else {}
+        executor = make_executor(config["run"], sweep.options, sweep.folder)
+        with make_view(sweep, stream, todo) as view:
+            scheduler = Scheduler(sweep, executor, view)
+            if source:
+                scheduler.feed, scheduler.ended = source.feed, source.ended
+            whole = scheduler.run()
         if not whole:
             sweep.save_tables()
             print(f"interrupted; go on with: aihw resume {sweep.folder}{flags}", file=stream, flush=True)

@@ -139,7 +139,7 @@ class Sweep:
             found[job.point] += [job.summary()] if job.done else []
         metric = self.search.get("metric") or table.metric_of([s for summaries in found for s in summaries])
         rows = [table.point_row(*parts, metric) for parts in zip(self.points, found, wanted, strict=True)]
-        return table.best_first(rows, metric)
+        return table.best_first(rows, metric, smaller=self.search.get("direction") == "minimize")
 
     def runs(self) -> str:
         """The table of the runs as CSV, in their order."""

@@ -26,7 +26,7 @@ class Composer:
         self.notes: dict[str, None] = {}
 
     def compose(self, words: Sequence[str], whole: bool = False) -> dict[str, Any]:
-        """The configuration of a point. Raises UserError that names the point, if it is not the `whole` command."""
+        """The configuration of a point. Raises UserError, which names the point unless it is about the `whole` command."""
         try:
             composed: Composed = compose(words, allow_code=self.allow_code, shared=self.shared)
         except UserError as error:
@@ -43,7 +43,8 @@ def plan(words: Sequence[str], *, multirun: bool, allow_code: bool = False, agai
             raise UserError(f"{name} cannot be swept: it is one for the whole sweep")
     points = overrides.expand(words) if multirun else [list(words)]
     composer = Composer(allow_code)
-    values = [composer.compose(point, whole=not multirun) for point in points]
+    # A mistake in the first point is most often one of the whole command.
+    values = [composer.compose(point, whole=number == 0) for number, point in enumerate(points)]
     folder = sweep_folder(values[-1], "sweep", values)
     if again:
         folder = _free(folder)

@@ -21,7 +21,7 @@ FOR_EVER = 60 * 24 * 365
 
 
 class Point:
-    """What a job calls. Slurm warns it before its time is over or another job takes its place; then it goes on later."""
+    """What a job calls. Slurm warns it before it must give way or its time is over; then it goes on in a new job."""
 
     def __init__(self, apart: bool) -> None:
         self.apart = apart

@@ -19,9 +19,8 @@ COLOURS = {"running": "cyan", "failed": "red", "diverged": "yellow", "finished":
 class PlainView:
     """A line for each run that ends, and for whatever else a reader must know."""
 
-    def __init__(self, sweep: Sweep, stream: TextIO) -> None:
-        self.sweep, self.stream = sweep, stream
-        self.total = len([job for job in sweep.jobs if not job.done])
+    def __init__(self, sweep: Sweep, stream: TextIO, todo: int) -> None:
+        self.sweep, self.stream, self.total = sweep, stream, todo
         self.count = 0
 
     def __enter__(self) -> PlainView:
@@ -32,7 +31,7 @@ class PlainView:
 
     def ended(self, job: Job) -> None:
         self.count += 1
-        self.line(f"[{self.count}/{max(self.count, self.total)}] {outcome(self.sweep, job)}")
+        self.line(f"[{self.count}/{self.total}] {outcome(self.sweep, job)}")
 
     def note(self, text: str) -> None:
         self.line(text)
@@ -48,8 +47,8 @@ class PlainView:
 class LiveView(PlainView):
     """The same lines above a table of all runs, as far as they fit: what runs first, then what went wrong."""
 
-    def __init__(self, sweep: Sweep, stream: TextIO) -> None:
-        super().__init__(sweep, stream)
+    def __init__(self, sweep: Sweep, stream: TextIO, todo: int) -> None:
+        super().__init__(sweep, stream, todo)
         from rich.console import Console
         from rich.live import Live
 
@@ -102,13 +101,14 @@ class LiveView(PlainView):
         return ", ".join(parts)
 
 
-def make_view(sweep: Sweep, stream: TextIO) -> PlainView:
-    """A live table if `stream` is a terminal, else plain lines."""
+def make_view(sweep: Sweep, stream: TextIO, todo: int) -> PlainView:
+    """A live table of `todo` runs if `stream` is a terminal, else plain lines."""
     if not stream.isatty():
-        return PlainView(sweep, stream)
+        return PlainView(sweep, stream, todo)
     from rich.console import Console
 
-    return PlainView(sweep, stream) if Console(file=stream).is_dumb_terminal else LiveView(sweep, stream)
+    kind = PlainView if Console(file=stream).is_dumb_terminal else LiveView
+    return kind(sweep, stream, todo)
 
 
 def progress_cells(sweep: Sweep, job: Job) -> list[str]:
@@ -153,3 +153,13 @@ def closing_lines(sweep: Sweep) -> list[str]:
             reasons = ((f": {job.error} " if job.error else " ") + f"(log {sweep.log(job)})" for job in jobs)
             lines += [f"  {sweep.name(job)}{reason}" for job, reason in zip(jobs, reasons, strict=True)]
     return lines
+
+
+def search_lines(sweep: Sweep) -> list[str]:
+    """The best trial of a search, with its command."""
+    rows = [row for row in sweep.rows() if isinstance(row[sweep.search["metric"]], float)]
+    if not rows:
+        return []
+    best, metric = rows[0], sweep.search["metric"]
+    values = " ".join(f"{key}={best[key]}" for key in sweep.points[0])
+    return [f"best: {metric} {best[metric]:.4g} with {values}"]

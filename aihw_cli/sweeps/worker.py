@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -76,10 +77,8 @@ def work(task: Task) -> int:
     """Do or finish the run of `task` in this process. Returns an exit code; the reason stands in the log."""
     for place in (task.log, task.progress):
         Path(place).parent.mkdir(parents=True, exist_ok=True)
-    with Path(task.log).open("a", encoding="utf-8") as log:
+    with Path(task.log).open("a", encoding="utf-8") as log, _interruptible():
         try:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, _interrupt)
             _train(task, Teller(log, Path(task.progress)))
             return OK
         except KeyboardInterrupt:
@@ -122,6 +121,19 @@ def _in_use(folder: Path) -> bool:
         return run_status(folder) == "running"
     except UserError:
         return False
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM interrupts as SIGINT does, also before and after the training, which has its own handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

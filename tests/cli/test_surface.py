@@ -23,6 +23,9 @@ COMMAND_OPTIONS = {
     "runs": {"--group", "--seeds", "--metric", "--columns", "--sort", "--limit", "--x", "--y", "--error", "--log",
              "--out", "--width", "--xlabel", "--ylabel", "--title", "--csv", "--json"},
     "eval": {"--again", "--allow-code", "--json"},
+    "search": {
+        "--trials", "--metric", "--minimize", "--jobs", "--gpus", "--retries", "--fail-fast", "--allow-code", "--json",
+    },
     "ls": {"--json"},
     "show": {"--json"},
     "cp": set(),
@@ -32,11 +35,11 @@ COMMAND_OPTIONS = {
 }  # fmt: skip
 GROUPS = {"device", "tile", "algorithm", "preset", "model", "dataset", "optimizer", "run"}
 TOP = {
-    "name", "device", "tile", "algorithm", "preset", "model", "dataset", "loss", "optimizer", "run", "layers", "seeds",
+    "name", "device", "tile", "algorithm", "preset", "model", "dataset", "loss", "optimizer", "run", "layers", "seeds", "search",
     "about", "claim", "source", "expected", "tolerance",
 }  # fmt: skip
 KEYS = {
-    "run.epochs", "run.seed", "run.device", "run.threads", "run.exact", "run.checkpoint_every", "run.dir", "run.log",
+    "run.epochs", "run.seed", "run.start", "run.device", "run.threads", "run.exact", "run.checkpoint_every", "run.dir", "run.log",
     "run.executor", "run.cluster",
     "optimizer.name", "optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "optimizer.schedule.name",
     "optimizer.schedule.step_size", "optimizer.schedule.milestones", "optimizer.schedule.gamma",
