@@ -80,6 +80,7 @@ class Run:
     epochs: int = setting(5, "passes over the training samples", unit="epoch", minimum=1)
     seed: int = setting(1, "fixes weights, device variations, noise and data order", minimum=0, maximum=2**63 - 1)
     device: str = setting("auto", "processor; auto takes a GPU where one works", choices=("auto", "cpu", "cuda"))
+    start: str = setting("", "run folder, or file of tensors, from whose weights training starts; empty = new ones")
     threads: int = setting(0, "CPU threads; 0 = all", minimum=0)
     exact: bool = setting(False, "the same bits at any number of threads, slower")
     checkpoint_every: int = setting(0, "optimizer steps between checkpoints; 0 = every epoch", minimum=0)

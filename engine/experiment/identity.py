@@ -19,7 +19,7 @@ LENGTH = 12
 TEXT_FOLDERS = ("physics", "kernels")
 # Folders, processor, threads and who does the run do not decide the result; the seed stands beside the hash.
 LEFT_OUT = {
-    "run": ("seed", "device", "threads", "dir", "checkpoint_every", "executor", "cluster", "log"),
+    "run": ("seed", "device", "threads", "dir", "checkpoint_every", "start", "executor", "cluster", "log"),
     "dataset": ("root", "path", "download"),
 }
 SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "run", "layers")
@@ -32,11 +32,19 @@ def run_hash(config: Mapping[str, Any]) -> str:
     digest.update(json.dumps(deciding(config), sort_keys=True, default=str).encode())
     if "dataset" in sections_of(config):
         digest.update(fingerprint(config["dataset"]).encode())
+    if config["run"].get("start"):
+        digest.update(_start_fingerprint(Path(config["run"]["start"]).expanduser()).encode())
     if task_of(config) != TRAIN and hasattr(find_task(task_of(config)), "fingerprint"):
         digest.update(find_task(task_of(config)).fingerprint(config).encode())
     for text in physics_texts(config):
         digest.update(hashlib.sha256(text).digest())
     return digest.hexdigest()[:LENGTH]
+
+
+def _start_fingerprint(path: Path) -> str:
+    from engine.experiment.tasks._trained import fingerprint
+
+    return fingerprint(path)
 
 
 def deciding(config: Mapping[str, Any]) -> dict[str, Any]:

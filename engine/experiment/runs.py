@@ -110,11 +110,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def stored_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with absolute paths to data and device files, so that it can be resumed from any folder."""
+    """`config` with absolute paths to data, weights and device files, so that it can be resumed from any folder."""
     stored = copy.deepcopy(dict(config))
-    for key in ("root", "path"):
-        if stored["dataset"].get(key):
-            stored["dataset"][key] = str(Path(stored["dataset"][key]).expanduser().absolute())
+    for section, key in (("dataset", "root"), ("dataset", "path"), ("run", "start")):
+        if stored[section].get(key):
+            stored[section][key] = str(Path(stored[section][key]).expanduser().absolute())
     _absolute_devices(stored)
     return stored
 

@@ -39,8 +39,8 @@ TOP = {
     "about", "claim", "source", "expected", "tolerance",
 }  # fmt: skip
 KEYS = {
-    "run.epochs", "run.seed", "run.start", "run.device", "run.threads", "run.exact", "run.checkpoint_every", "run.dir", "run.log",
-    "run.executor", "run.cluster",
+    "run.epochs", "run.seed", "run.start", "run.device", "run.threads", "run.exact", "run.checkpoint_every", "run.dir",
+    "run.log", "run.executor", "run.cluster",
     "optimizer.name", "optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "optimizer.schedule.name",
     "optimizer.schedule.step_size", "optimizer.schedule.milestones", "optimizer.schedule.gamma",
     "optimizer.nesterov", "optimizer.betas", "optimizer.eps",

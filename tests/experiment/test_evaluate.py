@@ -108,8 +108,8 @@ def test_pulsed_and_digital_layers_are_mapped_as_they_were_trained(tmp_path: Pat
     model, digital = evaluate.on_tiles(config, info, torch.device("cpu"))
     layers = {type(m) for m in model.modules() if isinstance(m, AnalogLinear | nn.Linear)}
     assert layers == {AnalogLinear, nn.Linear}
-    analog = next(m for m in model.modules() if isinstance(m, AnalogLinear))
-    weight = next(m for m in digital.modules() if isinstance(m, nn.Linear)).weight
+    analog: Any = next(m for m in model.modules() if isinstance(m, AnalogLinear))
+    weight: Any = next(m for m in digital.modules() if isinstance(m, nn.Linear)).weight
     torch.testing.assert_close(analog.get_weights()[0], weight.data)
     on_tile = next(iter(analog.grid.tiles)).tile.weight
     torch.testing.assert_close(on_tile.abs().amax(1), torch.ones(len(on_tile)))  # each column takes its whole range

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from engine.experiment.build import network
 from engine.experiment.checkpoint import load_checkpoint
 from engine.experiment.data import Info
-from engine.experiment.runs import read_config
+from engine.experiment.runs import read_config, read_record
+from engine.experiment.tasks import TRAIN, task_of
 from engine.experiment.tasks.evaluate import trained_for_tiles
 from engine.settings import UserError
 
@@ -57,11 +58,30 @@ def trained(
         return model, layers
     own = read_config(path)
     # A network trained for tiles meets the periphery of the evaluation.
-    source = config if trained_for_tiles(own) else {**own, "run": {**own["run"], **config["run"]}}
+    evaluated = task_of(config) != TRAIN and trained_for_tiles(own)
+    source = config if evaluated else {**own, "run": {**own["run"], **config["run"]}}
     model, layers = network(source, info, device)
     tensors, state = _read_run(path)
     fit(model, {**tensors, **state}, path)
     return model, layers
+
+
+def start_from(model: nn.Module, path: Path, config: Mapping[str, Any], *, info: Info) -> None:
+    """Gives `model` the logical weights at `path`, whatever they were trained on, and all else that was learned."""
+    import torch
+
+    from engine.nn import AnalogLayer, convert_to_digital
+
+    where = next(iter(model.parameters())).device
+    state = torch.get_rng_state()
+    digital = convert_to_digital(trained(config, path, info, where)[0])
+    torch.set_rng_state(state)
+    learned, own = digital.state_dict(), model.state_dict()
+    fit(convert_to_digital(model), learned, path)
+    for name, layer in model.named_modules():
+        if isinstance(layer, AnalogLayer):
+            layer.set_logical_weights(digital.get_submodule(name).state_dict())
+    model.load_state_dict({key: learned[key] for key in own if key in learned}, strict=False)
 
 
 def fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
@@ -82,6 +102,7 @@ def fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
 
 def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The model of the newest checkpoint of a run: tensors, and what is not one."""
+    read_record(folder)
     found = load_checkpoint(folder / "checkpoint")
     if found is None:
         raise UserError(f"{folder} has no checkpoint: train it first, `aihw resume {folder}` goes on with it")
