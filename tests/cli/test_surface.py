@@ -27,7 +27,7 @@ COMMAND_OPTIONS = {
         "--trials", "--metric", "--minimize", "--jobs", "--gpus", "--retries", "--fail-fast", "--allow-code", "--json",
     },
     "ls": {"--json"},
-    "show": {"--json"},
+    "show": {"--model", "--allow-code", "--json"},
     "cp": set(),
     "validate": {"--as", "--allow-code", "--json"},
     "doctor": {"--json"},
