@@ -40,6 +40,7 @@ MORE_ARGUMENTS: dict[str, str] = {
     "engine/nn/recurrent.py AnalogLSTM.__init__": "the arguments of torch's layer, in their order",
     "engine/nn/recurrent.py AnalogGRU.__init__": "the arguments of torch's layer, in their order",
     "engine/nn/conv.py AnalogConv.__init__": "the arguments of torch's convolutions, in their order",
+    "engine/algorithms/parts/trained.py _TrainedProduct.forward": "torch takes each tensor with a gradient by itself",
     "engine/tile/cells.py CellArray.__init__": "shape and device; by keyword what tells two arrays apart",
     "engine/tile/group.py CellGroup.__init__": "those of CellArray, whose place it takes",
     "engine/tile/group.py make_array": "those of CellArray and CellGroup, between which it chooses",
@@ -49,6 +50,7 @@ MORE_ARGUMENTS: dict[str, str] = {
 
 # Folders that hold more than a folder should, and why they are not split.
 FULLER: dict[str, str] = {
+    "engine/kernels": "one file for each group of kernels, named without folders by compilers' messages",
     "engine/physics": "one header for each piece of physics, named without folders by kernels and compilers' messages",
     "presets/device": "a preset is called by its name; a folder in between would become part of it",
     "presets/preset": "a preset is called by its name; a folder in between would become part of it",
