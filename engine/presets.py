@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.algorithms import find_algorithm
+from engine.inference.settings import InferenceSpec
 from engine.settings import UserError, data_dirs
 from engine.tile.settings import TILE_PARTS, TileSpec, device_keys, read_settings
 
@@ -121,6 +122,14 @@ def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
                     loaded = {part: loaded}
                 result = overlay(result, loaded)
     return overlay(result, values)
+
+
+def inference(name: str, **changes: Any) -> InferenceSpec:
+    """How weights are programmed, by a preset: `inference("pcm", times=["1h"], noise={"drift_scale": 0.5})`."""
+    try:
+        return InferenceSpec.from_config(overlay(load_member("inference", name), changes))
+    except ValueError as error:
+        raise UserError(f"inference {name!r}: {error}") from None
 
 
 def preset_values(name: str) -> dict[str, Any]:
