@@ -2,6 +2,7 @@
 
 from engine.nn.analog import AnalogTile, analog_tiles, set_exact
 from engine.nn.attention import AnalogMultiheadAttention
+from engine.nn.calibrate import Calibration, calibrate
 from engine.nn.container import AnalogSequential
 from engine.nn.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
 from engine.nn.convert import Unconvertible, convert_to_analog, convert_to_digital
@@ -12,6 +13,7 @@ from engine.nn.summary import analog_summary
 
 __all__ = [
     "AnalogConv1d", "AnalogConv2d", "AnalogConv3d", "AnalogGRU", "AnalogLSTM", "AnalogLayer", "AnalogLinear",
-    "AnalogMultiheadAttention", "AnalogRNN", "AnalogSequential", "AnalogTile", "Unconvertible", "analog_summary",
-    "analog_tiles", "convert_to_analog", "convert_to_digital", "layer_types", "set_exact",
+    "AnalogMultiheadAttention", "AnalogRNN", "AnalogSequential", "AnalogTile", "Calibration", "Unconvertible",
+    "analog_summary", "analog_tiles", "calibrate", "convert_to_analog", "convert_to_digital", "layer_types",
+    "set_exact",
 ]  # fmt: skip

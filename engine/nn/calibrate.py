@@ -1,0 +1,161 @@
+"""Input ranges of tiles from data, for networks that were not trained with them. B samples, I inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.nn.analog import AnalogTile
+
+MODES = ("quantile", "max", "moving_quantile", "moving_std")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a range follows from the inputs that a tile meets; rows that are all 0 never count.
+
+    `quantile` of the magnitudes in at most `rows` rows drawn from all batches; `max` of them all; `moving_quantile`,
+    the mean over all reads of the quantile in each; `moving_std`, the mean over the first `rows` reads of `std_alpha`
+    standard deviations.
+    """
+
+    mode: str = "quantile"
+    quantile: float = 0.99995
+    rows: int = 1000
+    std_alpha: float = 3.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
+        if not 0 < self.quantile <= 1:
+            raise ValueError(f"quantile must be above 0 and at most 1, not {self.quantile:g}")
+        if self.rows < 1:
+            raise ValueError(f"rows must be 1 at least, not {self.rows}")
+        if self.std_alpha <= 0:
+            raise ValueError(f"std_alpha must be > 0, not {self.std_alpha:g}")
+
+
+@dataclass
+class _Seen:
+    """What one tile has met so far."""
+
+    how: Calibration
+    generator: torch.Generator
+    parts: list[float] = field(default_factory=list)
+    kept: Tensor | None = None
+    order: Tensor | None = None
+
+    def add(self, x: Tensor) -> None:
+        """Takes note of the inputs x [B, I] of one read."""
+        x = x.detach().to(torch.float32)
+        x = x[x.any(1)]
+        if not len(x):
+            return
+        how = self.how
+        if how.mode == "max":
+            self.parts = [max([float(x.abs().max()), *self.parts])]
+        elif how.mode == "moving_quantile":
+            self.parts.append(_quantile(x, how.quantile))
+        elif how.mode == "moving_std" and len(self.parts) < how.rows and x.numel() > 1:
+            self.parts.append(how.std_alpha * float(x.std()))
+        elif how.mode == "quantile":
+            self._keep(x.cpu())
+
+    def _keep(self, x: Tensor) -> None:
+        """Every row of all batches is among those kept with the same probability: those that drew the least numbers."""
+        order = torch.rand(len(x), generator=self.generator)
+        if self.kept is not None and self.order is not None:
+            x, order = torch.cat([self.kept, x]), torch.cat([self.order, order])
+        chosen = order.argsort()[: self.how.rows]
+        self.kept, self.order = x[chosen], order[chosen]
+
+    def range(self) -> float:
+        """The range, or 0 if nothing was met."""
+        if self.kept is not None:
+            return _quantile(self.kept, self.how.quantile)
+        positive = [part for part in self.parts if part > 0]
+        return sum(positive) / len(positive) if positive else 0.0
+
+
+def calibrate(model: nn.Module, batches: Iterable[Any], how: Calibration | None = None) -> dict[str, float]:
+    """Sets the input range of every tile below `model` that has one, and returns them by the tiles' names.
+
+    A batch is an input, a tuple that begins with it, or a mapping of arguments. While it runs all tiles compute exact
+    products, so that the range of one does not depend on that of another; no noise is drawn. Tiles that meet nothing
+    but 0 keep theirs. Raises ValueError in one line if there is no data, or no tile with an input range.
+    """
+    how = how or Calibration()
+    tiles = {name: part for name, part in model.named_modules() if isinstance(part, AnalogTile)}
+    ranged = {name: tile for name, tile in tiles.items() if getattr(tile.state, "input_range", None) is not None}
+    if not ranged:
+        raise ValueError("no tile has an input range: tile.input_range.enable=true (with algorithm hwa) gives them one")
+    seen = {name: _Seen(how, torch.Generator().manual_seed(how.seed + k)) for k, name in enumerate(ranged)}
+    modes = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad(), _exact(tiles, seen):
+            count = sum(_run(model, batch) for batch in batches)
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    if not count:
+        raise ValueError("calibration needs data: no batch was given")
+    found = {name: part.range() for name, part in seen.items()}
+    for name, value in found.items():
+        if value > 0:
+            _set(ranged[name].state.input_range, value)
+    return {name: value for name, value in found.items() if value > 0}
+
+
+def _set(limit: Any, value: float) -> None:
+    """Writes a range, which the first batches of a training then leave as it is."""
+    limit.value.data.fill_(value)
+    limit.batches = limit.settings.init_from_data
+    limit.seen.fill_(limit.settings.init_from_data)
+
+
+def _run(model: nn.Module, batch: Any) -> int:
+    """Runs one batch, and counts it."""
+    if isinstance(batch, Mapping):
+        model(**batch)
+    else:
+        model(batch[0] if isinstance(batch, list | tuple) else batch)
+    return 1
+
+
+@contextmanager
+def _exact(tiles: Mapping[str, AnalogTile], seen: Mapping[str, _Seen]) -> Iterator[None]:
+    """Within it, tiles give exact products of their logical weights, and those of `seen` note their inputs."""
+    try:
+        for name, tile in tiles.items():
+            tile.__dict__["forward"] = _product(tile, seen.get(name))
+        yield
+    finally:
+        for tile in tiles.values():
+            tile.__dict__.pop("forward", None)
+
+
+def _product(tile: AnalogTile, seen: _Seen | None) -> Any:
+    weight = tile.get_weights()
+
+    def product(x: Tensor) -> Tensor:
+        if seen is not None:
+            seen.add(x)
+        return (x.to(torch.float32) @ weight.T).to(x.dtype)
+
+    return product
+
+
+def _quantile(x: Tensor, share: float) -> float:
+    """The quantile of magnitudes, as torch has it, whose own function takes no more than 2^24 numbers."""
+    values = x.abs().flatten().sort().values
+    place = share * (len(values) - 1)
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    return float(torch.lerp(values[low], values[high], place - low))
