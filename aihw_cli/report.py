@@ -12,7 +12,7 @@ from engine.experiment.tasks import TRAIN, task_of
 
 QUIET_SECONDS = 30.0
 # Of the summary of a task: what is said elsewhere in its line, or not of interest there.
-NOT_FIGURES = ("status", "name", "task", "figure", "points", "seconds", "seed")
+NOT_FIGURES = ("status", "name", "task", "figure", "reference", "points", "seconds", "seed")
 
 
 class PlainReporter:

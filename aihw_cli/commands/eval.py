@@ -91,12 +91,12 @@ def _show(summary: Mapping[str, Any]) -> None:
     if not sys.stdout.isatty():
         from aihw_cli.table import as_text
 
-        print(f"{title}\n{as_text(rows)}\nfloating point {summary['reference_accuracy']:.4f}")
+        print(f"{title}\n{as_text(rows)}\n{summary['reference']} {summary['reference_accuracy']:.4f}")
         return
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(title=title, caption=f"floating point {summary['reference_accuracy']:.4f}")
+    drawn = Table(title=title, caption=f"{summary['reference']} {summary['reference_accuracy']:.4f}")
     for name in rows[0]:
         drawn.add_column(name)
     for row in rows:

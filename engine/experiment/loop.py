@@ -102,28 +102,14 @@ class Loop:
         loss.backward()
         self.optimizer.step()
         value = loss.detach()
-        self.loss_sum.add_(value, alpha=self._weight(y.numel()))
+        self.loss_sum.add_(value, alpha=_weight(self.config["loss"], y.numel()))
         self.correct_sum.add_((output.detach().argmax(1) == y).sum())
         return value
 
-    def _weight(self, samples: int) -> int:
-        """The factor that makes a batch's loss a sum over its samples."""
-        return samples if self.config["loss"].get("reduction", "sum") == "mean" else 1
-
-    @torch.no_grad()
     def evaluate(self, x: torch.Tensor | None = None, y: torch.Tensor | None = None) -> tuple[float, float]:
         """Loss per label and accuracy on x and y, or on the test set."""
         x, y = (self.data.test_x if x is None else x), (self.data.test_y if y is None else y)
-        self.model.eval()
-        begin_streams(self.model)
-        size = int(self.config["dataset"].get("test_batch_size") or 500)
-        loss = torch.zeros_like(self.loss_sum)
-        correct = torch.zeros_like(self.correct_sum)
-        for inputs, labels in zip(x.split(size), y.split(size), strict=True):
-            output = self.model(inputs)
-            loss.add_(self.loss_function(output, labels), alpha=self._weight(labels.numel()))
-            correct.add_((output.argmax(1) == labels).sum())
-        return loss.item() / y.numel(), correct.item() / y.numel()
+        return evaluate(self.model, self.config, x, y)
 
     def end_epoch(self, seconds: float) -> dict[str, Any]:
         """Evaluate, note the row of the epoch, and step to the next one. `seconds` is the time of the run so far."""
@@ -183,6 +169,29 @@ class Loop:
         self.place = Place(**state["place"])
         self.loss_sum.fill_(self.place.loss)
         self.correct_sum.fill_(int(self.place.correct))
+
+
+@torch.no_grad()
+def evaluate(
+    model: torch.nn.Module, config: Mapping[str, Any], x: torch.Tensor, y: torch.Tensor
+) -> tuple[float, float]:
+    """Loss per label and accuracy of a network on inputs and labels, with the loss and batches of `config`."""
+    model.eval()
+    begin_streams(model)
+    size = int(config["dataset"].get("test_batch_size") or 500)
+    loss_function = make_loss(config["loss"])
+    loss = torch.zeros((), dtype=torch.float64, device=y.device)
+    correct = torch.zeros((), dtype=torch.int64, device=y.device)
+    for inputs, labels in zip(x.split(size), y.split(size), strict=True):
+        output = model(inputs)
+        loss.add_(loss_function(output, labels), alpha=_weight(config["loss"], labels.numel()))
+        correct.add_((output.argmax(1) == labels).sum())
+    return loss.item() / y.numel(), correct.item() / y.numel()
+
+
+def _weight(loss: Mapping[str, Any], samples: int) -> int:
+    """The factor that makes a batch's loss a sum over its samples."""
+    return samples if loss.get("reduction", "sum") == "mean" else 1
 
 
 def begin_streams(model: torch.nn.Module) -> None:

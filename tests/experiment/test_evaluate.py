@@ -50,9 +50,11 @@ def test_accuracy_over_time(trained: Path, tmp_path: Path) -> None:
     assert found["1 y", "none"]["mean"] < found["1 y", "global"]["mean"] <= summary["reference_accuracy"] + 0.01
     assert found["1 y", "global"]["std"] > 0 and found["1 y", "global"]["repeats"] == 2
     rows = (folder / "metrics.csv").read_text().splitlines()
-    assert rows[0] == "repeat,time,compensation,accuracy" and len(rows) == 1 + 2 * 2 * 2
+    assert rows[0] == "repeat,time,compensation,accuracy,loss" and len(rows) == 1 + 2 * 2 * 2
     assert (
-        (folder / "accuracy.csv").read_text().startswith("time,after,compensation,mean,std,min,max,repeats\n1.0,1 s,")
+        (folder / "accuracy.csv")
+        .read_text()
+        .startswith("time,after,compensation,mean,std,min,max,loss,repeats\n1.0,1 s,")
     )
     assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     assert read_record(folder)["task"] == "evaluate" and run_status(trained) == "finished"
@@ -106,8 +108,8 @@ def test_pulsed_and_digital_layers_are_mapped_as_they_were_trained(tmp_path: Pat
     assert config["layers"].keys() == {"fc2"} and config["device"]["model"] == "ideal"
     info = load_data(config["dataset"]).info
     model, digital = evaluate.on_tiles(config, info, torch.device("cpu"))
-    layers = {type(m) for m in model.modules() if isinstance(m, AnalogLinear | nn.Linear)}
-    assert layers == {AnalogLinear, nn.Linear}
+    layers = {type(m).__name__ for m in model.modules() if isinstance(m, AnalogLinear | nn.Linear)}
+    assert layers == {"AnalogLinear", "Linear"}
     analog: Any = next(m for m in model.modules() if isinstance(m, AnalogLinear))
     weight: Any = next(m for m in digital.modules() if isinstance(m, nn.Linear)).weight
     torch.testing.assert_close(analog.get_weights()[0], weight.data)
@@ -179,3 +181,22 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=text) as caught:
             do(config, tmp_path / "e")
         assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "e").exists()
+
+
+def test_a_network_trained_for_tiles_is_programmed_as_it_is(tmp_path: Path) -> None:
+    tile = {
+        "forward": {"noise_management": "Constant", "nm_thres": 1.0, "bound_management": "None", "out_bound": 10.0},
+        "mapping": {"weight_scaling_omega": 1.0, "weight_scaling_columnwise": True},
+        "input_range": {"enable": True},
+    }
+    base = small_config(tmp_path, dataset=ALL, run={"epochs": 2})
+    run = run_training({**base, "device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": tile})
+    config = configure(run, "tile.forward.out_noise=0.01")
+    assert config["tile"]["forward"]["nm_thres"] == 1.0 and config["tile"]["input_range"]["enable"] is True
+    model, _ = evaluate.on_tiles(config, load_data(config["dataset"]).info, torch.device("cpu"))
+    ranges = [value for key, value in model.state_dict().items() if key.endswith("input_range.value")]
+    assert ranges and all(0 < float(value) < 3 for value in ranges)  # learned, not the first ones
+    summary = do(configure(run), tmp_path / "e")
+    assert summary["reference"] == "as trained, on its tiles"
+    assert abs(summary["reference_accuracy"] - json.loads((run / "summary.json").read_text())["test_accuracy"]) < 0.04
+    assert summary["points"][0]["mean"] > 0.5

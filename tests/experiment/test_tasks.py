@@ -29,7 +29,7 @@ def config(folder: Path, *changes: str) -> dict[str, Any]:
 def test_every_task_says_what_it_is(name: str) -> None:
     task = find_task(name)
     assert task.ABOUT and task.SOURCE and task.FIGURE and isinstance(task.LOWER_IS_BETTER, bool)
-    assert set(task.SECTIONS) <= {"device", "tile", "algorithm", "inference", "model", "dataset", "layers"}
+    assert set(task.SECTIONS) <= {"device", "tile", "algorithm", "inference", "model", "dataset", "loss", "layers"}
     task.Settings()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,38 +16,20 @@ from engine.tile.tile import Tile
 if TYPE_CHECKING:
     from torch import nn
 
-    from engine.experiment.data import Data
-
 NONE = "none"
 # Reads that are set aside for each time of each programming, so that its noise depends on nothing before it.
 READS = 20_000
 SEEDS = (1 << 62) - 1
 
 
-@dataclass(frozen=True)
-class Test:
-    """The test set in batches."""
-
-    data: Data
-    batch_size: int
-
-    def accuracy(self, model: nn.Module) -> float:
-        """The share of test samples that `model` puts into the right class."""
-        import torch
-
-        correct = torch.zeros((), dtype=torch.int64, device=self.data.test_y.device)
-        model.eval()
-        with torch.no_grad():
-            parts = zip(self.data.test_x.split(self.batch_size), self.data.test_y.split(self.batch_size), strict=True)
-            for x, y in parts:
-                correct.add_((model(x).argmax(1) == y).sum())
-        return correct.item() / len(self.data.test_y)
+# Loss and accuracy of a network on the test set.
+Test = Callable[["nn.Module"], tuple[float, float]]
 
 
 def course(
     model: nn.Module, spec: InferenceSpec, test: Test, *, seed: int, done: int
 ) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each programming from number `done` on: accuracies with and without compensation at each time."""
+    """The rows of each programming from number `done` on: figures with and without compensation at each time."""
     model.eval()
     tiles = [module for module in model.modules() if isinstance(module, Tile)]
     ways = [spec.compensation, NONE] if spec.compensation != NONE else [NONE]
@@ -63,8 +44,9 @@ def course(
                 for way in ways:
                     programmed.compensate(way != NONE)
                     _set_reads(tiles, place, READS // 2)
+                    loss, accuracy = test(model)
                     row = {"repeat": repeat + 1, "time": time, "compensation": way}
-                    rows.append({**row, "accuracy": test.accuracy(model)})
+                    rows.append({**row, "accuracy": accuracy, "loss": loss})
         yield rows
 
 
@@ -75,22 +57,25 @@ def _set_reads(tiles: Sequence[Tile], place: int, offset: int = 0) -> None:
 
 def points(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Mean and spread over the programmings for each time and compensation, in the order of `rows`."""
-    found: dict[tuple[float, str], list[float]] = {}
+    found: dict[tuple[float, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        found.setdefault((row["time"], row["compensation"]), []).append(row["accuracy"])
-    return [
-        {
-            "time": time,
-            "after": label(time),
-            "compensation": way,
-            "mean": statistics.fmean(values),
-            "std": statistics.stdev(values) if len(values) > 1 else 0.0,
-            "min": min(values),
-            "max": max(values),
-            "repeats": len(values),
-        }
-        for (time, way), values in found.items()
-    ]
+        found.setdefault((row["time"], row["compensation"]), []).append(row)
+    return [_point(same) for same in found.values()]
+
+
+def _point(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    values = [row["accuracy"] for row in rows]
+    return {
+        "time": rows[0]["time"],
+        "after": label(rows[0]["time"]),
+        "compensation": rows[0]["compensation"],
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "min": min(values),
+        "max": max(values),
+        "loss": statistics.fmean(row["loss"] for row in rows),
+        "repeats": len(values),
+    }
 
 
 def read_rows(path: Path, each: int) -> list[dict[str, Any]]:
@@ -103,6 +88,7 @@ def read_rows(path: Path, each: int) -> list[dict[str, Any]]:
                     "time": float(row["time"]),
                     "compensation": row["compensation"],
                     "accuracy": float(row["accuracy"]),
+                    "loss": float(row["loss"]),
                 }
                 for row in csv.DictReader(file)
             ]

@@ -11,8 +11,8 @@ COLORS = ("#0072b2", "#d55e00")
 EARLIEST = 0.1
 
 
-def plot_course(points: Sequence[Mapping[str, Any]], reference: float, path: Path) -> None:
-    """Mean and standard deviation over time with and without compensation, and the accuracy in floating point."""
+def plot_course(points: Sequence[Mapping[str, Any]], reference: tuple[str, float], path: Path) -> None:
+    """Mean and standard deviation over time with and without compensation, and a named accuracy to compare with."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
@@ -24,7 +24,7 @@ def plot_course(points: Sequence[Mapping[str, Any]], reference: float, path: Pat
         # A logarithmic axis has no place for 0 s: it stands at its left end.
         times, means, spreads = zip(*((max(p["time"], EARLIEST), p["mean"], p["std"]) for p in own), strict=True)
         axes.errorbar(times, means, spreads, color=color, marker="o", capsize=3, label=name)
-    axes.axhline(reference, color="black", linestyle="--", linewidth=1, label="floating point")
+    axes.axhline(reference[1], color="black", linestyle="--", linewidth=1, label=reference[0])
     axes.set_xscale("log")
     marks = {max(point["time"], EARLIEST): point["after"] for point in points}
     axes.set_xticks(list(marks), list(marks.values()))

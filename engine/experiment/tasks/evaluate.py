@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ABOUT = "Program trained weights on noisy devices, several times, let them drift, and test at each time."
 SOURCE = "Rasch et al., Nat. Commun. 14:5282 (2023), doi:10.1038/s41467-023-40770-4"
-SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "layers", "inference")
+SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "layers", "inference")
 FIGURE, LOWER_IS_BETTER = "accuracy", False
 LEFT_OUT = ("weights",)
 HWA = "hwa"
@@ -66,8 +66,9 @@ def examine(config: Mapping[str, Any]) -> None:
 def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
     """Test after each programming and time. Goes on after the programmings that are in metrics.csv already."""
     from engine.experiment.data import load_data
+    from engine.experiment.loop import evaluate
     from engine.experiment.processor import processor
-    from engine.experiment.tasks._course import NONE, Test, course, points, read_rows
+    from engine.experiment.tasks._course import NONE, course, points, read_rows
     from engine.experiment.tasks._plot import plot_course
     from engine.inference import InferenceSpec
     from engine.inference.times import label
@@ -75,9 +76,13 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     where, spec = processor(config["run"]), InferenceSpec.from_config(config["inference"])
     data = load_data(config["dataset"]).to(where)
     model, digital = on_tiles(config, data.info, where)
-    test = Test(data, int(config["dataset"].get("test_batch_size") or 500))
-    reference = test.accuracy(digital)
-    reporter.message(f"the same weights in floating point: accuracy {reference:.4f}")
+    same = model if trained_for_tiles(config) else digital
+    _, reference = evaluate(same, config, data.test_x, data.test_y)
+    reporter.message(f"{reference_name(config)}: accuracy {reference:.4f}")
+
+    def test(network: nn.Module) -> tuple[float, float]:
+        return evaluate(network, config, data.test_x, data.test_y)
+
     rows = read_rows(folder.path / "metrics.csv", len(spec.times) * (1 if spec.compensation == NONE else 2))
     done = rows[-1]["repeat"] if rows else 0
     for new in course(model, spec, test, seed=int(config["run"]["seed"]), done=done):
@@ -88,9 +93,15 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     found = points(rows)
     with writing("the results", folder.path):
         write_csv(folder.path / "accuracy.csv", found, list(found[0]))
-        plot_course(found, reference, folder.path / "accuracy.png")
+        plot_course(found, (reference_name(config), reference), folder.path / "accuracy.png")
     last = [point for point in found if point["compensation"] == spec.compensation][-1]
-    return {"reference_accuracy": reference, "accuracy": last["mean"], "after": last["after"], "points": found}
+    figures = {"reference": reference_name(config), "reference_accuracy": reference}
+    return {**figures, "accuracy": last["mean"], "after": last["after"], "points": found}
+
+
+def reference_name(config: Mapping[str, Any]) -> str:
+    """What the accuracies are compared with: a network that was trained for tiles means nothing without them."""
+    return "as trained, on its tiles" if trained_for_tiles(config) else "floating point"
 
 
 def on_tiles(config: Mapping[str, Any], info: Info, device: torch.device) -> tuple[nn.Module, nn.Module]:
