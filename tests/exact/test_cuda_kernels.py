@@ -11,6 +11,7 @@ import pytest
 
 from engine.devices.base import device_names, find_device
 from engine.inference.base import noise_model_names
+from engine.inference.export import fusion_text
 from engine.inference.text import noise_text
 from engine.inference.wires import wires_text
 from engine.jit import cuda, source
@@ -35,7 +36,7 @@ WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text,
                   "groups": source.group_text, "digital": source.digital_text,
                   "training": source.training_text, "transfers": transfer_text}  # fmt: skip
 WITHOUT_DEVICE |= {f"noise {name}": functools.partial(noise_text, name) for name in noise_model_names()}
-WITHOUT_DEVICE["wires"] = wires_text
+WITHOUT_DEVICE |= {"wires": wires_text, "fusion": fusion_text}
 UNITS = [*device_names(), *WITHOUT_DEVICE]
 
 
