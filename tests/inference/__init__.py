@@ -1,0 +1,1 @@
+"""Weights on noisy devices: networks, files, configuration, and the same on a GPU."""
