@@ -16,18 +16,19 @@ RANGED: dict[str, Any] = {
     "device": {"model": "ideal"},
     "algorithm": {"name": "hwa"},
     "tile": {
-        "forward": {"noise_management": "None", "bound_management": "None", "out_noise": 0.3, "out_bound": 20.0},
+        "forward": {"noise_management": "None", "bound_management": "None", "out_bound": 20.0},
         "input_range": {"enable": True, "init_value": 0.01},
         "mapping": {"weight_scaling_omega": 1.0},
     },
 }
 
 
-def network(**ranges: Any) -> tuple[nn.Module, nn.Module]:
+def network(*, out_noise: float = 0.3, **ranges: Any) -> tuple[nn.Module, nn.Module]:
     """Two layers with a nonlinearity, digital and on tiles."""
     torch.manual_seed(1)
     digital = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
-    tile = {**RANGED["tile"], "input_range": {**RANGED["tile"]["input_range"], **ranges}}
+    forward = {**RANGED["tile"]["forward"], "out_noise": out_noise}
+    tile = {**RANGED["tile"], "forward": forward, "input_range": {**RANGED["tile"]["input_range"], **ranges}}
     return digital, convert_to_analog(digital, TileSpec.from_config({**RANGED, "tile": tile}))
 
 
@@ -81,9 +82,7 @@ def test_rows_of_zeros_do_not_count(mode: str) -> None:
 
 
 def test_a_calibrated_network_gives_nearly_what_the_digital_one_does() -> None:
-    digital, analog = network()
-    for part in analog_tiles(analog):
-        part.tile.forward_product.io.out_noise = 0.0
+    digital, analog = network(out_noise=0.0)
     x = data(1)[0]
     before = (analog.eval()(x) - digital(x)).norm() / digital(x).norm()
     calibrate(analog, data(1), Calibration("max"))
