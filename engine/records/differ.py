@@ -51,11 +51,14 @@ def _in_section(runs: Sequence[Run], name: str, *, incidental: bool = False) -> 
     if len(kinds) < 2:
         return []
     sections = list(kinds.values())
-    keys, first = dict.fromkeys(key for section in sections for key in section), sections[0]
-    unequal = [key for key in keys if any(_other(section, first, key) for section in sections)]
+    keys = dict.fromkeys(key for section in sections for key in section)
+    # A key that only some runs have tells of the version that wrote them, except among the changes of layers.
+    absent = incidental or name == "layers"
+    unequal = [key for key in keys if _differs(sections, key, absent=absent)]
     told = [key for key in unequal if key.rpartition(".")[2] not in TEXTS]
     return [key for key in told if incidental or ".".join(key.split(".")[:2]) not in INCIDENTAL]
 
 
-def _other(section: Section, first: Section, key: str) -> bool:
-    return section.get(key) != first.get(key) or (key in section) != (key in first)
+def _differs(sections: Sequence[Section], key: str, *, absent: bool) -> bool:
+    values = [section[key] for section in sections if key in section]
+    return any(value != values[0] for value in values) or (absent and len(values) < len(sections))

@@ -136,3 +136,64 @@ def test_operations_on_weights(write_noise: float) -> None:
     slow.reset(fast.calls, 30, 12, 0.5)
     assert_same(fast, slow)
     update_both(fast, slow, Update(), times=2, pulses=4)
+
+
+@pytest.mark.parametrize("write_noise", [0.0, 2.0])
+@pytest.mark.parametrize("model", ["constant_step", "linear_step", "soft_bounds_reference"])
+def test_exact_update_within_the_bounds_of_the_device(model: str, write_noise: float) -> None:
+    params = {"write_noise_std": write_noise} if "write_noise_std" in find_device(model).params else {}
+    fast, slow = both(DeviceSpec(model, params))
+    update_both(fast, slow, Update(pulse_type="NoneWithDevice"), times=20, pulses=60)
+    at_bounds = (slow.w == slow.cells["min_bound"]) | (slow.w == slow.cells["max_bound"])
+    assert 0 < at_bounds.sum() < at_bounds.size
+    update_both(fast, slow, Update(), times=2, pulses=4)
+
+
+@pytest.mark.parametrize("model", ["constant_step", "ideal", "floating_point"])
+def test_exact_update_without_a_device(model: str) -> None:
+    """Torch sums over the samples in an order of its own: equal up to the rounding of the sum."""
+    fast = CellArray(*SHAPE, DeviceSpec(model), seed=11, tile_id=5)
+    slow = NaiveArray("constant_step", find_device("constant_step").validate({}), SHAPE, (1, 2))
+    slow.w = np.random.default_rng(1).uniform(-0.3, 0.3, slow.w.size).astype(np.float32)
+    fast.set_weights(torch.from_numpy(slow.w.reshape(SHAPE)))
+    slow.w = fast.weight.detach().numpy().ravel().copy()
+    draw = np.random.default_rng(2)
+    for _ in range(20):
+        x, d = (draw.normal(size=(2, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0]))
+        fast.update(torch.from_numpy(x), torch.from_numpy(d), 0.1, Update(pulse_type="None"))
+        slow.update(x, d, 0.1, Update(pulse_type="None"), fast.calls)
+        np.testing.assert_allclose(fast.weight.detach().numpy(), slow.weight, rtol=1e-5, atol=1e-6)
+    assert np.abs(slow.w).max() > 1, "no bounds act"
+
+
+DRIFTS = {
+    "plain": {},
+    "spread": {"drift_nu_dtod": 0.3, "drift_nu_std": 0.2, "drift_w_noise_std": 0.01},
+    "conductance": {"drift_nu_k": 0.02, "drift_log_g0": -1.0, "drift_g_offset": 2.0, "drift_wg_ratio": 0.7},
+    "offset": {"drift_g_offset": 0.2, "drift_w_offset": 0.05, "drift_t_0": 3.0, "write_noise_std": 1.0},
+}
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+def test_drift(name: str) -> None:
+    params = {"drift_nu": 0.1, **DRIFTS[name]}
+    model = "soft_bounds" if "write_noise_std" in params else "constant_step"
+    fast, slow = both(DeviceSpec(model, params))
+    before = slow.w.copy()
+    for round_, time in enumerate((2.0, 5.0, 100.0, 0.5, 1000.0)):
+        fast.drift(time)
+        slow.drift(fast.calls, time)
+        assert_same(fast, slow)
+        if round_ == 2:  # cells that get a pulse begin anew, at this time; the others drift on
+            update_both(fast, slow, Update(), times=1, pulses=1)
+            assert 0 < (slow.w != slow.left).sum() < slow.w.size
+    assert (slow.w != before).mean() > 0.9
+
+
+def test_drift_of_floating_point_weights() -> None:
+    fast = CellArray(*SHAPE, DeviceSpec("floating_point", {"drift_nu": 0.1}))
+    start = torch.linspace(-3, 3, SHAPE[0] * SHAPE[1]).reshape(SHAPE)
+    fast.set_weights(start)
+    for _ in range(4):
+        fast.drift(25.0)
+    torch.testing.assert_close(fast.weight.detach(), start * 100**-0.1)

@@ -10,7 +10,7 @@ import numpy as np
 from engine.tile.settings import Update
 from tests.naive.construct import Cells, construct
 from tests.naive.draws import Source, Stream
-from tests.naive.maths import F32, Floats, clamp
+from tests.naive.maths import F32, Floats, clamp, log, power
 from tests.naive.pulses import Ints, counts, plan_sample
 from tests.naive.steps import pulse
 
@@ -31,6 +31,8 @@ class NaiveArray:
         self.seen = self.w
         self.numbers = np.arange(self.w.size, dtype=np.uint32)
         self.step = 0
+        self.clock, self.drifts, self.since = 0.0, 0, np.zeros_like(self.w)
+        self.w0, self.left = self.w, self.w
 
     @property
     def weight(self) -> Floats:
@@ -71,8 +73,29 @@ class NaiveArray:
         self.w = clamp(w, self.cells["min_bound"], self.cells["max_bound"])
         self.seen = self._written(Source(self.key, call, self.step))
 
+    def drift(self, call: int, time: float) -> None:
+        """Power-law drift of every weight from the moment at which something else than drift changed it."""
+        p = {name: F32(value) for name, value in self.params.items() if name.startswith("drift_")}
+        self.clock += time / self.params["drift_t_0"]
+        now, source = F32(self.clock), Source(self.key, call, self.step)
+        changed = (self.drifts == 0) | (np.abs(self.w - self.left) > p["drift_reset_tol"])
+        self.since = np.where(changed, now if self.drifts else F32(0), self.since)
+        self.w0 = np.where(changed, self.w, self.w0)
+        nu = self.cells["drift_nu"] * (F32(1) + p["drift_nu_std"] * source.normal(Stream.DRIFT, self.numbers, 0))
+        if p["drift_nu_k"]:
+            g = (self.w0 - p["drift_w_offset"]) / p["drift_wg_ratio"] + p["drift_g_offset"]
+            nu = nu - p["drift_nu_k"] * (log(g) - p["drift_log_g0"])
+        shrink = power(np.maximum(now - self.since, F32(1)), -nu)
+        offset = p["drift_g_offset"] * p["drift_wg_ratio"] + p["drift_w_offset"]
+        moved = self.w0 * shrink + offset * (shrink - F32(1))
+        self._operated(moved + p["drift_w_noise_std"] * source.normal(Stream.DRIFT, self.numbers, 1), call)
+        self.left, self.drifts = self.w, self.drifts + 1
+
     def update(self, x: Floats, d: Floats, lr: float, settings: Update, call: int) -> None:
         """x [samples, columns], d [samples, rows]."""
+        if settings.pulse_type in ("None", "NoneWithDevice"):
+            self._exact(x, d, lr, call, bounded=settings.pulse_type == "NoneWithDevice")
+            return
         source = Source(self.key, call, self.step)
         done = np.zeros(self.w.size, np.uint32)
         for sample, (x_row, d_row) in enumerate(zip(x, d, strict=True)):
@@ -81,6 +104,16 @@ class NaiveArray:
             down = (np.signbit(d_row)[:, None] == np.signbit(x_row)[None, :]).ravel()
             done = self.apply(number, down if lr < 0 else ~down, done, source)
         self.finish(done, source)
+
+    def _exact(self, x: Floats, d: Floats, lr: float, call: int, *, bounded: bool) -> None:
+        """The outer product of each sample in turn; a device clips after each, and adds its write noise at the end."""
+        source = Source(self.key, call, self.step)
+        for x_row, d_row in zip(x, d, strict=True):
+            self.w = self.w - ((F32(lr) * d_row)[:, None] * x_row[None, :]).ravel()
+            if bounded:
+                self.w = clamp(self.w, self.cells["min_bound"], self.cells["max_bound"])
+        self.step += bounded
+        self.seen = self._written(source) if bounded else self.w
 
     def finish(self, done: np.ndarray, source: Source) -> None:
         """The end of an update call: write noise where there were pulses."""

@@ -6,6 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import aihw
+from tests.experiment.conftest import every_step_is_reported
+
+__all__ = ["aihw", "cache", "every_step_is_reported", "folder"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty."""
+    monkeypatch.delenv("AIHW_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

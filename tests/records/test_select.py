@@ -104,6 +104,16 @@ def test_what_tells_runs_apart(tmp_path: Path) -> None:
     assert distinguishing(runs) == ["device.dw_min", "layers.fc2.algorithm.name"]
 
 
+def test_a_key_of_a_later_version_tells_no_runs_apart(tmp_path: Path) -> None:
+    later = config()
+    later["device"]["drift_nu"] = 0.0
+    for number, values in enumerate((config(), later, config(device__drift_nu=0.1))):
+        write_run(tmp_path, values, number=number)
+    runs = find_runs([tmp_path]).runs
+    assert distinguishing(runs[:2]) == [] and differing(runs[:2], incidental=True) == ["device.drift_nu"]
+    assert distinguishing(runs) == ["device.drift_nu"]
+
+
 def test_groups_over_seeds(runs: list[Run]) -> None:
     groups = over_seeds(runs)
     assert len(groups) == 8 and all(len(group.runs) == 3 for group in groups)
