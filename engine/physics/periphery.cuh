@@ -72,7 +72,7 @@ FN Block normal_block(const Read& r, int sub, u32 at, i64 n) {
     Draw t = r.t;
     t.stream += sub;
     if (n <= 64) {
-        LANES(l) {
+        LANES_OF(l, rest_of(n, 0)) {
             u32 w0, w1, w2, w3;
             words4(r.key, t, at + l, r.block, w0, w1, w2, w3);
             normal2(w0, w1, b.q[0][l], b.q[1][l]);
