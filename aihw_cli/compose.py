@@ -34,13 +34,29 @@ def compose(
 ) -> Composed:
     """The configuration of one run. `conf=` among `texts` names the recipe. Raises UserError in one or two lines.
 
-    Hydra's part depends on the recipe and the chosen members alone: the points of a sweep hand on a dictionary as
-    `shared`, and it is done once for all points with the same choices.
+    What recipe and chosen members give does not depend on single values: the points of a sweep hand on a dictionary as
+    `shared`, and it is worked out once for all points with the same choices.
     """
     conf, texts = split_conf(texts, conf)
-    recipe = read_recipe(conf or DEFAULT)
     changes = overrides.read(texts)
     choices = [c for c in changes if c.choice]
+    key = json.dumps([conf or DEFAULT, [c.text for c in choices]])
+    memory = {} if shared is None else shared
+    if key not in memory:
+        memory[key] = _members(read_recipe(conf or DEFAULT), choices)
+    path, result = copy.deepcopy(memory[key])
+    values = result.values
+    for change in changes:
+        if not change.choice:
+            check_interpolations(COMMAND_LINE, {change.key: change.value})
+            apply_change(values, change, result.origins)
+    values = _resolve(values, path)
+    result.values = Checker(result.origins, allow_code).complete(values)
+    return result
+
+
+def _members(recipe: Recipe, choices: list[overrides.Change]) -> tuple[Path, Composed]:
+    """The file of the recipe, and what it and the members of its groups give before any single value is changed."""
     _check_choices(recipe, choices)
     given = {key for entry in recipe.defaults if isinstance(entry, dict) for key in entry}
     # Hydra takes no null on its command line: such a group is emptied in the recipe itself.
@@ -48,21 +64,10 @@ def compose(
     defaults = [{k: empty.get(k, v) for k, v in e.items()} if isinstance(e, dict) else e for e in recipe.defaults]
     named = [c for c in choices if c.value is not None]
     selected = [c.text if recipe.extends or "@" in c.key or c.group in given else f"+{c.text}" for c in named]
-    key = json.dumps([str(recipe.path), defaults, selected])
-    memory = {} if shared is None else shared
-    if key not in memory:
-        memory[key] = _hydra(replace(recipe, defaults=defaults), selected)
-    values, chosen = copy.deepcopy(memory[key])
+    values, chosen = _hydra(replace(recipe, defaults=defaults), selected)
     values.setdefault("name", recipe.name)
     values.pop("reproduce", None)  # what the paper says of it decides nothing
-    result = Composed({}, _origins(recipe, chosen), list(_shadows(recipe, chosen)))
-    for change in changes:
-        if not change.choice:
-            check_interpolations(COMMAND_LINE, {change.key: change.value})
-            apply_change(values, change, result.origins)
-    values = _resolve(values, recipe.path)
-    result.values = Checker(result.origins, allow_code).complete(values)
-    return result
+    return recipe.path, Composed(values, _origins(recipe, chosen), list(_shadows(recipe, chosen)))
 
 
 def split_conf(texts: Sequence[str], conf: str = "") -> tuple[str, list[str]]:
@@ -205,6 +210,9 @@ def _resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     check_interpolations(str(path), values)
+    text = json.dumps(values, default=str)
+    if "${" not in text and "???" not in text:
+        return values
     try:
         resolved: Any = OmegaConf.to_container(OmegaConf.create(values), resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:

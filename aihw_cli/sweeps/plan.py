@@ -26,7 +26,7 @@ class Composer:
         self.notes: dict[str, None] = {}
 
     def compose(self, words: Sequence[str], whole: bool = False) -> dict[str, Any]:
-        """The configuration of a point. Raises UserError, which names the point unless it is about the `whole` command."""
+        """The configuration of a point. Raises UserError, naming the point if it is not the `whole` command."""
         try:
             composed: Composed = compose(words, allow_code=self.allow_code, shared=self.shared)
         except UserError as error:

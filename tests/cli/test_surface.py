@@ -35,7 +35,8 @@ COMMAND_OPTIONS = {
 }  # fmt: skip
 GROUPS = {"device", "tile", "algorithm", "preset", "model", "dataset", "optimizer", "run"}
 TOP = {
-    "name", "device", "tile", "algorithm", "preset", "model", "dataset", "loss", "optimizer", "run", "layers", "seeds", "search",
+    "name", "device", "tile", "algorithm", "preset", "model", "dataset", "loss", "optimizer", "run", "layers", "seeds",
+    "search",
     "about", "claim", "source", "expected", "tolerance",
 }  # fmt: skip
 KEYS = {
