@@ -79,6 +79,8 @@ class Device:
     `bounds` what follows every pulse. The expected step, the granularity, is read from a pulse of the mean device:
     without spreads, with `probe_values` in place of what was asked for, at the weight `probe` ("zero", "middle" of the
     bounds, or a function of the parameters), in `probe_direction` ("up", "down", "stronger").
+    `jump` is for devices whose pulse moves the weight by shift + slope w + spread noise(), none of which depends on the
+    weight: it sets these three, so that many pulses are drawn at once. `jump_if` says for which parameters that holds.
     `noise_scales` names parameters that all switch `noise()` off when they are 0.
     `derive` gives the parameters that follow from others; `check` returns one line if parameters contradict each other.
     """
@@ -88,6 +90,8 @@ class Device:
     formula: str
     params: Mapping[str, Param]
     step: str = ""
+    jump: str = ""
+    jump_if: str = "true"
     source: str = ""
     aihwkit: str = ""
     cells: Mapping[str, str] = field(default_factory=dict)

@@ -14,6 +14,11 @@ ConstantStep = Device(
 float size = (up ? c.dwmin_up : -c.dwmin_down);
 w += size * (1.0f + p.dw_min_std * noise());
 """,
+    jump="""
+shift = up ? c.dwmin_up : -c.dwmin_down;
+slope = 0.0f;
+spread = p.dw_min_std * shift;
+""",
     noise_scales=("dw_min_std",),
     check=check_bounds,
 )

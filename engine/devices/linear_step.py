@@ -2,7 +2,14 @@
 
 from engine.devices._common import base_params
 from engine.devices.base import Device, Param
-from engine.devices.parts.linear import LINEAR_CELLS, LINEAR_PARAMS, LINEAR_STEP, check_linear
+from engine.devices.parts.linear import (
+    LINEAR_CELLS,
+    LINEAR_JUMP,
+    LINEAR_JUMP_IF,
+    LINEAR_PARAMS,
+    LINEAR_STEP,
+    check_linear,
+)
 
 LinearStep = Device(
     name="linear_step",
@@ -34,6 +41,8 @@ c.slope_up = up_zero == 0.0f ? 0.0f : -gamma_up * c.dwmin_up / up_zero;
 c.slope_down = down_zero == 0.0f ? 0.0f : -gamma_down * c.dwmin_down / down_zero;
 """,
     step=LINEAR_STEP,
+    jump=LINEAR_JUMP,
+    jump_if=LINEAR_JUMP_IF,
     noise_scales=("dw_min_std",),
     check=check_linear,
 )

@@ -2,7 +2,15 @@
 
 from engine.devices._common import base_params
 from engine.devices.base import Device
-from engine.devices.parts.linear import LINEAR_CELLS, LINEAR_PARAMS, LINEAR_STEP, SOFT_BOUNDS_CONSTRUCT, check_linear
+from engine.devices.parts.linear import (
+    LINEAR_CELLS,
+    LINEAR_JUMP,
+    LINEAR_JUMP_IF,
+    LINEAR_PARAMS,
+    LINEAR_STEP,
+    SOFT_BOUNDS_CONSTRUCT,
+    check_linear,
+)
 
 SoftBounds = Device(
     name="soft_bounds",
@@ -15,6 +23,8 @@ SoftBounds = Device(
     cells=LINEAR_CELLS,
     construct=SOFT_BOUNDS_CONSTRUCT,
     step=LINEAR_STEP,
+    jump=LINEAR_JUMP,
+    jump_if=LINEAR_JUMP_IF,
     noise_scales=("dw_min_std",),
     check=check_linear,
 )

@@ -8,7 +8,15 @@ from typing import Any
 
 from engine.devices._common import base_params
 from engine.devices.base import Device, Param
-from engine.devices.parts.linear import LINEAR_CELLS, LINEAR_PARAMS, LINEAR_STEP, SOFT_BOUNDS_CONSTRUCT, check_linear
+from engine.devices.parts.linear import (
+    LINEAR_CELLS,
+    LINEAR_JUMP,
+    LINEAR_JUMP_IF,
+    LINEAR_PARAMS,
+    LINEAR_STEP,
+    SOFT_BOUNDS_CONSTRUCT,
+    check_linear,
+)
 
 
 def _soft_bounds(values: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +63,8 @@ SoftBoundsPmax = Device(
     cells=LINEAR_CELLS,
     construct=SOFT_BOUNDS_CONSTRUCT,
     step=LINEAR_STEP,
+    jump=LINEAR_JUMP,
+    jump_if=LINEAR_JUMP_IF,
     noise_scales=("dw_min_std",),
     derive=_soft_bounds,
     check=_check,

@@ -2,7 +2,7 @@
 
 from engine.devices._common import WRITE_NOISE, base_params, check_bounds
 from engine.devices.base import Device, Param
-from engine.devices.parts.linear import LINEAR_CELLS
+from engine.devices.parts.linear import LINEAR_CELLS, LINEAR_JUMP_IF
 from engine.devices.parts.reference import REFERENCE_BOUNDS, REFERENCE_CELLS, REFERENCE_PARAMS, REFERENCE_PROBE
 
 SoftBoundsReference = Device(
@@ -41,6 +41,13 @@ float spread = p.dw_min_std * noise();
 float change = p.mult_noise ? (size + tilt) * (1.0f + spread) : tilt + size * (1.0f + spread);
 w += up ? change : -change;
 """,
+    jump="""
+slope = up ? c.slope_up : -c.slope_down;
+float size = up ? c.dwmin_up : -c.dwmin_down;
+shift = size + slope * c.reference;
+spread = p.dw_min_std * size;
+""",
+    jump_if=LINEAR_JUMP_IF,
     bounds=REFERENCE_BOUNDS,
     probe_values=REFERENCE_PROBE,
     noise_scales=("dw_min_std",),

@@ -10,8 +10,8 @@ from engine.jit import source
 from engine.jit.programs import Program
 from engine.jit.source import Layout, text_of
 
-FAST = ("pulsing.cuh", "block.cuh", "walk.cuh", "trains.cu", "update_cells.cu")
-SLOW = ("pulsing.cuh", "block.cuh")
+FAST = ("pulsing.cuh", "jump.cuh", "block.cuh", "block_pulses.cuh", "walk.cuh", "trains.cu", "update_cells.cu")
+SLOW = ("pulsing.cuh", "jump.cuh", "block.cuh", "block_pulses.cuh")
 TRANSFER = ("transfer_plan.cu", "transfer.cu", "transfer_walk.cu")
 TRANSFER_CPU = ("transfer_cpu.cu",)
 

@@ -13,8 +13,8 @@ from engine.devices.base import BASE_CELLS, MAX_NODES, Device, find_device
 from engine.jit.struct import header
 
 PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
-KERNELS = ("construct.cu", "array.cu", "trains.cu", "update_cells.cu")
-CPU_KERNELS = ("strings.cu", "update_rows.cu")
+KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "update_cells.cu")
+CPU_KERNELS = ("strings.cu", "chunk.cu", "update_rows.cu")
 PRODUCTS = ("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "product.cuh", "reading.cuh", "mvm.cu")
 TRAINING = (
     *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh"),
@@ -158,6 +158,7 @@ def _structs(device: Device, place: Layout) -> str:
             f"#define STATE_PULSED {int(bool(device.states))}",
             f"#define NOISE {_count('noise', device.step)}",
             f"#define UNIFORM {_count('uniform', device.step)}",
+            f"#define JUMPS {int(bool(device.jump))}",
             "FN Cell load_cell(const float* r, i64 stride) {", "    Cell c;", *load, "    return c;", "}",
             "FN void store_cell(float* r, const Cell& c) {",
             *(f"r[{i}] = c.{n};" for i, n in enumerate(place.cells)), "}",
@@ -195,6 +196,17 @@ def _step(device: Device) -> str:
             f"FN void pulse_once({arguments}, const float* z, const float* u) {{",
             "step_once(w, p, c, s, up, z, u);",
             *_located(device, "bounds", device.bounds),
+            "}",
+            "FN void bounds_of(const Params& p, const Cell& c, float& low, float& high) {",
+            "State s = {}; float w = -3.4e38f;",
+            *_located(device, "bounds", device.bounds),
+            "low = w; w = 3.4e38f;",
+            *_located(device, "bounds", device.bounds),
+            "high = w;",
+            "}",
+            f"FN bool jumps_with(const Params& p) {{ return {device.jump_if}; }}",
+            "FN void jump_of(const Params& p, const Cell& c, bool up, float& shift, float& slope, float& spread) {",
+            *_located(device, "jump", device.jump),
             "}",
         ]
     )

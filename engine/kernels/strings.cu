@@ -3,7 +3,6 @@
 #define TILE 1024
 #define CHUNK 16
 #define STRING_BITS 60
-#define MOST_GROUPS 16
 
 // `touched` has a bit for every sixteen cells that hold pulses.
 struct Strings { u64 touched, bits[TILE]; u32 count[TILE], block[TILE]; };

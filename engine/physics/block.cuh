@@ -48,53 +48,6 @@ CALLED void store_block(const UpdateArgs& a, const Strip& s, Block& k, Laned<u32
     }
 }
 
-// Applies `count` pulses to each cell. Number n of the pulses of a cell in a call has draw n, wherever it stands.
-CALLED void pulse_block(const UpdateArgs& a, Block& k, Laned<u64>& bits, Laned<u32>& count, Laned<u32>& first) {
-    const Params p = a.params[0];
-    Key key = key_of(a.frozen[0]);
-    u32 step = a.frozen[0].step;
-    Laned<float> groups, z[4 * NOISE + 1], u[4 * UNIFORM + 1];
-    LANES(l) groups[l] = count[l] != 0u ? (float)(int)(((first[l] + count[l] + 3u) >> 2) - (first[l] >> 2)) : 0.0f;
-    int most = (int)lanes_max(groups);
-    if (!a.noise_on) for (int m = 0; m < 4 * NOISE; ++m) LANES(l) z[m][l] = 0.0f;
-    for (int g = 0; g < most; ++g) {
-        LANES_OF(l, k.lines) draw_group(a, key, step, k.cell[l], (first[l] >> 2) + g, &z[0][l], &u[0][l], LANE_STRIDE);
-        for (int q = 0; q < 4; ++q) LANES_OF(l, k.lines) {
-            u32 n = 4u * ((first[l] >> 2) + g) + q - first[l];
-            bool live = n < count[l], up = ((u32)(bits[l] >> (u64)(n & 63u)) & 1u) != 0u;
-            Cell c = load_cell(&k.record[0][l], LANE_STRIDE);
-            State s = load_state(&k.record[0][l], LANE_STRIDE);
-            float w = k.w[l], zq[NOISE + 1], uq[UNIFORM + 1];
-            for (int m = 0; m < NOISE; ++m) zq[m] = z[q * NOISE + m][l];
-            for (int m = 0; m < UNIFORM; ++m) uq[m] = u[q * UNIFORM + m][l];
-            pulse_once(w, p, c, s, up, zq, uq);
-            k.w[l] = live ? w : k.w[l];
-            if (STATE_PULSED && live) store_state(&k.record[0][l], LANE_STRIDE, s);
-        }
-    }
-}
-
-// Applies pulses that are pending: all of them, or at most `limit` of each cell, up to the end of a group of draws.
-CALLED void spend(const UpdateArgs& a, const Strip& s, Block& k, Pending& g, u32 limit) {
-    if (!g.loaded) load_block(a, s, k);
-    g.loaded = true;
-    Laned<u32> now;
-    Laned<float> left;
-    LANES(l) {
-        u32 whole = ((g.first[l] + g.count[l]) & ~3u) - g.first[l], most = limit - (g.first[l] & 3u);
-        u32 some = (int)whole > 0 ? (whole < most ? whole : most) : 0u;
-        now[l] = limit == 0u ? g.count[l] : some;
-    }
-    pulse_block(a, k, g.bits, now, g.first);
-    LANES(l) {
-        g.first[l] += now[l];
-        g.count[l] -= now[l];
-        g.bits[l] = now[l] < 64u ? g.bits[l] >> (u64)now[l] : 0u;
-        left[l] = (float)(int)g.count[l];
-    }
-    g.most = lanes_max(left);
-}
-
 // Puts the cells of the strip back to their reset value: b_reset + reset_std z, within their bounds.
 CALLED void reset_block(const UpdateArgs& a, const Strip& s, u32 n) {
     Block k;

@@ -23,6 +23,7 @@ FN u32 mul_hi(u32 a, u32 b) { return __umulhi(a, b); }
 template <class T> struct Laned { T own; __device__ T& operator[](int) { return own; } };
 #define LANES(l) for (int l = threadIdx.x & 31, once_ = 1; once_; once_ = 0)
 #define LANES_OF(l, n) LANES(l)
+#define LANES_UP_TO(l, n) LANES(l)
 FN float lanes_max(Laned<float>& v) {
     for (int o = 16; o; o >>= 1) { float t = __shfl_xor_sync(0xffffffffu, v.own, o); v.own = v.own > t ? v.own : t; }
     return v.own;
@@ -70,6 +71,8 @@ template <class T> struct Laned { T all[32]; T& operator[](int l) { return all[l
 #define LANES(l) LOOP for (int l = 0; l < 32; ++l)
 // The lanes of n items, which a CPU need not fill up beyond the next eight.
 #define LANES_OF(l, n) LOOP for (int l = 0; l < (((n) + 7) & ~7); ++l)
+// Those below a constant.
+#define LANES_UP_TO(l, n) LOOP for (int l = 0; l < (n); ++l)
 FN float lanes_max(Laned<float>& v) {
     for (int o = 16; o; o >>= 1) LOOP for (int l = 0; l < o; ++l) v[l] = v[l] > v[l + o] ? v[l] : v[l + o];
     return v[0];
@@ -112,5 +115,11 @@ FN float round_(float v) {
     float m = abs_(v);
     float r = m < 8388608.0f ? (m + 8388608.0f) - 8388608.0f : m;
     return float_of(bits_of(r) | (bits_of(v) & 0x80000000u));
+}
+// yes ? a : b, computed: a compiler makes masked stores of a choice that keeps what memory holds, and loads that follow
+// wait for those.
+FN float pick(bool yes, float a, float b) {
+    u32 mask = 0u - (u32)yes;
+    return float_of((bits_of(a) & mask) | (bits_of(b) & ~mask));
 }
 FN float trunc_(float v) { float f = floor_(abs_(v)); return v < 0.0f ? -f : f; }

@@ -1,9 +1,6 @@
 // The pulses of a stretch of samples on thirty-two cells of a slice of the fast array.
 // Taken in after block.cuh, inside the namespace of the fast device.
 
-// Pulses of a cell that are applied when it has no room for more: those with few wait, so that all are busy.
-#define SPENT 32u
-
 // What reaches a strip: words of its own line and of the lines that cross it, and the signs of the choppers.
 struct Stretch {
     const u32 *own, *other, *signs;
@@ -15,6 +12,23 @@ struct Stretch {
 
 FN u32 turned(const Stretch& m, i64 sample, int l) { return m.chop ^ (m.signs ? m.signs[sample * m.sign_lines + l] : 0u); }
 
+// Random trains without choppers of the lines, for the first N lanes: most walks take this way.
+template <int N> FN void append_random(const u32* others, u32 own, u32 turn, int lines, Pending& g) {
+    Laned<u32> both;
+    u32 any = 0u;
+    LANES_UP_TO(l, N) {
+        both[l] = (l < lines ? others[l] : 0u) & own & SLOT_MASK;
+        any |= both[l];
+    }
+    if (!lanes_flag(any != 0u)) return;
+    LANES_UP_TO(l, N) {
+        u32 some = popcount(both[l]), up = ((own ^ (l < lines ? others[l] : 0u)) >> 31) ^ turn;
+        u32 ones = ((1u << some) - 1u) & (0u - (up & 1u));
+        g.bits[l] = g.bits[l] | (u64)ones << (u64)g.count[l];
+        g.count[l] += some;
+    }
+}
+
 // Rows of words lie in one room, so that reading a few words beyond a row is harmless.
 CALLED void append_word(const UpdateArgs& a, const Strip& s, const Stretch& m, Pending& g, i64 b, int part) {
     const Amplitude& plan = a.plans[b];
@@ -22,6 +36,12 @@ CALLED void append_word(const UpdateArgs& a, const Strip& s, const Stretch& m, P
     i64 row = b * a.words + (random ? part : 0);
     u32 own = m.own[row * m.own_lines], skip = random ? 0u : (u32)(part * SLOTS), rising = plan.down ? 1u : 0u;
     const u32* others = m.other + row * m.other_lines;
+    if (random && !m.signs) {
+        u32 turn = m.chop ^ 1u ^ rising;
+        if (s.lines <= 16) append_random<16>(others, own, turn, s.lines, g);
+        else append_random<32>(others, own, turn, s.lines, g);
+        return;
+    }
     Laned<u32> n, turn, hits;
     LANES(l) hits[l] = 0u;
     LANES_OF(l, s.lines) hits[l] = l < s.lines && (others[l] & (random ? own : SLOT_MASK) & SLOT_MASK) != 0u ? 1u : 0u;
@@ -65,12 +85,12 @@ CALLED void walk_block(const UpdateArgs& a, const Strip& s, const Stretch& m, u3
             if ((m.own[(b * a.words + (a.type == STOCHASTIC ? part : 0)) * m.own_lines] & SLOT_MASK) == 0u) continue;
             float room = (float)(length - part * SLOTS < SLOTS ? length - part * SLOTS : SLOTS);
             if (g.most + room > (float)PENDING_BITS) g.most = most_pulses(g);
-            if (g.most + room > (float)PENDING_BITS) spend(a, s, k, g, SPENT);
+            if (g.most + room > (float)PENDING_BITS) spend(a, s, k, g, false);
             append_word(a, s, m, g, b, part);
             g.most = g.most + room;
         }
     }
-    if (most_pulses(g) > 0.0f) spend(a, s, k, g, 0u);
+    if (most_pulses(g) > 0.0f) spend(a, s, k, g, true);
     Laned<u32> touched;
     LANES(l) {
         touched[l] = g.first[l] != before[l] ? 1u : 0u;

@@ -10,6 +10,7 @@ import numpy as np
 from engine.tile.settings import Update
 from tests.naive.construct import Cells, construct
 from tests.naive.draws import Source, Stream
+from tests.naive.jumps import JUMP, Waiting, can_jump, land
 from tests.naive.maths import F32, Floats, clamp, log, power
 from tests.naive.pulses import Ints, counts, plan_sample
 from tests.naive.steps import pulse
@@ -33,6 +34,7 @@ class NaiveArray:
         self.step = 0
         self.clock, self.drifts, self.since = 0.0, 0, np.zeros_like(self.w)
         self.w0, self.left = self.w, self.w
+        self.waiting = Waiting(self.w.size)
 
     @property
     def weight(self) -> Floats:
@@ -117,17 +119,37 @@ class NaiveArray:
 
     def finish(self, done: np.ndarray, source: Source) -> None:
         """The end of an update call: write noise where there were pulses."""
+        self.settle(self.numbers, done, source)
         self.step += 1
         self.seen = np.where(done > 0, self._written(source), self.seen)
 
     def apply(self, number: Ints, up: np.ndarray, done: np.ndarray, source: Source) -> np.ndarray:
-        """Applies `number` pulses to each cell; `done` counts its pulses in this call, which number its draws."""
+        """Adds `number` pulses to each cell, which wait for the end of their group.
+
+        `done` counts its pulses in this call, which number its draws.
+        """
         for k in range(int(number.max(initial=0))):
             live = number > k
-            z = source.normal(Stream.PULSE, self.numbers, done)
-            self.w = np.where(live, pulse(self.device, self.w, up, self.params, self.cells, z), self.w)
+            self.waiting.add(live, up)
             done = done + live.astype(np.uint32)
+            self.settle(np.flatnonzero(live & (done % JUMP == 0)), done, source)
         return done
+
+    def settle(self, cells: np.ndarray, done: np.ndarray, source: Source) -> None:
+        """Applies the waiting pulses of these cells: in a jump, or one by one."""
+        number, bits = self.waiting.take(cells)
+        first, own = done[cells] - number, {name: v[cells] for name, v in self.cells.items()}
+        w = self.w[cells]
+        jumped = np.zeros(len(w), bool)
+        if can_jump(self.device, self.params) and number.any():
+            z = source.normal(Stream.PULSE, self.numbers[cells], first)
+            w, jumped = land(w, own, self.params, (number, bits), z)
+        for n in range(int(np.where(jumped, 0, number).max(initial=0))):
+            z = source.normal(Stream.PULSE, self.numbers[cells], first + np.uint32(n))
+            moved = pulse(self.device, w, (bits >> n) & 1 != 0, self.params, own, z)
+            w = np.where(~jumped & (number > n), moved, w)
+        self.w = self.w.copy()
+        self.w[cells] = w
 
     def _written(self, source: Source) -> Floats:
         if self.params.get("write_noise_std", 0) <= 0:

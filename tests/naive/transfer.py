@@ -12,7 +12,6 @@ from tests.naive.array import NaiveArray
 from tests.naive.draws import Source, Stream
 from tests.naive.maths import F32, Floats, round_even
 from tests.naive.pulses import counts, plan_sample
-from tests.naive.steps import pulse
 
 FLIP, FLIP_OUT, SELECT, RESET_SLICE, READ_NOISE, READ_ROUND = range(Stream.ALGORITHM, Stream.ALGORITHM + 6)
 ONE, ZERO = F32(1), F32(0)
@@ -87,15 +86,12 @@ class NaiveTransfer:
         by_column, by_row = (self.in_chop, self.out_chop) if self.v["by_columns"] else (self.out_chop, self.in_chop)
         turned = by_row[:, None] ^ by_column[None, :]
         up = ((np.signbit(d)[:, None] != np.signbit(x)[None, :]) ^ turned).ravel()
-        for k in range(int(number.max(initial=0))):
-            live = number > k
-            z = source.normal(Stream.PULSE, a.numbers, self.done)
-            a.w = np.where(live, pulse(a.device, a.w, up, a.params, a.cells, z), a.w)
-            self.done = self.done + live.astype(np.uint32)
+        self.done = a.apply(number, up, self.done, source)
 
     def _show_fast(self, s: int) -> None:
         """The cells of a slice as they are read, with write noise where pulses came since the last time."""
         a, cells = self.arrays[0], self.cells(s)
+        a.settle(cells, self.done, self.sources[0])
         fresh = cells[self.done[cells] != self.seen_done[cells]]
         self._show(0, fresh, s, self.flushes[s] + 1 if self.read[s] else 0)
         self.seen_done[cells] = self.done[cells]
@@ -207,9 +203,8 @@ class NaiveTransfer:
         plan = plan_sample(self.write, float(rate), a.granularity, x, d)
         number = counts(self.write, x, d, plan, e, source).ravel()
         up = (np.signbit(d)[:, None] != np.signbit(x)[None, :]).ravel()
-        for n in range(int(number.max(initial=0))):
-            z = source.normal(Stream.PULSE, a.numbers, e * 4 * v["write_groups"] + n)
-            a.w = np.where(number > n, pulse(a.device, a.w, up, a.params, a.cells, z), a.w)
+        first = np.full(a.w.size, e * 4 * v["write_groups"], np.uint32)
+        a.settle(a.numbers, a.apply(number, up, first, source), source)
         self._show(k + 1, np.flatnonzero(number), s, e + 1)
 
     def _reset(self, s: int, e: int) -> None:

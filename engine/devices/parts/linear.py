@@ -27,6 +27,14 @@ float change = p.mult_noise ? (size + tilt) * (1.0f + spread) : tilt + size * (1
 w += up ? change : -change;
 """
 
+# With additive noise alone: multiplied with the step, it would depend on the weight.
+LINEAR_JUMP_IF = "p.mult_noise == 0.0f"
+LINEAR_JUMP = """
+slope = up ? c.slope_up : -c.slope_down;
+shift = up ? c.dwmin_up : -c.dwmin_down;
+spread = p.dw_min_std * shift;
+"""
+
 SOFT_BOUNDS_CONSTRUCT = """
 float up_zero = p.reverse_up ? c.min_bound - p.reverse_offset : c.max_bound;
 float down_zero = p.reverse_down ? c.max_bound + p.reverse_offset : c.min_bound;
