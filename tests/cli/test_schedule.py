@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from engine.settings import use_gpu
 from tests.cli.test_train import ENVIRONMENT, on_a_terminal
 from tests.cli.waiting import wait_for
 
@@ -22,15 +23,16 @@ from tests.cli.waiting import wait_for
 FEW = ("algorithm=digital", "dataset.train_samples=40", "dataset.test_samples=20", "run.threads=1")
 QUICK = (*FEW, "run.epochs=1")
 LONG = (*FEW, "run.epochs=60")
+THREE = (*LONG, "-m", "optimizer.lr=0.1,0.2,0.3", "--jobs", "2")
 TIMES = {"seconds", "attempts"}
 
 
 @contextmanager
-def started(*words: str) -> Iterator[subprocess.Popen[str]]:
+def started(*words: str, place: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     """A command line in a process of its own, in the current folder."""
     command = [sys.executable, "-m", "aihw_cli", *words]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as process:
+    with subprocess.Popen(command, env=ENVIRONMENT, cwd=place, **pipes) as process:
         try:
             yield process
         finally:
@@ -56,13 +58,14 @@ def tables(place: Path) -> list[list[dict[str, str]]]:
     return found
 
 
-def expected(aihw, folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[list[dict[str, str]]]:
-    """The tables of a sweep that nobody disturbs, made in a folder of its own."""
-    (folder / "calm").mkdir()
-    with monkeypatch.context() as patch:
-        patch.chdir(folder / "calm")
-        assert aihw("train", *words).code == 0
-        return tables(next(Path().glob("runs/*/sweep-*")))
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, str]]]:
+    """The tables of the sweep THREE when nobody disturbs it."""
+    place = tmp_path_factory.mktemp("calm")
+    with started("train", *THREE, place=place) as process:
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    return tables(next(place.glob("runs/*/sweep-*")))
 
 
 def test_failed_points_stop_no_others_and_are_named(aihw, folder: Path) -> None:
@@ -112,11 +115,9 @@ def test_a_diverged_run_has_exit_code_1_and_a_sweep_names_it(aihw, folder: Path)
     assert [row["status"] for row in runs] == ["diverged", "finished"]
 
 
-def test_interrupt_writes_checkpoints_and_resume_ends_as_if_undisturbed(aihw, folder: Path, monkeypatch) -> None:
+def test_interrupt_writes_checkpoints_and_resume_ends_as_if_undisturbed(aihw, folder: Path, calm) -> None:
     """Only the sweep's own process gets the signal; its runs must still write their checkpoints."""
-    words = (*LONG, "-m", "optimizer.lr=0.1,0.2,0.3", "--jobs", "2")
-    calm = expected(aihw, folder, monkeypatch, *words)
-    with started("train", *words) as process:
+    with started("train", *THREE) as process:
         wait_for(under_way(folder, 2), process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
@@ -135,10 +136,8 @@ def test_interrupt_writes_checkpoints_and_resume_ends_as_if_undisturbed(aihw, fo
     assert "resuming" in (place / "logs/000-1.txt").read_text()
 
 
-def test_killed_with_all_its_runs_and_resumed_it_ends_as_if_undisturbed(aihw, folder: Path, monkeypatch) -> None:
-    words = (*LONG, "-m", "optimizer.lr=0.1,0.2,0.3", "--jobs", "2")
-    calm = expected(aihw, folder, monkeypatch, *words)
-    with started("train", *words) as process:
+def test_killed_with_all_its_runs_and_resumed_it_ends_as_if_undisturbed(aihw, folder: Path, calm) -> None:
+    with started("train", *THREE) as process:
         wait_for(under_way(folder, 2), process)
         process.kill()
         for facts in progress(folder):
@@ -170,7 +169,7 @@ def test_a_killed_run_is_tried_again_from_its_checkpoint(folder: Path) -> None:
     assert sorted(job["attempts"] for job in jobs) == [1, 2]
 
 
-def test_two_sweeps_share_their_common_runs(aihw, folder: Path, monkeypatch) -> None:
+def test_two_sweeps_share_their_common_runs(folder: Path) -> None:
     """Both sweeps want the runs of 0.2: each is done once, by one of them, and both have its result."""
     first, second = ("train", *LONG, "-m", "optimizer.lr=0.2,0.1"), ("train", *LONG, "-m", "optimizer.lr=0.2,0.3")
     with started(*first) as one, started(*second) as other:
@@ -189,3 +188,35 @@ def test_a_live_table_on_a_terminal(folder: Path) -> None:
     seen = on_a_terminal([sys.executable, "-m", "aihw_cli", *words])
     assert "\x1b[" in seen and "running" in seen and "/60" in seen and "2 of 2 runs to do" in seen
     assert "optimizer.lr=0.2 seed 1: finished" in seen and "ci95" in seen
+
+
+def test_gpus_are_dealt_out_and_a_missing_one_is_named(aihw, folder: Path) -> None:
+    """On a machine without a GPU of that number a run says so, instead of falling back to the processor."""
+    result = aihw("train", *QUICK, "seeds=1", "-m", "run.seed=1,2", "--gpus", "97,98")
+    assert result.code == 1 and "--gpus 97: torch finds no usable GPU" in result.out
+    assert "--gpus 98: torch finds no usable GPU" in result.out
+
+
+@pytest.mark.gpu
+def test_a_sweep_on_a_gpu(aihw, folder: Path) -> None:
+    result = aihw("train", *QUICK, "-m", "run.seed=1,2", "--gpus", "0", "--jobs", "2")
+    assert result.code == 0, result.out
+    records = [json.loads(path.read_text()) for path in folder.glob("runs/digits/*/run.json")]
+    assert [record["device"] for record in records] == ["cuda", "cuda"]
+
+
+def test_gpus_are_counted_among_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    for before, wanted, seen in (("", "1", "1"), ("4,6", "1", "6"), ("4", "GPU-abc", "GPU-abc")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
+        monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        use_gpu(wanted)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+
+
+def test_the_first_failure_stops_the_others_if_asked(folder: Path) -> None:
+    words = (*FEW[:1], *FEW[2:], "run.epochs=100000", "-m", "dataset.train_samples=40,5000,41", "--jobs", "2")
+    with started("train", *words, "--fail-fast") as process:
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (1, "") and "--fail-fast" in out and "1 of 3 runs failed" in out
+    jobs = json.loads(next(folder.glob("runs/*/sweep-*/sweep.json")).read_text())["jobs"]
+    assert [job["status"] in ("interrupted", "queued") for job in jobs] == [True, False, True]

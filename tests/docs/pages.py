@@ -7,6 +7,7 @@ each line of `sh` is a command. A command that ends in `# refused` must end with
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def run_page(name: str, aihw: Callable[..., Any]) -> list[Any]:
 
 
 def _command(line: str, aihw: Callable[..., Any], where: str) -> Any:
-    words, refused = line.partition("#")[0].split(), line.rstrip().endswith(REFUSED)
+    words, refused = shlex.split(line, comments=True), line.rstrip().endswith(REFUSED)
     if words[0] != "aihw":
         subprocess.run(line, shell=True, check=True)
         return None
