@@ -15,6 +15,7 @@ from engine.experiment.identity import deciding, run_hash
 from engine.experiment.reproduce.judge import Judgement, Run, judge
 from engine.experiment.reproduce.spec import Figure
 from engine.experiment.runs import DONE, folder_name, read_config, read_record, read_summary
+from engine.experiment.tasks import TRAIN, task_of
 from engine.settings import UserError
 
 
@@ -47,12 +48,15 @@ def recorded(figure: Figure, runs: Sequence[Planned], root: Path) -> Iterator[tu
             known.setdefault(key, path)
     for run, config in zip(runs, configurations(runs), strict=True):
         found = known.get((identity(config), run.seed))
-        yield run, _read(run.seed, found, config) if found else None
+        yield run, _read(run.seed, found) if found else None
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """What decides a run beside its seed, its data and the physics texts."""
-    return json.dumps(deciding(config), sort_keys=True, default=str)
+    """What decides a run beside its seed, its data and the physics texts: without cells, none of theirs do."""
+    chosen = deciding(config)
+    if task_of(config) == TRAIN and config["algorithm"]["name"] == "digital" and not config["layers"]:
+        chosen = {part: values for part, values in chosen.items() if part not in ("device", "tile")}
+    return json.dumps(chosen, sort_keys=True, default=str)
 
 
 def _folders(figure: Figure, root: Path) -> list[Path]:
@@ -78,13 +82,13 @@ def finished(folder: Path) -> list[tuple[tuple[str, int], Path]]:
     return found
 
 
-def _read(seed: int, path: Path, config: Mapping[str, Any]) -> Run | None:
+def _read(seed: int, path: Path) -> Run | None:
     try:
         record, summary = read_record(path), read_summary(path)
     except UserError:
         return None
     try:
-        older = record["hash"] != run_hash({**config, "dataset": read_config(path)["dataset"]})
+        older = record["hash"] != run_hash(Checker({}, allow_code=False).complete(read_config(path)))
     except UserError:
         older = False  # the data are not here, so the hash cannot be made again
     return Run(seed, path, summary, record, older)

@@ -45,7 +45,7 @@ def point_row(result: PointResult, figure: Figure) -> dict[str, str]:
     if not figure.expected:
         return row
     row[figure.known] = number(result.expected)
-    row["difference"] = "-" if math.isnan(result.off) else f"{result.off:+.2f}"
+    row["difference"] = difference(result)
     row["tolerance"] = "-" if result.expected is None else f"± {result.tolerance:g}"
     row[""] = _verdict(result, figure)
     return row
@@ -57,6 +57,13 @@ def _verdict(result: PointResult, figure: Figure) -> str:
     if figure.grade != FULL_TEXT:
         return "to be checked" if figure.grade == MEMORY else "not judged"
     return "in tolerance" if result.inside else "OFF"
+
+
+def difference(result: PointResult) -> str:
+    """Result minus expected value, with its sign."""
+    if math.isnan(result.off):
+        return "-"
+    return f"{result.off:+.2f}" if abs(result.mean) >= 1 else f"{result.off:+.2g}"
 
 
 def with_spread(result: PointResult) -> str:
