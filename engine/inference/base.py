@@ -6,6 +6,7 @@
     p.NAME       a parameter of the model                     p.NAME_n     length of a parameter that is a list
     c.NAME       what this device keeps, set by `program`     t            seconds since programming (`drift` only)
     noise()      a fresh standard normal number               exp_ log_ log10_ pow_ sqrt_ abs_ min_ max_ clamp_
+    m.NAME       an expression of `moment` over p and t (`drift` only): computed once for all devices of a read
     polynomial(p.NAME, (int)p.NAME_n, x), polygon(p.X, p.Y, (int)p.X_n, x)
 """
 
@@ -41,6 +42,7 @@ class NoiseModel:
     source: str = ""
     aihwkit: str = ""
     kept: Mapping[str, str] = field(default_factory=dict)
+    moment: Mapping[str, str] = field(default_factory=dict)
     converter: Mapping[str, Any] = field(default_factory=dict)
     check: Callable[[dict[str, Any]], str | None] | None = None
     path: str = ""

@@ -38,12 +38,16 @@ float spread = clamp_(fma_(p.nu_std_slope, level, p.nu_std_offset), p.nu_std_min
 c.nu = p.drift_scale * abs_(mean + spread * noise());
 """
 FALLING_NOISE = """
-float relative = min_(p.read_factor / max_(pow_(g / g_max, p.read_exponent), 1e-3f), p.read_max);
+float falls = exp_(p.read_exponent * log_(max_(g / g_max, 1e-30f)));
+float relative = min_(p.read_factor / max_(falls, 1e-3f), p.read_max);
 """
+AGE = {
+    "log_age": "log_((t + p.t_0) / p.t_0)",
+    "root": "sqrt_(max_(log_((t + p.t_0 + p.t_read) / (2.0f * p.t_read)), 0.0f))",
+}
 POWER_LAW = """
-float age = t + p.t_0, root = sqrt_(max_(log_((age + p.t_read) / (2.0f * p.t_read)), 0.0f));
-float drifted = g * pow_(age / p.t_0, -c.nu);
-g = max_(drifted + p.read_noise_scale * drifted * relative * root * noise(), 0.0f);
+float drifted = g * exp_(-c.nu * m.log_age);
+g = max_(drifted + p.read_noise_scale * drifted * relative * m.root * noise(), 0.0f);
 """
 
 

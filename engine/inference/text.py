@@ -28,7 +28,7 @@ def noise_text(name: str) -> str:
     model = find_noise_model(name)
     parts = [*(text_of(header) for header in HEADERS), *_structs(model)]
     parts += _function(model, "program", "float& g, Kept& c")
-    parts += _function(model, "drift", "float& g, const Kept& c")
+    parts += _function(model, "drift", "float& g, const Kept& c, const Moment& m")
     return "\n".join([*parts, text_of("inference.cu")])
 
 
@@ -50,14 +50,17 @@ def _structs(model: NoiseModel) -> list[str]:
         for name, param in model.params.items()
     ]
     kept = list(model.kept)
+    moment = [f"    m.{name} = {expression};" for name, expression in model.moment.items()]
     return [
         "struct NoiseModel {", *fields, "    float none;", "};",
         f"struct Kept {{ float {', '.join([*kept, 'none'])}; }};",
         f"#define KEPT {len(kept)}",
         "FN void store_kept(float* r, i64 stride, const Kept& c) {",
         *(f"    r[{i} * stride] = c.{name};" for i, name in enumerate(kept)), "}",
-        "FN Kept load_kept(const float* r, i64 stride) {", "    Kept c = {};",
-        *(f"    c.{name} = r[{i} * stride];" for i, name in enumerate(kept)), "    return c;", "}",
+        f"struct Moment {{ float {', '.join([*model.moment, 'none'])}; }};",
+        "FN Moment moment_of(const NoiseModel& p, float t) {", "    Moment m = {};", *moment, "    return m;", "}",
+        "FN Kept kept_of(Laned<float>* v, int l) {", "    Kept c = {};",
+        *(f"    c.{name} = v[{i}][l];" for i, name in enumerate(kept)), "    return c;", "}",
     ]  # fmt: skip
 
 

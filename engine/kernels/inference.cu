@@ -60,9 +60,9 @@ WARP_KERNEL(program_cells, InferenceArgs) {
                 float made = target[l];
                 Kept c;
                 program_device(made, c, p, reach, 0.0f, own_normals(normals, l).z);
-                bool again = missed[l] != 0u;
+                u32 again = missed[l];
                 best[l] = again ? made : best[l];
-                missed[l] = again & (abs_(made - target[l]) > a.band) ? 1u : 0u;
+                missed[l] = again & (abs_(made - target[l]) > a.band ? 1u : 0u);
                 if (again) store_kept(kept + l, all, c);
             }
         }
@@ -81,6 +81,7 @@ WARP_KERNEL(drift_cells, InferenceArgs) {
     float low = a.limits[2 * own.matrix], gain = gain_of(a, low, a.limits[2 * own.matrix + 1]);
     Key key = key_of(a.control[own.matrix]);
     Draw t = {a.call, 0, DRIFTING};
+    Moment m = moment_of(p, a.time);
     Reach reach = {a.noise_g_max, a.g_min};
     Laned<float> weight, total;
     if (a.anew) load_cells(a.w, own, weight);
@@ -92,12 +93,12 @@ WARP_KERNEL(drift_cells, InferenceArgs) {
         Normals<DRIFT_NOISE> normals;
         draw(normals, key, t, (u32)(own.at - own.matrix * a.cells), (u32)k * normals.blocks);
         Share share = share_of(a, k);
-        const float* kept = a.kept + k * KEPT * all + own.at;
+        Laned<float> kept[KEPT + 1];
+        for (int n = 0; n < KEPT; ++n) load_cells(a.kept + (k * KEPT + n) * all, own, kept[n]);
         LANES(l) {
-            Kept c = {};
-            if (l < own.rest) c = load_kept(kept + l, all);
+            Kept c = kept_of(kept, l);
             float now = g[l];
-            drift_device(now, c, p, reach, a.time, own_normals(normals, l).z);
+            drift_device(now, c, m, p, reach, a.time, own_normals(normals, l).z);
             total[l] = total[l] + share.factor * (now - share.base);
             g[l] = now;
         }

@@ -52,7 +52,10 @@ FN Share share_of(const InferenceArgs& a, int k) {
 // a + b x + c x^2 ... of n coefficients, at most MAX_TERMS. A fixed number of terms lets compilers unroll.
 FN float polynomial(const float* c, int n, float x) {
     float v = 0.0f;
-    for (int k = MAX_TERMS - 1; k >= 0; --k) v = fma_(v, x, k < n ? c[k] : 0.0f);
+    for (int k = MAX_TERMS - 1; k >= 0; --k) {
+        float term = c[k];
+        v = fma_(v, x, k < n ? term : 0.0f);
+    }
     return v;
 }
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.inference.settings import InferenceSpec
 from tests.naive.draws import Source
-from tests.naive.maths import F32, Floats, clamp, fma, log, power
+from tests.naive.maths import F32, Floats, clamp, exp, fma, log
 
 PROGRAMMING, DRIFTING = 112, 113
 Values = dict[str, Any]
@@ -178,7 +178,7 @@ def _root(n: Naive, age: Floats) -> Floats:
 def _aged(g: Floats, c: Values, n: Naive, t: Floats) -> tuple[Floats, Floats]:
     t_0 = F32(n.p["t_0"])
     age = t + t_0
-    return g * power(age / t_0, -c["nu"]), _root(n, age)
+    return g * exp(-c["nu"] * log(age / t_0)), _root(n, age)
 
 
 def _power_law(g: Floats, c: Values, n: Naive, t: Floats, relative: Floats, z: Floats) -> Floats:
@@ -187,7 +187,7 @@ def _power_law(g: Floats, c: Values, n: Naive, t: Floats, relative: Floats, z: F
 
 
 def pcm_drift(g: Floats, c: Values, n: Naive, noise: Normal, t: Floats) -> Floats:
-    falls = top(power(g / n.noise_g_max, F32(n.p["read_exponent"])), 1e-3)
+    falls = top(exp(F32(n.p["read_exponent"]) * log(top(g / n.noise_g_max, 1e-30))), 1e-3)
     relative = np.minimum(F32(n.p["read_factor"]) / falls, F32(n.p["read_max"]))
     return _power_law(g, c, n, t, relative, noise())
 

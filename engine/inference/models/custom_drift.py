@@ -8,6 +8,7 @@ from typing import Any
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
 from engine.inference.parts import (
+    AGE,
     DRIFT_PARAMS,
     FALLING_NOISE,
     POWER_LAW,
@@ -42,6 +43,7 @@ CustomDrift = NoiseModel(
         "nu_std": Param([0.01, 0.01], "", "spread of the drift exponent at the nodes"),
     },
     kept={"nu": "drift exponent"},
+    moment=AGE,
     program="""
 float mean = polygon(p.nu_g, p.nu_mean, (int)p.nu_g_n, g);
 float spread = polygon(p.nu_g, p.nu_std, (int)p.nu_g_n, g);

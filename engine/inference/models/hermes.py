@@ -2,7 +2,7 @@
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
-from engine.inference.parts import POWER_LAW, PROGRAM_PARAMS, PROGRAM_POLYNOMIAL, check_terms
+from engine.inference.parts import AGE, POWER_LAW, PROGRAM_PARAMS, PROGRAM_POLYNOMIAL, check_terms
 
 Hermes = NoiseModel(
     name="hermes",
@@ -25,6 +25,7 @@ Hermes = NoiseModel(
         "t_read": Param(512e-9, "s", "width of the read pulse", above=0),
     },
     kept={"nu": "drift exponent"},
+    moment=AGE,
     converter={"g_max": 20.7},
     program="""
 float a = max_(g / g_max, 1e-7f), level = log_(a);

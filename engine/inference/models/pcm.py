@@ -3,6 +3,7 @@
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
 from engine.inference.parts import (
+    AGE,
     CLIPPED_NU,
     DRIFT_PARAMS,
     FALLING_NOISE,
@@ -33,6 +34,7 @@ Pcm = NoiseModel(
         "nu_std_max": Param(0.045, "", "upper limit of the spread", minimum=0),
     },
     kept={"nu": "drift exponent"},
+    moment=AGE,
     program=CLIPPED_NU + PROGRAM_POLYNOMIAL,
     drift=FALLING_NOISE + POWER_LAW,
     check=check_terms,

@@ -24,15 +24,17 @@ ReRamCmo = NoiseModel(
         "read_noise_scale": Param(1.0, "", "factor of the read noise", minimum=0),
     },
     converter={"kind": "single_device", "g_max": 88.199997, "g_min": 9.0},
+    moment={
+        "level": "log_(max_(t, 1e-30f))",
+        "spread": "max_(fma_(p.decay_std_slope, m.level, p.decay_std_offset), 0.0f)",
+        "root": "sqrt_(max_(log_((t + p.t_read) / (2.0f * p.t_read)), 0.0f))",
+    },
     program="""
 g = g + p.prog_noise_scale * polynomial(p.prog_coeff, (int)p.prog_coeff_n, g) * noise();
 """,
     drift="""
-float level = log_(max_(t, 1e-30f));
-float spread = max_(fma_(p.decay_std_slope, level, p.decay_std_offset), 0.0f);
-float drifted = g + p.drift_scale * (p.decay_mean * level + spread * noise());
-float root = sqrt_(max_(log_((t + p.t_read) / (2.0f * p.t_read)), 0.0f));
-float sigma = p.read_factor * log10_(max_(drifted, 1.0f)) * root;
+float drifted = g + p.drift_scale * (p.decay_mean * m.level + m.spread * noise());
+float sigma = p.read_factor * log10_(max_(drifted, 1.0f)) * m.root;
 float later = clamp_(drifted + p.read_noise_scale * sigma * noise(), g_min, g_max);
 g = t > 0.0f ? later : g;
 """,

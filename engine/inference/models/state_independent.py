@@ -2,7 +2,7 @@
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
-from engine.inference.parts import check_terms
+from engine.inference.parts import AGE, check_terms
 
 StateIndependent = NoiseModel(
     name="state_independent",
@@ -22,15 +22,15 @@ StateIndependent = NoiseModel(
         "t_read": Param(250e-9, "s", "width of the read pulse", above=0),
     },
     kept={"nu": "drift exponent"},
+    moment=AGE,
     program="""
 c.nu = p.drift_scale * abs_(p.nu_mean + p.nu_std * noise());
 float sigma = polynomial(p.prog_coeff, (int)p.prog_coeff_n, g / g_max);
 g = max_(g + p.prog_noise_scale * sigma * noise(), 0.0f);
 """,
     drift="""
-float age = t + p.t_0, root = sqrt_(max_(log_((age + p.t_read) / (2.0f * p.t_read)), 0.0f));
-float drifted = g * pow_(age / p.t_0, -c.nu);
-g = max_(drifted + p.read_noise_scale * (drifted / g_max) * root * noise(), 0.0f);
+float drifted = g * exp_(-c.nu * m.log_age);
+g = max_(drifted + p.read_noise_scale * (drifted / g_max) * m.root * noise(), 0.0f);
 """,
     check=check_terms,
 )
