@@ -56,6 +56,7 @@ def _commands(figures: list[Figure], extra: list[str], arguments: Arguments) -> 
 def _one(figure: Figure, root: Path, extra: list[str], arguments: Arguments) -> int:
     from aihw_cli.papers import text, work
     from aihw_cli.papers.collect import forget, judged
+    from engine.experiment.runs import folder_name
 
     scaled, as_json = arguments.has("--scaled"), arguments.has("--json")
     code = 0
@@ -67,8 +68,10 @@ def _one(figure: Figure, root: Path, extra: list[str], arguments: Arguments) -> 
             print(f"{figure.name}: {len(todo)} runs to do; all takes {whole} of one core", file=stream, flush=True)
             code = work.train(todo, options=arguments.options, stream=stream)
             forget()
-        if figure.evaluate and not code:
-            code = work.evaluate(figure, root, scaled=scaled, extra=extra, options=arguments.options, stream=stream)
+        entries = work.unevaluated(figure, root, scaled=scaled, extra=extra) if figure.evaluate and not code else []
+        if entries:
+            place = root / folder_name(figure.name)
+            code = work.evaluate(entries, place, options=arguments.options, stream=stream)
             forget()
     found = judged(figure, root, scaled=scaled)
     print(json.dumps(as_data(found)) if as_json else "\n".join(text.lines(found)))

@@ -58,7 +58,9 @@ def accuracy(run: Planned, summary: Mapping[str, Any]) -> float | None:
     return float(compensated[0]["mean"]) if compensated else None
 
 
-def todo(figure: Figure, found: Sequence[tuple[Planned, Run | None]], extra: Sequence[str]) -> Iterator[Any]:
+def todo(
+    figure: Figure, found: Sequence[tuple[Planned, Run | None]], extra: Sequence[str]
+) -> Iterator[tuple[Planned, dict[str, Any], Path]]:
     """Configuration of every evaluation that is missing, each once."""
     from engine.experiment.runs import run_folder
 

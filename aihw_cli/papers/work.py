@@ -17,10 +17,11 @@ from aihw_cli.sweeps.manifest import MANIFEST, Job, Sweep, load
 from aihw_cli.sweeps.plan import DIGITS, as_text
 from engine.experiment.identity import LEFT_OUT
 from engine.experiment.reproduce.spec import Figure
-from engine.experiment.runs import folder_name, run_folder
+from engine.experiment.runs import run_folder
 from engine.presets import nearest
 from engine.settings import UserError
 
+Entry = tuple[Planned, dict[str, Any], Path]
 FREE = sorted(f"{part}.{key}" for part in ("run", "dataset") for key in LEFT_OUT[part] if key != "seed")
 
 
@@ -47,15 +48,15 @@ def missing(figure: Figure, root: Path, *, scaled: bool, extra: Sequence[str]) -
     return [run for run, found in recorded(figure, runs, root) if found is None]
 
 
-def evaluate(
-    figure: Figure, root: Path, *, scaled: bool, extra: Sequence[str], options: Mapping[str, str], stream: TextIO
-) -> int:
-    """Evaluate the trained runs of a figure on inference. Returns the exit code."""
+def unevaluated(figure: Figure, root: Path, *, scaled: bool, extra: Sequence[str]) -> list[Entry]:
+    """The evaluations that trained runs of a figure on inference still lack."""
     found = list(recorded(figure, list(planned(figure, scaled=scaled, extra=extra)), root))
-    jobs = list(evaluations.todo(figure, found, extra))
-    if not jobs:
-        return 0
-    return work_off(_sweep(jobs, root / folder_name(figure.name)), options=options, stream=stream)
+    return list(evaluations.todo(figure, found, extra))
+
+
+def evaluate(entries: Sequence[Entry], place: Path, *, options: Mapping[str, str], stream: TextIO) -> int:
+    """Do evaluations, with the sweep's folder in `place`. Returns the exit code."""
+    return work_off(_sweep(entries, place), options=options, stream=stream)
 
 
 def train(runs: Sequence[Planned], *, options: Mapping[str, str], stream: TextIO) -> int:
@@ -76,7 +77,7 @@ def work_off(sweep: Sweep, *, options: Mapping[str, str], stream: TextIO) -> int
         return drive.work_off(sweep, stream)
 
 
-def _sweep(entries: Sequence[tuple[Planned, dict[str, Any], Path]], place: Path) -> Sweep:
+def _sweep(entries: Sequence[Entry], place: Path) -> Sweep:
     """A sweep of given runs, each with its point, configuration and folder; its own folder lies in `place`."""
     names: list[dict[str, str]] = []
     configs: list[str] = []
