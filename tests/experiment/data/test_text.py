@@ -16,7 +16,7 @@ from engine.experiment.loop import Loop, begin_streams
 from engine.settings import UserError
 from tests.experiment.helpers import Stopper, analog_config, interrupt, outcome, run
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SENTENCE = "the cells of a crossbar learn from what they are told, and they forget what nobody asks them for.\n"
 
 

@@ -1,0 +1,1 @@
+"""Data sets that need more than a file of images."""
