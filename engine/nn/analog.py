@@ -36,6 +36,7 @@ class AnalogTile(nn.Module):
         learned = torch.ones(out if mapping.out_scaling_columnwise else 1)
         self.out_scale = nn.Parameter(learned) if mapping.learn_out_scaling else None
         self.pending: list[tuple[Tensor, Tensor]] = []
+        self.passes, self.last_pass = 0, -1
         if self.trained:
             self.register_state_dict_pre_hook(_settle_first)
 
@@ -110,7 +111,11 @@ class AnalogTile(nn.Module):
         """Keeps a sample batch until the optimizer's step. Raises RuntimeError if no step ever comes."""
         if x.shape[0] == 0:
             return
-        if len(self.pending) >= MOST_PENDING:
+        # A recurrent layer records every time step of one backward pass, however many there are.
+        own, now = self.__dict__, torch._C._current_graph_task_id()
+        if now != self.last_pass:
+            own["passes"], own["last_pass"] = self.passes + 1, now
+        if self.passes > MOST_PENDING:
             advice = "analog tiles learn through engine.optim.AnalogSGD"
             raise RuntimeError(f"{MOST_PENDING} backward passes without a step: {advice}")
         self.pending.append((x, d))
@@ -120,7 +125,7 @@ class AnalogTile(nn.Module):
         if not self.pending:
             return
         x, d = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*self.pending, strict=True))
-        self.pending = []
+        self.forget()
         if self.scale is not None:
             compensate = self.tile.spec.mapping.weight_scaling_lr_compensation
             factor = float(self.scale.mean()) if compensate else 1.0
@@ -129,7 +134,7 @@ class AnalogTile(nn.Module):
 
     def forget(self) -> None:
         """Drops what backward recorded."""
-        self.pending = []
+        self.pending, self.passes = [], 0
 
     def end_of_batch(self) -> None:
         """What time does to the cells in one optimizer step."""

@@ -189,3 +189,14 @@ def test_pulses_learn_over_time_and_continue_with_the_same_bits(algorithm: str) 
     again, rest = learner(algorithm)
     again.load_state_dict(model.state_dict())
     assert train(model, optimizer, range(120, 123)) == train(again, rest, range(120, 123))
+
+
+def test_long_sequences_are_one_pass_and_forgotten_steps_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.nn.analog.MOST_PENDING", 5)
+    layer = AnalogGRU(4, 6, tile=spec(PERFECT))
+    for _ in range(5):
+        layer(torch.randn(12, 2, 4))[0].sum().backward()
+    with pytest.raises(RuntimeError, match="5 backward passes without a step: analog tiles learn through"):
+        layer(torch.randn(12, 2, 4))[0].sum().backward()
+    AnalogSGD(layer.parameters(), lr=0.1).step()
+    layer(torch.randn(12, 2, 4))[0].sum().backward()
