@@ -55,6 +55,7 @@ def bibtex(chosen: Sequence[Figure]) -> str:
 
 
 def _section(figure: Figure, root: Path) -> dict[str, Any]:
+    both = versions(figure, root)
     remarks = {
         "Evidence": f"{figure.evidence} [{figure.grade}: {figure.known}]",
         "Assumed": figure.assumed,
@@ -65,7 +66,7 @@ def _section(figure: Figure, root: Path) -> dict[str, Any]:
     return {
         "figure": figure,
         "remarks": {name: text for name, text in remarks.items() if text},
-        "results": [_result(judgement) for judgement in versions(figure, root)],
+        "results": [_result(judgement) for judgement in both if judgement.present] or [_result(both[0])],
         "recipe": figures()[figure.name].read_text(encoding="utf-8"),
     }
 
@@ -118,6 +119,6 @@ def _machines(sections: Sequence[dict[str, Any]]) -> list[str]:
     for record in records:
         packages = ", ".join(f"{name} {number}" for name, number in record["versions"].items() if number)
         host = record["host"]
-        commit = str(record.get("commit") or "no commit")[:14]
+        commit = str(record.get("commit") or "unknown")[:14]
         told.append(f"{packages}; commit {commit}; {host['system']}, {record.get('device', '')}")
     return list(dict.fromkeys(told))

@@ -96,3 +96,12 @@ def test_nothing_recorded_still_gives_a_page(folder: Path, aihw: Call) -> None:
     write(folder / "experiments/toy2020/fig1.yaml", figure_text(needs="a GPU"))
     text = page(aihw)
     assert "a GPU" in text and "no run is recorded" in text and "not run here" in text
+
+
+def test_every_figure_has_one_result_at_least(paper: Path, aihw: Call, folder: Path) -> None:
+    write(folder / "experiments/toy2020/fig0.yaml", figure_text(needs="a GPU"))
+    write(folder / "experiments/toy2020/fig2.yaml", figure_text(needs="a cluster"))
+    record_all()
+    text = page(aihw)
+    assert text.count("<h2 id=") == 3 and text.count("<h3>") == 3
+    assert text.count('<span class="kind not">') == 4 and text.count('<span class="kind reproduced">') == 2

@@ -37,12 +37,16 @@ def curves_svg(found: Judgement) -> str:
     if not shown:
         return ""
 
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
     def draw(axes: Axes) -> None:
         for name, curve in shown:
             axes.plot(range(1, len(curve) + 1), curve, label=name, linewidth=1.2)
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("test error, %")
         axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
