@@ -44,7 +44,7 @@ class Conductances:
         self.control = control.to(where)
         self.weight = self.limits = torch.empty(0)
         # Conductances as they were read last, where somebody needs them.
-        self.seen = torch.empty_like(self.g) if spec.wires.on else None
+        self.seen = torch.empty_like(self.g) if spec.wires.enabled else None
 
     def program(self, target: Tensor) -> Tensor:
         """Programs target weights [.., O, I]; returns the weights that the devices make. Raises UserError for NaN."""

@@ -75,7 +75,7 @@ class ProgrammedTile:
         keys = [derive(seed, array.seed + lane, array.tile_id) for lane in range(array.lanes)]
         model = find_noise_model(spec.noise_model)
         self.conductances = Conductances(model, spec, self.target, keys)
-        self.ladder = Ladder(tile, spec, self.conductances) if spec.wires.on else None
+        self.ladder = Ladder(tile, spec, self.conductances) if spec.wires.enabled else None
         self._write(self.conductances.program(self.target))
         self._connect()
         if spec.compensation == "exact_reference":

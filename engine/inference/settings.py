@@ -80,7 +80,7 @@ class Converter:
 class Wires:
     """Voltage drop along the wires of a column while inputs are pulses of different lengths."""
 
-    on: bool = setting(False, "whether it is simulated; tile.forward then needs a DAC with steps and no ir_drop")
+    enabled: bool = setting(False, "whether it is simulated; tile.forward then needs a DAC with steps and no ir_drop")
     resistance: float = setting(0.15, "resistance of the wire from one cell to the next", "ohm", minimum=0)
     segments: int = setting(8, "pieces of a column whose cells meet in one node", minimum=1, maximum=64)
     rows: int = setting(

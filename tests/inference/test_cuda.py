@@ -62,6 +62,6 @@ def test_converters() -> None:
 
 def test_wires() -> None:
     io = IO(bound_management="None", inp_res=1 / 62)
-    spec = InferenceSpec(wires=Wires(on=True, rows=48))
+    spec = InferenceSpec(wires=Wires(enabled=True, rows=48))
     for ours, theirs in zip(steps("cpu", spec, io), steps("cuda", spec, io), strict=True):
         torch.testing.assert_close(ours, theirs, atol=0.05, rtol=1e-4)  # torch's product; ticks of the ADC may differ

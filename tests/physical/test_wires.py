@@ -93,7 +93,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_reads(name: str) -> None:
-    tile, x, wires = tile_of(), vectors(), Wires(on=True, **{"rows": 32, **CASES[name]})
+    tile, x, wires = tile_of(), vectors(), Wires(enabled=True, **{"rows": 32, **CASES[name]})
     programmed = program([tile], InferenceSpec("none", converter=PAIRS, wires=wires, compensation="none"))
     conductances = programmed.tiles[0].conductances
     assert conductances.seen is not None
@@ -107,7 +107,7 @@ def test_reads(name: str) -> None:
 def test_passes_add_up_to_one_read() -> None:
     def read(mode: str, **wires: Any) -> torch.Tensor:
         tile = tile_of(mv_type=mode)
-        spec = Wires(on=True, rows=32, adc_quantized=False, v_read=0.4, **wires)
+        spec = Wires(enabled=True, rows=32, adc_quantized=False, v_read=0.4, **wires)
         program([tile], InferenceSpec("none", converter=PAIRS, wires=spec))
         return tile.mvm(torch.from_numpy(vectors()))
 
@@ -121,7 +121,7 @@ def test_passes_add_up_to_one_read() -> None:
 def test_drift_reaches_the_wires_and_restore_takes_them_away() -> None:
     tile, x = tile_of(), torch.from_numpy(vectors())
     plain = tile.mvm(x)
-    with program([tile], InferenceSpec("pcm", wires=Wires(on=True, rows=32), compensation="none")) as programmed:
+    with program([tile], InferenceSpec("pcm", wires=Wires(enabled=True, rows=32), compensation="none")) as programmed:
         early = tile.mvm(x)
         programmed.drift_to("1y")
         assert float(tile.mvm(x).abs().mean()) < 0.8 * float(early.abs().mean())
@@ -129,15 +129,15 @@ def test_drift_reaches_the_wires_and_restore_takes_them_away() -> None:
 
 
 def test_what_cannot_be_read_through_wires() -> None:
-    wires = Wires(on=True, rows=32)
+    wires = Wires(enabled=True, rows=32)
     cases: list[tuple[dict[str, Any], InferenceSpec, str]] = [
         ({"bound_management": "Iterative"}, InferenceSpec(wires=wires), "bound_management=None"),
         ({"ir_drop": 1.0}, InferenceSpec(wires=wires), "ir_drop=0"),
         ({"is_perfect": True}, InferenceSpec(wires=wires), "mv_type"),
         ({"inp_res": 0.0}, InferenceSpec(wires=wires), "DAC with steps"),
         ({}, InferenceSpec("reram_cmo", wires=wires), "pairs of devices"),
-        ({}, InferenceSpec(wires=Wires(on=True, rows=16)), "at least as many rows"),
-        ({}, InferenceSpec(wires=Wires(on=True)), "multiple of segments"),
+        ({}, InferenceSpec(wires=Wires(enabled=True, rows=16)), "at least as many rows"),
+        ({}, InferenceSpec(wires=Wires(enabled=True)), "multiple of segments"),
     ]
     for io, spec, message in cases:
         with pytest.raises(UserError, match=message):
