@@ -70,7 +70,7 @@ def test_interrupt_reaches_the_runs(folder: Path, executor) -> None:
 
 
 def test_a_killed_run_is_tried_again(folder: Path, executor) -> None:
-    with started("train", *FEW, "run.epochs=60", "seeds=1", *executor) as process:
+    with started("train", *FEW, "run.epochs=40", "seeds=1", *executor) as process:
         wait_for(under_way(folder, 1), process)
         os.kill(progress(folder)[0]["pid"], signal.SIGKILL)
         out, err = process.communicate(timeout=300)

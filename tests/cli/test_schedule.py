@@ -22,7 +22,7 @@ from tests.cli.waiting import wait_for
 # Floating point on a few samples: the parts under test are around the training.
 FEW = ("algorithm=digital", "dataset.train_samples=40", "dataset.test_samples=20", "run.threads=1")
 QUICK = (*FEW, "run.epochs=1")
-LONG = (*FEW, "run.epochs=60")
+LONG = (*FEW, "run.epochs=40")
 THREE = (*LONG, "-m", "optimizer.lr=0.1,0.2,0.3", "--jobs", "2")
 TIMES = {"seconds", "attempts"}
 
@@ -186,7 +186,7 @@ def test_two_sweeps_share_their_common_runs(folder: Path) -> None:
 def test_a_live_table_on_a_terminal(folder: Path) -> None:
     words = ("train", *LONG, "-m", "optimizer.lr=0.1,0.2", "--jobs", "2")
     seen = on_a_terminal([sys.executable, "-m", "aihw_cli", *words])
-    assert "\x1b[" in seen and "running" in seen and "/60" in seen and "2 of 2 runs to do" in seen
+    assert "\x1b[" in seen and "running" in seen and "/40" in seen and "2 of 2 runs to do" in seen
     assert "optimizer.lr=0.2 seed 1: finished" in seen and "ci95" in seen
 
 

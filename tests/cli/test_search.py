@@ -106,7 +106,7 @@ def test_a_lost_study_is_made_anew_from_the_runs(aihw, folder: Path, _optuna) ->
 
 
 def test_an_interrupted_search_goes_on_as_if_undisturbed(aihw, folder: Path, monkeypatch) -> None:
-    words = ("search", *FEW, "run.epochs=60", RATE, "--trials", "3")
+    words = ("search", *FEW, "run.epochs=30", RATE, "--trials", "3")
     with started(*words) as process:
         wait_for(lambda: bool(list(folder.glob("runs/digits/*/checkpoint/*"))), process)
         process.send_signal(signal.SIGINT)
