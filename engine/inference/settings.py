@@ -84,7 +84,7 @@ class Wires:
     resistance: float = setting(0.15, "resistance of the wire from one cell to the next", "ohm", minimum=0)
     segments: int = setting(8, "pieces of a column whose cells meet in one node", minimum=1, maximum=64)
     rows: int = setting(
-        0, "rows of the crossbar, of which inputs take the middle ones; 0 = as many as inputs", minimum=0
+        0, "rows of the crossbar, inputs in the middle; 0 = as many as inputs and whole segments need", minimum=0
     )
     v_read: float = setting(0.4005, "voltage at which an ADC holds its end of a column", "V")
     time_scale: float = setting(1.0, "time steps for each step of the DAC (OnePass)", above=0)

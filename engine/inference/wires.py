@@ -42,7 +42,7 @@ class Ladder:
         self.io, self.wires, self.conductances = tile.spec.forward, spec.wires, conductances
         self.inputs, self.outputs = tile.array.in_size, tile.array.out_size
         _check(self.io, spec, tile)
-        self.rows = self.wires.rows or self.inputs
+        self.rows = _rows(spec, tile)
         self.pairs = conductances.devices // 2
         where = tile.weight.device
         self.factor = torch.empty(self.pairs, self.outputs, self.inputs, device=where)
@@ -121,9 +121,14 @@ class Ladder:
         program.run(kernel, args, threads=torch.get_num_threads())
 
 
+def _rows(spec: InferenceSpec, tile: Tile) -> int:
+    segments = spec.wires.segments
+    return spec.wires.rows or (tile.array.in_size + segments - 1) // segments * segments
+
+
 def _check(io: IO, spec: InferenceSpec, tile: Tile) -> None:
     """Raises UserError in one line for what cannot be read through wires."""
-    rows = spec.wires.rows or tile.array.in_size
+    rows = _rows(spec, tile)
     problems = [
         (tile.array.lanes > 1, "one lane"),
         (spec.converter.kind == "single_device", "pairs of devices, not converter.kind=single_device"),
