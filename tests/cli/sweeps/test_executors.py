@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_schedule import FEW, QUICK, progress, started, tables, under_way
-from tests.cli.waiting import wait_for
+from tests.cli.sweeps.test_schedule import FEW, QUICK, progress, started, tables, under_way
+from tests.cli.sweeps.waiting import wait_for
 
 EXECUTORS = {"submitit": "aihw[slurm]", "ray": "aihw[ray]"}
 

@@ -13,8 +13,8 @@ from aihw_cli.sweeps import space
 from aihw_cli.sweeps.space import Dimension
 from engine.settings import UserError
 from tests.cli.conftest import write
-from tests.cli.test_schedule import FEW, QUICK, started
-from tests.cli.waiting import wait_for
+from tests.cli.sweeps.test_schedule import FEW, QUICK, started
+from tests.cli.sweeps.waiting import wait_for
 
 RATE = "optimizer.lr=tag(log,interval(0.001,1))"
 SIZE = "dataset.batch_size=int(interval(2,20))"

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from engine.settings import use_gpu
+from tests.cli.sweeps.waiting import wait_for
 from tests.cli.test_train import ENVIRONMENT, on_a_terminal
-from tests.cli.waiting import wait_for
 
 # Floating point on a few samples: the parts under test are around the training.
 FEW = ("algorithm=digital", "dataset.train_samples=40", "dataset.test_samples=20", "run.threads=1")

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_schedule import progress, started, tables
+from tests.cli.sweeps.test_schedule import progress, started, tables
+from tests.cli.sweeps.waiting import wait_for
 from tests.cli.test_train import ENVIRONMENT
-from tests.cli.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,1 @@
+"""Sweeps, clusters and searches."""
