@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from aihw_cli.compose import compose
-from engine.inference import InferenceSpec
+from engine.inference import InferenceSpec, program
 from engine.inference.base import noise_model_names
 from engine.presets import members
 from engine.settings import UserError
+from engine.tile.settings import IO, DeviceSpec, TileSpec
+from engine.tile.tile import Tile
 from tests.cli.conftest import Result
 
 
@@ -22,6 +25,32 @@ def test_every_preset_is_complete(name: str) -> None:
     assert set(values["noise"]) == set(spec.noise)
     assert all(time >= 0 for time in spec.seconds())
     assert values["about"] and values["source"]
+
+
+@pytest.mark.parametrize("name", sorted(members("inference")))
+def test_every_preset_programs_a_tile(name: str) -> None:
+    spec = InferenceSpec.from_config(compose([f"inference={name}"]).values["inference"])
+    tile = Tile(3, 4, TileSpec(device=DeviceSpec("ideal"), forward=IO(is_perfect=True)))
+    tile.array.set_weights(torch.linspace(-0.5, 1.0, 12).view(3, 4))
+    target = tile.weight.detach().clone()
+    programmed = program([tile], spec, seed=1)
+    assert float((tile.weight.detach() - target).abs().max()) < 0.5
+    for time in [0.0, *spec.seconds(), 1e12]:
+        programmed.drift_to(time)
+        assert bool(torch.isfinite(tile.weight).all())
+    programmed.restore()
+    assert torch.equal(tile.weight.detach(), target)
+
+
+@pytest.mark.parametrize("model", noise_model_names())
+def test_weights_that_are_all_equal(model: str) -> None:
+    for value in (0.0, 0.3, -1e-12):
+        tile = Tile(2, 3, TileSpec(device=DeviceSpec("ideal")))
+        tile.array.set_weights(torch.full((2, 3), value))
+        programmed = program([tile], InferenceSpec(model))
+        programmed.drift_to("1d")
+        assert bool(torch.isfinite(tile.weight).all())
+        assert programmed.factors[0] is not None and bool(torch.isfinite(programmed.factors[0]))
 
 
 def test_presets_of_all_noise_models() -> None:
