@@ -11,7 +11,7 @@ from typing import Any
 from aihw_cli.check import Checker
 from aihw_cli.papers.evaluations import with_evaluation
 from aihw_cli.papers.figures import SCALED, Planned, configurations, planned
-from engine.experiment.identity import deciding, run_hash
+from engine.experiment.identity import deciding, run_hash, sections_of
 from engine.experiment.reproduce.judge import Judgement, Run, judge
 from engine.experiment.reproduce.spec import Figure
 from engine.experiment.runs import DONE, folder_name, read_config, read_record, read_summary
@@ -75,11 +75,17 @@ def finished(folder: Path) -> list[tuple[tuple[str, int], Path]]:
         try:
             record = read_record(path.parent)
             if record["status"] in DONE:
-                config = Checker({}, allow_code=False).complete(read_config(path.parent))
-                found.append(((identity(config), int(record["seed"])), path.parent))
+                found.append(((identity(_stored(path.parent)), int(record["seed"])), path.parent))
         except UserError:
             continue  # a run of another version, or a damaged one: it cannot count
     return found
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """The configuration of a run, of this version's keys; parts that decide nothing in it are left out."""
+    values = read_config(folder)
+    kept = {"name", "task", "dataset", *sections_of(values)}
+    return Checker({}, allow_code=False).complete({k: v for k, v in values.items() if k in kept})
 
 
 def _read(seed: int, path: Path) -> Run | None:
@@ -88,7 +94,7 @@ def _read(seed: int, path: Path) -> Run | None:
     except UserError:
         return None
     try:
-        older = record["hash"] != run_hash(Checker({}, allow_code=False).complete(read_config(path)))
+        older = record["hash"] != run_hash(_stored(path))
     except UserError:
         older = False  # the data are not here, so the hash cannot be made again
     return Run(seed, path, summary, record, older)

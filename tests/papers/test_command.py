@@ -155,3 +155,12 @@ def test_floating_point_counts_whatever_its_unused_cells_are(paper: Path, aihw: 
     record("algorithm=digital", "device=ecram", "tile=perfect", error=1.9)
     found = json.loads(aihw("reproduce", "toy2020/fig1", "--read", "--json").out)
     assert [len(p["values"]) for p in found["points"]] == [1, 0]
+
+
+def test_parts_that_decide_nothing_may_be_of_another_version(paper: Path, aihw: Call) -> None:
+    place = record(seed=1)
+    text = (place / "config.yaml").read_text(encoding="utf-8").replace("inference:\n", "inference:\n  gone: 1\n")
+    assert "gone" in text
+    write(place / "config.yaml", text)
+    found = json.loads(aihw("reproduce", "toy2020/fig1", "--read", "--json").out)
+    assert [len(p["values"]) for p in found["points"]] == [0, 1]
