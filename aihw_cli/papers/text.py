@@ -108,10 +108,10 @@ def best_of(found: Sequence[Judgement]) -> Judgement:
 
 
 def cost(figure: Figure, *, scaled: bool = False) -> str:
-    """Runs and hours of one core."""
+    """Trainings and hours of one core."""
     if scaled and figure.scaled is None:
         return "-"
     minutes = figure.scaled.minutes if scaled and figure.scaled else figure.minutes
-    runs = len(figure.points) * figure.seeds
+    runs = len({point.training for point in figure.points}) * figure.seeds
     total = runs * minutes
     return f"{runs} x {minutes:g} min" + (f" = {total / 60:.1f} h" if total >= 60 else "")
