@@ -1,4 +1,4 @@
-"""Every noise model and converter agrees with its slow version in tests/naive bit by bit."""
+"""Every noise model and converter agrees with its slow version beside it bit by bit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.inference import Converter, InferenceSpec
 from engine.inference.base import find_noise_model, noise_model_names
 from engine.inference.conductance import Conductances
 from engine.tile.keys import derive, halves
-from tests.naive.inference import MODELS, Naive
+from tests.inference.naive import MODELS, Naive
 
 CONVERTERS: dict[str, dict[str, Any]] = {
     "single_pair": {"g_max": 25.0, "g_min": 0.5},
