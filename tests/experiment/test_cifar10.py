@@ -141,6 +141,16 @@ def test_images_that_are_too_small_are_refused(tmp_path: Path) -> None:
         build(small_config(tmp_path) | {"model": {"name": "resnet", "blocks": 0}}, COLOUR, CPU)
 
 
+def test_the_residual_network_of_joshi_and_others_has_their_number_of_weights(tmp_path: Path) -> None:
+    model = {"name": "resnet", "blocks": 5, "growth": [1.0, 1.75, 3.5], "project": True}
+    network, _ = build(small_config(tmp_path) | {"model": model}, COLOUR, CPU)
+    norms = sum(p.numel() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters())
+    assert sum(p.numel() for p in network.parameters()) - norms == 361_722
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    with pytest.raises(UserError, match=r"growth must be three factors, none below the last, not \[2.0, 1.0\]"):
+        build(small_config(tmp_path) | {"model": {"name": "resnet", "growth": [2.0, 1.0]}}, COLOUR, CPU)
+
+
 def test_a_residual_network_trains_twice_alike(tmp_path: Path) -> None:
     write_cifar(tmp_path / "data")
     outcomes = []

@@ -34,6 +34,7 @@ ROOT_ENTRIES = 14
 # What exceeds a budget, and why it is not split.
 LONGER: dict[str, str] = {}
 MORE_ARGUMENTS: dict[str, str] = {
+    "engine/experiment/models/resnet.py build": "keywords of a model are its settings in YAML",
     "engine/nn/attention.py AnalogMultiheadAttention.__init__": "the arguments of torch's layer, in their order",
     "engine/nn/attention.py AnalogMultiheadAttention.forward": "the arguments of torch's layer, in their order",
     "engine/nn/recurrent.py AnalogRNN.__init__": "the arguments of torch's layer, in their order",

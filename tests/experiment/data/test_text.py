@@ -84,7 +84,7 @@ def test_what_cannot_be_learned_is_refused_in_one_line(tmp_path: Path, name: str
 def test_files_that_are_no_text(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="text.txt: (the file is empty|cannot be read as UTF-8 text)"):
+    with pytest.raises(UserError, match=r"text\.txt: (the file is empty|cannot be read as UTF-8 text)"):
         load_data(settings(path))
 
 
