@@ -116,7 +116,7 @@ def tell(sweep: Sweep, code: int, *, as_json: bool) -> None:
     """The results, and what went wrong."""
     rows, stream = sweep.rows(), sys.stderr if as_json else sys.stdout
     if code != INTERRUPTED:
-        if not as_json:
+        if rows and not as_json:
             print(table.as_text(rows), file=stream)
             print(f"table {sweep.folder / 'table.csv'}", file=stream)
         for line in closing_lines(sweep):

@@ -125,7 +125,9 @@ class Sweep:
             write_bytes(self.folder / POINTS, "".join(f"{line}\n" for line in self.configs).encode())
 
     def save_tables(self) -> None:
-        """Write table.csv and runs.csv."""
+        """Write table.csv and runs.csv, once there is a point."""
+        if not self.points:
+            return
         with writing("the table", self.folder):
             write_bytes(self.folder / "table.csv", table.as_csv(self.rows()).encode())
             write_bytes(self.folder / "runs.csv", self.runs().encode())
@@ -145,8 +147,7 @@ class Sweep:
         """The table of the runs as CSV, in their order."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        names = list(self.points[0]) if self.points else []
-        writer.writerow([*names, "seed", *RUN_COLUMNS])
+        writer.writerow([*self.points[0], "seed", *RUN_COLUMNS])
         for job in self.jobs:
             own = {"status": job.status, "attempts": job.attempts, "folder": job.folder, "error": job.error}
             values: Mapping[str, Any] = {**(job.summary() if job.done else {}), **own}

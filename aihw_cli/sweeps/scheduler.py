@@ -43,7 +43,7 @@ class Scheduler:
         self.running: dict[str, tuple[Job, Handle]] = {}
         self.stopping = False
         self._not_before: dict[str, float] = {}
-        self._saved = 0.0
+        self._next_save = 0.0
 
     def run(self) -> bool:
         """Work until nothing is left. Returns False if it was interrupted; then all checkpoints are written."""
@@ -124,9 +124,11 @@ class Scheduler:
             if code is not None:
                 del self.running[key]
                 self._judge(job, code)
-        if time.monotonic() - self._saved > SAVE_SECONDS:
+        begun = time.monotonic()
+        if begun > self._next_save:
             self.sweep.save()
-            self._saved = time.monotonic()
+            # The manifest of a large sweep takes long to write; what it lacks after a crash stands in the run folders.
+            self._next_save = time.monotonic() + max(SAVE_SECONDS, 50 * (time.monotonic() - begun))
 
     def _judge(self, job: Job, code: int) -> None:
         """What an exit code means, together with the run folder, which is believed first."""

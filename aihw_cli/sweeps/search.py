@@ -135,7 +135,7 @@ def go_on(planned: Sweep, arguments: Arguments) -> int:
         sweep = load(planned.folder) if (planned.folder / MANIFEST).is_file() else planned
         sweep.options = drive.read_options(arguments.options, sweep.options)
         if arguments.has("--trials"):
-            sweep.search["trials"] = drive.count("--trials", arguments.options["--trials"])
+            sweep.search["trials"] = _trials(arguments)
         allow = arguments.has("--allow-code")
         study = Study(sweep, Composer(allow))
         code = drive.work_off(sweep, stream, flags=" --allow-code" if allow else "", source=study)
@@ -172,9 +172,16 @@ def _plan(arguments: Arguments) -> Sweep:
         "seeds": base["seeds"],
     }
     folder = sweep_folder(base, "search", [base, settings])
-    trials = drive.count("--trials", arguments.options.get("--trials", str(TRIALS)))
+    trials = _trials(arguments)
     words, notes = list(arguments.words), list(composer.notes)
     return Sweep(folder, [], [], [], words=words, notes=notes, search={**settings, "trials": trials})
+
+
+def _trials(arguments: Arguments) -> int:
+    trials = drive.count("--trials", arguments.options.get("--trials", str(TRIALS)))
+    if not trials:
+        raise UserError("--trials must be at least 1")
+    return trials
 
 
 def _optuna() -> Any:

@@ -55,6 +55,7 @@ class LiveView(PlainView):
         self.console = Console(file=stream, highlight=False, soft_wrap=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.begun = self.drawn = time.monotonic()
+        self.results: dict[str, list[str]] = {}
 
     def __enter__(self) -> LiveView:
         self.live.start()
@@ -85,9 +86,18 @@ class LiveView(PlainView):
             table.add_row(
                 Text(self.sweep.name(job)),
                 Text(job.status, COLOURS.get(job.status, "")),
-                *progress_cells(self.sweep, job),
+                *self.cells(job),
             )
         return table
+
+    def cells(self, job: Job) -> list[str]:
+        """How far a run is, or its result, which is read once."""
+        if job.label not in self.results:
+            found = progress_cells(self.sweep, job)
+            if not job.done:
+                return found
+            self.results[job.label] = found
+        return self.results[job.label]
 
     def counts(self, hidden: int) -> str:
         """The last line of the table."""
@@ -139,8 +149,14 @@ def outcome(sweep: Sweep, job: Job) -> str:
         figure = f"{metric.replace('_', ' ')} {told[metric]:.4g}"
         return f"{name}: {job.status}, {figure}, {duration(told['seconds'])}, {job.folder}"
     if job.status == "failed":
-        return f"{name}: failed: {job.error} (log {sweep.log(job)})"
+        return f"{name}: failed: {reason(sweep, job)}"
     return f"{name}: {job.status}"
+
+
+def reason(sweep: Sweep, job: Job) -> str:
+    """Why a run has no good result, and where more is said."""
+    log = sweep.log(job)
+    return " ".join([job.error, *([f"(log {log})"] if log.exists() else [])]).strip()
 
 
 def closing_lines(sweep: Sweep) -> list[str]:
@@ -150,8 +166,7 @@ def closing_lines(sweep: Sweep) -> list[str]:
         jobs = [job for job in sweep.jobs if job.status == status]
         if jobs:
             lines.append(f"{len(jobs)} of {len(sweep.jobs)} runs {what}")
-            reasons = ((f": {job.error} " if job.error else " ") + f"(log {sweep.log(job)})" for job in jobs)
-            lines += [f"  {sweep.name(job)}{reason}" for job, reason in zip(jobs, reasons, strict=True)]
+            lines += [f"  {sweep.name(job)}: {reason(sweep, job)}" for job in jobs]
     return lines
 
 

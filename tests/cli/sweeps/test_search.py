@@ -67,6 +67,7 @@ def test_what_cannot_vary(text: str) -> None:
         (("device=ecram,ecrm",), "no device 'ecrm'; nearest: ecram"),
         ((RATE, "--metric", "accuracy"), "--metric accuracy"),
         ((RATE, "--trials", "many"), "--trials takes a whole number"),
+        ((RATE, "--trials", "0"), "--trials must be at least 1"),
     ],
 )
 def test_wrong_input_is_refused_before_anything_runs(aihw, folder: Path, words: tuple[str, ...], told: str) -> None:
