@@ -169,6 +169,21 @@ def test_outputs_at_the_bound_of_the_adc_give_no_gradient_to_inputs() -> None:
     torch.testing.assert_close(w.grad, d.T @ x.detach())
 
 
+@pytest.mark.parametrize("per_input", [False, True])
+def test_clipped_outputs_push_the_range_up(per_input: bool) -> None:
+    forward = {"bound_management": "None", "noise_management": "None", "inp_res": -1, "out_res": -1, "out_noise": 0.0}
+    ranges = FIXED_RANGE | {"manage_output_clipping": True, "clipped_per_input": per_input}
+    layer, x, d = linear(forward=forward | {"out_bound": 0.3}, input_range=ranges), inputs(), inputs(BATCH, OUT)
+    w, found = tile_of(layer).tile.weight, tile_of(layer).state.input_range.value
+    clipped = (x.clamp(-0.8, 0.8) / 0.8 @ w.T).abs() >= 0.3
+    layer(x).backward(d)
+    back = d.masked_fill(clipped, 0.0) @ w.detach()
+    pull = torch.where(x >= 0.8, back.clamp(max=0), 0.0).sum() - torch.where(x <= -0.8, back.clamp(min=0), 0.0).sum()
+    share = clipped.sum() / (x.numel() if per_input else d.numel())
+    assert share > 0.05
+    torch.testing.assert_close(found.grad, (pull - share * 0.8).view(1))
+
+
 def clipped_run(settled_by: str) -> dict[str, Tensor]:
     """Three steps of Adam with clip and remap; who tells the tile of them must not matter."""
     layer, x = (
