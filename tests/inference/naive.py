@@ -76,7 +76,8 @@ class Naive:
         total = np.zeros_like(w)
         for k in range(self.devices):
             target = self.conductance(w, k)
-            best, missed, kept = np.zeros_like(w), np.ones(w.shape, bool), {}
+            best, missed = np.zeros_like(w), np.ones(w.shape, bool)
+            kept: Values = {}
             for round_ in range(rounds):
                 draws = self._normals(PROGRAMMING, 0, round_ * self.devices + k, made)
                 g, c = made(target, self, draws)
