@@ -158,7 +158,7 @@ SCHEDULE = (
     Option("--retries", "how often a run that was killed is tried again (default 2)", "N"),
     Option("--fail-fast", "stop the other runs when one has failed"),
 )
-TRIALS = Option("--trials", "runs of a search in all", "N")
+TRIALS = Option("--trials", "trials of a search in all (default 20)", "N")
 COMMANDS = (
     Command(
         "train",

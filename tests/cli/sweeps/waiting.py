@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-SECONDS = 120
+SECONDS = 300
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
