@@ -95,12 +95,17 @@ def test_a_preset_is_recognised_with_changed_values(tmp_path: Path) -> None:
 def test_what_tells_runs_apart(tmp_path: Path) -> None:
     layers = {"fc2": {"algorithm": {"name": "digital"}}}
     changes: list[dict[str, object]] = [
-        {}, {"seed": 2, "run__dir": "x"}, {"device__dw_min": 0.5}, {"layers": layers}
+        {}, {"seed": 2, "run__dir": "x", "name": "other", "seeds": 3}, {"device__dw_min": 0.5}, {"layers": layers}
     ]  # fmt: skip
     for number, change in enumerate(changes):
         write_run(tmp_path, config(**change), number=number)  # type: ignore[arg-type]
     runs = find_runs([tmp_path]).runs
-    assert differing(runs[:2]) == [] and set(differing(runs[:2], incidental=True)) == {"run.seed", "run.dir"}
+    assert differing(runs[:2]) == [] and set(differing(runs[:2], incidental=True)) == {
+        "run.seed",
+        "run.dir",
+        "name",
+        "seeds",
+    }
     assert distinguishing(runs) == ["device.dw_min", "layers.fc2.algorithm.name"]
 
 
