@@ -96,12 +96,13 @@ def _of_sweep(folder: Path, problems: list[str]) -> list[Run]:
     """The runs that the manifest of a sweep names."""
     try:
         jobs = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["jobs"]
-        wanted = {os.path.realpath(folder / job["folder"]) for job in jobs}
+        paths = [Path(os.path.normpath(folder / job["folder"])) for job in jobs]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / SWEEP} is missing or damaged: {error}") from None
-    parents = dict.fromkeys(Path(place).parent for place in sorted(wanted))
+    wanted = {os.path.realpath(path) for path in paths}
+    parents = dict.fromkeys(path.parent for path in paths)
     found = find_runs([parent for parent in parents if parent.is_dir()], note)
-    problems += [line for line in found.problems if any(place in line for place in wanted)]
+    problems += [line for line in found.problems if any(str(path) in line for path in paths)]
     return [run for run in found.runs if os.path.realpath(run.folder) in wanted]
 
 
