@@ -139,7 +139,13 @@ def test_a_run_of_another_process_is_waited_for(monkeypatch: pytest.MonkeyPatch)
 def test_two_jobs_of_one_folder_are_one_run() -> None:
     sweep = plan(["run.checkpoint_every=1,2"], multirun=True)
     sweep.save_points()
-    script = Script([0], slots=2)
+    script = Script([None], slots=2)
+
+    def end() -> None:
+        finish(sweep.jobs[0].folder)
+        script.handles[0].code = worker.OK
+
+    script.waiting = end
     work_off(sweep, script)
     assert [job.status for job in sweep.jobs] == ["finished", "finished"] and len(script.tasks) == 1
 
