@@ -126,7 +126,7 @@ def test_what_fails_is_not_tried_again(code: int) -> None:
 
 
 def test_a_run_of_another_process_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It begins elsewhere between our look and our start: its result becomes ours, and the first start does not count."""
+    """It begins elsewhere between our look and our start: its result becomes ours, and only our second start counts."""
     monkeypatch.setattr(scheduler, "BUSY_SECONDS", 0.0)
     sweep = sweep_of(1)
     script = Script([worker.BUSY, worker.BUSY])
