@@ -217,6 +217,12 @@ def test_the_seed_decides(kind: Kind) -> None:
     assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def test_every_tile_of_a_layer_draws_from_a_stream_of_its_own(kind: Kind) -> None:
+    tiles = list(analog_tiles(make(kind, NOISY, max_input_size=3, max_output_size=2)))
+    keys = {tuple(tile.tile.array.control[0, :2].tolist()) for tile in tiles}
+    assert len(keys) == len(tiles) > 1
+
+
 def test_a_wrong_shape_is_named(kind: Kind) -> None:
     sample = EXAMPLES[kind].sample
     with pytest.raises(ValueError, match=f"{kind.__name__} takes x") as caught:
