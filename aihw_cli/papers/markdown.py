@@ -54,8 +54,8 @@ def _section(figure: Figure, both: Sequence[Judgement]) -> Iterator[str]:
     yield f"## {figure.name}"
     yield ""
     yield f"{figure.claim} ({figure.place}; {figure.source})"
-    for name, text in (("Evidence", f"{figure.evidence} [{figure.grade}]"), ("Assumed", figure.assumed),
-                       ("Left out", figure.left_out), ("Needs", figure.needs)):  # fmt: skip
+    for name, text in (("Evidence", f"{figure.evidence.rstrip('.')} [{figure.grade}]"), ("Assumed", figure.assumed),
+                       ("Left out", figure.left_out), ("Needs", figure.needs), ("Remark", figure.remark)):  # fmt: skip
         if text:
             yield f"{name}: {text.rstrip('.')}."
     for judgement in both:

@@ -57,10 +57,11 @@ def bibtex(chosen: Sequence[Figure]) -> str:
 def _section(figure: Figure, root: Path) -> dict[str, Any]:
     both = versions(figure, root)
     remarks = {
-        "Evidence": f"{figure.evidence} [{figure.grade}: {figure.known}]",
+        "Evidence": f"{figure.evidence.rstrip('.')} [{figure.grade}: {figure.known}]",
         "Assumed": figure.assumed,
         "Left out": figure.left_out,
         "Needs": figure.needs,
+        "Remark": figure.remark,
         "Cost in full": f"{cost(figure)} of one core",
     }
     return {

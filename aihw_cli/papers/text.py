@@ -22,7 +22,12 @@ def lines(judgement: Judgement) -> Iterator[str]:
         yield f"  SMALLER than the paper's ({changes}): judged by ordering only, not comparable to the published values"
     elif figure.expected:
         yield f"  expected values: {figure.known} [{figure.grade}] ({figure.evidence})"
-    for name, text in (("assumed", figure.assumed), ("left out", figure.left_out), ("needs", figure.needs)):
+    for name, text in (
+        ("assumed", figure.assumed),
+        ("left out", figure.left_out),
+        ("needs", figure.needs),
+        ("remark", figure.remark),
+    ):
         if text:
             yield f"  {name}: {text}"
     yield ""

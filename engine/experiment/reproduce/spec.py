@@ -76,6 +76,7 @@ class Figure:
     assumed: str = ""
     left_out: str = ""
     needs: str = ""
+    remark: str = ""
     unit: str = ""
     evaluate: tuple[str, ...] = ()
     scaled: Scaled | None = None
@@ -106,7 +107,7 @@ class Figure:
         return self.scaled.order if scaled and self.scaled and self.scaled.order else self.order
 
 
-TEXTS = ("place", "metric", "grade", "evidence", "assumed", "left_out", "needs", "unit")
+TEXTS = ("place", "metric", "grade", "evidence", "assumed", "left_out", "needs", "remark", "unit")
 REQUIRED = ("place", "metric", "grade", "evidence", "minutes")
 OWN = ("points", "axes", "expected", "tolerance", "order", "scaled", "evaluate", "minutes", *TEXTS)
 SCALED = ("set", "order", "minutes")
