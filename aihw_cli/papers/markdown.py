@@ -91,7 +91,8 @@ def spent(judgement: Judgement) -> str:
     epochs = {int(run.summary["epochs"]) for run in runs if "epochs" in run.summary}
     per = f" of {'/'.join(map(str, sorted(epochs)))} epochs" if epochs else ""
     commits = sorted({str(run.record.get("commit") or "")[:8] for run in runs} - {""})
-    return f"{len(runs)} runs{per}, {hours:.2f} h" + (f", commit {', '.join(commits)}" if commits else "") + "."
+    many = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    return f"{many}{per}, {hours:.2f} h" + (f", commit {', '.join(commits)}" if commits else "") + "."
 
 
 def _line(cells: Sequence[str]) -> str:
