@@ -131,7 +131,7 @@ static int jump_chunk(const Take& t, const u32* list, int n, Strings& strings, u
         float bottom, top;
         bounds_of(t.p, load_cell(&k.record[0][l], CHUNK), bottom, top);
         k.w[l] = landing(c, pulse_normal(t.a, t.key, t.step, k.cell[l], 4u * k.block[l]));
-        moved |= (u32)is_free(c, bottom, top) << l;
+        moved |= is_free(c, bottom, top) ? 1u << l : 0u;
     }
     moved &= (1u << n) - 1u;
     int left = 0;

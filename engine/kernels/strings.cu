@@ -1,6 +1,7 @@
 // Strings of pulses on a CPU: what the trains of a call mean for a stretch of cells, a bit for each pulse (1 = up).
 
 #define TILE 1024
+#define ROWS 8
 #define CHUNK 16
 #define STRING_BITS 60
 

@@ -29,7 +29,7 @@ extern "C" void transfer_update(const TransferArgs* a, i64 threads) {
         u.d_words = b.d_rest;
         u.x = (const float*)b.x_rest;
         u.d = (const float*)b.d_rest;
-        u.items = b.type == EXACT ? b.lanes * b.rows * b.cols : b.lanes * b.rows * ((b.cols + TILE - 1) / TILE);
+        u.items = b.lanes * b.rows * b.cols;
         if (b.type == EXACT) fast::update_exact(&u, threads);
         else fast::update_rows(&u, threads);
     }

@@ -3,7 +3,7 @@
 // A bit for each of sixteen cells that has at least `least` pulses.
 FN u32 filled_cells(const u32* count, u32 least) {
     u32 mask = 0;
-    LOOP for (int l = 0; l < CHUNK; ++l) mask |= (u32)(count[l] >= least) << l;
+    LOOP for (int l = 0; l < CHUNK; ++l) mask |= count[l] >= least ? 1u << l : 0u;
     return mask;
 }
 
@@ -29,35 +29,56 @@ static int list_cells(const Take& t, const Strings& strings, u32 least, u32* lis
     return n;
 }
 
-// Applies whole groups of pulses; at the end of the call (`last`) the rest as well.
-static void flush(const Take& t, Strings& strings) {
-    u32 list[TILE], stayed[TILE];
-    if (!t.jumps) {
-        int n = list_cells(t, strings, t.last ? 1u : 4u, list);
-        for (int at = 0; at < n; at += CHUNK) run_chunk(t, list + at, n - at < CHUNK ? n - at : CHUNK, strings);
-        return;
+// Cells that have pulses to apply, in three lists by their number: a jump takes as long as its longest.
+struct Lists { u32 n[3], list[3][TILE]; };
+FN void add_cells(const Take& t, u32 at, u32 mask, Lists& to, int k) {
+    for (; mask; mask &= mask - 1u) {
+        u32 j = at + (u32)__builtin_ctz(mask);
+        to.list[k][to.n[k]++] = j;
+        __builtin_prefetch(t.records + j * RECORD);
     }
-    for (;;) {
-        int n = list_cells(t, strings, t.last ? 1u : JUMP, list), left = 0;
-        if (n == 0) return;
-        for (int at = 0; at < n; at += CHUNK)
-            left += jump_chunk(t, list + at, n - at < CHUNK ? n - at : CHUNK, strings, stayed + left);
+}
+static u32 sort_cells(const Take& t, const Strings& strings, Lists& to) {
+    to.n[0] = to.n[1] = to.n[2] = 0u;
+    for (u64 left = strings.touched; left; left &= left - 1) {
+        u32 at = (u32)__builtin_ctzll(left) * CHUNK, all = filled_cells(strings.count + at, t.last ? 1u : JUMP);
+        if (all == 0u) continue;
+        u32 some = all & filled_cells(strings.count + at, 4u), most = some & filled_cells(strings.count + at, 9u);
+        add_cells(t, at, all & ~some, to, 0);
+        add_cells(t, at, some & ~most, to, 1);
+        add_cells(t, at, most, to, 2);
+    }
+    return to.n[0] + to.n[1] + to.n[2];
+}
+
+// A jump for each cell, round by round; those that must not jump then take their pulses one by one.
+static void jump_cells(const Take& t, Strings& strings) {
+    Lists sorted;
+    u32 stayed[TILE];
+    while (sort_cells(t, strings, sorted) > 0u) {
+        int left = 0;
+        for (int k = 0; k < 3; ++k) for (u32 at = 0; at < sorted.n[k]; at += CHUNK)
+            left += jump_chunk(t, sorted.list[k] + at, (int)min_u(sorted.n[k] - at, CHUNK), strings, stayed + left);
         for (int at = 0; at < left; at += CHUNK) run_chunk(t, stayed + at, left - at < CHUNK ? left - at : CHUNK, strings);
     }
 }
 
-// One row of one lane, a stretch of at most TILE columns.
-KERNEL(update_rows, UpdateArgs) {
-    i64 tiles = (a.cols + TILE - 1) / TILE, row = item / tiles, lane = row / a.rows, i = row % a.rows;
-    i64 from = item % tiles * TILE, width = a.cols - from < TILE ? a.cols - from : TILE, first = i * a.cols + from;
-    if (i == 0 && from == 0) a.control[lane].step = a.frozen[lane].step + 1u;
-    Strings strings;
-    strings.touched = 0;
-    i64 padded = (width + CHUNK - 1) / CHUNK * CHUNK;
-    LOOP for (i64 j = 0; j < padded; ++j) strings.bits[j] = 0;
-    LOOP for (i64 j = 0; j < padded; ++j) strings.count[j] = strings.block[j] = 0;
+// Applies whole groups of pulses; at the end of the call (`last`) the rest as well.
+static void flush(const Take& t, Strings& strings) {
+    if (t.jumps) {
+        jump_cells(t, strings);
+        return;
+    }
+    u32 list[TILE];
+    int n = list_cells(t, strings, t.last ? 1u : 4u, list);
+    for (int at = 0; at < n; at += CHUNK) run_chunk(t, list + at, n - at < CHUNK ? n - at : CHUNK, strings);
+}
+
+// All samples on one row of a stretch. Strings are empty before and after.
+static void update_row(const UpdateArgs& a, i64 lane, i64 i, i64 from, Strings& strings) {
+    i64 width = a.cols - from < TILE ? a.cols - from : TILE;
+    Take take = take_of(a, lane, i * a.cols + from);
     int filled = 0;
-    Take take = take_of(a, lane, first);
     for (i64 b = 0; b < a.batch; ++b) {
         const Amplitude& plan = a.plans[lane * a.batch + b];
         for (int part = 0; part * SLOTS < plan.length; ++part) {
@@ -73,8 +94,32 @@ KERNEL(update_rows, UpdateArgs) {
             filled += room;
         }
     }
+    if (strings.touched == 0) return;
     take.last = true;
     flush(take, strings);
+    for (; strings.touched; strings.touched &= strings.touched - 1) {
+        int at = __builtin_ctzll(strings.touched) * CHUNK;
+        LOOP for (int l = 0; l < CHUNK; ++l) strings.block[at + l] = 0;
+    }
+}
+
+// Some rows of one lane, a stretch of at most TILE columns.
+KERNEL(update_stretch, UpdateArgs) {
+    i64 tiles = (a.cols + TILE - 1) / TILE, parts = (a.rows + ROWS - 1) / ROWS, part = item / tiles % parts;
+    i64 lane = item / tiles / parts, from = item % tiles * TILE, end = (part + 1) * ROWS;
+    if (part == 0 && from == 0) a.control[lane].step = a.frozen[lane].step + 1u;
+    Strings strings;
+    strings.touched = 0;
+    for (int j = 0; j < TILE; ++j) strings.bits[j] = 0;
+    for (int j = 0; j < TILE; ++j) strings.count[j] = strings.block[j] = 0;
+    for (i64 i = part * ROWS; i < end && i < a.rows; ++i) update_row(a, lane, i, from, strings);
+}
+
+// All cells, by trains that are made.
+extern "C" void update_rows(const UpdateArgs* a, i64 threads) {
+    UpdateArgs b = *a;
+    b.items = a->lanes * ((a->rows + ROWS - 1) / ROWS) * ((a->cols + TILE - 1) / TILE);
+    update_stretch(&b, threads);
 }
 
 // The whole update in one call: plans, trains, cells.
@@ -85,6 +130,5 @@ extern "C" void pulsed_update(const UpdateArgs* a, i64 threads) {
     plan_samples(&b, threads);
     b.items = samples * ((a->cols + 31) / 32 + (a->rows + 31) / 32);
     make_trains(&b, threads);
-    b.items = a->lanes * a->rows * ((a->cols + TILE - 1) / TILE);
     update_rows(&b, threads);
 }

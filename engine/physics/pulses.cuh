@@ -43,8 +43,13 @@ FN void decide_plane(u32 random, u32 target, u32& open, u32& fired) {
     open &= ~(plane ^ random);
 }
 
-// Independent Bernoulli bits for 32 lines at once: random binary fractions are compared with the probability, plane by
-// plane from the top, until every slot is decided (about seven planes for 31 slots).
+// Up to this many slots take a random word each; more share the digits of a word.
+#define FEW_SLOTS 12
+
+FN u32 fires(u32 random, u32 target, u32 slots, u32 slot) { return (random < target ? 1u << slot : 0u) & slots; }
+
+// Independent Bernoulli bits for 32 lines at once: random binary fractions are compared with the probability. In long
+// trains that goes plane by plane from the top, until every slot is decided (about seven planes for 31 slots).
 FN void bernoulli_words(Laned<float>& probability, u32 slots, Key k, Draw t, u32 first_line, u32 first_block, Laned<u32>& fired) {
     Laned<u32> open, target;
     LANES(l) {
@@ -54,7 +59,16 @@ FN void bernoulli_words(Laned<float>& probability, u32 slots, Key k, Draw t, u32
         open[l] = sure || !(p >= 1.0f) ? 0u : slots;
         target[l] = (u32)(p < 4294967040.0f ? p : 4294967040.0f);
     }
-    for (u32 block = 0; block < 8 && lanes_any(open); ++block) {
+    bool few = (slots >> FEW_SLOTS) == 0u;
+    for (u32 block = 0; few && (slots >> (4u * block)) != 0u && lanes_any(open); ++block) {
+        LANES(l) {
+            u32 r0, r1, r2, r3, own = open[l], p = target[l];
+            words4(k, t, first_line + l, first_block + block, r0, r1, r2, r3);
+            fired[l] |= fires(r0, p, own, 4u * block) | fires(r1, p, own, 4u * block + 1u);
+            fired[l] |= fires(r2, p, own, 4u * block + 2u) | fires(r3, p, own, 4u * block + 3u);
+        }
+    }
+    for (u32 block = 0; !few && block < 8 && lanes_any(open); ++block) {
         LANES(l) {
             u32 r0, r1, r2, r3;
             words4(k, t, first_line + l, first_block + block, r0, r1, r2, r3);

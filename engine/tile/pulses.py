@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SLOTS = 31
 MAX_WORDS = 128
 TYPES = {"StochasticCompressed": 0, "Stochastic": 0, "MeanCount": 1, "DeterministicImplicit": 2, "NoneWithDevice": 3}
-TILE_COLUMNS = 1024
 # Trains are kept from call to call while they are small; larger ones would add up over the tiles.
 KEPT_WORDS = 1 << 16
 KEPT_UPDATES = 8
@@ -138,7 +137,6 @@ def apply_trains(array: CellArray, trains: Trains) -> None:
     frozen = array.control.clone() if trains.frozen is None else trains.frozen
     fill(args, _SPACE, (trains.plans, frozen, trains.x_words, trains.d_words))
     if array.program().backend == "cpu":
-        args.items = array.lanes * array.out_size * math.ceil(array.in_size / TILE_COLUMNS)
         array.program().run("update_rows", args, threads=torch.get_num_threads())
     else:
         args.items = array.weight.numel()

@@ -13,6 +13,7 @@ from tests.naive.draws import Source, Stream
 from tests.naive.maths import F32, Floats
 
 SLOTS = 31
+FEW_SLOTS = 12
 STOCHASTIC = ("StochasticCompressed", "Stochastic")
 Ints = npt.NDArray[np.int64]
 
@@ -78,17 +79,21 @@ def fire(u: Update, lines: Lines, length: int, source: Source) -> npt.NDArray[np
     p = probabilities(u, lines, source) * F32(4294967296.0)
     target = np.where((p >= 1) & (p < F32(4294967296.0)), np.minimum(p, F32(4294967040.0)), 0).astype(np.uint64)
     stream = Stream.TRAIN_X if lines.is_x else Stream.TRAIN_D
-    slots = np.arange(length)
-    digits = np.zeros((len(p), length), np.uint64)
-    for block in range(8):
-        words = [
-            source.words(stream, lines.numbers, (lines.sample << 10) | (w * 8 + block))
-            for w in range(-(-length // SLOTS))
-        ]
-        for plane in range(4):
-            random = np.stack([word[plane] for word in words], axis=1)[:, slots // SLOTS]
-            digits = (digits << np.uint64(1)) | ((random >> (slots % SLOTS).astype(np.uint32)) & np.uint32(1))
+    words = [_digits(lines, (stream, w), min(SLOTS, length - w * SLOTS), source) for w in range(-(-length // SLOTS))]
+    digits = np.concatenate(words, axis=1)
     return (digits < target[:, None]) | (p >= F32(4294967296.0))[:, None]
+
+
+def _digits(lines: Lines, place: tuple[int, int], slots: int, source: Source) -> npt.NDArray[np.uint64]:
+    """32 random digits [lines, slots] for the slots of one word: a random word each if they are few, else planes."""
+    (stream, w), first = place, lines.sample << 10
+    blocks = -(-slots // 4) if slots <= FEW_SLOTS else 8
+    drawn = [source.words(stream, lines.numbers, first | (w * 8 + block)) for block in range(blocks)]
+    words = np.stack([word for block in drawn for word in block], axis=1).astype(np.uint64)
+    if slots <= FEW_SLOTS:
+        return words[:, :slots]
+    bits = (words[:, :, None] >> np.arange(slots, dtype=np.uint64)) & np.uint64(1)
+    return np.sum(bits << np.arange(31, -1, -1, dtype=np.uint64)[None, :, None], axis=1, dtype=np.uint64)
 
 
 def counts(u: Update, x: Floats, d: Floats, plan: Plan, sample: int, source: Source) -> Ints:

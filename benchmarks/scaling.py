@@ -1,0 +1,139 @@
+"""How the time and the memory of a training step grow: with the tile, the batch, the pulses of an update, the threads.
+
+`python -m benchmarks.scaling [--curves REGEX]` trains one layer for some steps at each point, in a process of its own,
+prints a table, and writes benchmarks/out/scaling.json and a plot beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.run import machine
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "benchmarks" / "out" / "scaling.json"
+POINT: dict[str, int] = {"size": 512, "batch": 64, "desired_bl": 0, "threads": 2}
+# What varies along each curve; desired_bl 0 is the preset's own, with its management.
+CURVES: dict[str, tuple[int, ...]] = {
+    "size": (64, 128, 256, 512, 1024, 2048, 4096),
+    "batch": (1, 4, 16, 64, 256, 1024),
+    "desired_bl": (1, 3, 7, 15, 31, 63, 127),
+    "threads": (1, 2),
+}
+LARGE = {"threads": {"size": 1024}}
+COMMANDS = {"aihw --help": ["--help"], "aihw ls": ["ls"]}
+Row = dict[str, Any]
+
+
+def measure(preset: str, point: dict[str, int], seconds: float) -> Row:
+    """Median time of a step of one layer, its update alone, and the most memory that the process had."""
+    import torch
+
+    from benchmarks.memory import memory
+    from engine.nn import AnalogLinear
+    from engine.optim import AnalogSGD
+    from engine.presets import preset as find_preset
+
+    torch.set_num_threads(point["threads"])
+    torch.manual_seed(0)
+    update = {"desired_bl": point["desired_bl"], "update_bl_management": False} if point["desired_bl"] else {}
+    spec = find_preset(preset, mapping={"max_input_size": 0, "max_output_size": 0}, update=update)
+    layer = AnalogLinear(point["size"], point["size"], bias=False, tile=spec)
+    optimizer = AnalogSGD(layer.parameters(), lr=0.01)
+    x = torch.rand(point["batch"], point["size"]) * 2 - 1
+    d = torch.randn(point["batch"], point["size"]) * 0.1
+    steps, updates, end = [], [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(steps) < 5:
+        begin = time.perf_counter()
+        layer(x).backward(d)
+        middle = time.perf_counter()
+        optimizer.step()
+        steps.append(time.perf_counter() - begin)
+        updates.append(time.perf_counter() - middle)
+    half = len(steps) // 2
+    times = {"step_ms": statistics.median(steps[half:]) * 1e3, "update_ms": statistics.median(updates[half:]) * 1e3}
+    return times | {"peak_MiB": memory("VmHWM") / 2**20}
+
+
+def curve(name: str, preset: str, seconds: float) -> list[Row]:
+    """The points of a curve, each in a fresh process."""
+    rows = []
+    for value in CURVES[name]:
+        point = POINT | LARGE.get(name, {}) | {name: value}
+        told = ["--one", json.dumps(point), "--preset", preset, "--seconds", str(seconds)]
+        command = [sys.executable, "-m", "benchmarks.scaling", *told]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{name}={value}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+        rows.append({name: value} | json.loads(done.stdout.splitlines()[-1]))
+        print(" ".join(f"{key}={number:.5g}" for key, number in rows[-1].items()), flush=True)
+    return rows
+
+
+def start_up(rounds: int = 5) -> Row:
+    """Seconds of the commands that must answer at once, medians."""
+    found = {}
+    for name, words in COMMANDS.items():
+        times = []
+        for _ in range(rounds):
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "aihw_cli", *words], cwd=ROOT, capture_output=True, check=True)
+            times.append(time.perf_counter() - begin)
+        found[name] = statistics.median(times)
+        print(f"{name}: {found[name]:.3f} s", flush=True)
+    return found
+
+
+def plot(found: dict[str, list[Row]], path: Path) -> None:
+    """A panel for each curve, on logarithmic axes; dotted: proportional to the work beyond its middle."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(found), figsize=(4 * len(found), 3.2), squeeze=False)
+    for panel, (name, rows) in zip(panels[0], found.items(), strict=True):
+        at = [row[name] for row in rows]
+        for key, style in (("step_ms", "o-"), ("update_ms", "s--")):
+            panel.plot(at, [row[key] for row in rows], style, label=key.removesuffix("_ms"))
+        middle, power = rows[len(rows) // 2], {"size": 2, "threads": -1}.get(name, 1)
+        panel.plot(at, [middle["step_ms"] * (v / middle[name]) ** power for v in at], "k:", label="proportional")
+        panel.set(xscale="log", yscale="log", xlabel=name, ylabel="milliseconds")
+        panel.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints, writes and draws the curves."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
+    parser.add_argument("--curves", default=".", metavar="REGEX", help=f"of {', '.join(CURVES)}")
+    parser.add_argument("--preset", default="gokmen_vlasov")
+    parser.add_argument("--seconds", type=float, default=2, help="time for one point")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FILE.json")
+    parser.add_argument("--one", metavar="JSON", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.one:
+        print(json.dumps(measure(options.preset, json.loads(options.one), options.seconds)))
+        return 0
+    names = [name for name in CURVES if re.search(options.curves, name)]
+    if not names:
+        parser.error(f"no curve matches {options.curves!r}; there are {', '.join(CURVES)}")
+    found = {name: curve(name, options.preset, options.seconds) for name in names}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    head = {"machine": machine(POINT["threads"]), "preset": options.preset, "point": POINT, "start_s": start_up()}
+    options.out.write_text(json.dumps(head | {"curves": found}, indent=1) + "\n")
+    plot(found, options.out.with_suffix(".png"))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
