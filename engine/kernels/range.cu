@@ -117,3 +117,15 @@ WARP_KERNEL(learn_scale, OutputArgs) {
     }
     LANES(l) if (l < rest) a.by_column[at + l] = sum[l] * s[l] * r;
 }
+
+// One item: the gradient of a scale that all columns share.
+WARP_KERNEL(join_scale, OutputArgs) {
+    Laned<float> sum;
+    LANES(l) sum[l] = 0.0f;
+    for (i64 at = 0; at < a.cols; at += 32) {
+        int rest = rest_of(a.cols, at);
+        LANES(l) if (l < rest) sum[l] = sum[l] + a.by_column[at + l];
+    }
+    float all = lanes_sum(sum);
+    if (first_lane()) a.joined[0] = all;
+}

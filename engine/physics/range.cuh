@@ -16,6 +16,6 @@ struct RangeArgs {
 struct OutputArgs {
     i64 items, rows, cols, scale_step, learned_step;
     const float *y, *d, *scale, *learned, *range;
-    float *back, *own, *clipped, *by_column;
+    float *back, *own, *clipped, *by_column, *joined;
     float limit;
 };

@@ -195,8 +195,14 @@ def _scale_gradient(args: Any, learned: Tensor) -> Tensor:
     """The gradient of the learned scale, [O] or [1]."""
     found = learned.new_empty(args.cols)
     args.by_column, args.items = found.data_ptr(), (args.cols + 31) // 32
-    training_program(learned.device.type).run("learn_scale", args, threads=torch.get_num_threads(), warp=True)
-    return found if learned.numel() > 1 else found.sum().view(1)
+    program = training_program(learned.device.type)
+    program.run("learn_scale", args, threads=torch.get_num_threads(), warp=True)
+    if learned.numel() > 1:
+        return found
+    joined = learned.new_empty(1)
+    args.joined, args.items = joined.data_ptr(), 1
+    program.run("join_scale", args, threads=1, warp=True)
+    return joined
 
 
 def _clipping_limit(io: IO) -> float:
