@@ -16,7 +16,7 @@ def setting(default: Any, meaning: str, **limits: Any) -> Any:
     """A dataclass field with its documentation; `limits` are unit, minimum, maximum, choices."""
     metadata = {"unit": "", "minimum": None, "maximum": None, "choices": None, **limits, "meaning": meaning}
     if isinstance(default, list | dict):
-        return field(default_factory=lambda: default.copy(), metadata=metadata)
+        return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 

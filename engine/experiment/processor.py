@@ -12,7 +12,7 @@ from engine.settings import UserError
 
 
 def without_gpu(run: Mapping[str, Any]) -> str:
-    """Why `run.device=auto` does not take the GPU that torch has; empty if there is none, or another choice was made."""
+    """Why `run.device=auto` passes over the GPU that torch has; empty if there is none, or another choice was made."""
     if run.get("device", "auto") != "auto" or not torch.cuda.is_available():
         return ""
     usable, why = cuda.available()
