@@ -50,7 +50,9 @@ def measure(preset: str, point: dict[str, int], seconds: float) -> Row:
     optimizer = AnalogSGD(layer.parameters(), lr=0.01)
     x = torch.rand(point["batch"], point["size"]) * 2 - 1
     d = torch.randn(point["batch"], point["size"]) * 0.1
-    steps, updates, end = [], [], time.perf_counter() + seconds
+    steps: list[float] = []
+    updates: list[float] = []
+    end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(steps) < 5:
         begin = time.perf_counter()
         layer(x).backward(d)

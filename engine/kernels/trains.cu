@@ -41,7 +41,9 @@ WARP_KERNEL(make_trains, UpdateArgs) {
     round_probabilities(u, p, key, draw, (u32)at, (u32)b, is_x);
     for (int w = 0; w < a.words; ++w) {
         if (u.type == STOCHASTIC) {
-            bernoulli_words(p, slots_of(plan.length, w), key, draw, (u32)at, ((u32)b << 10) | (u32)(w * 8), word);
+            u32 slots = slots_of(plan.length, w), first = ((u32)b << 10) | (u32)(w * 8);
+            if (lines - at <= 16) draw_bits<16>(p, slots, key, draw, (u32)at, first, word);
+            else draw_bits<32>(p, slots, key, draw, (u32)at, first, word);
         } else {
             LANES(l) word[l] = count_word(u, p[l], plan.length);
         }

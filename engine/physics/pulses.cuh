@@ -48,9 +48,9 @@ FN void decide_plane(u32 random, u32 target, u32& open, u32& fired) {
 
 FN u32 fires(u32 random, u32 target, u32 slots, u32 slot) { return (random < target ? 1u << slot : 0u) & slots; }
 
-// Independent Bernoulli bits for 32 lines at once: random binary fractions are compared with the probability. In long
+// Independent Bernoulli bits for 32 lines at once, of which the first N matter: random binary fractions are compared with the probability. In long
 // trains that goes plane by plane from the top, until every slot is decided (about seven planes for 31 slots).
-FN void bernoulli_words(Laned<float>& probability, u32 slots, Key k, Draw t, u32 first_line, u32 first_block, Laned<u32>& fired) {
+template <int N> FN void draw_bits(Laned<float>& probability, u32 slots, Key k, Draw t, u32 first_line, u32 first_block, Laned<u32>& fired) {
     Laned<u32> open, target;
     LANES(l) {
         float p = probability[l] * 4294967296.0f;
@@ -61,7 +61,7 @@ FN void bernoulli_words(Laned<float>& probability, u32 slots, Key k, Draw t, u32
     }
     bool few = (slots >> FEW_SLOTS) == 0u;
     for (u32 block = 0; few && (slots >> (4u * block)) != 0u && lanes_any(open); ++block) {
-        LANES(l) {
+        LANES_UP_TO(l, N) {
             u32 r0, r1, r2, r3, own = open[l], p = target[l];
             words4(k, t, first_line + l, first_block + block, r0, r1, r2, r3);
             fired[l] |= fires(r0, p, own, 4u * block) | fires(r1, p, own, 4u * block + 1u);
@@ -69,7 +69,7 @@ FN void bernoulli_words(Laned<float>& probability, u32 slots, Key k, Draw t, u32
         }
     }
     for (u32 block = 0; !few && block < 8 && lanes_any(open); ++block) {
-        LANES(l) {
+        LANES_UP_TO(l, N) {
             u32 r0, r1, r2, r3;
             words4(k, t, first_line + l, first_block + block, r0, r1, r2, r3);
             u32 o = open[l], f = fired[l], p = target[l];
@@ -82,6 +82,9 @@ FN void bernoulli_words(Laned<float>& probability, u32 slots, Key k, Draw t, u32
             target[l] = p << 4;
         }
     }
+}
+FN void bernoulli_words(Laned<float>& p, u32 slots, Key k, Draw t, u32 first_line, u32 first_block, Laned<u32>& fired) {
+    draw_bits<32>(p, slots, k, t, first_line, first_block, fired);
 }
 
 // Firing probabilities on their steps. DeterministicImplicit has steps of its own for x and for d.
