@@ -17,7 +17,7 @@ ON_THE_COMMAND_LINE = {
     "option without its value": (["validate", "x.yaml", "--as"], ["--as", "KIND"]),
     "value for a flag": (["train", "--json=yes"], ["--json"]),
     "words missing": (["resume"], ["aihw resume FOLDER"]),
-    "words too many": (["show", "a", "b"], ["aihw show NAME"]),
+    "words too many": (["show", "a", "b"], ["aihw show takes one name", "'b'"]),
     "no override": (["train", "ecram"], ["ecram", "key=value"]),
     "unreadable override": (["train", "model.hidden=[1"], ["model.hidden=[1"]),
     "deleted key": (["train", "~optimizer.lr=1"], ["deleted"]),
