@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from engine.devices._file import load_member, only_member
 
 FOLDER = Path(__file__).parent
 MAX_NODES = 64
@@ -138,34 +139,11 @@ def find_device(name: str) -> Device:
     if name.endswith(".csv"):
         return importlib.import_module("engine.devices.table_step").from_csv(Path(name))
     if ":" in name or name.endswith(".py"):
-        return _load_file(name)
+        found, path = load_member(name, Device, "device")
+        return replace(found, path=path)
     if name not in device_names():
         near = difflib.get_close_matches(name, device_names(), 1)
         hint = f"nearest: {near[0]}" if near else f"there are {', '.join(device_names())}"
         raise ValueError(f"no device model {name!r}; {hint}")
     module = importlib.import_module(f"engine.devices.{name}")
-    return _only_device(vars(module), name)
-
-
-def _load_file(name: str) -> Device:
-    path_text, _, attribute = name.partition(":")
-    path = Path(path_text).expanduser().resolve()
-    if not path.is_file():
-        raise ValueError(f"no device file {path}")
-    spec = importlib.util.spec_from_file_location(f"aihw_device_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = vars(module).get(attribute) if attribute else _only_device(vars(module), path.name)
-    if not isinstance(found, Device):
-        names = sorted(k for k, v in vars(module).items() if isinstance(v, Device))
-        raise ValueError(f"{path} has no device {attribute!r}; it has {', '.join(names) or 'none'}")
-    return replace(found, path=str(path))
-
-
-def _only_device(members: Mapping[str, Any], where: str) -> Device:
-    found = [v for v in members.values() if isinstance(v, Device)]
-    if len(found) != 1:
-        raise ValueError(f"{where} must define one Device, it defines {len(found)}")
-    return found[0]
+    return only_member(vars(module), Device, name)

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from engine.devices._file import load_member, only_member
 from engine.devices.base import Param
 
 FOLDER = Path(__file__).parent / "models"
@@ -72,31 +72,10 @@ def find_noise_model(name: str) -> NoiseModel:
     Raises ValueError with the nearest name, or with what is wrong with the file.
     """
     if ":" in name or name.endswith(".py"):
-        return _load_file(name)
+        found, path = load_member(name, NoiseModel, "noise model")
+        return replace(found, path=path)
     if name not in noise_model_names():
         near = difflib.get_close_matches(name, noise_model_names(), 1)
         hint = f"nearest: {near[0]}" if near else f"there are {', '.join(noise_model_names())}"
         raise ValueError(f"no noise model {name!r}; {hint}")
-    return _only_model(vars(importlib.import_module(f"engine.inference.models.{name}")), name)
-
-
-def _load_file(name: str) -> NoiseModel:
-    path_text, _, attribute = name.partition(":")
-    path = Path(path_text).expanduser().resolve()
-    spec = importlib.util.spec_from_file_location(f"aihw_noise_{path.stem}", path) if path.is_file() else None
-    if spec is None or spec.loader is None:
-        raise ValueError(f"no noise model file {path}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = vars(module).get(attribute) if attribute else _only_model(vars(module), path.name)
-    if not isinstance(found, NoiseModel):
-        names = sorted(k for k, v in vars(module).items() if isinstance(v, NoiseModel))
-        raise ValueError(f"{path} has no noise model {attribute!r}; it has {', '.join(names) or 'none'}")
-    return replace(found, path=str(path))
-
-
-def _only_model(members: Mapping[str, Any], where: str) -> NoiseModel:
-    found = [v for v in members.values() if isinstance(v, NoiseModel)]
-    if len(found) != 1:
-        raise ValueError(f"{where} must define one NoiseModel, it defines {len(found)}")
-    return found[0]
+    return only_member(vars(importlib.import_module(f"engine.inference.models.{name}")), NoiseModel, name)
