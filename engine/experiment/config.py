@@ -83,6 +83,7 @@ class Run:
     start: str = setting("", "run folder, or file of tensors, from whose weights training starts; empty = new ones")
     threads: int = setting(0, "CPU threads; 0 = all", minimum=0)
     exact: bool = setting(False, "the same bits at any number of threads, slower")
+    graph: bool = setting(True, "a GPU replays training steps as one graph where it can: same bits, faster")
     checkpoint_every: int = setting(0, "optimizer steps between checkpoints; 0 = every epoch", minimum=0)
     dir: str = setting("runs", "folder that receives the run folders")
     log: list[str] = setting([], "programs that receive the metrics as well", choices=writer_names())

@@ -19,7 +19,7 @@ LENGTH = 12
 TEXT_FOLDERS = ("physics", "kernels")
 # Folders, processor, threads and who does the run do not decide the result; the seed stands beside the hash.
 LEFT_OUT = {
-    "run": ("seed", "device", "threads", "dir", "checkpoint_every", "start", "executor", "cluster", "log"),
+    "run": ("seed", "device", "threads", "dir", "checkpoint_every", "start", "executor", "cluster", "log", "graph"),
     "dataset": ("root", "path", "download"),
 }
 SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "run", "layers")

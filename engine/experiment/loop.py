@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,6 +22,9 @@ from engine.experiment.processor import processor
 from engine.experiment.schedules import learning_rate
 from engine.experiment.tasks._trained import start_from
 from engine.settings import UserError
+
+if TYPE_CHECKING:
+    from engine.experiment.graph import Replayed
 
 
 @dataclass
@@ -58,6 +61,7 @@ class Loop:
         self.place = Place()
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.correct_sum = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.replayed = self._replayed()
 
     def lr(self) -> float:
         """The learning rate of the current epoch."""
@@ -76,7 +80,7 @@ class Loop:
         mark = time.perf_counter()
         while self.place.batch < self.steps_per_epoch:
             index = order[self.place.batch * self.batch_size : (self.place.batch + 1) * self.batch_size]
-            loss = self._step(index)
+            loss = self._step(index) if self.replayed is None else self.replayed.step(index, self.lr())
             self.place.batch += 1
             self.place.steps += 1
             self.place.samples += len(index)
@@ -91,6 +95,16 @@ class Loop:
         if not self.config["dataset"].get("shuffle", True):
             return torch.arange(count)
         return sample_order(count, int(self.config["run"]["seed"]), self.place.epoch)
+
+    def _replayed(self) -> Replayed | None:
+        """Steps as a graph, where they run on a GPU and the network allows it."""
+        if self.device.type != "cuda":
+            return None
+        from engine.experiment.graph import Replayed, obstacle
+
+        if obstacle(self.model, self.optimizer):
+            return None
+        return Replayed(self.model, self._step, replay=bool(self.config["run"].get("graph", True)))
 
     def _step(self, index: torch.Tensor) -> torch.Tensor:
         x, y = self.data.train_x.index_select(0, index), self.data.train_y.index_select(0, index)

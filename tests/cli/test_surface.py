@@ -41,7 +41,7 @@ TOP = {
 }  # fmt: skip
 KEYS = {
     "run.epochs", "run.seed", "run.start", "run.device", "run.threads", "run.exact", "run.checkpoint_every", "run.dir",
-    "run.log", "run.executor", "run.cluster",
+    "run.graph", "run.log", "run.executor", "run.cluster",
     "optimizer.name", "optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "optimizer.schedule.name",
     "optimizer.schedule.step_size", "optimizer.schedule.milestones", "optimizer.schedule.gamma",
     "optimizer.nesterov", "optimizer.betas", "optimizer.eps",

@@ -19,6 +19,7 @@ ARRAYS = {
     "fast": "takes the gradient and is read into the visible array; without a device of its own, as the visible one"
 }
 MOST_ARRAYS = 8
+REPLAYS = True
 
 
 @dataclass
