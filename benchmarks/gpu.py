@@ -1,160 +1,84 @@
-"""Times on a GPU: update and product kernels against their ceilings, whole training steps eager and captured.
+"""Everything that is to be seen on a GPU, in order: equal bits, golden figures, races, whole runs, speed.
 
-`python -m benchmarks.gpu [--out FILE.json]` prints a line for each measurement. Times are medians by CUDA events; the
-ceilings are measured in the same run: bytes of a device-to-device copy a second, and normal numbers a second.
+`python -m benchmarks.gpu --out FOLDER --data MNIST/raw [--golden FOLDER] [--stages bits,golden,races,jobs,speed]` keeps
+a log of each part and `gpu.json`: how each ended, how long it took, and its last lines.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
-import statistics
-from collections.abc import Callable, Iterator
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
-LEARNING_RATE = 0.01
-SIZES, BATCHES = (1024, 4096), (1, 64, 1024)
-MODELS = (("fcn", 10, (1, 28, 28)), ("lenet", 8, (1, 28, 28)), ("vgg8", 64, (3, 32, 32)))
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("bits", "golden", "races", "jobs", "speed")
+# Small tests that start the kernels of updates, products and transfers; a sanitizer makes them a hundred times slower.
+RACY = ("tests/exact/test_cuda_equals_cpu.py", "-k", "linear_step or noisy")
+LAST_LINES = 12
 
 
-def milliseconds(work: Callable[[], Any], rounds: int = 20) -> float:
-    """Median time of `work` on the current stream."""
-    import torch
-
-    for _ in range(3):
-        work()
-    times = []
-    for _ in range(rounds):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        work()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end))
-    return statistics.median(times)
-
-
-def copy_bandwidth() -> float:
-    """Bytes a second, read and written, of a large copy."""
-    import torch
-
-    source = torch.empty(2**28, device="cuda")
-    target = torch.empty_like(source)
-    return 2 * 4 * 2**28 / (milliseconds(lambda: target.copy_(source)) * 1e-3)
+def parts(stage: str, options: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
+    """Names and command lines of a stage."""
+    python = [sys.executable, "-m"]
+    if stage == "bits":
+        yield "bits", [*python, "pytest", "-q", "-m", "gpu", "tests", "-p", "no:cacheprovider"]
+    if stage == "golden":
+        for path in sorted(options.golden.glob("*.json")):
+            yield f"golden-{path.stem[0]}", [*python, "tests.golden", str(path), "--device", "cuda"]
+    if stage == "races":
+        for tool in ("memcheck", "racecheck"):
+            checked = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "3"]
+            yield f"races-{tool}", [*checked, *python, "pytest", "-q", "-m", "gpu", *RACY, "-p", "no:cacheprovider"]
+    if stage == "jobs":
+        train = [*python, "aihw_cli", "train", "run.device=cuda", f"run.dir={options.out / 'runs'}"]
+        data = f"dataset.root={options.data}"
+        yield "job-digits", train
+        yield "job-fcn", [*train, "conf=mnist_fcn", "preset=gokmen_vlasov", data]
+        yield "job-lenet", [*train, "conf=mnist_lenet", data, "run.epochs=1"]
+        yield "job-sweep", [*train, "-m", "device.dw_min=0.001,0.002", "seeds=2", "--gpus", "0", "run.epochs=2"]
+    if stage == "speed":
+        yield "speed", [*python, "benchmarks.gpu_speed", "--out", str(options.out / "speed.json")]
 
 
-def updates(preset: str, bandwidth: float) -> Iterator[Row]:
-    """One pulsed update of a dense batch, with the pulses it makes and the bytes it has to move."""
-    import torch
-
-    from benchmarks.tasks import one_tile_config
-    from engine.tile.cells import CellArray
-    from engine.tile.settings import TileSpec
-
-    spec = TileSpec.from_config(one_tile_config(preset))
-    for size in SIZES:
-        with torch.device("cuda"):
-            cells = CellArray(size, size, spec.device, seed=0)
-        for batch in BATCHES:
-            x, d = (torch.rand(batch, size, device="cuda") * 2 - 1 for _ in range(2))
-            time = milliseconds(functools.partial(cells.update, x, d, LEARNING_RATE, spec.update), 10)
-            pulses = LEARNING_RATE / cells.granularity * float((x.abs().sum(1) * d.abs().sum(1)).sum())
-            moved = 4 * size * size * (2 + cells.layout.size + len(cells.layout.states))
-            yield {
-                "task": f"update/{size}/b{batch}/{preset}", "ms": time, "pulses_per_s": pulses / time * 1e3,
-                "share_of_bandwidth": moved / (time * 1e-3) / bandwidth,
-            }  # fmt: skip
-
-
-def products() -> Iterator[Row]:
-    """Forward products with the default periphery, beside torch's own product."""
-    import torch
-
-    from engine.tile.settings import TileSpec
-    from engine.tile.tile import Tile
-
-    for size in SIZES:
-        with torch.device("cuda"):
-            tile = Tile(size, size, TileSpec(), seed=0)
-        for batch in BATCHES:
-            x = torch.randn(batch, size, device="cuda")
-            ours = milliseconds(functools.partial(tile.mvm, x))
-            digital = milliseconds(functools.partial(torch.matmul, x, tile.weight.detach().t()))
-            yield {"task": f"mvm/{size}/b{batch}", "ms": ours, "digital_ms": digital}
-
-
-def training_steps(preset: str | None) -> Iterator[Row]:
-    """Steps of whole networks, launched one by one and captured as a graph."""
-    for model, batch, shape in MODELS:
-        step = make_step(preset, model, (batch, *shape))
-        row: Row = {"task": f"train/{model}/b{batch}/{preset or 'fp'}", "ms": milliseconds(step, 50)}
-        replay = captured(step)
-        yield row | {"graph_ms": milliseconds(replay, 50)}
-
-
-def make_step(preset: str | None, model: str, shape: tuple[int, ...]) -> Callable[[], Any]:
-    """One training step on fixed random inputs of the given shape."""
-    import torch
-    from torch.nn.functional import nll_loss
-
-    from benchmarks.tasks import one_tile_config
-    from engine.experiment.build import build
-    from engine.experiment.data import Info
-
-    config = one_tile_config(preset) | {"model": {"name": model}, "loss": {"name": "nll"}, "run": {"seed": 0}}
-    config["optimizer"] = {"name": "analog_sgd", "lr": LEARNING_RATE}
-    network, optimizer = build(config, Info(shape[1:], 10), torch.device("cuda"))
-    x, y = torch.rand(shape, device="cuda"), torch.randint(10, shape[:1], device="cuda")
-
-    def step() -> None:
-        optimizer.zero_grad()
-        nll_loss(network(x), y, reduction="sum").backward()
-        optimizer.step()
-
-    return step
-
-
-def captured(step: Callable[[], Any]) -> Callable[[], Any]:
-    """The step as a CUDA graph; replays draw new noise, since steps are counted in device memory."""
-    import torch
-
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
-
-
-def rows() -> Iterator[Row]:
-    bandwidth = copy_bandwidth()
-    yield {"task": "copy", "bytes_per_s": bandwidth}
-    for preset in ("gokmen_vlasov", "reram_es", "reram_sb"):
-        yield from updates(preset, bandwidth)
-    yield from products()
-    for preset in (None, "gokmen_vlasov", "reram_sb"):
-        yield from training_steps(preset)
+def run(name: str, command: list[str], out: Path) -> dict[str, Any]:
+    """One part: its exit code (None where its program is missing), seconds, and last lines."""
+    if shutil.which(command[0]) is None:
+        return {"part": name, "code": None, "last": [f"no {command[0]} here"]}
+    begin = time.perf_counter()
+    with (out / f"{name}.log").open("w") as log:
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
+    lines = (out / f"{name}.log").read_text(errors="replace").splitlines()
+    seconds = round(time.perf_counter() - begin, 1)
+    return {"part": name, "code": done.returncode, "seconds": seconds, "last": lines[-LAST_LINES:]}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints every measurement as a JSON line and writes them all."""
+    """Runs the stages one after another; 1 if a part failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--out", type=Path, metavar="FILE.json")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "MNIST" / "raw")
+    parser.add_argument("--golden", type=Path, default=ROOT.parent / "shared" / "golden" / "public")
+    parser.add_argument("--stages", default=",".join(STAGES))
     options = parser.parse_args(arguments)
-    found = []
-    for row in rows():
-        found.append(row)
-        print(json.dumps(row), flush=True)
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=1) + "\n")
-    return 0
+    if unknown := [stage for stage in options.stages.split(",") if stage not in STAGES]:
+        parser.error(f"no stage {unknown[0]!r}; there are {', '.join(STAGES)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    found: list[dict[str, Any]] = []
+    for stage in options.stages.split(","):
+        for name, command in parts(stage, options):
+            found.append(run(name, command, options.out))
+            print(f"{name}: exit code {found[-1]['code']}, {found[-1].get('seconds')} s", flush=True)
+            print("\n".join(f"    {line}" for line in found[-1]["last"]), flush=True)
+            (options.out / "gpu.json").write_text(json.dumps(found, indent=1) + "\n")
+    return int(any(part["code"] for part in found))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and mean
     forward(tile, state, x)              optional, with backward(tile, state, d): the product where several arrays have
                                          a share; [.., B, I] to [.., B, O] and back
     set_weights(tile, state, weight)     optional: how weights are written where the visible array is not all there is
-    REPLAYS = True                       optional: all that differs from step to step lives where the tile does, so that a GPU
-                                         may replay a step as a graph
+    REPLAYS = True                       optional: all that differs from step to step lives where the tile does, and a
+                                         GPU may replay a step as a graph
 """
 
 from __future__ import annotations
