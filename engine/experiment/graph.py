@@ -36,6 +36,8 @@ def obstacle(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
             continue
         if not getattr(find_algorithm(part.algorithm), "REPLAYS", False):
             return f"{part.algorithm} counts on the CPU"
+        if not part.tile.weight.requires_grad:
+            return f"{name} does not learn, so that nothing counts its steps"
         if not isinstance(part.tile.array, CellArray):
             return f"cells of several devices ({part.tile.spec.device.model}) take turns on the CPU"
         if part.scale is not None and part.tile.spec.mapping.weight_scaling_lr_compensation:

@@ -13,6 +13,7 @@ from engine.experiment.data import Info
 from engine.experiment.graph import obstacle
 from engine.experiment.runs import run_folder
 from engine.experiment.train import resume
+from engine.nn.analog import AnalogTile
 from tests.experiment.helpers import Recorder, analog_config, outcome, run, small_config
 
 FAST = {"fast_lr": 0.5, "transfer_every": 2.0}
@@ -53,6 +54,12 @@ def test_what_cannot_be_replayed_is_named(name: str, tmp_path: Path) -> None:
     if "device" in changes:
         config["device"] = changes["device"]
     assert words in obstacle_of(config)
+
+
+def test_a_frozen_tile_would_repeat_its_noise(tmp_path: Path) -> None:
+    model, optimizer = build(analog_config(tmp_path), Info((1, 8, 8), 10), torch.device("cpu"))
+    next(part for part in model.modules() if isinstance(part, AnalogTile)).tile.weight.requires_grad_(False)
+    assert "does not learn" in obstacle(model, optimizer)
 
 
 @pytest.mark.gpu
