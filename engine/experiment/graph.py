@@ -32,17 +32,20 @@ def obstacle(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
     for name, part in model.named_modules():
         if callable(getattr(part, "begin_streams", None)):
             return f"{name} remembers what came before"
-        if not isinstance(part, AnalogTile):
-            continue
-        if not getattr(find_algorithm(part.algorithm), "REPLAYS", False):
-            return f"{part.algorithm} counts on the CPU"
-        if not part.tile.weight.requires_grad:
-            return f"{name} does not learn, so that nothing counts its steps"
-        if not isinstance(part.tile.array, CellArray):
-            return f"cells of several devices ({part.tile.spec.device.model}) take turns on the CPU"
-        if part.scale is not None and part.tile.spec.mapping.weight_scaling_lr_compensation:
-            return "weight_scaling_lr_compensation reads the scales"
+        if isinstance(part, AnalogTile) and (found := _obstacle_of(part)):
+            return f"{name}: {found}"
     return ""
+
+
+def _obstacle_of(part: AnalogTile) -> str:
+    if not getattr(find_algorithm(part.algorithm), "REPLAYS", False):
+        return f"{part.algorithm} counts on the CPU"
+    if not part.tile.weight.requires_grad:
+        return "it does not learn, so that nothing counts its steps"
+    if not isinstance(part.tile.array, CellArray):
+        return f"cells of several devices ({part.tile.spec.device.model}) take turns on the CPU"
+    compensates = part.scale is not None and part.tile.spec.mapping.weight_scaling_lr_compensation
+    return "weight_scaling_lr_compensation reads the scales" if compensates else ""
 
 
 @dataclass
