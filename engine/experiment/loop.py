@@ -24,7 +24,7 @@ from engine.experiment.tasks._trained import start_from
 from engine.settings import UserError
 
 if TYPE_CHECKING:
-    from engine.experiment.graph import Replayed
+    from engine.optim.replay import Replayed
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Loop:
         """Steps as a graph, where they run on a GPU and the network allows it."""
         if self.device.type != "cuda":
             return None
-        from engine.experiment.graph import Replayed, obstacle
+        from engine.optim.replay import Replayed, obstacle
 
         if obstacle(self.model, self.optimizer):
             return None

@@ -10,10 +10,10 @@ import torch
 
 from engine.experiment.build import build
 from engine.experiment.data import Info
-from engine.experiment.graph import obstacle
 from engine.experiment.runs import run_folder
 from engine.experiment.train import resume
 from engine.nn.analog import AnalogTile
+from engine.optim.replay import obstacle
 from tests.experiment.helpers import Recorder, analog_config, outcome, run, small_config
 
 FAST = {"fast_lr": 0.5, "transfer_every": 2.0}
@@ -91,8 +91,8 @@ def test_replayed_run_resumes_with_the_same_bits(tmp_path: Path) -> None:
 @pytest.mark.gpu
 def test_noise_differs_from_replay_to_replay(tmp_path: Path) -> None:
     """The loss of the same samples with fixed weights changes from step to step by the noise of the products alone."""
-    from engine.experiment.graph import WARM_UP
     from engine.experiment.loop import Loop
+    from engine.optim.replay import WARM_UP
 
     config = analog_config(tmp_path, run={"device": "cuda"}, device={"dw_min": 1e-7, "lifetime": 0.0, "diffusion": 0.0})
     config["layers"] = {}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from engine.algorithms import find_algorithm
 from engine.nn.analog import AnalogTile
-from engine.optim import AnalogSGD
+from engine.optim.sgd import AnalogSGD
 from engine.tile.cells import CellArray
 
 # Steps of a batch size that are launched one by one before it is captured: they load kernels and make plans.
