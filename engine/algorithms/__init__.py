@@ -9,8 +9,8 @@ A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and mean
     forward(tile, state, x)              optional, with backward(tile, state, d): the product where several arrays have
                                          a share; [.., B, I] to [.., B, O] and back
     set_weights(tile, state, weight)     optional: how weights are written where the visible array is not all there is
-    REPLAYS = True                       optional: all that differs from step to step lives where the tile does, and a
-                                         GPU may replay a step as a graph
+    replays(state) -> bool               optional: whether the host does the same in each further step, so that a GPU
+                                         may replay one as a graph; without it, never
 """
 
 from __future__ import annotations

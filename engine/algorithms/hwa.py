@@ -70,3 +70,9 @@ def set_weights(tile: Tile, state: Trained, weight: Tensor) -> None:
 
 def end_of_batch(tile: Tile, state: Trained) -> None:
     tile.array.end_of_batch()
+
+
+def replays(state: Trained) -> bool:
+    """The first mini-batches set the input range."""
+    found = state.input_range
+    return found is None or found.batches >= found.settings.init_from_data

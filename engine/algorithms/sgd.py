@@ -15,7 +15,6 @@ ABOUT = "Every mini-batch changes the visible array by stochastic pulses, sample
 FORMULA = "E[W] <- W - lr d^T x"
 SOURCE = "Gokmen & Vlasov, Front. Neurosci. 10:333 (2016), doi:10.3389/fnins.2016.00333"
 ARRAYS: dict[str, str] = {}
-REPLAYS = True
 
 
 @dataclass
@@ -35,3 +34,8 @@ def update(tile: Tile, state: nn.Module, x: Tensor, d: Tensor, lr: float) -> Non
 
 def end_of_batch(tile: Tile, state: nn.Module) -> None:
     tile.array.end_of_batch()
+
+
+def replays(state: nn.Module) -> bool:
+    """Every step pulses in the same way."""
+    return True

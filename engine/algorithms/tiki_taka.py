@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from engine.algorithms.parts.chain import Chain, chain_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
-    REPLAYS,
     build,
     check_devices,
     end_of_batch,
+    replays,
     set_weights,
     settings_of,
     update,
@@ -34,8 +34,8 @@ FORMULA = (
 )
 SOURCE = "Gokmen & Haensch, Front. Neurosci. 14:103 (2020), doi:10.3389/fnins.2020.00103"
 __all__ = [
-    "ABOUT", "ARRAYS", "FORMULA", "REPLAYS", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "set_weights",
-    "update",
+    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "replays",
+    "set_weights", "update",
 ]  # fmt: skip
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from engine.algorithms.parts.chain import Chain, chain_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
-    REPLAYS,
     OnePulse,
     build,
     check_devices,
     end_of_batch,
+    replays,
     set_weights,
     settings_of,
     update,
@@ -35,8 +35,8 @@ FORMULA = (
 )
 SOURCE = "Gokmen, Front. Artif. Intell. 4:699148 (2021), doi:10.3389/frai.2021.699148"
 __all__ = [
-    "ABOUT", "ARRAYS", "FORMULA", "REPLAYS", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "set_weights",
-    "update",
+    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "replays",
+    "set_weights", "update",
 ]  # fmt: skip
 
 

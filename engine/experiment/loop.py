@@ -102,9 +102,10 @@ class Loop:
             return None
         from engine.optim.replay import Replayed, obstacle
 
-        if obstacle(self.model, self.optimizer):
+        if obstacle(self.model):
             return None
-        return Replayed(self.model, self._step, replay=bool(self.config["run"].get("graph", True)))
+        replay = bool(self.config["run"].get("graph", True))
+        return Replayed(self.model, self.optimizer, self._step, replay=replay)
 
     def _step(self, index: torch.Tensor) -> torch.Tensor:
         x, y = self.data.train_x.index_select(0, index), self.data.train_y.index_select(0, index)
@@ -175,8 +176,9 @@ class Loop:
             if key.startswith("optimizer/"):
                 _, number, name = key.split("/", 2)
                 parameter = self.parameters[int(number)]
-                # Adam counts its steps on the CPU, whatever the processor of the parameters.
-                self.optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
+                # Adam counts its steps on the CPU, whatever the processor of the parameters, unless they are replayed.
+                stays = name == "step" and self.replayed is None
+                self.optimizer.state[parameter][name] = value if stays else value.to(parameter.device)
         torch.set_rng_state(tensors["random/cpu"])
         if self.device.type == "cuda" and "random/cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random/cuda"])

@@ -1,8 +1,8 @@
 """Training steps on a GPU as one CUDA graph: captured once for a batch size and learning rate, then replayed.
 
 A small network takes far longer to launch than to compute. Draws depend on the step counters of the arrays, which live
-on the GPU; the number of a call, which the host counts, begins anew in each step. So replayed and launched steps are
-equal to the bit.
+on the GPU and here go on in every step; the number of a call, which the host counts, begins anew in each. So replayed
+and launched steps are equal to the bit.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer
 
 from engine.algorithms import find_algorithm
 from engine.nn.analog import AnalogTile
-from engine.optim.sgd import AnalogSGD
-from engine.tile.cells import CellArray
+from engine.tile.cells import STEP, CellArray
 
 # Steps of a batch size that are launched one by one before it is captured: they load kernels and make plans.
 WARM_UP = 3
@@ -25,10 +25,8 @@ WARM_UP = 3
 FIRST_CALL = 1 << 30
 
 
-def obstacle(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
-    """Why steps of this network cannot be replayed, in a few words; empty if they can."""
-    if not isinstance(optimizer, AnalogSGD):
-        return f"{type(optimizer).__name__} counts its steps on the CPU"
+def obstacle(model: nn.Module) -> str:
+    """Why steps of this network can never be replayed, in a few words; empty if they can."""
     for name, part in model.named_modules():
         if callable(getattr(part, "begin_streams", None)):
             return f"{name} remembers what came before"
@@ -38,10 +36,8 @@ def obstacle(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
 
 
 def _obstacle_of(part: AnalogTile) -> str:
-    if not getattr(find_algorithm(part.algorithm), "REPLAYS", False):
-        return f"{part.algorithm} counts on the CPU"
-    if not part.tile.weight.requires_grad:
-        return "it does not learn, so that nothing counts its steps"
+    if not hasattr(find_algorithm(part.algorithm), "replays"):
+        return f"{part.algorithm} decides on the CPU what a step does"
     if not isinstance(part.tile.array, CellArray):
         return f"cells of several devices ({part.tile.spec.device.model}) take turns on the CPU"
     compensates = part.scale is not None and part.tile.spec.mapping.weight_scaling_lr_compensation
@@ -58,13 +54,19 @@ class _Captured:
 class Replayed:
     """`step` of the indices of a mini-batch, as a graph where `replay` allows it."""
 
-    def __init__(self, model: nn.Module, step: Callable[[Tensor], Tensor], *, replay: bool = True) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, step: Callable[[Tensor], Tensor], *, replay: bool = True
+    ) -> None:
         self.own_step, self.replay = step, replay
+        self.tiles = [part for part in model.modules() if isinstance(part, AnalogTile)]
         self.arrays = [part for part in model.modules() if isinstance(part, CellArray)]
         self.side = torch.cuda.Stream()
         self.lr: float | None = None
         self.seen: Counter[int] = Counter()
         self.graphs: dict[int, _Captured] = {}
+        for group in optimizer.param_groups:
+            if "capturable" in group:  # Adam counts its steps on the GPU as well
+                group["capturable"] = True
 
     def step(self, index: Tensor, lr: float) -> Tensor:
         """One training step; its loss is valid until the next one."""
@@ -75,7 +77,7 @@ class Replayed:
             self.graphs.clear()
         size = len(index)
         found = self.graphs.get(size)
-        if found is None and self.replay and self.seen[size] >= WARM_UP:
+        if found is None and self.replay and self.seen[size] >= WARM_UP and self._settled():
             found = self.graphs[size] = self._capture(index)
         if found is None:
             self.seen[size] += 1
@@ -84,22 +86,27 @@ class Replayed:
         found.graph.replay()
         return found.loss
 
+    def _settled(self) -> bool:
+        return all(find_algorithm(tile.algorithm).replays(tile.state) for tile in self.tiles)
+
     def _launch(self, index: Tensor) -> Tensor:
-        self._begin()
         here = torch.cuda.current_stream()
         self.side.wait_stream(here)
         with torch.cuda.stream(self.side):
-            loss = self.own_step(index)
+            loss = self._counted_step(index)
         here.wait_stream(self.side)
         return loss
 
     def _capture(self, index: Tensor) -> _Captured:
-        self._begin()
         own, graph = index.clone(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self.side):
-            loss = self.own_step(own)
+            loss = self._counted_step(own)
         return _Captured(graph, own, loss)
 
-    def _begin(self) -> None:
+    def _counted_step(self, index: Tensor) -> Tensor:
+        """A step with counters of its own, also where an array gets no pulses."""
         for array in self.arrays:
             array.calls = FIRST_CALL
+        if self.arrays:
+            torch._foreach_add_([array.control[:, STEP] for array in self.arrays], 1)
+        return self.own_step(index)

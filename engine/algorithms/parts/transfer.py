@@ -19,7 +19,6 @@ ARRAYS = {
     "fast": "takes the gradient and is read into the visible array; without a device of its own, as the visible one"
 }
 MOST_ARRAYS = 8
-REPLAYS = True
 
 
 @dataclass
@@ -127,6 +126,11 @@ def build(tile: Tile, spec: TileSpec, wiring: Wiring) -> Transfer:
 
 def update(tile: Tile, state: Transfer, x: Tensor, d: Tensor, lr: float) -> None:
     state.learn(tile, x, d, lr)
+
+
+def replays(state: Transfer) -> bool:
+    """Reads and writes are scheduled where the arrays are."""
+    return True
 
 
 def end_of_batch(tile: Tile, state: Transfer) -> None:
