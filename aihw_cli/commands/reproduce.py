@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aihw_cli.arguments import Arguments, Command, Option
 
 if TYPE_CHECKING:
+    from aihw_cli.papers.figures import Chosen
+    from aihw_cli.papers.work import Entry
     from engine.experiment.reproduce.judge import Judgement
     from engine.experiment.reproduce.spec import Figure
 
@@ -19,63 +23,86 @@ MANY = 10**9
 def reproduce(arguments: Arguments) -> int:
     """Run what is missing, then tell; or only list, report, or print commands."""
     from aihw_cli.papers import work
-    from aihw_cli.papers.figures import select
+    from aihw_cli.papers.figures import ALL, select
 
-    wanted = next((w for w in arguments.words if "=" not in w), "").removesuffix("/")
-    names = [w for w in arguments.words if "=" not in w]
-    if len(names) > 1:
-        from engine.settings import UserError
-
-        raise UserError(f"one paper or figure at a time, not {', '.join(names)}")
-    figures = select(wanted)
+    names = [w.removesuffix("/") for w in arguments.words if "=" not in w]
+    chosen = select(names or [ALL], scaled=arguments.has("--scaled"))
+    figures = list({c.figure.name: c.figure for c in chosen}.values())
     extra = [w for w in arguments.words if "=" in w]
     if "--runs" in arguments.options:
         extra.append(f"run.dir={arguments.options['--runs']}")
     work.check_words(extra)
     root = Path(next((w.partition("=")[2] for w in reversed(extra) if w.startswith("run.dir=")), "runs")).expanduser()
     if arguments.has("--commands"):
-        return _commands(figures, extra, arguments)
+        return _commands(chosen, extra)
     if arguments.has("--report"):
         return _report(figures, root, arguments)
-    if arguments.has("--list") or not wanted:
+    if arguments.has("--list") or not names:
         return _list(figures, root, arguments)
-    codes = [_one(figure, root, extra, arguments) for figure in figures]
-    return next((code for code in codes if code), 0)
+    code = 0 if arguments.has("--read") else _run(chosen, root, extra, arguments)
+    _tell(chosen, root, arguments)
+    return code
 
 
-def _commands(figures: list[Figure], extra: list[str], arguments: Arguments) -> int:
+def _commands(chosen: list[Chosen], extra: list[str]) -> int:
     from aihw_cli.papers.work import commands
 
-    for figure in figures:
-        if figure.scaled or not arguments.has("--scaled"):
-            for line in commands(figure, scaled=arguments.has("--scaled"), extra=extra):
-                print(line)
+    for each in chosen:
+        for line in commands(each.figure, scaled=each.scaled, extra=extra):
+            print(line)
     return 0
 
 
-def _one(figure: Figure, root: Path, extra: list[str], arguments: Arguments) -> int:
-    from aihw_cli.papers import text, work
-    from aihw_cli.papers.collect import forget, judged
-    from engine.experiment.runs import folder_name
+def _run(chosen: list[Chosen], root: Path, extra: list[str], arguments: Arguments) -> int:
+    """What is missing of all figures in one pass: first trainings, then evaluations. Returns the exit code."""
+    from aihw_cli.papers import work
+    from aihw_cli.papers.collect import forget
+    from aihw_cli.sweeps.drive import INTERRUPTED
 
-    scaled, as_json = arguments.has("--scaled"), arguments.has("--json")
-    code = 0
-    if not arguments.has("--read"):
-        todo = work.missing(figure, root, scaled=scaled, extra=extra)
-        stream = sys.stderr if as_json else sys.stdout
-        if todo:
-            whole = text.cost(figure, scaled=scaled)
-            print(f"{figure.name}: {len(todo)} runs to do; all takes {whole} of one core", file=stream, flush=True)
-            code = work.train(todo, options=arguments.options, stream=stream)
+    stream = sys.stderr if arguments.has("--json") else sys.stdout
+    until = _end(arguments.options)
+    kept, failed = work.possible(chosen, extra, lambda line: print(line, file=stream))
+    code = int(failed)
+    for find in (work.missing, work.unevaluated):
+        entries = find(kept, root, extra)
+        if entries and code != INTERRUPTED:
+            hours = sum(run.minutes for run, *_ in entries) / 60
+            cost = f"; about {hours:.1f} h of one core" if find is work.missing else ""
+            print(f"{_titles(entries)}: {len(entries)} runs to do{cost}", file=stream, flush=True)
+            code = work.work_off(entries, root, options=arguments.options, stream=stream, until=until) or code
             forget()
-        entries = work.unevaluated(figure, root, scaled=scaled, extra=extra) if figure.evaluate and not code else []
-        if entries:
-            place = root / folder_name(figure.name)
-            code = work.evaluate(entries, place, options=arguments.options, stream=stream)
-            forget()
-    found = judged(figure, root, scaled=scaled)
-    print(json.dumps(as_data(found)) if as_json else "\n".join(text.lines(found)))
     return code
+
+
+def _titles(entries: Sequence[Entry]) -> str:
+    names = list(dict.fromkeys(run.figure for run, *_ in entries))
+    return names[0] if len(names) == 1 else f"{len(names)} figures"
+
+
+def _end(options: Mapping[str, str]) -> float:
+    """When the pass must end, on the monotonic clock. Raises UserError."""
+    from engine.settings import UserError
+
+    text = options.get("--time-limit", "inf")
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not minutes > 0:
+        raise UserError(f"--time-limit takes minutes, not {text!r}")
+    return time.monotonic() + 60 * minutes
+
+
+def _tell(chosen: list[Chosen], root: Path, arguments: Arguments) -> None:
+    from aihw_cli.papers import text
+    from aihw_cli.papers.collect import judged
+
+    for number, each in enumerate(chosen):
+        found = judged(each.figure, root, scaled=each.scaled)
+        if arguments.has("--json"):
+            print(json.dumps(as_data(found)))
+        else:
+            print(("\n" if number else "") + "\n".join(text.lines(found)))
 
 
 def _list(figures: list[Figure], root: Path, arguments: Arguments) -> int:
@@ -123,11 +150,13 @@ COMMANDS = (
     Command(
         "reproduce",
         "repeat the figures of published papers and judge how close they come",
-        "aihw reproduce [PAPER[/FIGURE]] [dataset.root=FOLDER] [--scaled] [--list] [--report FOLDER]",
+        "aihw reproduce [PAPER[/FIGURE[-scaled]] ...] [dataset.root=FOLDER] [--scaled] [--list] [--report FOLDER]",
         (
             ("aihw reproduce --list", "every figure, its cost, and its last result"),
             ("aihw reproduce gokmen2016/fig3a --scaled dataset.root=data", "smaller, judged by ordering only"),
             ("aihw reproduce wu2024/fig5-fcn --jobs 8 dataset.root=data", "in full, eight runs at a time"),
+            ("aihw reproduce rasch2024 gokmen2016/fig4-scaled --jobs 8", "several in one pass, the longest runs first"),
+            ("aihw reproduce all --scaled --jobs 8", "the smaller version of everything"),
             ("aihw reproduce wu2024 --read", "what is recorded, without running anything"),
             ("aihw reproduce wu2024 --report reports", "one HTML page for the paper from what is recorded"),
             ("aihw reproduce wu2024/fig5-fcn --commands", "one aihw train line a run, for a cluster"),
@@ -142,6 +171,7 @@ COMMANDS = (
             Option("--runs", "where the run folders are (default runs)", "FOLDER"),
             Option("--commands", "print one command for each run instead of running it"),
             Option("--jobs", "runs at a time", "N"),
+            Option("--time-limit", "stop after this time, with checkpoints to go on from", "MINUTES"),
             Option("--gpus", "GPUs to deal out, one to a run", "0,1"),
             Option("--json", "the result as one JSON line"),
         ),

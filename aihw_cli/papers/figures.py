@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,27 @@ from engine.experiment.reproduce.spec import Figure, Point, read_figure
 from engine.presets import nearest, read_yaml
 from engine.settings import UserError
 
-SCALED = "-scaled"
+SCALED, ALL = "-scaled", "all"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A figure that was asked for by its own name or by that of a group, in full or in its smaller version."""
+
+    figure: Figure
+    scaled: bool = False
+    named: bool = True
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a figure: its point, seed, and the words after `aihw train`."""
+    """One run of a figure: its point, seed, the words after `aihw train`, and how long it takes."""
 
     point: Point
     seed: int
     words: tuple[str, ...]
+    figure: str = ""
+    minutes: float = 0.0
 
 
 def figures() -> dict[str, Path]:
@@ -39,25 +50,39 @@ def load(name: str, path: Path) -> Figure:
     return read_figure(name, values, str(path))
 
 
-def select(wanted: str) -> list[Figure]:
-    """The figures of `PAPER`, of `PAPER/FIGURE`, or all of them. Raises UserError, naming the nearest."""
+def select(wanted: Sequence[str], *, scaled: bool = False) -> list[Chosen]:
+    """The figures of `PAPER`, `PAPER/FIGURE`, `PAPER/FIGURE-scaled` and `all`. Raises UserError, naming the nearest."""
     found = figures()
-    chosen = [name for name in found if not wanted or name == wanted or name.rpartition("/")[0] == wanted]
+    chosen: dict[tuple[str, bool], bool] = {}
+    for text in wanted:
+        small = text.endswith(SCALED) and text not in found
+        for name in _named(text.removesuffix(SCALED) if small else text, found):
+            key = (name, scaled or small)
+            chosen[key] = chosen.get(key, False) or text.removesuffix(SCALED) == name
+    loaded = {name: load(name, found[name]) for name, _ in chosen}
+    every = [Chosen(loaded[name], small, named) for (name, small), named in chosen.items()]
+    for each in every:
+        if each.named and each.scaled and not each.figure.scaled:
+            raise UserError(f"{each.figure.name} has no smaller version; run it without --scaled")
+    return [each for each in every if each.figure.scaled or not each.scaled]
+
+
+def _named(wanted: str, found: Mapping[str, Path]) -> list[str]:
+    chosen = [name for name in found if wanted in (ALL, name, name.rpartition("/")[0])]
     if not chosen:
         papers = {name.rpartition("/")[0] for name in found}
         raise UserError(f"no paper or figure {wanted!r}; {nearest(wanted, [*found, *papers])}")
-    return [load(name, found[name]) for name in chosen]
+    return chosen
 
 
 def planned(figure: Figure, *, scaled: bool = False, extra: Sequence[str] = ()) -> Iterator[Planned]:
-    """Every run of a figure. Raises UserError if there is no smaller version."""
-    if scaled and figure.scaled is None:
-        raise UserError(f"{figure.name} has no smaller version; without --scaled it takes {figure.minutes:g} min a run")
+    """Every run of a figure."""
     more = (*figure.scaled.changes, f"name={figure.name}{SCALED}") if scaled and figure.scaled else ()
     for point in figure.points:
         for seed in range(1, figure.seeds + 1):
             own = (f"conf={figure.name}", *point.training, *more, f"run.seed={seed}", "seeds=1")
-            yield Planned(point, seed, (*own, *extra))
+            minutes = figure.minutes_of(point.name, scaled=scaled)
+            yield Planned(point, seed, (*own, *extra), figure.name + SCALED * scaled, minutes)
 
 
 def configurations(runs: Sequence[Planned]) -> Iterator[dict[str, Any]]:

@@ -116,7 +116,8 @@ def cost(figure: Figure, *, scaled: bool = False) -> str:
     """Trainings and hours of one core."""
     if scaled and figure.scaled is None:
         return "-"
-    minutes = figure.scaled.minutes if scaled and figure.scaled else figure.minutes
-    runs = len({point.training for point in figure.points}) * figure.seeds
-    total = runs * minutes
-    return f"{runs} x {minutes:g} min" + (f" = {total / 60:.1f} h" if total >= 60 else "")
+    runs = {point.training: figure.minutes_of(point.name, scaled=scaled) for point in figure.points}
+    total = sum(runs.values()) * figure.seeds
+    least, most = min(runs.values()), max(runs.values())
+    each = f"{most:g}" if least == most else f"{least:g} to {most:g}"
+    return f"{len(runs) * figure.seeds} x {each} min" + (f" = {total / 60:.1f} h" if total >= 60 else "")

@@ -1,23 +1,23 @@
-"""Run what is missing of a figure, each point an ordinary run in its own process, by the mechanism of sweeps."""
+"""Run what is missing of figures, each point an ordinary run in its own process, by the mechanism of sweeps."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from aihw_cli.papers import evaluations
-from aihw_cli.papers.collect import recorded
-from aihw_cli.papers.figures import Planned, configurations, planned
+from aihw_cli.papers.collect import identity, recorded
+from aihw_cli.papers.figures import Chosen, Planned, configurations, planned
 from aihw_cli.sweeps import drive
 from aihw_cli.sweeps.manifest import MANIFEST, Job, Sweep, load
 from aihw_cli.sweeps.plan import DIGITS, as_text
 from engine.experiment.identity import LEFT_OUT
 from engine.experiment.reproduce.spec import Figure
-from engine.experiment.runs import run_folder
+from engine.experiment.runs import folder_name, run_folder
 from engine.presets import nearest
 from engine.settings import UserError
 
@@ -42,51 +42,65 @@ def commands(figure: Figure, *, scaled: bool, extra: Sequence[str]) -> Iterator[
         yield "aihw train " + " ".join(shlex.quote(word) for word in run.words)
 
 
-def missing(figure: Figure, root: Path, *, scaled: bool, extra: Sequence[str]) -> list[Planned]:
-    """The runs of a figure that are not recorded."""
-    runs = list(planned(figure, scaled=scaled, extra=extra))
-    return [run for run, found in recorded(figure, runs, root) if found is None]
+def possible(chosen: Sequence[Chosen], extra: Sequence[str], tell: Callable[[str], None]) -> tuple[list[Chosen], bool]:
+    """The figures that can run here, and whether one of a group cannot. Raises UserError for one that was named."""
+    kept, failed = [], False
+    for each in chosen:
+        reason = "" if each.named or each.scaled else each.figure.needs
+        try:
+            if not reason:
+                run_folder(next(configurations([next(planned(each.figure, scaled=each.scaled, extra=extra))])))
+                kept.append(each)
+        except UserError as error:
+            if each.named:
+                raise
+            reason, failed = str(error).splitlines()[0], True
+        if reason:
+            tell(f"left out: {each.figure.name}: {reason}")
+    return kept, failed
 
 
-def unevaluated(figure: Figure, root: Path, *, scaled: bool, extra: Sequence[str]) -> list[Entry]:
-    """The evaluations that trained runs of a figure on inference still lack."""
-    found = list(recorded(figure, list(planned(figure, scaled=scaled, extra=extra)), root))
-    return list(evaluations.todo(figure, found, extra))
+def missing(chosen: Sequence[Chosen], root: Path, extra: Sequence[str]) -> list[Entry]:
+    """The runs of figures that are not recorded, the longest first; what figures of a paper share is done once."""
+    entries: dict[tuple[str, int, str], Entry] = {}
+    for figure, scaled in ((c.figure, c.scaled) for c in chosen):
+        runs = list(planned(figure, scaled=scaled, extra=extra))
+        todo = [run for run, found in recorded(figure, runs, root) if found is None]
+        for run, config in zip(todo, configurations(todo), strict=True):
+            entries.setdefault((figure.paper, run.seed, identity(config)), (run, config, run_folder(config)))
+    return sorted(entries.values(), key=lambda entry: -entry[0].minutes)
 
 
-def evaluate(entries: Sequence[Entry], place: Path, *, options: Mapping[str, str], stream: TextIO) -> int:
-    """Do evaluations, with the sweep's folder in `place`. Returns the exit code."""
-    return work_off(_sweep(entries, place), options=options, stream=stream)
+def unevaluated(chosen: Sequence[Chosen], root: Path, extra: Sequence[str]) -> list[Entry]:
+    """The evaluations that trained runs of figures on inference still lack."""
+    entries: list[Entry] = []
+    for figure, scaled in ((c.figure, c.scaled) for c in chosen if c.figure.evaluate):
+        found = list(recorded(figure, list(planned(figure, scaled=scaled, extra=extra)), root))
+        entries += evaluations.todo(figure, found, extra)
+    return entries
 
 
-def train(runs: Sequence[Planned], *, options: Mapping[str, str], stream: TextIO) -> int:
-    """Do the runs. Returns the exit code."""
-    values = zip(runs, configurations(runs), strict=True)
-    jobs = [(run, config, run_folder(config)) for run, config in values]
-    unique = {folder: (run, config, folder) for run, config, folder in reversed(jobs)}
-    first = [unique[folder] for folder in dict.fromkeys(folder for *_, folder in jobs)]
-    return work_off(_sweep(first, jobs[0][2].parent), options=options, stream=stream)
-
-
-def work_off(sweep: Sweep, *, options: Mapping[str, str], stream: TextIO) -> int:
-    """Do the runs of a sweep. Returns the exit code."""
+def work_off(entries: Sequence[Entry], root: Path, *, options: Mapping[str, str], stream: TextIO, until: float) -> int:
+    """Do the runs, all in one queue, until `until` of the monotonic clock. Returns the exit code."""
+    names = {run.figure for run, *_ in entries}
+    sweep = _sweep(entries, root / folder_name(min(names)) if len(names) == 1 else root)
     with drive.locked(sweep.folder):
         if (sweep.folder / MANIFEST).is_file():
             sweep = load(sweep.folder)
         sweep.options = drive.read_options(options, sweep.options)
-        return drive.work_off(sweep, stream)
+        return drive.work_off(sweep, stream, until=until)
 
 
 def _sweep(entries: Sequence[Entry], place: Path) -> Sweep:
     """A sweep of given runs, each with its point, configuration and folder; its own folder lies in `place`."""
     names: list[dict[str, str]] = []
-    configs: list[str] = []
+    numbers: dict[str, int] = {}
     jobs = []
     for run, config, folder in entries:
         text = as_text(config | {"run": {**config["run"], "seed": 0}})
-        if text not in configs:
-            configs.append(text)
-            names.append({"point": run.point.name})
-        jobs.append(Job(configs.index(text), run.seed, folder))
+        if text not in numbers:
+            numbers[text] = len(names)
+            names.append({"figure": run.figure, "point": run.point.name})
+        jobs.append(Job(numbers[text], run.seed, folder))
     digest = hashlib.sha256(json.dumps([str(job.folder) for job in jobs]).encode()).hexdigest()[:DIGITS]
-    return Sweep(place / f"reproduce-{digest}", names, configs, jobs)
+    return Sweep(place / f"reproduce-{digest}", names, [*numbers], jobs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
@@ -88,8 +89,13 @@ def carry_out(planned: Sweep, arguments: Arguments) -> int:
     return code
 
 
-def work_off(sweep: Sweep, stream: TextIO, *, flags: str = "", source: Source | None = None) -> int:
-    """Do what is missing of a sweep in a locked folder, and what `source` adds to it. Returns the exit code."""
+def work_off(
+    sweep: Sweep, stream: TextIO, *, flags: str = "", source: Source | None = None, until: float = math.inf
+) -> int:
+    """Do what is missing of a sweep in a locked folder, and what `source` adds to it. Returns the exit code.
+
+    At `until` of the monotonic clock the runs are interrupted.
+    """
     more = source.missing() if source else 0
     todo = len([job for job in sweep.jobs if not job.done]) + more
     runs = f"{len(sweep.points)} points, {todo} of {len(sweep.jobs) + more} runs to do"
@@ -100,7 +106,7 @@ def work_off(sweep: Sweep, stream: TextIO, *, flags: str = "", source: Source | 
         config = json.loads(sweep.configs[0]) if sweep.configs else source.base if source else {}
         executor = make_executor(config["run"], sweep.options, sweep.folder)
         with make_view(sweep, stream, todo) as view:
-            scheduler = Scheduler(sweep, executor, view)
+            scheduler = Scheduler(sweep, executor, view, until)
             if source:
                 scheduler.feed, scheduler.ended = source.feed, source.ended
             whole = scheduler.run()

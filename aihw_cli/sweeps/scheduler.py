@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections import deque
@@ -33,10 +34,13 @@ class View(Protocol):
 
 
 class Scheduler:
-    """`feed` is asked for further runs whenever a slot is free and none waits; `ended` hears of each that has ended."""
+    """`feed` is asked for further runs whenever a slot is free and none waits; `ended` hears of each that has ended.
 
-    def __init__(self, sweep: Sweep, executor: Executor, view: View) -> None:
-        self.sweep, self.executor, self.view = sweep, executor, view
+    At `until` of the monotonic clock the runs are interrupted, and write their checkpoints.
+    """
+
+    def __init__(self, sweep: Sweep, executor: Executor, view: View, until: float = math.inf) -> None:
+        self.sweep, self.executor, self.view, self.until = sweep, executor, view, until
         self.feed: Callable[[], list[Job]] = list
         self.ended: Callable[[Job], None] = lambda job: None
         self.queue = deque(job for job in sweep.jobs if not job.done)
@@ -47,14 +51,18 @@ class Scheduler:
 
     def run(self) -> bool:
         """Work until nothing is left. Returns False if it was interrupted; then all checkpoints are written."""
+        late = False
         with Interrupt() as interrupt:
             try:
                 while True:
                     if interrupt.requested and not self.stopping:
                         self.stop("interrupted: waiting for the checkpoints of the runs (Ctrl-C again kills them)")
+                    if time.monotonic() > self.until and not self.stopping and (self.running or self.queue):
+                        late = True
+                        self.stop("the time is over: waiting for the checkpoints of the runs")
                     self._launch()
                     if not self.running and (self.stopping or not self.queue):
-                        return not interrupt.requested
+                        return not (interrupt.requested or late)
                     self.executor.wait(TICK)
                     self._collect()
                     self.view.tick([job for job, _ in self.running.values()])

@@ -119,13 +119,52 @@ def test_markdown_holds_table_cost_and_kinds(paper: Path, aihw: Call) -> None:
         (["toy2020/fig9"], "nearest: toy2020/fig1"),
         (["toy2020", "optimizer.lr=0.3"], "keeps to the paper"),
         (["toy2020", "run.epochs=1"], "keeps to the paper"),
-        (["toy2020", "wu2024"], "one paper or figure at a time"),
+        (["toy2020", "wu2004"], "no paper or figure 'wu2004'"),
+        (["toy2020", "--time-limit", "soon"], "--time-limit takes minutes"),
         (["toy2020", "--scale"], "nearest: --scaled"),
     ],
 )
 def test_bad_input_is_told_in_at_most_two_lines(paper: Path, aihw: Call, words: list[str], expected: str) -> None:
     found = aihw("reproduce", *words)
     assert found.code == 2 and expected in found.err and len(found.err.strip().splitlines()) <= 2
+
+
+def test_several_figures_in_one_pass(paper: Path, aihw: Call, folder: Path) -> None:
+    """The longest run first, what the figures share only once, every figure told."""
+    points = {"pulsed": [], "slow": ["optimizer.lr=0.3"]}
+    scaled = {"set": ["run.epochs=1"], "minutes": {"all": 0.05, "slow": 3}}
+    text = figure_text(points=points, expected=None, order=["slow > 0"], scaled=scaled)
+    write(folder / "experiments/toy2020/fig2.yaml", text)
+    first = aihw("reproduce", "toy2020/fig1-scaled", "toy2020/fig2-scaled", "--jobs", "2")
+    assert first.code == 0 and "2 figures: 6 runs to do; about 0.1 h of one core" in first.out
+    manifest = json.loads(next(folder.glob("runs/reproduce-*/sweep.json")).read_text())
+    jobs = [manifest["points"][job["point"]] for job in manifest["jobs"]]
+    assert [job["point"] for job in jobs] == ["slow", "slow", "digital", "digital", "pulsed", "pulsed"]
+    assert jobs[0]["figure"] == "toy2020/fig2-scaled"
+    assert len(list(folder.glob("runs/toy2020-fig1-scaled/*/summary.json"))) == 4
+    assert len(list(folder.glob("runs/toy2020-fig2-scaled/*/summary.json"))) == 2
+    assert first.out.count("(smaller version): ") == 2 and first.out.count("2/2") == 4
+    assert "runs to do" not in aihw("reproduce", "toy2020", "--scaled").out
+
+
+def test_a_group_leaves_out_what_needs_more(paper: Path, aihw: Call, folder: Path) -> None:
+    write(folder / "experiments/toy2020/fig2.yaml", figure_text(needs="a GPU with 1 TB"))
+    write(folder / "experiments/toy2020/fig3.yaml", figure_text().replace("dataset:", "dataset:\n  name: mnist"))
+    record_all()
+    found = aihw("reproduce", "toy2020")
+    assert found.code == 1 and "runs to do" not in found.out
+    assert "left out: toy2020/fig2: a GPU with 1 TB" in found.out and "left out: toy2020/fig3: " in found.out
+    assert aihw("reproduce", "toy2020/fig3").code == 2
+
+
+def test_a_pass_ends_at_its_time_limit_and_goes_on(paper: Path, aihw: Call, folder: Path) -> None:
+    found = aihw("reproduce", "toy2020/fig1", "--time-limit", "1e-9")
+    assert found.code == 130 and "the time is over" in found.out and "aihw resume" in found.out
+    assert found.out.strip().splitlines()[-1].startswith("not run here")
+    assert not list(folder.glob("runs/toy2020-fig1/*/summary.json"))
+    place = next(folder.glob("runs/toy2020-fig1/reproduce-*"))
+    assert aihw("resume", str(place)).code == 0
+    assert len(list(folder.glob("runs/toy2020-fig1/*/summary.json"))) == 4
 
 
 def test_no_smaller_version(folder: Path, aihw: Call) -> None:

@@ -37,7 +37,7 @@ def test_complete(name: str) -> None:
     assert figure.grade in GRADES and figure.evidence and figure.place
     assert PLACE.search(figure.source), f"{name}: no DOI, no arXiv number"
     assert (FOUND[name].parent / "paper.bib").is_file()
-    assert figure.minutes > 0 and figure.seeds >= 1
+    assert all(figure.minutes_of(point.name) > 0 for point in figure.points) and figure.seeds >= 1
     assert figure.order or all(figure.tolerance_of(point) > 0 for point in figure.expected)
     if figure.paper in FROM_MEMORY:
         assert figure.grade == MEMORY and figure.known == "to be checked"

@@ -29,6 +29,7 @@ METRICS = {
     "evaluated_error": ("evaluated_accuracy", "test error on programmed devices, %"),
     "evaluated_accuracy": ("evaluated_accuracy", "test accuracy on programmed devices, %"),
 }
+ALL = "all"
 EVALUATE = "eval."  # begins the changes of a point that concern its evaluation, not its training
 BOUND = re.compile(r"^(?P<name>.+?)(?: (?P<sign>[+-]) (?P<number>\d+(?:\.\d+)?))?$")
 
@@ -53,7 +54,7 @@ class Scaled:
 
     changes: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
-    minutes: float = 0.0
+    minutes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Figure:
     grade: str
     evidence: str
     points: tuple[Point, ...]
-    minutes: float
+    minutes: Mapping[str, float]
     axes: tuple[str, ...] = ()
     expected: Mapping[str, float] = field(default_factory=dict)
     tolerance: Mapping[str, float] = field(default_factory=dict)
@@ -100,11 +101,22 @@ class Figure:
 
     def tolerance_of(self, point: str) -> float:
         """How far a point may be off."""
-        return self.tolerance.get(point, self.tolerance.get("all", 0.0))
+        return self.tolerance.get(point, self.tolerance.get(ALL, 0.0))
+
+    def minutes_of(self, point: str, *, scaled: bool = False) -> float:
+        """How long one run of a point takes on one core: its own value, else that of all whose name begins so."""
+        given = self.scaled.minutes if scaled and self.scaled else self.minutes
+        fitting = [name for name in given if begins(point, name)]
+        return given[max(fitting, key=len, default=ALL)]
 
     def orders(self, scaled: bool) -> tuple[str, ...]:
         """The orderings that are judged: those of the smaller version, if it has its own."""
         return self.scaled.order if scaled and self.scaled and self.scaled.order else self.order
+
+
+def begins(point: str, words: str) -> bool:
+    """Whether the name of a point is, or begins with, these words."""
+    return f"{point} ".startswith(f"{words} ")
 
 
 TEXTS = ("place", "metric", "grade", "evidence", "assumed", "left_out", "needs", "remark", "unit")
@@ -134,7 +146,7 @@ def read_figure(name: str, recipe: Mapping[str, Any], where: str) -> Figure:
         expected=_numbers(where, "expected", node.get("expected", {})), tolerance=_tolerance(where, node),
         order=_texts(where, "order", node.get("order", [])),
         evaluate=_texts(where, "evaluate", node.get("evaluate", [])),
-        minutes=_number(where, "minutes", node["minutes"]), scaled=_scaled(where, node.get("scaled")),
+        minutes=_minutes(where, node["minutes"]), scaled=_scaled(where, node.get("scaled")),
         seeds=int(recipe.get("seeds", 1)), **{key: str(node.get(key, "")) for key in TEXTS},
     )  # fmt: skip
     _check(where, figure)
@@ -170,8 +182,11 @@ def _check(where: str, figure: Figure) -> None:
         raise UserError(f"{where}: reproduce names a point twice")
     for key, given in (("expected", figure.expected), ("tolerance", figure.tolerance)):
         for name in given:
-            if name not in names and (key, name) != ("tolerance", "all"):
+            if name not in names and (key, name) != ("tolerance", ALL):
                 raise UserError(f"{where}: reproduce.{key}: no point {name!r}; {_nearest(name, names)}")
+    for name in (*figure.minutes, *(figure.scaled.minutes if figure.scaled else ())):
+        if name != ALL and not any(begins(point, name) for point in names):
+            raise UserError(f"{where}: reproduce.minutes: no point begins with {name!r}; {_nearest(name, names)}")
     for name in figure.expected:
         if not figure.tolerance_of(name) > 0:
             raise UserError(f"{where}: reproduce.tolerance is missing for {name!r}")
@@ -229,13 +244,22 @@ def _scaled(where: str, node: Any) -> Scaled | None:
     changes = _overrides(where, "scaled.set", node.get("set", []))
     if not changes or "minutes" not in node:
         raise UserError(f"{where}: reproduce.scaled needs set and minutes")
-    minutes = _number(where, "scaled.minutes", node["minutes"])
+    minutes = _minutes(where, node["minutes"])
     return Scaled(changes, _texts(where, "scaled.order", node.get("order", [])), minutes)
+
+
+def _minutes(where: str, given: Any) -> dict[str, float]:
+    """Minutes for every run, or for points by name or beginning of it, `all` for the others."""
+    if not isinstance(given, Mapping):
+        return {ALL: _number(where, "minutes", given)}
+    if ALL not in given:
+        raise UserError(f"{where}: reproduce.minutes must hold `all`, beside points that take longer or shorter")
+    return _numbers(where, "minutes", given)
 
 
 def _tolerance(where: str, node: Mapping[str, Any]) -> dict[str, float]:
     given = node.get("tolerance", {})
-    return _numbers(where, "tolerance", given if isinstance(given, Mapping) else {"all": given})
+    return _numbers(where, "tolerance", given if isinstance(given, Mapping) else {ALL: given})
 
 
 def _numbers(where: str, key: str, given: Any) -> dict[str, float]:
