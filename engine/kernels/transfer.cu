@@ -106,12 +106,14 @@ FN void drive_block(const TransferArgs& a, const TransferPlan& p, const Walk& k,
     i64 base = (e.from * a.lanes + k.lane) * a.rows * a.cols, lines = lines_of(a, p);
     Strip s = strip_of(a, p, k, at);
     Scales c = scales_of(a, p, k, e);
+    float lr = slow_frozen(a, (u32)p.arrays - 1u, k.lane).lr;
     const u32* out = p.out_chop_prob > 0.0f ? a.out_signs + (k.lane * a.batch + e.sample) * lines + at : nullptr;
     bool switched = (k.chop & 2u) != 0u;
     LANES(l) if (l < s.lines) {
         i64 cell = base + s.first + l * s.stride;
         float scale = ((k.chop ^ (out ? out[l] : 0u)) & 1u) != 0u ? -c.scale : c.scale, n = y[l];
         if (p.rule == BUFFERED) n = buffered_pulses(p, a.buffer[cell], y[l], c.rate);
+        if (p.rule == AVERAGED) n = averaged_pulses(p, a.buffer[cell], y[l], transfer_rate(p, e.from, lr));
         if (p.rule == CHOPPED) n = chopped_pulses(p, a.buffer[cell], scale * y[l]);
         if (p.rule == DYNAMIC) n = dynamic_pulses(p, a.buffer[cell], a.mean[cell], a.past[cell], y[l], scale, switched);
         y[l] = c.warm ? -n : 0.0f;

@@ -3,7 +3,7 @@
 // cross it. Nothing that belongs to one slice depends on another, so slices are walked apart.
 #pragma once
 
-enum Rule { PLAIN, BUFFERED, CHOPPED, DYNAMIC };
+enum Rule { PLAIN, BUFFERED, AVERAGED, CHOPPED, DYNAMIC };
 enum TransferStream { FLIP = ALGORITHM, FLIP_OUT, SELECT, RESET_SLICE, READ_NOISE, READ_ROUND };
 #define MAX_ARRAYS 8
 #define PENDING_BITS 60
@@ -94,7 +94,13 @@ FN float buffered_pulses(const TransferPlan& p, float& h, float y, float rate) {
     return n;
 }
 
-// The same with a buffer in units of pulses; v is what was read, scaled and with the sign of its choppers.
+// The buffer is a running mean of the reads in units of weight; the cell moves by `rate` times it where it is more than a step.
+FN float averaged_pulses(const TransferPlan& p, float& h, float y, float rate) {
+    h = p.momentum * h + (1.0f - p.momentum) * y;
+    return abs_(h) > p.threshold ? rate * h / p.slow_granularity : 0.0f;
+}
+
+// As buffered_pulses, with a buffer in units of pulses; v is what was read, scaled and with the sign of its choppers.
 FN float chopped_pulses(const TransferPlan& p, float& h, float v) {
     h = p.no_buffer ? v : h + v;
     float n = whole_steps(p, h);

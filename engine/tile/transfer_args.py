@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.tile.cells import CellArray
     from engine.tile.transfer import Transfer
 
-RULES = ("plain", "buffered", "chopped", "dynamic")
+RULES = ("plain", "buffered", "averaged", "chopped", "dynamic")
 MAX_ARRAYS = 8
 EXACT = 3
 ALIGN = 16  # words: every part of the room starts at 64 bytes

@@ -73,6 +73,20 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "chopped_states": ("chopped_ttv2", {"transfer_every": -0.1, "scale_fast_lr": True, "transfer_update": MANAGED}),
+    "residual": ("residual", {"units_in_mbatch": False, "transfer_lr": 0.2}),
+    "residual_rows": (
+        "residual",
+        {"transfer_columns": False, "n_reads_per_transfer": 3, "scale_transfer_lr": True, "transfer_lr": 5.0},
+    ),
+    "residual_v2": ("residual_v2", {"units_in_mbatch": False, "transfer_lr": 0.5, "momentum": 0.6}),
+    "residual_v2_managed": (
+        "residual_v2",
+        {"scale_transfer_lr": True, "transfer_lr": 20.0, "thres_scale": 2.0, "transfer_update": MANAGED},
+    ),
+    "multi_tile": (
+        "multi_tile_residual",
+        {"units_in_mbatch": False, "arrays": 4, "transfer_every": 1.0, "every_factor": 2.0, "gamma": 0.3},
+    ),
     "agad": ("agad", {"in_chop_prob": 0.5, "transfer_lr": 3.0}),
     "agad_rows": (
         "agad",

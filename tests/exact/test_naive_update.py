@@ -29,6 +29,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "soft_bounds_reference-one_bound": {"w_min": 0.0, "subtract_symmetry_point": True},
     "soft_bounds_reference-slopes": {"slope_up_dtod": 0.2, "slope_down_dtod": 0.1, "mult_noise": True},
     "exp_step-complex_noise": {"dw_min_std_add": 0.01, "dw_min_std_slope": 0.02, "write_noise_std": 3.0},
+    "exp_response-steep": {"gamma": 4.0, "write_noise_std": 2.0, "dw_min_std": 1.0},
+    "exp_response-stuck": {"corrupt_devices_prob": 0.5, "gamma": 0.5},
     "exp_step-stuck": {"corrupt_devices_prob": 0.5},
     "pow_step-exponents": {"pow_gamma": 1.5, "pow_up_down": 0.1, "pow_up_down_dtod": 0.05, "write_noise_std": 5.0},
     "pow_step-stuck": {"corrupt_devices_prob": 0.5, "pow_gamma": 0.8, "pow_up_down": -0.3},

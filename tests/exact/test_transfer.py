@@ -13,7 +13,7 @@ from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
 from tests.exact.test_naive_transfer import CASES, SHAPE, make, vectors
 
-MEMBERS = ("tiki_taka_random", "ttv2_kept", "chopped_regular", "agad")
+MEMBERS = ("tiki_taka_random", "ttv2_kept", "chopped_regular", "agad", "residual_rows", "residual_v2", "multi_tile")
 
 
 def tensors(tile: Tile, state: Any) -> list[torch.Tensor]:
@@ -105,7 +105,73 @@ def test_ideal_devices_follow_the_formula(columns: bool) -> None:
     torch.testing.assert_close(tile.weight.detach(), c, rtol=1e-5, atol=1e-6)
 
 
+def test_residual_arrays_follow_their_equations() -> None:
+    """P follows the gradient, H the running mean of P, W moves by beta H; the tile shows W + gamma P."""
+    size, gamma, beta, m = SHAPE[1], 0.4, 0.3, 0.7
+    for name, more in (("residual", {}), ("residual_v2", {"momentum": m, "thres_scale": 0.0})):
+        module, tile, state = exact_tile(name, gamma=gamma, transfer_lr=beta, **more)
+        p, w, h = torch.zeros(SHAPE), torch.zeros(SHAPE), torch.zeros(SHAPE)
+        for n in range(8):
+            x, d = vectors(n, 6)
+            module.update(tile, state, x, d, 0.1)
+            p -= 0.1 * d.T @ x
+            s = n % size
+            h[:, s] = m * h[:, s] + (1 - m) * p[:, s]
+            w[:, s] += beta * (p if name == "residual" else h)[:, s]
+        torch.testing.assert_close(state.fast.weight.detach(), p, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(state.last, w, rtol=1e-4, atol=1e-5)
+        module.end_of_batch(tile, state)
+        torch.testing.assert_close(tile.weight.detach(), w + gamma * p, rtol=1e-4, atol=1e-5)
+
+
+def test_coarser_tiles_get_what_finer_ones_learned() -> None:
+    size, gamma, number = SHAPE[1], 0.5, 4
+    module, tile, state = exact_tile("multi_tile_residual", arrays=number, transfer_every=1.0, every_factor=2.0)
+    w = [torch.zeros(SHAPE) for _ in range(number)]  # the finest first
+    turns = [0] * number
+    for n in range(1, 41):
+        x, d = vectors(n, 3)
+        module.update(tile, state, x, d, 0.05)
+        w[0] -= 0.05 * d.T @ x
+        for k in range(number - 1):
+            if n % 2**k == 0:
+                s = turns[k] % size
+                w[k + 1][:, s] += 0.1 * 1.2 ** (number - 1 - k) * w[k][:, s]
+                turns[k] += 1
+    module.end_of_batch(tile, state)
+    for ours, wanted in zip((*(a.weight.detach() for a in state.arrays), state.last), w, strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-4)
+    whole = sum(gamma ** (number - 1 - k) * w[k] for k in range(number))
+    torch.testing.assert_close(tile.weight.detach(), whole, rtol=1e-4, atol=1e-4)
+    module.set_weights(tile, state, torch.full(SHAPE, 0.25))
+    assert torch.equal(tile.weight.detach(), torch.full(SHAPE, 0.25))
+    assert all(a.weight.abs().max() == 0 for a in state.arrays)
+
+
+def test_residual_v2_waits_for_a_step() -> None:
+    """Nothing is written while the running mean is within the step of a cell, whatever the rate."""
+    spec = AlgorithmSpec("residual_v2", {"transfer_forward": {"is_perfect": True}, "transfer_lr": 5.0, "momentum": 0.9})
+    coarse = DeviceSpec("constant_step", {"dw_min": 0.1, "dw_min_dtod": 0.0, "dw_min_std": 0.0})
+    tile = Tile(*SHAPE, TileSpec(device=coarse, algorithm=spec, update=Update()), seed=1, tile_id=2)
+    module = find_algorithm("residual_v2")
+    state = module.init(tile, tile.spec)
+    state.fast.set_weights(torch.full(SHAPE, 0.5))
+    x, d = torch.zeros(1, SHAPE[1]), torch.zeros(1, SHAPE[0])
+    reads = []
+    for n in range(1, 31):
+        module.update(tile, state, x, d, 0.1)
+        if n % SHAPE[1] == 0:
+            reads.append(bool(state.last.abs().max() > 0))
+    # 0.5 (1 - 0.9^n) exceeds 0.1 from the third read on.
+    assert reads == [False, False, True, True, True]
+
+
 WRONG = {
+    "tiles": ("multi_tile_residual", {"arrays": 9}, "arrays must be <= 8"),
+    "one tile": ("multi_tile_residual", {"arrays": 1}, "arrays must be >= 2"),
+    "late": ("multi_tile_residual", {"arrays": 8, "every_factor": 20.0}, "must be at most 1000000"),
+    "no share": ("residual", {"gamma": 0.0}, "gamma must be > 0"),
+    "mean": ("residual_v2", {"momentum": 1.5}, "momentum must be <= 1"),
     "transfer_every": ("tiki_taka", {"transfer_every": 0.0}, "transfer_every must be > 0"),
     "rounded": ("ttv2", {"transfer_every": 0.2, "units_in_mbatch": False}, "period of 0 samples"),
     "gamma_vec": ("tiki_taka", {"gamma_vec": [0.1, 0.2, 1.0]}, "gamma_vec must have 2 numbers"),

@@ -44,6 +44,11 @@ def _exponential(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
     return -c["dwmin_down"] * np.maximum(1 - p["A_down"] * np.exp(-p["gamma_down"] * z), 0)
 
 
+def _response(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
+    step, bound = (c["dwmin_up"], c["max_bound"]) if up else (-c["dwmin_down"], c["min_bound"])
+    return step * np.expm1(p["gamma"] * (1 - w / bound)) / np.expm1(p["gamma"])
+
+
 def _power(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
     v, span = w + c.get("reference", 0.0), c["max_bound"] - c["min_bound"]
     if up:
@@ -71,6 +76,7 @@ FORMULAS: dict[str, Callable[[np.ndarray, bool, Values, Values], np.ndarray]] = 
     "soft_bounds_pmax": _pmax,
     "soft_bounds_reference": _soft_bounds,
     "exp_step": _exponential,
+    "exp_response": _response,
     "pow_step": _power,
     "pow_step_reference": _power,
     "piecewise_step": _piecewise,

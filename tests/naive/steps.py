@@ -49,6 +49,13 @@ def exponential(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Fl
     return np.where(extent > 0, w + (change + spread * z), w)
 
 
+def response(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Floats) -> Floats:
+    bound = np.where(up, c["max_bound"], c["min_bound"])
+    left = np.where(bound != 0, ONE - w / bound, ZERO)
+    factor = (m.exp(p["gamma"] * left) - ONE) / (m.exp(p["gamma"]) - ONE)
+    return np.where(left > 0, w + _signed(up, c) * factor * (ONE + p["dw_min_std"] * z), w)
+
+
 def power(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Floats) -> Floats:
     extent = c["max_bound"] - c["min_bound"]
     raw = w + c["reference"] if "reference" in c else w
@@ -88,6 +95,7 @@ STEPS: dict[str, Step] = {
     "soft_bounds_pmax": linear,
     "soft_bounds_reference": linear,
     "exp_step": exponential,
+    "exp_response": response,
     "pow_step": power,
     "pow_step_reference": power,
     "piecewise_step": piecewise,

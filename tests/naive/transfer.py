@@ -13,6 +13,7 @@ from tests.naive.draws import Source, Stream
 from tests.naive.maths import F32, Floats, round_even
 from tests.naive.pulses import counts, plan_sample
 
+PLAIN, BUFFERED, AVERAGED, CHOPPED, DYNAMIC = range(5)
 FLIP, FLIP_OUT, SELECT, RESET_SLICE, READ_NOISE, READ_ROUND = range(Stream.ALGORITHM, Stream.ALGORITHM + 6)
 ONE, ZERO = F32(1), F32(0)
 
@@ -131,7 +132,7 @@ class NaiveTransfer:
                 self._write(k, s, e, drive)
             if k == 0 and self.v.get("reset_prob", 0) > last.uniform(RESET_SLICE, s, e):
                 self._reset(s, e)
-            if self.v["rule"] >= 2:
+            if self.v["rule"] >= CHOPPED:
                 self._flip(s, e)
             if k == 0 and s == self.slices - 1 and self.v["out_chop_prob"] > 0:
                 self.out_chop = self.out_chop ^ (
@@ -158,9 +159,13 @@ class NaiveTransfer:
         """What the next array gets as gradient on the lines of the slice."""
         v, y = self.v, self._read(k, s, e)
         rate = abs(F32(v["transfer_lr"][k]) * (self.lr if v["scale_transfer"] else ONE)) * F32(v["ratio"][k])
-        if v["rule"] == 0:
+        if v["rule"] == PLAIN:
             return -y
-        if v["rule"] == 1:
+        if v["rule"] == AVERAGED:
+            m, rate = F32(v["momentum"]), F32(v["transfer_lr"][k]) * (self.lr if v["scale_transfer"] else ONE)
+            h = self.buffer[k, s] = m * self.buffer[k, s] + (ONE - m) * y
+            return np.where(np.abs(h) > F32(v["threshold"]), -(rate * h / F32(v["slow_granularity"])), ZERO)
+        if v["rule"] == BUFFERED:
             self.buffer[k, s] = self.buffer[k, s] + rate * y
             return -self._take(k, s, F32(v["threshold"]))
         unit = F32(v["buffer_granularity"])
@@ -170,7 +175,7 @@ class NaiveTransfer:
         if v.get("correct_accumulation", 0):
             scale = scale / min(F32(self.sweep % v["sweeps"] + 1), ONE / F32(v["fast_granularity"]))
         scales = np.where(self.in_chop[s] ^ self.out_chop, -scale, scale)
-        if v["rule"] == 2:
+        if v["rule"] == CHOPPED:
             self.buffer[k, s] = scales * y if v.get("no_buffer") else self.buffer[k, s] + scales * y
             return -self._take(k, s, ONE)
         if self.switched[s]:
@@ -189,14 +194,14 @@ class NaiveTransfer:
         if not v["forget"]:
             left = h - (ONE - F32(v["momentum"])) * pulses * unit
             cap = most * F32(v.get("buffer_cap", 0))
-            left = np.clip(left, -cap, cap) if cap > 0 and v["rule"] == 3 else left
+            left = np.clip(left, -cap, cap) if cap > 0 and v["rule"] == DYNAMIC else left
         self.buffer[k, s] = np.where(pulses != 0, left, h)
         return pulses
 
     def _write(self, k: int, s: int, e: int, drive: Floats) -> None:
         a, source, v = self.arrays[k + 1], self.sources[k + 1], self.v
         rate = F32(v["transfer_lr"][k]) * (self.lr if v["scale_transfer"] else ONE)
-        rate = rate if v["rule"] == 0 else F32(v["step"]) * F32(v["slow_granularity"])
+        rate = rate if v["rule"] == PLAIN else F32(v["step"]) * F32(v["slow_granularity"])
         line = np.zeros(self.slices, F32)
         line[s] = 1
         x, d = (line, drive) if v["by_columns"] else (drive, line)
@@ -215,7 +220,7 @@ class NaiveTransfer:
         self._show(0, cells, s, 0x20000000 + e)
 
     def _flip(self, s: int, e: int) -> None:
-        v, dynamic = self.v, self.v["rule"] == 3
+        v, dynamic = self.v, self.v["rule"] == DYNAMIC
         due = v["sweeps"] > 1 and self.sweep % v["sweeps"] + 1 == v["sweeps"] and (dynamic or not v["chop_random"])
         drawn = v["chop_random"] and F32(v["in_chop_prob"]) > self.sources[-1].uniform(FLIP, s, e)
         self.switched[s] = dynamic and bool(due or drawn)
