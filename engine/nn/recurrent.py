@@ -1,6 +1,7 @@
 """Recurrent networks on analog tiles: two matrices in a layer and direction, one for inputs and one for the state.
 
-Shapes: T time steps, B samples, I inputs, H hidden, G rows of all gates, D directions, N layers.
+Shapes: T time steps, B samples, I inputs, H hidden, G rows of all gates, D directions, N layers. Packed sequences are
+[S, I]: the B' samples that are left at each time step, one step after the other.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Sizes:
 class Recurrent(AnalogLayer):
     """x [T, B, I] (or [B, T, I] with batch_first, or [T, I]) and a first state give y [T, B, D H] and the last state.
 
-    The inputs of all time steps are read in one call, the state step by step; no two reads share their noise.
+    A PackedSequence gives a PackedSequence, and the state of each sample after its own last step. The inputs of all
+    time steps are read in one call, the state step by step; no two reads share their noise.
     """
 
     arguments: ClassVar[tuple[str, ...]] = (
@@ -92,17 +94,36 @@ class Recurrent(AnalogLayer):
                 matrices[f"hr_{part}"] = Matrix(shape, f"weight_hr_{part}", "", bound, bound)
         self.place(matrices, bias=sizes.bias, tile=tile, seed=seed)
 
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, x: Any, state: Any = None) -> tuple[Any, Any]:
+        if isinstance(x, PackedSequence):
+            return self._packed(x, state)
         self._check(x)
         lone, turned = x.dim() == 2, self.sizes.batch_first and x.dim() == 3
         values = x.to(torch.float32)
         values = values.unsqueeze(1) if lone else values.transpose(0, 1) if turned else values
-        values, last = self._layers(values, self._first_states(state, values, lone=lone))
+        firsts = self._first_states(state, values, values.shape[1], lone=lone)
+        values, last = self._layers(values, firsts, None)
         ends = tuple(torch.stack(parts).to(x.dtype) for parts in zip(*last, strict=True))
         y = values.squeeze(1) if lone else values.transpose(0, 1) if turned else values
         if lone:
             ends = tuple(end.squeeze(1) for end in ends)
         return y.to(x.dtype), ends if self.states > 1 else ends[0]
+
+    def _packed(self, x: PackedSequence, state: Any) -> tuple[PackedSequence, Any]:
+        """Samples of different lengths, the longest first; states come and go in the order of the user."""
+        if x.data.dim() != 2 or x.data.shape[1] != self.sizes.input_size:
+            wanted, found = f"[S, {self.sizes.input_size}]", list(x.data.shape)
+            raise ValueError(f"{type(self).__name__} takes packed sequences {wanted}, not {found}")
+        left = x.batch_sizes.tolist()
+        firsts = self._first_states(state, x.data, left[0], lone=False)
+        if x.sorted_indices is not None:
+            firsts = tuple(first.index_select(1, x.sorted_indices) for first in firsts)
+        values, last = self._layers(x.data.to(torch.float32), firsts, left)
+        ends = tuple(torch.stack(parts).to(x.data.dtype) for parts in zip(*last, strict=True))
+        if x.unsorted_indices is not None:
+            ends = tuple(end.index_select(1, x.unsorted_indices) for end in ends)
+        y = PackedSequence(values.to(x.data.dtype), x.batch_sizes, x.sorted_indices, x.unsorted_indices)
+        return y, ends if self.states > 1 else ends[0]
 
     def advance(self, given: Tensor, state: State, part: str) -> State:
         """The state after one time step; `given` [B, G] is what the inputs contribute."""
@@ -123,20 +144,18 @@ class Recurrent(AnalogLayer):
 
     def _check(self, x: Tensor) -> None:
         name, sizes = type(self).__name__, self.sizes
-        if isinstance(x, PackedSequence):
-            raise TypeError(f"{name} takes a tensor, no PackedSequence: pad_packed_sequence makes one of it")
         time = 1 if sizes.batch_first and x.dim() == 3 else 0
         if x.dim() not in (2, 3) or x.shape[-1] != sizes.input_size or x.shape[time] == 0:
             axes = "B, T" if sizes.batch_first else "T, B"
             raise ValueError(f"{name} takes x [{axes}, {sizes.input_size}] with T >= 1, not {list(x.shape)}")
 
-    def _first_states(self, state: Any, values: Tensor, *, lone: bool) -> State:
+    def _first_states(self, state: Any, values: Tensor, batch: int, *, lone: bool) -> State:
         """Every state [N D, B, H] before the first step: the given ones, or 0."""
         sizes = self.sizes
         wide = (sizes.state_size, sizes.hidden_size)[: self.states]
-        shapes = [(len(sizes.parts), values.shape[1], size) for size in wide]
+        shapes = [(len(sizes.parts), batch, size) for size in wide]
         if state is None:
-            return tuple(values.new_zeros(shape) for shape in shapes)
+            return tuple(values.new_zeros(shape, dtype=torch.float32) for shape in shapes)
         given = tuple(state) if self.states > 1 else (state,)
         given = tuple(part.unsqueeze(1) if lone and part.dim() == 2 else part for part in given)
         if [tuple(part.shape) for part in given] != shapes:
@@ -144,26 +163,40 @@ class Recurrent(AnalogLayer):
             raise ValueError(f"{type(self).__name__} takes a first state {wanted}, not {found}")
         return tuple(part.to(torch.float32) for part in given)
 
-    def _layers(self, values: Tensor, firsts: State) -> tuple[Tensor, list[State]]:
-        """Outputs [T, B, D H] of the last layer, and the last state of every layer and direction."""
+    def _layers(self, values: Tensor, firsts: State, left: list[int] | None) -> tuple[Tensor, list[State]]:
+        """Outputs [T, B, D H] or [S, D H] of the last layer, and the last state of every layer and direction.
+
+        `left` counts the samples of each time step where they are packed.
+        """
         sizes, last = self.sizes, []
         for layer in range(sizes.num_layers):
             here = range(layer * sizes.directions, (layer + 1) * sizes.directions)
-            ran = [self._run(sizes.parts[k], values, tuple(first[k] for first in firsts)) for k in here]
-            values = torch.cat([outputs for outputs, _ in ran], 2) if len(ran) > 1 else ran[0][0]
+            ran = [self._run(sizes.parts[k], values, tuple(first[k] for first in firsts), left) for k in here]
+            values = torch.cat([outputs for outputs, _ in ran], -1) if len(ran) > 1 else ran[0][0]
             last += [end for _, end in ran]
             if sizes.dropout and layer < sizes.num_layers - 1:
                 values = functional.dropout(values, sizes.dropout, self.training)
         return values, last
 
-    def _run(self, part: str, values: Tensor, state: State) -> tuple[Tensor, State]:
+    def _run(self, part: str, values: Tensor, first: State, left: list[int] | None) -> tuple[Tensor, State]:
         """One layer in one direction over all time steps."""
-        given = self.get_submodule(f"ih_{part}")(values).unbind(0)
-        outputs: list[Tensor] = []
-        for step in reversed(given) if part.endswith("_reverse") else given:
+        read, back = self.get_submodule(f"ih_{part}")(values), part.endswith("_reverse")
+        given = read.unbind(0) if left is None else read.split(left)
+        start = given[-1 if back else 0].shape[0]
+        state, outputs, ended = tuple(own[:start] for own in first), list[Tensor](), list[State]()
+        for step in reversed(given) if back else given:
+            have, now = state[0].shape[0], step.shape[0]
+            if now > have:  # backwards in time, shorter sequences begin later
+                state = tuple(torch.cat([own, new[have:now]]) for own, new in zip(state, first, strict=True))
+            elif now < have:
+                ended.append(tuple(own[now:] for own in state))
+                state = tuple(own[:now] for own in state)
             state = self.advance(step, state, part)
             outputs.append(state[0])
-        return torch.stack(outputs[::-1] if part.endswith("_reverse") else outputs), state
+        outputs = outputs[::-1] if back else outputs
+        if ended:
+            state = tuple(torch.cat(parts) for parts in zip(state, *reversed(ended), strict=True))
+        return torch.stack(outputs) if left is None else torch.cat(outputs), state
 
     def _recalled(self, part: str, state: State) -> Tensor:
         """What the last state contributes to the gates [B, G]."""

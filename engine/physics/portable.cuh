@@ -73,13 +73,19 @@ template <class T> struct Laned { T all[32]; T& operator[](int l) { return all[l
 #define LANES_OF(l, n) LOOP for (int l = 0; l < (((n) + 7) & ~7); ++l)
 // Those below a constant.
 #define LANES_UP_TO(l, n) LOOP for (int l = 0; l < (n); ++l)
+// Written out: compilers do not unroll a loop over the halves, which then costs as much as a product of hundreds.
 FN float lanes_max(Laned<float>& v) {
-    for (int o = 16; o; o >>= 1) LOOP for (int l = 0; l < o; ++l) v[l] = v[l] > v[l + o] ? v[l] : v[l + o];
-    return v[0];
+    LANES_UP_TO(l, 16) v[l] = v[l] > v[l + 16] ? v[l] : v[l + 16];
+    LANES_UP_TO(l, 8) v[l] = v[l] > v[l + 8] ? v[l] : v[l + 8];
+    LANES_UP_TO(l, 4) v[l] = v[l] > v[l + 4] ? v[l] : v[l + 4];
+    float even = v[0] > v[2] ? v[0] : v[2], odd = v[1] > v[3] ? v[1] : v[3];
+    return even > odd ? even : odd;
 }
 FN float lanes_sum(Laned<float>& v) {
-    for (int o = 16; o; o >>= 1) LOOP for (int l = 0; l < o; ++l) v[l] = v[l] + v[l + o];
-    return v[0];
+    LANES_UP_TO(l, 16) v[l] = v[l] + v[l + 16];
+    LANES_UP_TO(l, 8) v[l] = v[l] + v[l + 8];
+    LANES_UP_TO(l, 4) v[l] = v[l] + v[l + 4];
+    return (v[0] + v[2]) + (v[1] + v[3]);
 }
 FN bool lanes_any(Laned<u32>& v) {
     u32 any = 0;

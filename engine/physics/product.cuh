@@ -9,26 +9,32 @@ template <int kind> FN float factor(const Factors& f, i64 at) {
     return kind & 1 ? abs_(w) : w;
 }
 
-// Inputs lie next to each other: 32 partial sums along them, for four outputs at once.
-template <int kind> FN void product_along(const MvmArgs& a, const Factors& f, const float* v, float* z) {
-    for (i64 i = 0; i < a.n_out; i += 4) {
+// Inputs lie next to each other: 32 partial sums along them, for four sums at once: those of four outputs, or of two
+// outputs for two vectors that meet the same weights.
+template <int kind, int vectors> FN void product_along(const MvmArgs& a, const Factors& f, const float* v, float* z) {
+    const int rows = 4 / vectors;
+    const float* other = v + a.batch * a.n_in * (vectors - 1);
+    for (i64 i = 0; i < a.n_out; i += rows) {
         Block sum = constant_block(0.0f);
         i64 row[4], at = 0;
-        for (int q = 0; q < 4; ++q) row[q] = (i + q < a.n_out ? i + q : i) * a.w_out;
+        for (int q = 0; q < 4; ++q) row[q] = (i + q % rows < a.n_out ? i + q % rows : i) * a.w_out;
         for (; at + 32 <= a.n_in; at += 32) LANES(l) {
-            float s = v[at + l];
+            float s = v[at + l], t = other[at + l];
             sum.q[0][l] = fma_(factor<kind>(f, row[0] + at + l), s, sum.q[0][l]);
             sum.q[1][l] = fma_(factor<kind>(f, row[1] + at + l), s, sum.q[1][l]);
-            sum.q[2][l] = fma_(factor<kind>(f, row[2] + at + l), s, sum.q[2][l]);
-            sum.q[3][l] = fma_(factor<kind>(f, row[3] + at + l), s, sum.q[3][l]);
+            sum.q[2][l] = fma_(factor<kind>(f, row[2] + at + l), t, sum.q[2][l]);
+            sum.q[3][l] = fma_(factor<kind>(f, row[3] + at + l), t, sum.q[3][l]);
         }
         int rest = (int)(a.n_in - at);
-        for (int q = 0; q < 4 && rest; ++q) LANES(l) {
-            sum.q[q][l] = l < rest ? fma_(factor<kind>(f, row[q] + at + l), v[at + l], sum.q[q][l]) : sum.q[q][l];
+        LANES_UP_TO(l, rest) if (l < rest) {
+            float s = v[at + l], t = other[at + l];
+            for (int q = 0; q < 4; ++q) sum.q[q][l] = fma_(factor<kind>(f, row[q] + at + l), q < 2 ? s : t, sum.q[q][l]);
         }
-        for (int q = 0; q < 4 && i + q < a.n_out; ++q) {
+        for (int q = 0; q < 4; ++q) if (i + q % rows < a.n_out) {
             float total = lanes_sum(sum.q[q]);
-            LANES(l) if (l == (int)((i + q) & 31)) z[i + q] = total;
+            i64 out = i + q % rows, place = q / rows * a.batch * a.n_out + out;
+            // The lane that reads it afterwards.
+            LANES(l) if (l == (int)(out & 31)) z[place] = total;
         }
     }
 }
@@ -58,27 +64,30 @@ template <int kind> FN void product_across(const MvmArgs& a, const Factors& f, c
     }
 }
 
-template <int kind> FN void product(const MvmArgs& a, const Factors& f, const float* v, float* z) {
-    if (a.w_in == 1) product_along<kind>(a, f, v, z);
-    else product_across<kind>(a, f, v, z);
+// `vectors` of them, one batch apart, meet the same weights.
+template <int kind> FN void product(const MvmArgs& a, const Factors& f, const float* v, float* z, int vectors) {
+    if (a.w_in == 1) {
+        if (vectors > 1) product_along<kind, 2>(a, f, v, z);
+        else product_along<kind, 1>(a, f, v, z);
+    } else for (int k = 0; k < vectors; ++k) product_across<kind>(a, f, v + k * a.batch * a.n_in, z + k * a.batch * a.n_out);
 }
 
 // The products of all sections of one vector. The spread of read polarity acts where inputs are negative.
 CALLED void multiply(const MvmArgs& a, i64 item) {
     const MvmPlan p = a.plan[0];
     i64 cells = item / a.batch * a.n_in * a.n_out;
-    int first_absolute = p.passes * p.signed_kinds;
-    for (int section = 0; section < p.sections; ++section) {
-        bool absolute = section >= first_absolute;
-        int pass = absolute ? (section - first_absolute) / p.absolute_kinds : section / p.signed_kinds;
-        Factors f = {a.w + cells, a.asymmetry + cells};
+    Factors f = {a.w + cells, a.asymmetry + cells};
+    for (int pass = 0; pass < p.passes; ++pass) for (int absolute = 0; absolute < 2; ++absolute) {
+        int section = absolute ? absolute_section(p, pass, 0) : signed_section(p, pass, 0);
+        int vectors = absolute ? p.absolute_kinds : p.signed_kinds;
+        if (vectors == 0) continue;
         const float* v = input_of(a, p, item, section);
         float* z = product_of(a, p, item, section);
         switch (absolute + (a.asymmetry && pass == 0 ? (int)SPREAD : 0)) {
-            case PLAIN: product<PLAIN>(a, f, v, z); break;
-            case ABSOLUTE: product<ABSOLUTE>(a, f, v, z); break;
-            case SPREAD: product<SPREAD>(a, f, v, z); break;
-            default: product<SPREAD_ABSOLUTE>(a, f, v, z);
+            case PLAIN: product<PLAIN>(a, f, v, z, vectors); break;
+            case ABSOLUTE: product<ABSOLUTE>(a, f, v, z, vectors); break;
+            case SPREAD: product<SPREAD>(a, f, v, z, vectors); break;
+            default: product<SPREAD_ABSOLUTE>(a, f, v, z, vectors);
         }
     }
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, unpack_sequence
 
 from engine.nn import AnalogGRU, AnalogLSTM, AnalogRNN, analog_tiles
 from engine.optim import AnalogSGD
@@ -37,7 +37,7 @@ def pair(kind: Any, **settings: Any) -> tuple[Any, nn.Module]:
 def states(result: Any) -> list[Tensor]:
     """Output and last states in a list."""
     y, last = result
-    return [y, *(last if isinstance(last, tuple) else (last,))]
+    return [y.data if isinstance(y, PackedSequence) else y, *(last if isinstance(last, tuple) else (last,))]
 
 
 def first_state(kind: Any, layer: Any, *batch: int) -> Any:
@@ -48,12 +48,12 @@ def first_state(kind: Any, layer: Any, *batch: int) -> Any:
     return (h, torch.randn(*shape, 6, requires_grad=True)) if kind is AnalogLSTM else h
 
 
-def agree(kind: Any, x: Tensor, batch: tuple[int, ...], **settings: Any) -> None:
+def agree(kind: Any, x: Tensor, batch: tuple[int, ...], packs: Any = lambda x: x, **settings: Any) -> None:
     """Outputs, last states, all gradients and the weights after a step are those of torch's layer."""
     layer, twin = pair(kind, **settings)
     for given in (None, first_state(kind, layer, *batch)):
         leaves = [x, *(given if isinstance(given, tuple) else (given,))] if given is not None else [x]
-        found, wanted = (states(made(x, given)) for made in (layer, twin))
+        found, wanted = (states(made(packs(x), given)) for made in (layer, twin))
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
         flows = [torch.randn_like(part) for part in found]
         grads = [torch.autograd.grad(parts, leaves, flows, retain_graph=True) for parts in (found, wanted)]
@@ -75,6 +75,33 @@ def test_every_form_is_torchs(kind: Any, form: str) -> None:
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_a_sequence_without_a_batch(kind: Any, batch_first: bool) -> None:
     agree(kind, torch.randn(5, 4, requires_grad=True), (), num_layers=2, batch_first=batch_first)
+
+
+@pytest.mark.parametrize("kind", KINDS, **ids)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("lengths", [(6, 4, 4, 1), (2, 6, 1, 5), (3, 3)], ids=str)
+def test_packed_sequences_are_torchs(kind: Any, form: str, lengths: tuple[int, ...]) -> None:
+    def packs(x: Tensor) -> PackedSequence:
+        return pack_padded_sequence(x, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+
+    agree(kind, torch.randn(len(lengths), 6, 4, requires_grad=True), (len(lengths),), packs, **FORMS[form])
+
+
+def test_packed_outputs_unpack_in_the_order_of_the_user() -> None:
+    layer, twin = pair(AnalogLSTM, bidirectional=True, proj_size=3)
+    packed = pack_sequence([torch.randn(n, 4) for n in (2, 5, 3)], enforce_sorted=False)
+    (mine, _), (torchs, _) = layer(packed), twin(packed)
+    for found, wanted in zip(unpack_sequence(mine), unpack_sequence(torchs), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_states_of_packed_sequences_are_those_of_their_last_steps() -> None:
+    """On noisy tiles too, where a second read would differ."""
+    torch.manual_seed(3)
+    layer = AnalogGRU(4, 6, tile=spec(NOISY)).eval()
+    packed = pack_sequence([torch.randn(n, 4) for n in (4, 1)])
+    y, last = layer(packed)
+    assert y.data.shape == (5, 6) and torch.equal(last[0, 1], y.data[1]) and torch.equal(last[0, 0], y.data[-1])
 
 
 def test_relu() -> None:
@@ -137,7 +164,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda m: m(torch.zeros(5, 3, 4), (torch.zeros(1, 2, 6),) * 2),
         r"state \[1, 3, 6\], \[1, 3, 6\], not \[1",
     ),
-    "packed": (lambda m: m(pack_sequence([torch.zeros(5, 4)])), "no PackedSequence: pad_packed_sequence makes"),
+    "packed": (lambda m: m(pack_sequence([torch.zeros(5, 3)])), r"takes packed sequences \[S, 4\], not \[5, 3\]"),
     "sizes": (lambda m: type(m)(4, 0, tile=spec(PERFECT)), "hidden_size must be 1 at least, not 0"),
     "dropout": (lambda m: type(m)(4, 6, dropout=1.5, tile=spec(PERFECT)), "dropout must be between 0 and 1, not 1.5"),
     "projection": (lambda m: type(m)(4, 6, proj_size=6, tile=spec(PERFECT)), r"below hidden_size \(6\), not 6"),
