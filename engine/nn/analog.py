@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.algorithms import find_algorithm
+from engine.tile.mvm import weight_of
 from engine.tile.settings import TileSpec
 from engine.tile.tile import Tile
 
@@ -29,6 +30,10 @@ class AnalogTile(nn.Module):
             algorithm.check_tile(spec, out, inputs)
         self.tile = Tile(out, inputs, spec, seed=seed, tile_id=tile_id)
         self.state = algorithm.init(self.tile, spec)
+        # Functions of the algorithm, found once: a step must not look for them.
+        self.update: Any = getattr(algorithm, "update", None)
+        self.pass_time: Any = algorithm.end_of_batch
+        self.reads: Any = getattr(algorithm, "forward", None), getattr(algorithm, "backward", None)
         mapping = spec.mapping
         remaps = spec.remap.type != "None"
         scales = out if mapping.weight_scaling_columnwise or remaps else 1
@@ -42,18 +47,22 @@ class AnalogTile(nn.Module):
 
     scale: Tensor | None
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.tile.array.weight
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         if self.trained:
             self.settle(only_if_changed=True)
             scales = (self.scale, self.out_scale)
             with _full_precision(x):
                 found: Tensor = find_algorithm(self.algorithm).product(self.tile, self.state, x, scales)
-            return found.to(x.dtype)
+            found = found.to(x.dtype)
+            return found if bias is None else found + bias
+        weight: Any = weight_of(self._modules["tile"]._modules["array"])
         if weight.owner is not self:
             weight.owner = self
-        y = _Product.apply(x, weight, self)
-        return y if self.out_scale is None else y * self.out_scale
+        if self.out_scale is None and (bias is None or bias.dtype is torch.float32):
+            return _Product.apply(x, weight, bias, self)
+        y: Tensor = _Product.apply(x, weight, None, self)
+        y = y if self.out_scale is None else y * self.out_scale
+        return y if bias is None else y + bias
 
     def settle(self, *, only_if_changed: bool = False) -> None:
         """After an optimizer's step: what it means for weights that learn by their gradient; others have learned.
@@ -75,13 +84,13 @@ class AnalogTile(nn.Module):
 
     def read(self, x: Tensor) -> Tensor:
         """The analog product of the tile, or of all arrays that its algorithm gives a share."""
-        algorithm = find_algorithm(self.algorithm)
-        return algorithm.forward(self.tile, self.state, x) if hasattr(algorithm, "forward") else self.tile.mvm(x)
+        read, tile = self.reads[0], self._modules["tile"]
+        return tile.mvm(x) if read is None else read(tile, self.state, x)
 
     def read_back(self, d: Tensor) -> Tensor:
         """The same product the other way."""
-        algorithm = find_algorithm(self.algorithm)
-        return algorithm.backward(self.tile, self.state, d) if hasattr(algorithm, "backward") else self.tile.mvm_t(d)
+        read, tile = self.reads[1], self._modules["tile"]
+        return tile.mvm_t(d) if read is None else read(tile, self.state, d)
 
     def set_weights(self, logical: Tensor) -> None:
         """Writes logical weights [O, I], scaled to the range of the tile; learned output scales start again at 1."""
@@ -126,19 +135,22 @@ class AnalogTile(nn.Module):
             return
         x, d = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*self.pending, strict=True))
         self.forget()
-        if self.scale is not None:
+        scale = self._buffers["scale"]
+        if scale is not None:
             compensate = self.tile.spec.mapping.weight_scaling_lr_compensation
-            factor = float(self.scale.mean()) if compensate else 1.0
-            d, lr = d / (self.scale * (1.0 / factor)), lr / factor
-        find_algorithm(self.algorithm).update(self.tile, self.state, x, d, lr)
+            factor = float(scale.mean()) if compensate else 1.0
+            d, lr = d / (scale * (1.0 / factor)), lr / factor
+        self.update(self._modules["tile"], self._modules["state"], x, d, lr)
 
     def forget(self) -> None:
         """Drops what backward recorded."""
-        self.pending, self.passes = [], 0
+        # Past nn.Module, whose own way of setting takes longer than a small product.
+        own = self.__dict__
+        own["pending"], own["passes"] = [], 0
 
     def end_of_batch(self) -> None:
         """What time does to the cells in one optimizer step."""
-        find_algorithm(self.algorithm).end_of_batch(self.tile, self.state)
+        self.pass_time(self._modules["tile"], self._modules["state"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AnalogTile:
         """Moves with the model, but keeps its types: physics is float32 also in a model of half precision."""
@@ -174,25 +186,30 @@ class _Product(torch.autograd.Function):
     """y = tile(x); backward reads the tile the other way and leaves x and dL/dy for the update."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, owner: AnalogTile) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, owner: AnalogTile) -> Tensor:
         ctx.owner, ctx.kind = owner, x.dtype
         with _full_precision(x):
             y = owner.read(x)
         ctx.save_for_backward(x)
-        return (y if owner.scale is None else y * owner.scale).to(x.dtype)
+        scale = owner._buffers["scale"]
+        y = y if scale is None else y * scale
+        y = y if x.dtype is torch.float32 else y.to(x.dtype)
+        return y if bias is None else y.add_(bias)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
-        owner, (x,) = ctx.owner, ctx.saved_tensors
-        d = grads[0].to(torch.float32)
-        if ctx.needs_input_grad[1] and _is_reached(ctx.next_functions[1][0]):
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        owner, (x,), (d,) = ctx.owner, ctx.saved_tensors, grads
+        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        grad_bias = d.sum(0) if needs_bias else None
+        d = d if d.dtype is torch.float32 else d.to(torch.float32)
+        if needs_weight and _is_reached(ctx.next_functions[1][0]):
             owner.record(x, d)
-        if owner.scale is not None:
-            d = d * owner.scale
-        if not ctx.needs_input_grad[0]:
-            return None, None, None
+        if not needs_x:
+            return None, None, grad_bias, None
+        scale = owner._buffers["scale"]
+        d = d if scale is None else d * scale
         with _full_precision(d):
-            return owner.read_back(d).to(ctx.kind), None, None
+            return owner.read_back(d).to(ctx.kind), None, grad_bias, None
 
 
 def _is_reached(node: Any) -> bool:

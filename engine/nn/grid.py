@@ -39,6 +39,8 @@ class TileGrid(nn.Module):
         return self.analog_bias or self.bias is not None
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() == 2 and x.dtype is torch.float32 and not self.analog_bias:
+            return self.product(x)
         # Physics is computed in float32, whatever the activations are.
         rows = x.to(torch.float32).reshape(-1, x.shape[-1])
         if self.analog_bias:
@@ -47,13 +49,14 @@ class TileGrid(nn.Module):
 
     def product(self, rows: Tensor) -> Tensor:
         """y [B, O] in float32 of rows [B, I] in float32, with a last column of ones for an analog bias."""
-        if len(self.tiles) == 1:
-            y: Tensor = self.tiles[0](rows)
-        else:
-            parts, n = rows.split(self.in_sizes, 1), len(self.in_sizes)
-            outs = [tile(parts[k % n]) for k, tile in enumerate(self.tiles)]
-            y = torch.cat([sum(outs[k + 1 : k + n], outs[k]) for k in range(0, len(outs), n)], 1)
-        return y if self.bias is None else y + self.bias
+        tiles, bias = self._modules["tiles"]._modules, self._parameters.get("bias")
+        if len(tiles) == 1:
+            y: Tensor = tiles["0"](rows, bias)
+            return y
+        parts, n = rows.split(self.in_sizes, 1), len(self.in_sizes)
+        outs = [tile(parts[k % n]) for k, tile in enumerate(tiles.values())]
+        y = torch.cat([sum(outs[k + 1 : k + n], outs[k]) for k in range(0, len(outs), n)], 1)
+        return y if bias is None else y + bias
 
     def set_weights(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """Writes the logical matrix [O, I] and bias [O] onto the tiles."""

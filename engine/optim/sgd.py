@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer
+from torch.optim.optimizer import Optimizer, _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch.optim.sgd import sgd
 
 from engine.tile.weight import AnalogWeight
@@ -32,25 +32,31 @@ class AnalogSGD(Optimizer):
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
         super().__init__(params, defaults)
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        if torch.autograd._profiler_enabled() or any(map(len, _hooks(self))):
+            return _watched_step(self, closure)
+        return self._step(closure)
+
+    # Torch would wrap each step for its profiler and for hooks, of which there are none as a rule, at the price of a
+    # small layer.
+    step.hooked = True  # type: ignore[attr-defined]
+
+    def _step(self, closure: Callable[[], Tensor] | None) -> Tensor | None:
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        tiles = [
-            (p.owner, group["lr"])
-            for group in self.param_groups
-            for p in group["params"]
-            if isinstance(p, AnalogWeight)
-        ]
-        for group in self.param_groups:
-            self._digital_step(group)
-        for owner, lr in tiles:
-            if owner is not None:
-                owner.learn(float(lr))
-        for owner, _ in tiles:
-            if owner is not None:
+        with torch.no_grad():
+            tiles = []
+            for group in self.param_groups:
+                digital = [p for p in group["params"] if type(p) is not AnalogWeight]
+                if len(digital) < len(group["params"]):
+                    owners = [p.owner for p in group["params"] if type(p) is AnalogWeight]
+                    tiles += [(owner, float(group["lr"])) for owner in owners if owner is not None]
+                self._digital_step(group, [p for p in digital if p.grad is not None])
+            for owner, lr in tiles:
+                owner.learn(lr)
+            for owner, _ in tiles:
                 owner.end_of_batch()
         return loss
 
@@ -58,16 +64,16 @@ class AnalogSGD(Optimizer):
         """Forgets gradients, and what tiles have recorded for their next update."""
         for group in self.param_groups:
             for p in group["params"]:
-                if isinstance(p, AnalogWeight):
-                    if p.owner is not None:
-                        p.owner.forget()
+                if type(p) is AnalogWeight:
+                    owner = p.owner
+                    if owner is not None:
+                        owner.forget()
                 elif set_to_none:
                     p.grad = None
                 elif p.grad is not None:
                     p.grad = torch.zeros_like(p.grad)
 
-    def _digital_step(self, group: dict[str, Any]) -> None:
-        params = [p for p in group["params"] if p.grad is not None]
+    def _digital_step(self, group: dict[str, Any], params: list[Any]) -> None:
         if not params:
             return
         if not group["momentum"] and not group["weight_decay"]:
@@ -81,3 +87,13 @@ class AnalogSGD(Optimizer):
         if group["momentum"]:
             for p, buffer in zip(params, buffers, strict=True):
                 self.state[p]["momentum_buffer"] = buffer
+
+
+def _hooks(optimizer: Optimizer) -> tuple[dict[int, Any], ...]:
+    """All hooks of a step, this optimizer's and those of all optimizers."""
+    own = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
+    return *own, _global_optimizer_pre_hooks, _global_optimizer_post_hooks
+
+
+# With torch's own treatment of hooks and profiles.
+_watched_step: Any = Optimizer.profile_hook_step(AnalogSGD._step)

@@ -62,6 +62,7 @@ class Product(nn.Module):
         super().__init__()
         check_io(io)
         self.io, self.direction, self.exact, self.perfect = io, direction, False, is_perfect(io)
+        self.streams = STREAMS[direction, False], STREAMS[direction, True]
         # Takes the place of the digital product while weights lie on wires that drop voltage over time.
         self.wires: Wires | None = None
         self._plans: dict[torch.device, Tensor] = {}
@@ -76,24 +77,30 @@ class Product(nn.Module):
 
         Raises RuntimeError if x lives on another processor than the weights.
         """
-        if x.device != array.weight.device:
-            raise RuntimeError(f"the input is on {x.device}, the tile on {array.weight.device}")
+        weight = weight_of(array)
+        if x.device != weight.device:
+            raise RuntimeError(f"the input is on {x.device}, the tile on {weight.device}")
         if x.requires_grad:
             x = x.detach()
         if x.dtype is not torch.float32 or not x.is_contiguous():
             x = x.to(torch.float32).contiguous()
         if self.perfect and not self.exact:
-            w = array.weight.data
+            w = weight.detach()
             return _scaled(torch.matmul(x, w.mT if self.direction == "forward" else w), self.io.out_scale)
-        rows = max(LEAST_ROWS, MOST_CONVERTED // x.shape[-1])
-        if x.shape[-2] <= rows or array.lanes > 1 or self.average is not None or x.device.type != "cpu":
-            return self._read_rows(x, array, (call, STREAMS[self.direction, training], 0), None)
+        stream = self.streams[training]
+        if x.numel() <= MOST_CONVERTED or not self._in_parts(x, array):
+            return self._read_rows(x, array, (call, stream, 0), None)
         # A large batch goes in parts, so that converted inputs never take as much memory as the inputs.
-        y = x.new_empty(x.shape[0], array.weight.shape[0 if self.direction == "forward" else 1])
+        rows = max(LEAST_ROWS, MOST_CONVERTED // x.shape[-1])
+        y = x.new_empty(x.shape[0], weight.shape[0 if self.direction == "forward" else 1])
         for first in range(0, x.shape[0], rows):
             part = slice(first, first + rows)
-            self._read_rows(x[part], array, (call, STREAMS[self.direction, training], first), y[part])
+            self._read_rows(x[part], array, (call, stream, first), y[part])
         return y
+
+    def _in_parts(self, x: Tensor, array: Readable) -> bool:
+        fits = x.shape[-2] <= max(LEAST_ROWS, MOST_CONVERTED // x.shape[-1])
+        return not (fits or array.lanes > 1 or self.average is not None or x.device.type != "cpu")
 
     def _read_rows(self, x: Tensor, array: Readable, numbers: tuple[int, int, int], y: Tensor | None) -> Tensor:
         """Reads x [.., B, I] at once; `numbers` are call, stream, and the place of its first vector in the batch."""
@@ -143,18 +150,21 @@ class _Prepared:
         self.alone = self.alone and owner.wires is None
         self.one_thread = size < ONE_THREAD
         self.kept = self._space(x.device) if on_cpu and size <= KEPT_NUMBERS else None
+        self.pointed: Any = None
 
     def run(
         self, owner: Product, array: Readable, x: Tensor, numbers: tuple[int, int, int], y: Tensor | None
     ) -> Tensor:
         """Fills in what changes from call to call (`numbers`: call, stream, first vector) and starts the kernels."""
-        args, run, weight = self.args, self.program.run, array.weight
+        args, run, weight = self.args, self.program.run, weight_of(array)
         y = x.new_empty(self.y_shape) if y is None else y
-        v, z, scales = self.kept or self._space(x.device)
         args.call, args.stream, args.first = numbers
-        args.x, args.w, args.y, args.control = x.data_ptr(), weight.data_ptr(), y.data_ptr(), array.control.data_ptr()
-        args.v, args.alpha, args.z = v.data_ptr(), scales.data_ptr(), args.y if z is None else z.data_ptr()
-        args.sums = scales.data_ptr() + 4 * args.items
+        args.x, args.w, args.y, args.control = x.data_ptr(), weight.data_ptr(), y.data_ptr(), control_of(array)
+        v, z, scales = space = self.kept or self._space(x.device)
+        if space is not self.pointed:
+            args.v, args.alpha, args.sums = v.data_ptr(), scales.data_ptr(), scales.data_ptr() + 4 * args.items
+            self.pointed = self.kept
+        args.z = args.y if z is None else z.data_ptr()
         threads = torch.get_num_threads()
         if owner.perfect:
             args.v = args.x
@@ -200,6 +210,19 @@ class _Prepared:
             w = weight * owner.asymmetry if asymmetric and owner.asymmetry is not None else weight
             w = w.abs() if absolute else w
             multiply(v[..., first:last, :], w.mT if owner.direction == "forward" else w, out=z[..., first:last, :])
+
+
+def weight_of(array: Any) -> Tensor:
+    """The weights to read; of a module past its own search for attributes, which takes longer than a small product."""
+    own = array.__dict__
+    found: Tensor = own["_parameters"]["weight"] if "_parameters" in own else array.weight
+    return found
+
+
+def control_of(array: Any) -> int:
+    """Address of the control block, found the same way."""
+    own = array.__dict__.get("_buffers") or {}
+    return int((own["control"] if "control" in own else array.control).data_ptr())
 
 
 def _shaped(direction: str, array: Readable, batch: int) -> Any:

@@ -55,14 +55,20 @@ class PreparedUpdate:
         self.program = array.program()
         small = array.lanes * batch * self.words * (array.in_size + array.out_size) <= KEPT_WORDS
         self.space = _space(array, batch, self.words) if small and self.program.backend == "cpu" else None
+        self.pointed: Any = None
 
     def run(self, array: CellArray, x: Tensor, d: Tensor) -> None:
         """Plans, trains and pulses for the samples x and d."""
         args, program, threads = self.args, self.program, torch.get_num_threads()
         space = self.space or _space(array, args.batch, self.words)
-        fill(args, ("w", "cells", "params", "control"), (array.weight, array.cells, array.params, array.control))
-        fill(args, ("x", "d", *_SPACE), (x, d, *space))
-        args.call = array.next_call()
+        # Past nn.Module's own search for attributes, which takes longer than filling in the addresses.
+        own = array._buffers
+        args.w, args.cells = array._parameters["weight"].data_ptr(), own["cells"].data_ptr()  # type: ignore[union-attr]
+        args.params, args.control = own["params"].data_ptr(), own["control"].data_ptr()  # type: ignore[union-attr]
+        args.x, args.d, args.call = x.data_ptr(), d.data_ptr(), array.next_call()
+        if space is not self.pointed:
+            fill(args, _SPACE, space)
+            self.pointed = self.space
         if program.backend == "cpu" and self.kind != 3:
             program.run("pulsed_update", args, threads=threads)
             return
@@ -207,7 +213,10 @@ def _noisy(model: Any, params: dict[str, Any]) -> bool:
 
 def _plain(v: Tensor, array: CellArray) -> Tensor:
     """Float32, contiguous, where the array lives."""
-    return v.detach().to(device=array.weight.device, dtype=torch.float32).contiguous()
+    where = array._parameters["weight"].device  # type: ignore[union-attr]
+    if v.dtype is torch.float32 and v.device == where and v.is_contiguous() and not v.requires_grad:
+        return v
+    return v.detach().to(device=where, dtype=torch.float32).contiguous()
 
 
 class _Plan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -33,13 +35,13 @@ class Tile(nn.Module):
 
     def mvm(self, x: Tensor, other: Readable | None = None) -> Tensor:
         """The analog product with the weights, or with those of `other`: x [.., B, I] to [.., B, O]."""
-        y = self._read(self.forward_product, x, other)
+        y = self._read(self._modules["forward_product"], x, other)
         factor = self._buffers["compensation"]
         return y if factor is None else y * factor
 
     def mvm_t(self, d: Tensor, other: Readable | None = None) -> Tensor:
         """The analog product with the transposed weights, or with those of `other`: d [.., B, O] to [.., B, I]."""
-        return self._read(self.backward_product, d, other)
+        return self._read(self._modules["backward_product"], d, other)
 
     def set_exact(self, on: bool) -> None:
         """Fixed-order products, equal at any number of threads, instead of torch's faster ones."""
@@ -51,11 +53,13 @@ class Tile(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         self.read_calls = int(state[0])
 
-    def _read(self, product: Product, v: Tensor, other: Readable | None) -> Tensor:
+    def _read(self, product: Any, v: Tensor, other: Readable | None) -> Tensor:
+        array: Any = self._modules["array"]
         # Reading for evaluation has noise of its own, so that testing a network does not change how it trains.
         if self.training:
-            call = self.array.next_call()
+            call = array.next_call()
         else:
             # Past nn.Module, whose own way of setting takes longer than a small product.
             call = self.__dict__["read_calls"] = self.read_calls + 1
-        return product.read(v, self.array if other is None else other, call=call, training=self.training)
+        y: Tensor = product.read(v, array if other is None else other, call=call, training=self.training)
+        return y
