@@ -23,7 +23,7 @@ def judged(figure: Figure, root: Path, *, scaled: bool) -> Judgement:
     """A figure with whatever of it is recorded below `root`."""
     found: dict[str, list[Run]] = {}
     if finished(root / folder_name(figure.name + SCALED * scaled)):
-        for run, place in recorded(figure, list(planned(figure, scaled=scaled)), root):
+        for run, _, place in recorded(figure, list(planned(figure, scaled=scaled)), root):
             whole = with_evaluation(figure, run, place) if place and figure.evaluate else place
             if whole is not None:
                 found.setdefault(run.point.name, []).append(whole)
@@ -40,15 +40,17 @@ def forget() -> None:
     finished.cache_clear()
 
 
-def recorded(figure: Figure, runs: Sequence[Planned], root: Path) -> Iterator[tuple[Planned, Run | None]]:
-    """Each planned run with the finished one that has its configuration and seed, if there is any."""
+def recorded(
+    figure: Figure, runs: Sequence[Planned], root: Path
+) -> Iterator[tuple[Planned, dict[str, Any], Run | None]]:
+    """Each planned run, its configuration, and the finished one that has that and the seed, if there is any."""
     known: dict[tuple[str, int], Path] = {}
     for folder in _folders(figure, root):
         for key, path in finished(folder):
             known.setdefault(key, path)
     for run, config in zip(runs, configurations(runs), strict=True):
         found = known.get((identity(config), run.seed))
-        yield run, _read(run.seed, found) if found else None
+        yield run, config, _read(run.seed, found) if found else None
 
 
 def identity(config: Mapping[str, Any]) -> str:

@@ -65,9 +65,9 @@ def missing(chosen: Sequence[Chosen], root: Path, extra: Sequence[str]) -> list[
     entries: dict[tuple[str, int, str], Entry] = {}
     for figure, scaled in ((c.figure, c.scaled) for c in chosen):
         runs = list(planned(figure, scaled=scaled, extra=extra))
-        todo = [run for run, found in recorded(figure, runs, root) if found is None]
-        for run, config in zip(todo, configurations(todo), strict=True):
-            entries.setdefault((figure.paper, run.seed, identity(config)), (run, config, run_folder(config)))
+        for run, config, found in recorded(figure, runs, root):
+            if found is None:
+                entries.setdefault((figure.paper, run.seed, identity(config)), (run, config, run_folder(config)))
     return sorted(entries.values(), key=lambda entry: -entry[0].minutes)
 
 
@@ -75,8 +75,8 @@ def unevaluated(chosen: Sequence[Chosen], root: Path, extra: Sequence[str]) -> l
     """The evaluations that trained runs of figures on inference still lack."""
     entries: list[Entry] = []
     for figure, scaled in ((c.figure, c.scaled) for c in chosen if c.figure.evaluate):
-        found = list(recorded(figure, list(planned(figure, scaled=scaled, extra=extra)), root))
-        entries += evaluations.todo(figure, found, extra)
+        runs = list(planned(figure, scaled=scaled, extra=extra))
+        entries += evaluations.todo(figure, [(run, found) for run, _, found in recorded(figure, runs, root)], extra)
     return entries
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from aihw_cli.papers.text import cost
 from engine.experiment.reproduce.judge import NOT_RUN, ORDERING, REPRODUCED, Judgement, Run, judge, value_of
 from engine.experiment.reproduce.spec import GRADES, read_figure, terms
 from engine.settings import UserError
@@ -126,6 +127,8 @@ def test_metrics() -> None:
         ({"grade": None}, ("reproduce.grade is missing",)),
         ({"evidence": None}, ("evidence",)),
         ({"minutes": "long"}, ("minutes", "number")),
+        ({"minutes": {"pulsed": 3}}, ("minutes must hold `all`",)),
+        ({"minutes": {"all": 3, "pulse": 1}}, ("no point begins with 'pulse'", "nearest: pulsed")),
         ({"ordr": ["a < b"]}, ("ordr", "nearest: order")),
         ({"expected": {"pulse": 3.0}}, ("pulse", "nearest: pulsed")),
         ({"order": ["digital < puls"]}, ("puls", "nearest: pulsed")),
@@ -154,3 +157,13 @@ def test_axes_are_multiplied_out() -> None:
     )
     assert [p.name for p in figure.points] == ["A 0.1", "A 0.2", "B 0.1", "B 0.2"]
     assert figure.points[3].overrides == ("algorithm=digital", "optimizer.lr=0.2")
+
+
+def test_minutes_go_by_the_longest_beginning_of_a_name() -> None:
+    axes = {"kind": {"A": [], "AB": "algorithm=digital"}, "lr": "optimizer.lr=0.1,0.2"}
+    minutes = {"all": 1, "A": 2, "A 0.2": 3}
+    text = figure_text(points=None, axes=axes, expected=None, order=["A 0.1 < AB 0.2"], minutes=minutes)
+    figure = read_figure("x/y", yaml.safe_load(text), "here.yaml")
+    assert [figure.minutes_of(point.name) for point in figure.points] == [2, 3, 1, 1]
+    assert figure.minutes_of("A 0.2", scaled=True) == 0.05
+    assert cost(figure) == "8 x 1 to 3 min"

@@ -178,6 +178,19 @@ def test_the_first_signal_asks_and_the_second_kills() -> None:
     assert [handle.told for handle in stubborn.handles] == [["kill"], ["kill"]]
 
 
+def test_at_its_time_it_asks_for_checkpoints_and_starts_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = sweep_of(3)
+    script = Script([0, None], slots=1)
+    clock = [0.0]
+    monkeypatch.setattr(scheduler.time, "monotonic", lambda: clock[0])
+    script.waiting = lambda: clock.__setitem__(0, clock[0] + 10.0)
+    whole = Scheduler(sweep, script, Silent(), until=15.0).run()
+    assert not whole and [handle.told for handle in script.handles] == [[], ["interrupt"]]
+    assert [job.status for job in sweep.jobs] == ["finished", "queued", "queued"]
+    done = Script([0, 0], slots=2)
+    assert Scheduler(sweep, done, Silent(), until=60.0).run()
+
+
 def test_a_failure_stops_the_others_only_if_asked() -> None:
     for fail_fast, started in ((True, 1), (False, 3)):
         sweep = sweep_of(3, Options(fail_fast=fail_fast))
