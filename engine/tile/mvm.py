@@ -82,7 +82,7 @@ class Product(nn.Module):
             x = x.detach()
         if x.dtype is not torch.float32 or not x.is_contiguous():
             x = x.to(torch.float32).contiguous()
-        if self.perfect and not self.exact:
+        if self.perfect and not self.exact and getattr(array, "own", None) is None:
             w = array.weight.data
             return _scaled(torch.matmul(x, w.mT if self.direction == "forward" else w), self.io.out_scale)
         rows = max(LEAST_ROWS, MOST_CONVERTED // x.shape[-1])
@@ -152,6 +152,8 @@ class _Prepared:
         y = x.new_empty(self.y_shape) if y is None else y
         v, z, scales = self.kept or self._space(x.device)
         args.call, args.stream, args.first = numbers
+        own = getattr(array, "own", None)
+        args.own = None if own is None else own.data_ptr()
         args.x, args.w, args.y, args.control = x.data_ptr(), weight.data_ptr(), y.data_ptr(), array.control.data_ptr()
         args.v, args.alpha, args.z = v.data_ptr(), scales.data_ptr(), args.y if z is None else z.data_ptr()
         args.sums = scales.data_ptr() + 4 * args.items
@@ -167,7 +169,10 @@ class _Prepared:
             run("mvm_whole", args, threads=few, warp=True)
             return y
         run("mvm_input", args, threads=few, warp=True)
-        self._multiply(owner, weight, v, y if z is None else z)
+        if own is None:
+            self._multiply(owner, weight, v, y if z is None else z)
+        else:
+            run("mvm_product", args, threads=threads, warp=True)
         run("mvm_output", args, threads=few, warp=True)
         return y
 
