@@ -20,7 +20,10 @@ from engine.settings import UserError
 TASK = "evaluate"
 # What a network that was not trained for tiles is mapped to, unless the user says otherwise.
 HARDWARE = {"device": "ideal", "algorithm": "sgd", "tile": "inference", "inference": "pcm"}
-CHANGEABLE = ("inference", "tile", "layers", "dataset", "run")
+# Tiles with input ranges of their own: the algorithm that has them, though nothing is trained here.
+RANGED = "hwa"
+CHANGEABLE = ("inference", "tile", "layers", "dataset", "run", "task")
+FIXED_TASK = ("task", "task.name", "task.weights")
 CHOICES = ("inference", "tile")
 FIXED_DATA = ("name", "batch_size", "train_samples", "shuffle")
 
@@ -33,6 +36,9 @@ def of_file(path: Path, texts: Sequence[str], *, allow_code: bool = False) -> Co
     given = {text.partition("=")[0] for text in texts}
     start = [f"{group}={name}" for group, name in HARDWARE.items() if group not in given]
     found = compose([*start, *texts], allow_code=allow_code)
+    if "algorithm" not in given and _has_ranges(found.values):
+        start = [f"algorithm={RANGED}" if text.startswith("algorithm=") else text for text in start]
+        found = compose([*start, *texts], allow_code=allow_code)
     name = re.sub(r"[^\w.+-]+", "-", f"eval-{path.stem}").strip("-.")
     found.values |= {"name": name, "task": {"name": TASK, "weights": str(path.absolute())}}
     return found
@@ -56,8 +62,17 @@ def of_run(folder: Path, texts: Sequence[str], *, allow_code: bool = False) -> C
         else:
             check_interpolations(COMMAND_LINE, {change.key: change.value})
             apply_change(values, change, found.origins)
+    if not trained_for_tiles(values) and _has_ranges(values):
+        values["algorithm"] = load_member("algorithm", RANGED)
     found.values = Checker(found.origins, allow_code).complete(values)
     return found
+
+
+def _has_ranges(values: Mapping[str, Any]) -> bool:
+    """Whether tiles get ranges of their inputs, which are then found from training data."""
+    tile = values.get("tile")
+    ranges = tile.get("input_range") if isinstance(tile, Mapping) else None
+    return isinstance(ranges, Mapping) and ranges.get("enable") is True
 
 
 def _on_hardware(config: dict[str, Any]) -> dict[str, Any]:
@@ -81,6 +96,8 @@ def _check_change(change: overrides.Change) -> None:
     parts = change.key.partition("@")[0].split(".")
     if parts[0] not in CHANGEABLE or (parts[0] == "dataset" and len(parts) > 1 and parts[1] in FIXED_DATA):
         raise UserError(f"{change.text!r}: the network was trained with it; eval changes {', '.join(CHANGEABLE)}")
+    if change.key in FIXED_TASK:
+        raise UserError(f"{change.text!r}: the network to evaluate is given as the first word")
     if change.choice and change.group not in CHOICES:
         raise UserError(f"{change.text!r}: eval takes no other {change.group}; change single values of it")
     if change.choice and change.value not in members(change.group):

@@ -96,40 +96,16 @@ WARP_KERNEL(settle_rows, SettleArgs) {
     }
 }
 
-FN void modify_as_pcm(const ModifyArgs& a, const Read& r, float m, i64 at, i64 n, Block& w) {
-    Block z[3], u[4];
-    for (int k = 0; k < 3; ++k) z[k] = normal_block(r, k == 0 ? NOISE : PCM_DRIFT + k - 1, (u32)(at / 4), n);
-    for (int k = 0; k < 4; ++k) u[k] = dither_block(true, r, PCM_RESET + k, (u32)(at / 4));
-    for (int q = 0; q < 4 && q < quarters_of(n); ++q) LANES(l) {
-        float zs[3] = {z[0].q[q][l], z[1].q[q][l], z[2].q[q][l]}, us[4];
-        for (int k = 0; k < 4; ++k) us[k] = u[k].q[q][l] + 0.5f;
-        w.q[q][l] = as_pcm(a, w.q[q][l], m, zs, us);
-    }
-}
-
 WARP_KERNEL(modify_rows, ModifyArgs) {
     const Control& c = a.control[0];
     Read r = {key_of(c), {a.call, c.step, a.stream}, item, (u32)item};
     float m = wmax_of(a);
-    const float* from = a.w + item * a.cols;
     float* to = a.out + item * a.cols;
-    bool noisy = a.std_dev != 0.0f && a.type != MODIFY_DISCRETIZE && a.type != MODIFY_DOREFA;
     for (i64 at = 0; at < a.cols; at += 128) {
-        i64 n = a.cols - at;
-        Block w = load_block(from + at, n), d = dither_block(a.pdrop > 0.0f, r, DROP, (u32)(at / 4));
-        if (a.type == MODIFY_PCM) modify_as_pcm(a, r, m, at, n, w);
-        else if (a.type != MODIFY_NONE && a.type != MODIFY_COPY && a.type != MODIFY_DROP) {
-            Block z = noisy ? normal_block(r, NOISE, (u32)(at / 4), n) : constant_block(0.0f);
-            Block u = dither_block(a.sto_round, r, STEPS, (u32)(at / 4));
-            for (int q = 0; q < 4 && q < quarters_of(n); ++q) LANES(l) w.q[q][l] = modified(a, w.q[q][l], m, z.q[q][l], u.q[q][l]);
-        }
+        Block w = modified_block(a, r, a.w + item * a.cols, at, m);
         for (int q = 0; q < 4 && at + 32 * q < a.cols; ++q) {
-            i64 first = at + 32 * q;
-            int rest = rest_of(a.cols, first);
-            LANES(l) if (l < rest) {
-                float v = a.pdrop > 0.0f && d.q[q][l] + 0.5f < a.pdrop ? 0.0f : w.q[q][l];
-                to[first + l] = first + l < a.changed ? v : from[first + l];
-            }
+            int rest = rest_of(a.cols, at + 32 * q);
+            LANES(l) if (l < rest) to[at + 32 * q + l] = w.q[q][l];
         }
     }
 }

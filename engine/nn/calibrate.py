@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,6 +22,9 @@ class Calibration:
     `quantile` of the magnitudes in at most `rows` rows drawn from all batches; `max` of them all; `moving_quantile`,
     the mean over all reads of the quantile in each; `moving_std`, the mean over the first `rows` reads of `std_alpha`
     standard deviations.
+
+    With an `output_quantile` above 0 the range is then raised until that share of the outputs of `rows` rows is within
+    the bound of the ADC: smaller inputs, and no more than noise and steps let through, against outputs cut off.
     """
 
     mode: str = "quantile"
@@ -29,6 +32,7 @@ class Calibration:
     rows: int = 1000
     std_alpha: float = 3.0
     seed: int = 0
+    output_quantile: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -39,17 +43,34 @@ class Calibration:
             raise ValueError(f"rows must be 1 at least, not {self.rows}")
         if self.std_alpha <= 0:
             raise ValueError(f"std_alpha must be > 0, not {self.std_alpha:g}")
+        if not 0 <= self.output_quantile <= 1:
+            raise ValueError(f"output_quantile must be 0 (off) or at most 1, not {self.output_quantile:g}")
 
 
 @dataclass
+class _Sample:
+    """Rows drawn from all that come by, each with the same probability: those that drew the least numbers."""
+
+    most: int
+    generator: torch.Generator
+    rows: Tensor | None = None
+    order: Tensor | None = None
+
+    def add(self, x: Tensor) -> None:
+        """Draws numbers for the rows x [B, I]."""
+        x, order = x.cpu(), torch.rand(len(x), generator=self.generator)
+        if self.rows is not None and self.order is not None:
+            x, order = torch.cat([self.rows, x]), torch.cat([self.order, order])
+        chosen = order.argsort()[: self.most]
+        self.rows, self.order = x[chosen], order[chosen]
+
+
 class _Seen:
     """What one tile has met so far."""
 
-    how: Calibration
-    generator: torch.Generator
-    parts: list[float] = field(default_factory=list)
-    kept: Tensor | None = None
-    order: Tensor | None = None
+    def __init__(self, how: Calibration, tile: AnalogTile, seed: int) -> None:
+        self.how, self.tile, self.parts = how, tile, list[float]()
+        self.inputs, self.outputs = (_Sample(how.rows, torch.Generator().manual_seed(seed)) for _ in range(2))
 
     def add(self, x: Tensor) -> None:
         """Takes note of the inputs x [B, I] of one read."""
@@ -65,22 +86,25 @@ class _Seen:
         elif how.mode == "moving_std" and len(self.parts) < how.rows and x.numel() > 1:
             self.parts.append(how.std_alpha * float(x.std()))
         elif how.mode == "quantile":
-            self._keep(x.cpu())
-
-    def _keep(self, x: Tensor) -> None:
-        """Every row of all batches is among those kept with the same probability: those that drew the least numbers."""
-        order = torch.rand(len(x), generator=self.generator)
-        if self.kept is not None and self.order is not None:
-            x, order = torch.cat([self.kept, x]), torch.cat([self.order, order])
-        chosen = order.argsort()[: self.how.rows]
-        self.kept, self.order = x[chosen], order[chosen]
+            self.inputs.add(x)
+        if how.output_quantile > 0:
+            self.outputs.add(x @ self.tile.tile.weight.detach().T)
 
     def range(self) -> float:
         """The range, or 0 if nothing was met."""
-        if self.kept is not None:
-            return _quantile(self.kept, self.how.quantile)
         positive = [part for part in self.parts if part > 0]
-        return sum(positive) / len(positive) if positive else 0.0
+        found = sum(positive) / len(positive) if positive else 0.0
+        if self.inputs.rows is not None:
+            found = _quantile(self.inputs.rows, self.how.quantile)
+        return max(found, self._of_outputs()) if found > 0 else 0.0
+
+    def _of_outputs(self) -> float:
+        """The range at which the ADC cuts off no more outputs than allowed, or 0 where none are cut off."""
+        io = self.tile.tile.spec.forward
+        if self.outputs.rows is None or io.is_perfect or not 0 < io.out_bound < float("inf"):
+            return 0.0
+        constant = io.nm_thres if io.noise_management == "Constant" and io.nm_thres > 0 else 1.0
+        return _quantile(self.outputs.rows, self.how.output_quantile) / (io.out_bound * constant)
 
 
 def calibrate(model: nn.Module, batches: Iterable[Any], how: Calibration | None = None) -> dict[str, float]:
@@ -95,7 +119,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any], how: Calibration | None 
     ranged = {name: tile for name, tile in tiles.items() if getattr(tile.state, "input_range", None) is not None}
     if not ranged:
         raise ValueError("no tile has an input range: tile.input_range.enable=true (with algorithm hwa) gives them one")
-    seen = {name: _Seen(how, torch.Generator().manual_seed(how.seed + k)) for k, name in enumerate(ranged)}
+    seen = {name: _Seen(how, tile, how.seed + k) for k, (name, tile) in enumerate(ranged.items())}
     modes = {part: part.training for part in model.modules()}
     model.eval()
     try:

@@ -90,3 +90,35 @@ FN float as_pcm(const ModifyArgs& a, float w, float m, const float* z, const flo
     float held = abs_(drifted + a.std_dev * abs_(drifted) * q * z[2]) / unit;
     return g == 0.0f ? 0.0f : negative ? -held : held;
 }
+
+FN void modify_as_pcm(const ModifyArgs& a, const Read& r, float m, i64 at, i64 n, Block& w) {
+    Block z[3], u[4];
+    for (int k = 0; k < 3; ++k) z[k] = normal_block(r, k == 0 ? NOISE : PCM_DRIFT + k - 1, (u32)(at / 4), n);
+    for (int k = 0; k < 4; ++k) u[k] = dither_block(true, r, PCM_RESET + k, (u32)(at / 4));
+    for (int q = 0; q < 4 && q < quarters_of(n); ++q) LANES(l) {
+        float zs[3] = {z[0].q[q][l], z[1].q[q][l], z[2].q[q][l]}, us[4];
+        for (int k = 0; k < 4; ++k) us[k] = u[k].q[q][l] + 0.5f;
+        w.q[q][l] = as_pcm(a, w.q[q][l], m, zs, us);
+    }
+}
+
+// 128 weights from column `at` on of a row, disturbed; zeros beyond its end. `m` is the largest magnitude.
+FN Block modified_block(const ModifyArgs& a, const Read& r, const float* row, i64 at, float m) {
+    i64 n = a.cols - at;
+    bool noisy = a.std_dev != 0.0f && a.type != MODIFY_DISCRETIZE && a.type != MODIFY_DOREFA;
+    Block from = load_block(row + at, n), w = from, d = dither_block(a.pdrop > 0.0f, r, DROP, (u32)(at / 4));
+    if (a.type == MODIFY_PCM) modify_as_pcm(a, r, m, at, n, w);
+    else if (a.type != MODIFY_NONE && a.type != MODIFY_COPY && a.type != MODIFY_DROP) {
+        Block z = noisy ? normal_block(r, NOISE, (u32)(at / 4), n) : constant_block(0.0f);
+        Block u = dither_block(a.sto_round, r, STEPS, (u32)(at / 4));
+        for (int q = 0; q < 4 && q < quarters_of(n); ++q) LANES(l) w.q[q][l] = modified(a, w.q[q][l], m, z.q[q][l], u.q[q][l]);
+    }
+    for (int q = 0; q < 4 && q < quarters_of(n); ++q) {
+        i64 first = at + 32 * q;
+        LANES(l) {
+            float v = a.pdrop > 0.0f && d.q[q][l] + 0.5f < a.pdrop ? 0.0f : w.q[q][l];
+            w.q[q][l] = first + l < a.changed ? v : from.q[q][l];
+        }
+    }
+    return w;
+}

@@ -23,12 +23,12 @@ struct MvmPlan {
     int offset, curve, sums, v_offset_positive;
 };
 
+struct ModifyArgs;  // how the weights of a vector's own are drawn, where it has some
 struct MvmArgs {
     i64 items, lanes, batch, first, n_in, n_out, w_out, w_in;
     const float *x, *w;
     float *asymmetry, *frozen, *v, *z, *y, *alpha, *sums, *average;
-    const Control* control;
-    const MvmPlan* plan;
+    const Control* control; const MvmPlan* plan; const ModifyArgs* own;
     u32 call, stream;
 };
 

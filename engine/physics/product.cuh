@@ -2,10 +2,10 @@
 #pragma once
 
 // What inputs are multiplied with: weights, as they are or times the spread of read polarity, or their absolute values.
-enum Kind { PLAIN, ABSOLUTE, SPREAD, SPREAD_ABSOLUTE };
+enum Kind { PLAIN, ABSOLUTE, POLAR, POLAR_ABSOLUTE };
 struct Factors { const float *w, *spread; };
 template <int kind> FN float factor(const Factors& f, i64 at) {
-    float w = kind >= SPREAD ? f.w[at] * f.spread[at] : f.w[at];
+    float w = kind >= POLAR ? f.w[at] * f.spread[at] : f.w[at];
     return kind & 1 ? abs_(w) : w;
 }
 
@@ -75,6 +75,10 @@ template <int kind> FN void product(const MvmArgs& a, const Factors& f, const fl
 // The products of all sections of one vector. The spread of read polarity acts where inputs are negative.
 CALLED void multiply(const MvmArgs& a, i64 item) {
     const MvmPlan p = a.plan[0];
+    if (a.own) {
+        multiply_own(a, item);
+        return;
+    }
     i64 cells = item / a.batch * a.n_in * a.n_out;
     Factors f = {a.w + cells, a.asymmetry + cells};
     for (int pass = 0; pass < p.passes; ++pass) for (int absolute = 0; absolute < 2; ++absolute) {
@@ -83,11 +87,11 @@ CALLED void multiply(const MvmArgs& a, i64 item) {
         if (vectors == 0) continue;
         const float* v = input_of(a, p, item, section);
         float* z = product_of(a, p, item, section);
-        switch (absolute + (a.asymmetry && pass == 0 ? (int)SPREAD : 0)) {
+        switch (absolute + (a.asymmetry && pass == 0 ? (int)POLAR : 0)) {
             case PLAIN: product<PLAIN>(a, f, v, z, vectors); break;
             case ABSOLUTE: product<ABSOLUTE>(a, f, v, z, vectors); break;
-            case SPREAD: product<SPREAD>(a, f, v, z, vectors); break;
-            default: product<SPREAD_ABSOLUTE>(a, f, v, z, vectors);
+            case POLAR: product<POLAR>(a, f, v, z, vectors); break;
+            default: product<POLAR_ABSOLUTE>(a, f, v, z, vectors);
         }
     }
 }

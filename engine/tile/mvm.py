@@ -84,7 +84,7 @@ class Product(nn.Module):
             x = x.detach()
         if x.dtype is not torch.float32 or not x.is_contiguous():
             x = x.to(torch.float32).contiguous()
-        if self.perfect and not self.exact:
+        if self.perfect and not self.exact and own_of(array) is None:
             w = weight.detach()
             return _scaled(torch.matmul(x, w.mT if self.direction == "forward" else w), self.io.out_scale)
         stream = self.streams[training]
@@ -165,6 +165,8 @@ class _Prepared:
             args.v, args.alpha, args.sums = v.data_ptr(), scales.data_ptr(), scales.data_ptr() + 4 * args.items
             self.pointed = self.kept
         args.z = args.y if z is None else z.data_ptr()
+        own = own_of(array)
+        args.own = None if own is None else own.data_ptr()
         threads = torch.get_num_threads()
         if owner.perfect:
             args.v = args.x
@@ -177,7 +179,10 @@ class _Prepared:
             run("mvm_whole", args, threads=few, warp=True)
             return y
         run("mvm_input", args, threads=few, warp=True)
-        self._multiply(owner, weight, v, y if z is None else z)
+        if own is None:
+            self._multiply(owner, weight, v, y if z is None else z)
+        else:
+            run("mvm_product", args, threads=threads, warp=True)
         run("mvm_output", args, threads=few, warp=True)
         return y
 
@@ -267,3 +272,9 @@ def _lasting(owner: Product, array: Readable) -> dict[str, Tensor | None]:
 
 def _scaled(y: Tensor, scale: float) -> Tensor:
     return y if scale == 1.0 else y * scale
+
+
+def own_of(array: Readable) -> Tensor | None:
+    """What makes the weights of each vector its own, or None; the arrays of tiles never have it."""
+    found: Tensor | None = array.__dict__.get("own")
+    return found

@@ -56,6 +56,9 @@ class WeightModifier:
     pcm_prob_at_random: float = setting(0.0, "share of cells stuck anywhere", minimum=0, maximum=1)
     pcm_t0: float = setting(20.0, "time between programming and the first read", "s", above=0)
     per_forward: bool = setting(False, "drawn anew for each product of a mini-batch, as in aihwkit's torch tile")
+    per_batch_sample: bool = setting(
+        False, "drawn anew for each vector of each product (a sample, a patch of a convolution, a time step)"
+    )
     convention: str = setting(
         "Compiled", "meaning of res and of std_dev in MultNormal: that of aihwkit's compiled or of its torch tile",
         choices=CONVENTIONS,

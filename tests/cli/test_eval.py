@@ -63,6 +63,9 @@ BAD = (
     (["model=lenet"], "the network was trained with it"),
     (["dataset.name=mnist"], "the network was trained with it"),
     (["dataset=mnist"], "eval takes no other dataset"),
+    (["task.weights=elsewhere"], "the network to evaluate is given as the first word"),
+    (["task.quantile=0", "tile=standard_hwa"], "task.quantile must be > 0, not 0"),
+    (["task.calibration=men"], "task.calibration must be one of quantile, max"),
     (["layers={fc7:{algorithm:digital}}"], "model mlp has no layer 'fc7'; nearest: fc"),
 )
 

@@ -121,10 +121,12 @@ def test_products_in_a_fixed_order_are_alike(io: str, lanes: int) -> None:
             assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), f"{name}, turn {turn}"
 
 
+@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("kind", MODIFIERS)
-def test_hardware_aware_training_is_alike(kind: str) -> None:
+def test_hardware_aware_training_is_alike(kind: str, own: bool) -> None:
+    modifier = {"type": kind, "std_dev": 0.1, "res": 0.1, "pdrop": 0.1, "pcm_t_inference": 10.0}
     tile = {
-        "modifier": {"type": kind, "std_dev": 0.1, "res": 0.1, "pdrop": 0.1, "pcm_t_inference": 10.0},
+        "modifier": modifier | {"per_batch_sample": own},
         "clip": {"type": "LayerGaussian", "sigma": 1.5}, "remap": {"type": "ChannelwiseSymmetric"},
         "input_range": {"enable": True, "init_from_data": 2, "decay": 0.01},
         "mapping": {"learn_out_scaling": True}, "forward": {"bound_management": "None", "noise_management": "None"},

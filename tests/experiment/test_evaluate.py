@@ -16,7 +16,7 @@ from engine.experiment.data import load_data
 from engine.experiment.runs import read_record, run_folder, run_status
 from engine.experiment.tasks import _course, evaluate
 from engine.experiment.train import resume, train
-from engine.nn import AnalogLinear
+from engine.nn import AnalogLinear, Calibration, calibrate
 from engine.settings import UserError
 from tests.experiment.helpers import Recorder, analog_config, small_config
 from tests.experiment.helpers import run as run_training
@@ -115,6 +115,23 @@ def test_pulsed_and_digital_layers_are_mapped_as_they_were_trained(tmp_path: Pat
     torch.testing.assert_close(analog.get_weights()[0], weight.data)
     on_tile = next(iter(analog.grid.tiles)).tile.weight
     torch.testing.assert_close(on_tile.abs().amax(1), torch.ones(len(on_tile)))  # each column takes its whole range
+
+
+def test_tiles_with_input_ranges_are_calibrated_from_training_data(trained: Path, tmp_path: Path) -> None:
+    plain, aware = (
+        configure(trained, "tile=standard_hwa", "tile.forward.out_bound=0.5", "task.calibration_samples=200", *more)
+        for more in ([], ["task.output_quantile=0.999"])
+    )
+    data = load_data(plain["dataset"])
+    model, _ = evaluate.on_tiles(plain, data.info, torch.device("cpu"))
+    wanted = calibrate(model, [data.train_x[:200]], Calibration(seed=plain["run"]["seed"]))
+    first, second = do(plain, tmp_path / "a"), do(aware, tmp_path / "b")
+    assert list(first["input_ranges"].values()) == list(wanted.values()) and first["reference"] == "floating point"
+    assert all(second["input_ranges"][name] >= value for name, value in first["input_ranges"].items())
+    assert second["input_ranges"] != first["input_ranges"]
+    accuracies = [{p["compensation"]: p["mean"] for p in found["points"]}["global"] for found in (first, second)]
+    assert accuracies[0] < accuracies[1], accuracies
+    assert "input_ranges" not in do(configure(trained), tmp_path / "c")
 
 
 def test_a_layer_may_stay_digital(trained: Path) -> None:

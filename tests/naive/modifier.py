@@ -16,12 +16,13 @@ WITHOUT_FORMULA = ("None", "Copy", "DropConnect")
 ONE = F32(1)
 
 
-def modify(weight: Floats, s: WeightModifier, source: Source, stream: int) -> Floats:
-    """The disturbed weights [O, I]."""
+def modify(weight: Floats, s: WeightModifier, source: Source, stream: int, sample: int = 0) -> Floats:
+    """The disturbed weights [O, I], or those that are `sample`'s own."""
     changed = weight.shape[1] - s.copy_last_column
     top = np.abs(weight[:, :changed]).max()
     m = (top if top > 0 else ONE) if s.rel_to_actual_wmax else F32(s.assumed_wmax)
-    made = np.stack([_row(row, s, F32(m), Draws(source, stream, k)) for k, row in enumerate(weight)])
+    first = sample * len(weight)
+    made = np.stack([_row(row, s, F32(m), Draws(source, stream, first + k)) for k, row in enumerate(weight)])
     made[:, changed:] = weight[:, changed:]
     return made
 

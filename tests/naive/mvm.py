@@ -40,10 +40,10 @@ class NaiveProduct:
         self.w = self.weight if self.forward else self.weight.T
         self.frozen = freeze(self.io, self.weight.shape, self.key, self.forward)
 
-    def read(self, x: Floats, call: int, stream: int, step: int = 0) -> Floats:
-        """y [B, outputs] of x [B, inputs]."""
+    def read(self, x: Floats, call: int, stream: int, step: int = 0, first: int = 0) -> Floats:
+        """y [B, outputs] of x [B, inputs], of which the first has the place `first` in its batch."""
         source = Source(self.key, call, step)
-        return np.stack([self._vector(row, Draws(source, stream, b)) for b, row in enumerate(x.astype(F32))])
+        return np.stack([self._vector(row, Draws(source, stream, b)) for b, row in enumerate(x.astype(F32), first)])
 
     def _vector(self, x: Floats, draws: Draws) -> Floats:
         io, reduce, round_ = self.io, F32(1), 0

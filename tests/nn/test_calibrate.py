@@ -90,6 +90,25 @@ def test_a_calibrated_network_gives_nearly_what_the_digital_one_does() -> None:
     assert before > 0.5 and after < 0.05
 
 
+@pytest.mark.parametrize("mode", WANTED)
+def test_ranges_keep_outputs_within_the_adc_if_asked_for(mode: str) -> None:
+    _, analog = network()
+    tiles = list(analog_tiles(analog))
+    for tile in tiles:
+        tile.tile.spec.forward.out_bound = 0.05
+    plain = calibrate(analog, data(), Calibration(mode, quantile=1.0))
+    raised = calibrate(analog, data(), Calibration(mode, quantile=1.0, output_quantile=0.9))
+    x = torch.cat(data())
+    outputs = (x @ tiles[0].tile.weight.detach().T).abs()
+    first = next(iter(raised))
+    assert raised[first] > plain[first]
+    torch.testing.assert_close(raised[first], float(outputs.quantile(0.9)) / 0.05, rtol=1e-5, atol=0)
+    torch.testing.assert_close(float((outputs / raised[first] <= 0.05).float().mean()), 0.9, rtol=0, atol=0.01)
+    for tile in tiles:
+        tile.tile.spec.forward.out_bound = 1e3
+    assert calibrate(analog, data(), Calibration(mode, quantile=1.0, output_quantile=0.9)) == plain, "none to raise"
+
+
 def test_nothing_else_changes_and_training_keeps_the_ranges() -> None:
     _, analog = network(learn_input_range=False)
     analog.train()

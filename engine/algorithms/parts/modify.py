@@ -22,11 +22,26 @@ FIGURES = 3
 
 
 class View:
-    """A tile's array with other weights: what a product reads instead of the array itself."""
+    """A tile's array with other weights: what a product reads instead of the array itself.
 
-    def __init__(self, array: Readable, weight: Tensor) -> None:
+    With `own` every vector meets weights of its own, drawn while it is multiplied.
+    """
+
+    def __init__(self, array: Readable, weight: Tensor, own: Own | None = None) -> None:
         self.out_size, self.in_size, self.lanes = array.out_size, array.in_size, array.lanes
-        self.weight, self.control = weight, array.control
+        self.weight, self.control, self.own = weight, array.control, own
+
+
+class Own:
+    """How weights are drawn for every vector of a product, and of the product the other way: the same ones."""
+
+    def __init__(self, array: Readable, modifier: WeightModifier, *, call: int, stream: int) -> None:
+        args, self.ends = _prepared(array, modifier, call=call, stream=stream)
+        self.settings = torch.frombuffer(bytearray(args), dtype=torch.uint8).to(array.weight.device)
+
+    def data_ptr(self) -> int:
+        """Where the kernels find the settings."""
+        return self.settings.data_ptr()
 
 
 def is_active(modifier: WeightModifier) -> bool:
@@ -36,6 +51,14 @@ def is_active(modifier: WeightModifier) -> bool:
 
 def modify(array: Readable, modifier: WeightModifier, out: Tensor, *, call: int, stream: int) -> Tensor:
     """Writes the weights [O, I] of `array` to `out`, disturbed; `call` and `stream` number the draws."""
+    args, _ = _prepared(array, modifier, call=call, stream=stream)
+    args.out = out.data_ptr()
+    _run("modify_rows", args, out)
+    return out
+
+
+def _prepared(array: Readable, modifier: WeightModifier, *, call: int, stream: int) -> tuple[Any, Tensor]:
+    """The arguments but for where to write, and a tensor that must live as long."""
     weight = array.weight.detach()
     columns = weight.shape[1]
     changed = columns - 1 if modifier.copy_last_column else columns
@@ -43,9 +66,8 @@ def modify(array: Readable, modifier: WeightModifier, out: Tensor, *, call: int,
     args.items, args.cols, args.changed, args.call, args.stream = weight.shape[0], columns, changed, call, stream
     # Smallest and largest: exact in any order, so that no kernel of our own is needed.
     ends = torch.stack(torch.aminmax(weight[:, :changed])) if modifier.rel_to_actual_wmax and changed else weight
-    fill(args, ("w", "range", "out", "control"), (weight, ends, out, array.control))
-    _run("modify_rows", args, weight)
-    return out
+    fill(args, ("w", "range", "control"), (weight, ends, array.control))
+    return args, ends
 
 
 def _modify_args(modifier: WeightModifier) -> Any:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.algorithms.parts.input_range import LearnedRange
-from engine.algorithms.parts.modify import EVALUATION_STREAM, TRAINING_STREAM, View, is_active, modify, settle
+from engine.algorithms.parts.modify import EVALUATION_STREAM, TRAINING_STREAM, Own, View, is_active, modify, settle
 from engine.jit.programs import fill, training_program
 from engine.jit.struct import read_struct
 from engine.tile.mvm import Product
@@ -37,7 +37,9 @@ class Trained(nn.Module):
         self.modifier, self.clip, self.remap = spec.modifier, spec.clip, spec.remap
         self.ranges, self.analog_backward = spec.input_range, analog_backward
         self.input_range = LearnedRange(spec.input_range) if spec.input_range.enable else None
-        copy = torch.empty_like(tile.array.weight.data) if is_active(spec.modifier) else None
+        self.active = is_active(spec.modifier)
+        shared = self.active and not spec.modifier.per_batch_sample
+        copy = torch.empty_like(tile.array.weight.data) if shared else None
         self.register_buffer("copy", copy, persistent=False)
         self.exact = Product(IO(is_perfect=True), "backward", tile.array)
         self.limit = _clipping_limit(spec.forward)
@@ -45,19 +47,23 @@ class Trained(nn.Module):
 
     copy: Tensor | None
 
-    def disturbed(self, tile: Tile) -> Tensor | None:
+    def disturbed(self, tile: Tile) -> View | None:
         """The weights that products meet now if not the tile's own, drawn if a new mini-batch begins."""
-        if self.copy is None or not (tile.training or self.modifier.enable_during_test):
+        if not self.active or not (tile.training or self.modifier.enable_during_test):
             return None
+        array, stream = tile.array, TRAINING_STREAM if tile.training else EVALUATION_STREAM
+        if self.copy is None:
+            call = array.next_call() if tile.training else tile.read_calls
+            return View(array, array.weight.detach(), Own(array, self.modifier, call=call, stream=stream))
         if not tile.training:
-            room, call = torch.empty_like(self.copy), tile.read_calls
-            return modify(tile.array, self.modifier, room, call=call, stream=EVALUATION_STREAM)
+            room = torch.empty_like(self.copy)
+            return View(array, modify(array, self.modifier, room, call=tile.read_calls, stream=stream))
         if self.stale or self.modifier.per_forward:
             # Products of the same mini-batch that drew before keep theirs for their way back.
             room = torch.empty_like(self.copy) if self.modifier.per_forward else self.copy
-            modify(tile.array, self.modifier, room, call=tile.array.next_call(), stream=TRAINING_STREAM)
+            modify(array, self.modifier, room, call=array.next_call(), stream=stream)
             self.copy, self.stale = room, False
-        return self.copy
+        return View(array, self.copy)
 
     def settle(self, tile: Tile, scale: Tensor | None, out_scale: Tensor | None) -> None:
         """Clips and remaps the weights after an optimizer step; what follows draws a new copy."""
@@ -116,10 +122,11 @@ class _TrainedProduct(torch.autograd.Function):
         tile, state, scale = ctx.parts = parts
         other = state.disturbed(tile)
         cut = x if limit is None else state.input_range.cut(x)
-        y: Tensor = tile.mvm(cut, None if other is None else View(tile.array, other))
+        y: Tensor = tile.mvm(cut, other)
+        ctx.own = None if other is None else other.own
         seen = y if state.limit > 0 or learned is not None else None
         factors = [f.detach() for f in (limit, scale, learned) if f is not None]
-        ctx.save_for_backward(x, weight if other is None else other, cut, seen, scale, learned)
+        ctx.save_for_backward(x, weight if other is None else other.weight, cut, seen, scale, learned)
         if not factors:
             return y
         factor = functools.reduce(torch.mul, factors)
@@ -135,7 +142,7 @@ class _TrainedProduct(torch.autograd.Function):
             if needs_scale:
                 grad_scale = _scale_gradient(args, learned)
             if needs_x or needs_range:
-                grad_x = _back(ctx.parts[0], state, met, back)
+                grad_x = _back(ctx.parts[0], state, View(ctx.parts[0].array, met.detach(), ctx.own), back)
             if needs_range or (state.input_range is not None and state.ranges.stop_at_range and grad_x is not None):
                 found = state.input_range.gradient(x, grad_x, clipped, width=back.shape[1])
                 grad_range = found if needs_range else None
@@ -146,9 +153,8 @@ class _TrainedProduct(torch.autograd.Function):
         return grad_x if needs_x else None, grad_weight, grad_range, grad_scale, None
 
 
-def _back(tile: Tile, state: Trained, met: Tensor, d: Tensor) -> Tensor:
-    """The gradient [B, I] of the inputs of d [B, O]."""
-    view = View(tile.array, met.detach())
+def _back(tile: Tile, state: Trained, view: View, d: Tensor) -> Tensor:
+    """The gradient [B, I] of the inputs of d [B, O], with the weights of `view`."""
     if state.analog_backward:
         return tile.mvm_t(d, view)
     state.exact.exact = tile.forward_product.exact

@@ -33,12 +33,27 @@ class Settings:
     """What is evaluated."""
 
     weights: str = setting("", "run folder, or file of tensors (.safetensors, .pt)")
+    calibration: str = setting(
+        "quantile",
+        "where tiles have input ranges: how a network that is mapped directly gets them from training data",
+        choices=("quantile", "max", "moving_quantile", "moving_std"),
+    )
+    quantile: float = setting(0.99995, "share of the inputs within the range (quantile, moving_quantile)", maximum=1)
+    output_quantile: float = setting(
+        0.0,
+        "share of the outputs that must be within the bound of the ADC: raises ranges; 0 = any",
+        minimum=0,
+        maximum=1,
+    )
+    calibration_samples: int = setting(1000, "training samples that are looked at", minimum=1)
 
 
 def check(settings: Settings) -> None:
-    """Raises ValueError if there is nothing to evaluate."""
+    """Raises ValueError if there is nothing to evaluate, or no such quantile."""
     if not settings.weights:
         raise ValueError("task.weights must name a run folder or a file of tensors")
+    if settings.quantile <= 0:
+        raise ValueError(f"task.quantile must be > 0, not {settings.quantile:g}")
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -52,6 +67,15 @@ def trained_for_tiles(config: Mapping[str, Any]) -> bool:
     """Whether a run was hardware-aware, so that its network lies on tiles as it is."""
     named = [config.get("algorithm"), *(own.get("algorithm") for own in (config.get("layers") or {}).values())]
     return any(one == HWA or (isinstance(one, Mapping) and one.get("name") == HWA) for one in named)
+
+
+def lies_on_tiles(config: Mapping[str, Any]) -> bool:
+    """Whether the network that an evaluation is about was trained for its tiles; a file of tensors never was."""
+    from engine.experiment.runs import read_config
+    from engine.experiment.tasks._trained import is_weights_file
+
+    path = Path(task_settings(config, Settings).weights)
+    return not is_weights_file(path) and trained_for_tiles(read_config(path))
 
 
 def examine(config: Mapping[str, Any]) -> None:
@@ -76,7 +100,11 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     where, spec = processor(config["run"]), InferenceSpec.from_config(config["inference"])
     data = load_data(config["dataset"]).to(where)
     model, digital = on_tiles(config, data.info, where)
-    same = model if trained_for_tiles(config) else digital
+    found_ranges = {} if lies_on_tiles(config) else calibrated(model, config, data.train_x)
+    if found_ranges:
+        shown = ", ".join(f"{name} {value:.3g}" for name, value in found_ranges.items())
+        reporter.message(f"input ranges from training data: {shown}")
+    same = model if lies_on_tiles(config) else digital
     _, reference = evaluate(same, config, data.test_x, data.test_y)
     reporter.message(f"{reference_name(config)}: accuracy {reference:.4f}")
 
@@ -95,13 +123,35 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
         write_csv(folder.path / "accuracy.csv", found, list(found[0]))
         plot_course(found, (reference_name(config), reference), folder.path / "accuracy.png")
     last = [point for point in found if point["compensation"] == spec.compensation][-1]
-    figures = {"reference": reference_name(config), "reference_accuracy": reference}
+    figures: dict[str, Any] = {"reference": reference_name(config), "reference_accuracy": reference}
+    if found_ranges:
+        figures["input_ranges"] = found_ranges
     return {**figures, "accuracy": last["mean"], "after": last["after"], "points": found}
 
 
 def reference_name(config: Mapping[str, Any]) -> str:
     """What the accuracies are compared with: a network that was trained for tiles means nothing without them."""
-    return "as trained, on its tiles" if trained_for_tiles(config) else "floating point"
+    return "as trained, on its tiles" if lies_on_tiles(config) else "floating point"
+
+
+def calibrated(model: nn.Module, config: Mapping[str, Any], x: torch.Tensor) -> dict[str, float]:
+    """Sets the input ranges of tiles that have some, as they follow from training inputs x; returns them by layer."""
+    from engine.nn import AnalogLayer, Calibration, analog_tiles, calibrate
+
+    if not any(getattr(tile.state, "input_range", None) is not None for tile in analog_tiles(model)):
+        return {}
+    settings = task_settings(config, Settings)
+    size = int(config["dataset"].get("test_batch_size") or 500)
+    how = Calibration(
+        settings.calibration,
+        settings.quantile,
+        seed=int(config["run"]["seed"]),
+        output_quantile=settings.output_quantile,
+    )
+    found = calibrate(model, x[: settings.calibration_samples].split(size), how)
+    layers = [name for name, module in model.named_modules() if isinstance(module, AnalogLayer)]
+    own = {name: [v for tile, v in found.items() if tile.startswith(f"{name}.")] for name in layers}
+    return {name: max(values) for name, values in own.items() if values}
 
 
 def on_tiles(config: Mapping[str, Any], info: Info, device: torch.device) -> tuple[nn.Module, nn.Module]:
@@ -119,7 +169,7 @@ def on_tiles(config: Mapping[str, Any], info: Info, device: torch.device) -> tup
     model, layers = trained(config, Path(task_settings(config, Settings).weights), info, device)
     check_names(config, layers)
     digital = convert_to_digital(model)
-    if trained_for_tiles(config):
+    if lies_on_tiles(config):
         return model, digital
     paths = {path: name for path, module in model.named_modules() for name, made in layers.items() if made is module}
 
