@@ -91,6 +91,12 @@ def figures(groups: Sequence[npt.ArrayLike], *, floor: bool, quantiles: bool = F
     return record
 
 
+def sample_at(place: float, sets: Sequence[Sequence[Record]]) -> list[Record]:
+    """For every record, that of one of the independent sets in order of their spread: 0.5 takes the middle one."""
+    ordered = (sorted(alike, key=lambda record: record.get("std", np.inf)) for alike in zip(*sets, strict=True))
+    return [records[int(place * len(records))] for records in ordered]
+
+
 def _quantiles(groups: Sequence[Array]) -> dict[str, list[float | None]]:
     pooled = np.quantile(np.concatenate(groups), QUANTILES)
     filled = [group for group in groups if group.size > 1]

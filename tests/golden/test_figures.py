@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.golden.figures import figures
+from tests.golden.figures import figures, sample_at
 
 GROUPS = [np.random.default_rng(seed).normal(3.0, 0.5 + 0.1 * seed, size=40 + seed) for seed in range(7)]
 
@@ -60,3 +60,9 @@ def test_quantiles_interpolate_and_carry_the_spread_of_groups():
     assert value == pytest.approx(np.quantile(np.concatenate(GROUPS), 0.25), rel=1e-7)
     assert error == pytest.approx(np.std(each, ddof=1) / np.sqrt(len(GROUPS)), rel=1e-6)
     assert figures([[1.0], [2.0]], floor=False, quantiles=True)["quantiles"]["0.5"] == [1.5, None]
+
+
+def test_sample_at_takes_for_each_record_the_set_at_a_place_by_its_spread():
+    sets = [[{"id": "a", "std": a}, {"id": "b", "std": b}] for a, b in ((3, 1), (1, 9), (2, 5), (90, 4))]
+    assert [record["std"] for record in sample_at(0.25, sets)] == [2, 4]
+    assert [record["std"] for record in sample_at(0.5, sets)] == [3, 5]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from tests.golden.figures import Array, Measurement, Record, figures
+from tests.golden.figures import Array, Measurement, Record, figures, sample_at
 from tests.golden.setups import device_spec, start_weights
 
 BASE_CONSTANTS = ("max_bound", "min_bound", "dwmin_up", "dwmin_down")
@@ -63,12 +63,7 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
         _weights(samples, cells, "start", 0, noisy)
         for phase in setup["protocol"]:
             _phase(samples, cells, phase, noisy)
-    return Measurement(tiles, _middle([drawn.records() for drawn in constants]) + samples.records())
-
-
-def _middle(sets: list[list[Record]]) -> list[Record]:
-    """For every record, the one of the set in the middle by standard deviation."""
-    return [sorted(alike, key=lambda record: record["std"])[len(alike) // 2] for alike in zip(*sets, strict=True)]
+    return Measurement(tiles, sample_at(0.5, [drawn.records() for drawn in constants]) + samples.records())
 
 
 def _phase(samples: Samples, cells: Any, phase: dict[str, Any], noisy: bool) -> None:
