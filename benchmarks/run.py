@@ -1,7 +1,7 @@
 """Times every task here and, if another Python with aihwkit is given, there, in turns; prints and writes a table.
 
-Turns matter: the speed of one machine can change by a factor of two between minutes. Each timing has a process of
-its own, with the same number of threads.
+Turns matter: the speed of one machine can change by a factor of two between minutes. A turn is a process of one side
+that times all tasks of a family, such as train/fcn/b10, with the same number of threads.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     peer = [options.peer, str(options.peer_script)] if options.peer else None
     results = {name: Times() for name in names}
     for number in range(options.rounds):
-        for name in names:
-            one_turn(results[name], name, (ours, peer), options)
+        for members in families(names).values():
+            one_turn({name: results[name] for name in members}, (ours, peer), options)
         print(f"round {number + 1} of {options.rounds} done", file=sys.stderr, flush=True)
     show(results)
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -84,36 +84,46 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def one_turn(times: Times, name: str, commands: Commands, options: argparse.Namespace) -> None:
-    """One timing of ours, then one of the peer's. What is not built, or fails, is asked for only once."""
-    for side, command, kept in zip(("ours", "peer"), commands, (times.ours, times.peer), strict=True):
-        if command and side not in times.notes:
-            line = one_line(command, name, options)
+def families(names: list[str]) -> dict[str, list[str]]:
+    """Tasks that are timed in one process: those of one network and batch, of one update, and all products."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        family = "mvm" if name.startswith("mvm/") else name.rpartition("/")[0]
+        found.setdefault(family, []).append(name)
+    return found
+
+
+def one_turn(results: dict[str, Times], commands: Commands, options: argparse.Namespace) -> None:
+    """Ours, then the peer's timings of a family. What is not built, or fails, is asked for only once."""
+    for side, command in zip(("ours", "peer"), commands, strict=True):
+        names = [name for name, times in results.items() if side not in times.notes]
+        if not command or not names:
+            continue
+        for name, line in lines_of(command, names, options).items():
+            times = results[name]
             if "step_ms" in line:
-                kept.append(line["step_ms"])
+                (times.ours if side == "ours" else times.peer).append(line["step_ms"])
             else:
                 times.notes[side] = line["not_built"]
 
 
-def one_line(command: list[str], name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """What one process reports for one task."""
+def lines_of(command: list[str], names: list[str], options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What one process reports for these tasks; those that it does not come to have failed."""
     told = ["--data", str(options.data), "--threads", str(options.threads), "--seconds", str(options.seconds)]
     # OpenMP libraries other than torch's own read these; torch's is set by the scripts.
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads), "MKL_NUM_THREADS": str(options.threads)}
     done = subprocess.run(
-        [*command, "--tasks", f"^{re.escape(name)}$", *told],
+        [*command, "--tasks", f"^({'|'.join(map(re.escape, names))})$", *told],
         cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        return {"not_built": f"failed: {last}"}
-    line: dict[str, Any] = json.loads(lines[-1])
-    return line
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+    failed: dict[str, Any] = {"not_built": f"failed: {last}"}
+    return dict.fromkeys(names, failed) | {line["task"]: line for line in lines if line["task"] in names}
 
 
 def show(results: dict[str, Times]) -> None:

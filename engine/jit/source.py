@@ -14,9 +14,9 @@ from engine.jit.struct import header
 
 PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
 KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "update_cells.cu")
-CPU_KERNELS = ("strings.cu", "chunk.cu", "jump_chunk.cu", "update_rows.cu")
+CPU_KERNELS = ("trains_pack.cu", "trains_cpu.cu", "strings.cu", "chunk.cu", "jump_chunk.cu", "update_rows.cu")
 PRODUCTS = (
-    *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "modifier.cuh"),
+    *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "plain.cuh", "modifier.cuh"),
     *("own.cuh", "product.cuh", "reading.cuh", "mvm.cu"),
 )
 TRAINING = (

@@ -30,34 +30,66 @@ FN bool row_is_due(const ChiArgs& a, i64 lane, i64 row) {
     return (row - start + a.rows) % a.rows < a.count;
 }
 
-FN void add_products(const ChiArgs& a, Laned<float>& chi, i64 lane, i64 row, i64 at, i64 from, i64 to) {
-    bool full = at + 32 <= a.cols;
-    for (i64 b = lane * a.batch + from; b < lane * a.batch + to; ++b) {
-        float rate = a.rate * a.d[b * a.rows + row];
-        const float* x = a.x + b * a.cols + at;
-        if (full) LANES(l) chi[l] = fma_(rate, x[l], chi[l]);
-        else LANES(l) if (at + l < a.cols) chi[l] = fma_(rate, x[l], chi[l]);
+// Samples [from, to) on up to 128 columns of a row, in order.
+FN void add_products(const ChiArgs& a, Laned<float> (&chi)[4], i64 lane, i64 row, i64 at, i64 from, i64 to) {
+    const float *x = a.x + lane * a.batch * a.cols + at, *d = a.d + lane * a.batch * a.rows + row;
+    i64 cols = a.cols, rows = a.rows, left = cols - at;
+    if (left >= 128) {
+        for (i64 b = from; b < to; ++b) {
+            float rate = a.rate * d[b * rows];
+            for (int q = 0; q < 4; ++q) {
+                const float* part = x + b * cols + 32 * q;
+                LANES(l) chi[q][l] = fma_(rate, part[l], chi[q][l]);
+            }
+        }
+        return;
+    }
+    for (int q = 0; 32 * q < left; ++q) {
+        int rest = (int)left - 32 * q;
+        for (i64 b = from; b < to; ++b) {
+            float rate = a.rate * d[b * rows];
+            const float* part = x + b * cols + 32 * q;
+            LANES(l) chi[q][l] = l < rest ? fma_(rate, part[l], chi[q][l]) : 0.0f;
+        }
     }
 }
 
-// One warp takes 32 columns of a row through the whole mini-batch.
+// One warp takes 128 columns of a row through the whole mini-batch.
 WARP_KERNEL(step_chi, ChiArgs) {
-    i64 blocks = (a.cols + 31) / 32, row = item / blocks % a.rows, lane = item / blocks / a.rows, at = item % blocks * 32;
-    float *chi = a.chi + (lane * a.rows + row) * a.cols, *whole = a.whole + (lane * a.rows + row) * a.cols;
-    Laned<float> c;
-    LANES(l) c[l] = at + l < a.cols ? chi[at + l] : 0.0f;
+    i64 blocks = (a.cols + 127) / 128, row = item / blocks % a.rows, lane = item / blocks / a.rows, at = item % blocks * 128;
+    float *chi = a.chi + (lane * a.rows + row) * a.cols + at, *whole = a.whole + (lane * a.rows + row) * a.cols + at;
+    int left = (int)(a.cols - at < 128 ? a.cols - at : 128);
+    float unit = a.unit;
+    Laned<float> c[4];
+    for (int q = 0; q < 4; ++q) {
+        int rest = left - 32 * q;
+        const float* from = chi + 32 * q;
+        LANES(l) c[q][l] = l < rest ? from[l] : 0.0f;
+    }
     add_products(a, c, lane, row, at, 0, a.split);
     if (a.transfer) {
         bool due = row_is_due(a, lane, row);
-        Laned<float> n;
-        LANES(l) {
-            n[l] = due ? trunc_(c[l] / a.unit) : 0.0f;
-            c[l] = c[l] - n[l] * a.unit;
+        for (int q = 0; q < 4; ++q) {
+            int rest = left - 32 * q;
+            Laned<float> n;
+            Laned<u32> some;
+            // Divided only where it matters: most of chi is less than a unit.
+            LANES(l) some[l] = due && abs_(c[q][l]) >= unit;
+            if (lanes_any(some)) LANES(l) n[l] = due ? trunc_(c[q][l] / unit) : 0.0f;
+            else LANES(l) n[l] = 0.0f;
+            LANES(l) c[q][l] = c[q][l] - n[l] * unit;
+            float* to = whole + 32 * q;
+            if (rest >= 32) LANES(l) to[l] = n[l];
+            else LANES(l) if (l < rest) to[l] = n[l];
         }
-        LANES(l) if (at + l < a.cols) whole[at + l] = n[l];
     }
     add_products(a, c, lane, row, at, a.split, a.batch);
-    LANES(l) if (at + l < a.cols) chi[at + l] = c[l];
+    for (int q = 0; q < 4; ++q) {
+        int rest = left - 32 * q;
+        float* to = chi + 32 * q;
+        if (rest >= 32) LANES(l) to[l] = c[q][l];
+        else LANES(l) if (l < rest) to[l] = c[q][l];
+    }
 }
 
 // Normal or uniform numbers between -scale and scale, by the key of an array.

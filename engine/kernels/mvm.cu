@@ -45,19 +45,19 @@ WARP_KERNEL(mvm_average, MvmArgs) {
 }
 
 // Converts the inputs and returns their scale: negative for a vector without input, whose output is exactly 0.
-CALLED float begin(const MvmArgs& a, i64 item) {
-    const MvmPlan p = a.plan[0];
+template <bool plain> CALLED float begin(const MvmArgs& a, i64 item) {
+    const MvmPlan p = plan_of<plain>(a);
     float alpha = input_scale(a, p, item);
     bool empty = p.noise_management != NM_NONE && !(alpha > 0.0f), silent = empty && !(p.inp_noise > 0.0f);
     alpha = empty ? 1.0f : alpha;
-    convert_inputs(a, read_of(a, item), silent ? 0.0f : 1.0f / alpha);
+    convert_inputs<plain>(a, read_of(a, item), silent ? 0.0f : 1.0f / alpha);
     return silent ? -1.0f : alpha;
 }
 
 // All passes of one read after the product; true if an output hit the bound of the ADC. Passes add up as currents, or
 // after the ADC as digital numbers.
-CALLED bool convert_outputs(const MvmArgs& a, const Read& r, float rescale) {
-    const MvmPlan p = a.plan[0];
+template <bool plain> CALLED bool convert_outputs(const MvmArgs& a, const Read& r, float rescale) {
+    const MvmPlan p = plan_of<plain>(a);
     float* y = a.y + r.item * a.n_out;
     bool digital = p.reading >= POS_NEG_DIGITAL, hit = false;
     for (int pass = 0; pass < (digital ? p.passes : 1); ++pass) {
@@ -86,8 +86,8 @@ CALLED bool convert_outputs(const MvmArgs& a, const Read& r, float rescale) {
 }
 
 // Output stage; with bound management, a vector that hits the ADC bound is read again with half the input, and so on.
-CALLED void finish(const MvmArgs& a, i64 item, float alpha) {
-    const MvmPlan p = a.plan[0];
+template <bool plain> CALLED void finish(const MvmArgs& a, i64 item, float alpha) {
+    const MvmPlan p = plan_of<plain>(a);
     float reduce = 1.0f;
     if (alpha < 0.0f) {
         float* y = a.y + item * a.n_out;
@@ -98,7 +98,7 @@ CALLED void finish(const MvmArgs& a, i64 item, float alpha) {
     for (u32 round = 0;; ++round) {
         Read r = read_of(a, item);
         r.block |= round << 26;
-        bool hit = convert_outputs(a, r, alpha * reduce * p.out_scale);
+        bool hit = convert_outputs<plain>(a, r, alpha * reduce * p.out_scale);
         bool spent = floor_(reduce) > p.max_bm_factor || (p.inp_step > 0.0f && reduce > p.max_bm_res / p.inp_step);
         if (p.bound_management == BM_NONE || !hit || spent) return;
         reduce = 2.0f * reduce;
@@ -107,22 +107,26 @@ CALLED void finish(const MvmArgs& a, i64 item, float alpha) {
             reduce = 1.0f;
         }
         r.block += 1u << 26;
-        convert_inputs(a, r, 1.0f / (alpha * reduce));
+        convert_inputs<plain>(a, r, 1.0f / (alpha * reduce));
         multiply(a, item);
     }
 }
 
 WARP_KERNEL(mvm_input, MvmArgs) {
-    float alpha = begin(a, item);
+    float alpha = is_plain(a.plan[0]) ? begin<true>(a, item) : begin<false>(a, item);
     if (first_lane()) a.alpha[item] = alpha;
 }
 
 WARP_KERNEL(mvm_product, MvmArgs) { multiply(a, item); }
 
-WARP_KERNEL(mvm_output, MvmArgs) { finish(a, item, a.alpha[item]); }
+FN void finish_any(const MvmArgs& a, i64 item, float alpha) {
+    if (is_plain(a.plan[0])) finish<true>(a, item, alpha);
+    else finish<false>(a, item, alpha);
+}
+WARP_KERNEL(mvm_output, MvmArgs) { finish_any(a, item, a.alpha[item]); }
 
 WARP_KERNEL(mvm_whole, MvmArgs) {
-    float alpha = begin(a, item);
+    float alpha = is_plain(a.plan[0]) ? begin<true>(a, item) : begin<false>(a, item);
     if (alpha > 0.0f) multiply(a, item);
-    finish(a, item, alpha);
+    finish_any(a, item, alpha);
 }

@@ -1,20 +1,22 @@
 // Pulse trains of one update call: first a plan for each sample, then the words of all lines.
 // Words lie as [lane][sample][word][line].
 
+FN float largest_of(const float* v, i64 n) {
+    Laned<float> top;
+    i64 at = 0;
+    LANES(l) top[l] = 0.0f;
+    for (; at + 32 <= n; at += 32) LANES(l) top[l] = max_(abs_(v[at + l]), top[l]);
+    int rest = (int)(n - at);
+    if (rest > 0) LANES(l) top[l] = max_(l < rest ? abs_(v[at + l]) : 0.0f, top[l]);
+    return lanes_max(top);
+}
+
 // One warp a sample: largest |x| and |d|, length of the trains, firing factors. Freezes the step for this call.
 WARP_KERNEL(plan_samples, UpdateArgs) {
     i64 lane = item / a.batch, b = item % a.batch;
-    const float* x = a.x + (lane * a.batch + b) * a.cols;
-    const float* d = a.d + (lane * a.batch + b) * a.rows;
-    Laned<float> x_max, d_max;
-    LANES(l) {
-        x_max[l] = 0.0f;
-        d_max[l] = 0.0f;
-    }
-    for (i64 at = 0; at < a.cols; at += 32) LANES(l) if (at + l < a.cols) x_max[l] = max_(abs_(x[at + l]), x_max[l]);
-    for (i64 at = 0; at < a.rows; at += 32) LANES(l) if (at + l < a.rows) d_max[l] = max_(abs_(d[at + l]), d_max[l]);
     const Control& control = a.control[lane];
-    float xm = lanes_max(x_max), dm = lanes_max(d_max);
+    float xm = largest_of(a.x + (lane * a.batch + b) * a.cols, a.cols);
+    float dm = largest_of(a.d + (lane * a.batch + b) * a.rows, a.rows);
     if (first_lane()) {
         a.plans[lane * a.batch + b] = plan_sample(a.plan[0], control.lr * a.lr_scale, xm, dm);
         if (b == 0) a.frozen[lane] = control;
@@ -22,31 +24,53 @@ WARP_KERNEL(plan_samples, UpdateArgs) {
 }
 
 // One warp for 32 lines of a sample: their words. Lines of x come first, then those of d.
-WARP_KERNEL(make_trains, UpdateArgs) {
-    i64 x_blocks = (a.cols + 31) / 32, blocks = x_blocks + (a.rows + 31) / 32;
-    i64 sample = item / blocks, block = item % blocks;
-    i64 lane = sample / a.batch, b = sample % a.batch;
+// `rest` of the 32 lines are there.
+struct TrainBlock { i64 b, lines; u32 at; int rest; bool is_x; const float* v; u32* words; Amplitude plan; Key key; Draw draw; };
+FN TrainBlock train_block(const UpdateArgs& a, i64 lane, i64 b, i64 block) {
+    i64 x_blocks = (a.cols + 31) / 32, sample = lane * a.batch + b;
     bool is_x = block < x_blocks;
     i64 lines = is_x ? a.cols : a.rows, at = (is_x ? block : block - x_blocks) * 32;
-    const float* v = (is_x ? a.x : a.d) + sample * lines;
-    u32* words = (is_x ? a.x_words : a.d_words) + sample * a.words * lines;
-    const Amplitude& plan = a.plans[sample];
+    TrainBlock t = {b, lines, (u32)at, (int)(lines - at < 32 ? lines - at : 32), is_x};
+    t.v = (is_x ? a.x : a.d) + sample * lines + at;
+    t.words = (is_x ? a.x_words : a.d_words) + sample * a.words * lines + at;
+    t.plan = a.plans[sample];
+    t.key = key_of(a.frozen[lane]);
+    t.draw = {a.call, a.frozen[lane].step, (u32)(is_x ? TRAIN_X : TRAIN_D)};
+    return t;
+}
+FN void probabilities_of(const UpdateArgs& a, const TrainBlock& t, Laned<float>& p) {
+    float factor = t.is_x ? t.plan.x : t.plan.d;
+    const float* v = t.v;
+    int rest = t.rest;
+    if (rest == 32) LANES(l) p[l] = abs_(v[l]) * factor;
+    else LANES(l) p[l] = l < rest ? abs_(v[l]) * factor : 0.0f;
+    round_probabilities(a.plan[0], p, t.key, t.draw, t.at, (u32)t.b, t.is_x);
+}
+FN void write_words(const TrainBlock& t, Laned<u32>& word, int w) {
+    const float* v = t.v;
+    u32* words = t.words + w * t.lines;
+    int rest = t.rest;
+    if (rest == 32) LANES(l) words[l] = word[l] | (bits_of(v[l]) & 0x80000000u);
+    else LANES(l) if (l < rest) words[l] = word[l] | (bits_of(v[l]) & 0x80000000u);
+}
+FN void write_trains(const UpdateArgs& a, const TrainBlock& t) {
     const PulsePlan& u = a.plan[0];
-    Key key = key_of(a.frozen[lane]);
-    Draw draw = {a.call, a.frozen[lane].step, (u32)(is_x ? TRAIN_X : TRAIN_D)};
-    float factor = is_x ? plan.x : plan.d;
     Laned<float> p;
     Laned<u32> word;
-    LANES(l) p[l] = at + l < lines ? abs_(v[at + l]) * factor : 0.0f;
-    round_probabilities(u, p, key, draw, (u32)at, (u32)b, is_x);
+    probabilities_of(a, t, p);
     for (int w = 0; w < a.words; ++w) {
         if (u.type == STOCHASTIC) {
-            u32 slots = slots_of(plan.length, w), first = ((u32)b << 10) | (u32)(w * 8);
-            if (lines - at <= 16) draw_bits<16>(p, slots, key, draw, (u32)at, first, word);
-            else draw_bits<32>(p, slots, key, draw, (u32)at, first, word);
+            u32 slots = slots_of(t.plan.length, w), first = ((u32)t.b << 10) | (u32)(w * 8);
+            if (t.plan.length <= SHARED_SLOTS) draw_shared(p, slots, t.key, t.draw, t.at, (u32)t.b, word);
+            else if (t.rest <= 16) draw_bits<16>(p, slots, t.key, t.draw, t.at, first, word);
+            else draw_bits<32>(p, slots, t.key, t.draw, t.at, first, word);
         } else {
-            LANES(l) word[l] = count_word(u, p[l], plan.length);
+            LANES(l) word[l] = count_word(u, p[l], t.plan.length);
         }
-        LANES(l) if (at + l < lines) words[w * lines + at + l] = word[l] | (bits_of(v[at + l]) & 0x80000000u);
+        write_words(t, word, w);
     }
+}
+BULK_KERNEL(make_trains, UpdateArgs) {
+    i64 blocks = (a.cols + 31) / 32 + (a.rows + 31) / 32, sample = item / blocks;
+    write_trains(a, train_block(a, sample / a.batch, sample % a.batch, item % blocks));
 }

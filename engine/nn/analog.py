@@ -55,7 +55,9 @@ class AnalogTile(nn.Module):
                 found: Tensor = find_algorithm(self.algorithm).product(self.tile, self.state, x, scales)
             found = found.to(x.dtype)
             return found if bias is None else found + bias
-        weight: Any = weight_of(self._modules["tile"]._modules["array"])
+        # Past nn.Module's own search for attributes, which takes longer than a small product.
+        tile: Any = self._modules["tile"]
+        weight: Any = weight_of(tile._modules["array"])
         if weight.owner is not self:
             weight.owner = self
         if self.out_scale is None and (bias is None or bias.dtype is torch.float32):
@@ -84,13 +86,16 @@ class AnalogTile(nn.Module):
 
     def read(self, x: Tensor) -> Tensor:
         """The analog product of the tile, or of all arrays that its algorithm gives a share."""
-        read, tile = self.reads[0], self._modules["tile"]
-        return tile.mvm(x) if read is None else read(tile, self.state, x)
+        read, tile = self.reads[0], self._part("tile")
+        return tile.mvm(x) if read is None else read(tile, self.state, x)  # type: ignore[no-any-return]
 
     def read_back(self, d: Tensor) -> Tensor:
         """The same product the other way."""
-        read, tile = self.reads[1], self._modules["tile"]
-        return tile.mvm_t(d) if read is None else read(tile, self.state, d)
+        read, tile = self.reads[1], self._part("tile")
+        return tile.mvm_t(d) if read is None else read(tile, self.state, d)  # type: ignore[no-any-return]
+
+    def _part(self, name: str) -> Any:
+        return self._modules[name]
 
     def set_weights(self, logical: Tensor) -> None:
         """Writes logical weights [O, I], scaled to the range of the tile; learned output scales start again at 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,9 @@ class TileGrid(nn.Module):
 
     def product(self, rows: Tensor) -> Tensor:
         """y [B, O] in float32 of rows [B, I] in float32, with a last column of ones for an analog bias."""
-        tiles, bias = self._modules["tiles"]._modules, self._parameters.get("bias")
+        # Past nn.Module's own search for attributes, which takes longer than a small product.
+        listed: Any = self._modules["tiles"]
+        tiles, bias = listed._modules, self._parameters.get("bias")
         if len(tiles) == 1:
             y: Tensor = tiles["0"](rows, bias)
             return y

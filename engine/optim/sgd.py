@@ -33,7 +33,7 @@ class AnalogSGD(Optimizer):
         super().__init__(params, defaults)
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
-        if torch.autograd._profiler_enabled() or any(map(len, _hooks(self))):
+        if torch._C._autograd._profiler_enabled() or any(map(len, _hooks(self))):
             return _watched_step(self, closure)
         return self._step(closure)
 

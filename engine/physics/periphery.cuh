@@ -36,7 +36,7 @@ struct MvmArgs {
 struct Read { Key key; Draw t; i64 item; u32 block; };
 
 FN i64 row_of(const MvmArgs& a, const MvmPlan& p, i64 item, int section) {
-    return (item / a.batch * p.sections + section) * a.batch + item % a.batch;
+    return p.sections == 1 ? item : (item / a.batch * p.sections + section) * a.batch + item % a.batch;
 }
 FN int signed_section(const MvmPlan& p, int pass, int kind) { return pass * p.signed_kinds + kind; }
 FN int absolute_section(const MvmPlan& p, int pass, int kind) {

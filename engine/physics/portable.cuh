@@ -52,6 +52,7 @@ FN void lanes_sync() { __syncwarp(); }
         for (i64 i = first; i < a.items; i += (gridDim.x * (i64)blockDim.x) >> 5) name##_item(a, i);        \
     }                                                                                                       \
     FN void name##_item(const Args& a, i64 item)
+#define BULK_KERNEL WARP_KERNEL
 
 #else
 
@@ -109,6 +110,13 @@ FN void lanes_sync() {}
     extern "C" void name(const Args* a, i64 threads) { run_range(name##_range, a, a->items, threads, name##_paces); } \
     FN void name##_item(const Args& a, i64 item)
 #define WARP_KERNEL KERNEL
+// A kernel whose items a CPU takes in the order and manner of name_bulk.
+#define BULK_KERNEL(name, Args)                                                                             \
+    static void name##_bulk(const Args& a, i64 begin, i64 end);                                             \
+    static void name##_range(const void* v, i64 begin, i64 end) { name##_bulk(*(const Args*)v, begin, end); } \
+    static Pace name##_paces[64];                                                                           \
+    extern "C" void name(const Args* a, i64 threads) { run_range(name##_range, a, a->items, threads, name##_paces); } \
+    FN void name##_item(const Args& a, i64 item)
 
 #endif
 

@@ -48,16 +48,38 @@ FN void decide_plane(u32 random, u32 target, u32& open, u32& fired) {
 
 FN u32 fires(u32 random, u32 target, u32 slots, u32 slot) { return (random < target ? 1u << slot : 0u) & slots; }
 
+// The probability of a line as a binary fraction of 32 digits: 0 where nothing is left to chance, as in lines that never
+// fire or surely do.
+FN bool surely(float p) { return p * 4294967296.0f >= 4294967296.0f; }
+FN u32 target_of(float probability) {
+    float p = probability * 4294967296.0f;
+    return p >= 1.0f && p < 4294967296.0f ? (u32)(p < 4294967040.0f ? p : 4294967040.0f) : 0u;
+}
+
+// Up to this many slots take their words from a block that four samples share, of which each has a word of its own.
+#define SHARED_SLOTS 2
+FN u32 shared_line(u32 line) { return line | 0x80000000u; }
+FN u32 shared_block(u32 sample, u32 slot) { return sample / 4u * SHARED_SLOTS + slot; }
+
+// Bits of 32 lines of a sample in such a train.
+FN void draw_shared(Laned<float>& probability, u32 slots, Key k, Draw t, u32 first_line, u32 sample, Laned<u32>& fired) {
+    LANES(l) fired[l] = surely(probability[l]) ? slots : 0u;
+    for (u32 slot = 0; slot < SHARED_SLOTS && (slots >> slot) != 0u; ++slot) LANES(l) {
+        u32 r0, r1, r2, r3;
+        words4(k, t, shared_line(first_line + l), shared_block(sample, slot), r0, r1, r2, r3);
+        u32 own = sample & 2u ? (sample & 1u ? r3 : r2) : (sample & 1u ? r1 : r0);
+        fired[l] |= fires(own, target_of(probability[l]), slots, slot);
+    }
+}
+
 // Independent Bernoulli bits for 32 lines at once, of which the first N matter: random binary fractions are compared with the probability. In long
 // trains that goes plane by plane from the top, until every slot is decided (about seven planes for 31 slots).
 template <int N> FN void draw_bits(Laned<float>& probability, u32 slots, Key k, Draw t, u32 first_line, u32 first_block, Laned<u32>& fired) {
     Laned<u32> open, target;
     LANES(l) {
-        float p = probability[l] * 4294967296.0f;
-        bool sure = p >= 4294967296.0f;
-        fired[l] = sure ? slots : 0u;
-        open[l] = sure || !(p >= 1.0f) ? 0u : slots;
-        target[l] = (u32)(p < 4294967040.0f ? p : 4294967040.0f);
+        fired[l] = surely(probability[l]) ? slots : 0u;
+        target[l] = target_of(probability[l]);
+        open[l] = target[l] ? slots : 0u;
     }
     bool few = (slots >> FEW_SLOTS) == 0u;
     for (u32 block = 0; few && (slots >> (4u * block)) != 0u && lanes_any(open); ++block) {

@@ -54,8 +54,8 @@ FN void write_sections(const MvmArgs& a, const MvmPlan& p, i64 item, int pass) {
 }
 
 // DAC: noisy, quantised and clipped x times `scale`, and all that the products of the passes take.
-CALLED void convert_inputs(const MvmArgs& a, const Read& r, float scale) {
-    const MvmPlan p = a.plan[0];
+template <bool plain> CALLED void convert_inputs(const MvmArgs& a, const Read& r, float scale) {
+    const MvmPlan p = plan_of<plain>(a);
     const float* x = a.x + r.item * a.n_in;
     float* v = input_of(a, p, r.item, 0);
     for (i64 at = 0; at < a.n_in; at += 128) {

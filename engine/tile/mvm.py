@@ -226,8 +226,8 @@ def weight_of(array: Any) -> Tensor:
 
 def control_of(array: Any) -> int:
     """Address of the control block, found the same way."""
-    own = array.__dict__.get("_buffers") or {}
-    return int((own["control"] if "control" in own else array.control).data_ptr())
+    found: Tensor | None = array.__dict__.get("_buffers", {}).get("control")
+    return (array.control if found is None else found).data_ptr()  # type: ignore[no-any-return]
 
 
 def _shaped(direction: str, array: Readable, batch: int) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from engine.jit import cpu
+from engine.jit import cpu, source
 from engine.jit.programs import array_program, fill, mvm_program
 from engine.tile import pulses
 from engine.tile.cells import CellArray
@@ -131,6 +131,30 @@ def test_compilers_agree(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
         cached.cache_clear()
     assert all(same(weights[0].weight, w.weight) and same(weights[0].cells, w.cells) for w in weights)
     assert all(same(outputs[0], y) for y in outputs)
+
+
+@pytest.mark.parametrize("u", UPDATES, ids=range(len(UPDATES)))
+def test_trains_are_those_that_a_gpu_makes_block_by_block(u: Update, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trains(rate: float) -> tuple[torch.Tensor, ...]:
+        array = CellArray(35, 90, DeviceSpec("constant_step"), seed=2, lanes=2)
+        array.set_lr(rate)
+        x, d = numbers(2, 11, 90, seed=1), numbers(2, 11, 35, seed=2)
+        x[:, 3], d[:, 7], x[:, :, 20:60] = 0.0, 0.0, 0.0
+        found = pulses.draw_trains(array, x, d, u, granularity=0.01)
+        # Words of samples without slots are never read, and a CPU leaves them out.
+        used = (found.plans[..., 2] > 0).view(2, 11, 1, 1)
+        return found.plans, found.x_words * used, found.d_words * used
+
+    rates = (0.0005, 0.002, 0.01, 0.2)
+    together = [trains(rate) for rate in rates]
+    packed, text = source.text_of("trains_cpu.cu"), source.device_text
+    one = "static void make_trains_bulk(const UpdateArgs& a, i64 i, i64 n) { while (i < n) make_trains_item(a, i++); }"
+    monkeypatch.setattr(source, "device_text", lambda *given: text(*given).replace(packed, one))
+    array_program.cache_clear()
+    alone = [trains(rate) for rate in rates]
+    array_program.cache_clear()
+    for first, second in zip(together, alone, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("model", DEVICES)

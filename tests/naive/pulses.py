@@ -14,6 +14,7 @@ from tests.naive.maths import F32, Floats
 
 SLOTS = 31
 FEW_SLOTS = 12
+SHARED_SLOTS = 2
 STOCHASTIC = ("StochasticCompressed", "Stochastic")
 Ints = npt.NDArray[np.int64]
 
@@ -55,6 +56,7 @@ class Lines:
     factor: np.float32
     is_x: bool
     sample: int
+    shared: bool = True
 
     @property
     def numbers(self) -> np.ndarray:
@@ -79,15 +81,23 @@ def fire(u: Update, lines: Lines, length: int, source: Source) -> npt.NDArray[np
     p = probabilities(u, lines, source) * F32(4294967296.0)
     target = np.where((p >= 1) & (p < F32(4294967296.0)), np.minimum(p, F32(4294967040.0)), 0).astype(np.uint64)
     stream = Stream.TRAIN_X if lines.is_x else Stream.TRAIN_D
-    words = [_digits(lines, (stream, w), min(SLOTS, length - w * SLOTS), source) for w in range(-(-length // SLOTS))]
+    words = [_digits(lines, (stream, w), length, source) for w in range(-(-length // SLOTS))]
     digits = np.concatenate(words, axis=1)
     return (digits < target[:, None]) | (p >= F32(4294967296.0))[:, None]
 
 
-def _digits(lines: Lines, place: tuple[int, int], slots: int, source: Source) -> npt.NDArray[np.uint64]:
-    """32 random digits [lines, slots] for the slots of one word: a random word each if they are few, else planes."""
+def _digits(lines: Lines, place: tuple[int, int], length: int, source: Source) -> npt.NDArray[np.uint64]:
+    """32 random digits [lines, slots] for the slots of one word: a random word each if they are few, else planes.
+
+    The words of the shortest trains come from blocks that four samples share.
+    """
     (stream, w), first = place, lines.sample << 10
+    slots = min(SLOTS, length - w * SLOTS)
     blocks = -(-slots // 4) if slots <= FEW_SLOTS else 8
+    if lines.shared and length <= SHARED_SLOTS:
+        first = lines.sample // 4 * SHARED_SLOTS
+        four = [source.words(stream, lines.numbers | 1 << 31, first + slot) for slot in range(slots)]
+        return np.stack([words[lines.sample % 4] for words in four], axis=1).astype(np.uint64)
     drawn = [source.words(stream, lines.numbers, first | (w * 8 + block)) for block in range(blocks)]
     words = np.stack([word for block in drawn for word in block], axis=1).astype(np.uint64)
     if slots <= FEW_SLOTS:
@@ -96,9 +106,10 @@ def _digits(lines: Lines, place: tuple[int, int], slots: int, source: Source) ->
     return np.sum(bits << np.arange(31, -1, -1, dtype=np.uint64)[None, :, None], axis=1, dtype=np.uint64)
 
 
-def counts(u: Update, x: Floats, d: Floats, plan: Plan, sample: int, source: Source) -> Ints:
-    """Pulses of every cell [rows, columns] for one sample."""
-    columns, rows = Lines(x, plan.x_factor, True, sample), Lines(d, plan.d_factor, False, sample)
+def counts(u: Update, x: Floats, d: Floats, plan: Plan, sample: int, source: Source, *, shared: bool = True) -> Ints:
+    """Pulses of every cell [rows, columns] for one sample; the writes of a transfer share no blocks."""
+    columns = Lines(x, plan.x_factor, True, sample, shared)
+    rows = Lines(d, plan.d_factor, False, sample, shared)
     if plan.length == 0:
         return np.zeros((len(d), len(x)), np.int64)
     if u.pulse_type in STOCHASTIC:

@@ -206,7 +206,7 @@ class NaiveTransfer:
         line[s] = 1
         x, d = (line, drive) if v["by_columns"] else (drive, line)
         plan = plan_sample(self.write, float(rate), a.granularity, x, d)
-        number = counts(self.write, x, d, plan, e, source).ravel()
+        number = counts(self.write, x, d, plan, e, source, shared=False).ravel()
         up = (np.signbit(d)[:, None] != np.signbit(x)[None, :]).ravel()
         first = np.full(a.w.size, e * 4 * v["write_groups"], np.uint32)
         a.settle(a.numbers, a.apply(number, up, first, source), source)

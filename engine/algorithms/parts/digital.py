@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from engine.jit.programs import digital_program, fill
 from engine.jit.struct import read_struct
+from engine.tile.mvm import KEPT_NUMBERS
 
 if TYPE_CHECKING:
     from engine.tile.tile import Tile
@@ -24,6 +25,7 @@ class Chi(nn.Module):
     def __init__(self, tile: Tile, settings: Any) -> None:
         super().__init__()
         self.settings, self.updates, self.row = settings, 0, 0
+        self._kept: Tensor | None = None
         rows, lanes = tile.array.out_size, tile.array.lanes
         self.register_buffer("chi", torch.zeros_like(tile.array.weight.data))
         one_hot = torch.eye(rows, device=self.chi.device)
@@ -54,14 +56,25 @@ class Chi(nn.Module):
         args.start, args.count = self.row, s.n_rows_per_transfer if s.n_rows_per_transfer > 0 else array.out_size
         args.random_row = int(s.random_row and args.count < args.rows)
         args.rate, args.unit, args.transfer, args.call = lr, unit, int(due), array.next_call()
-        args.items = args.lanes * args.rows * ((args.cols + 31) // 32)
-        whole = torch.empty_like(self.chi)
+        args.items = args.lanes * args.rows * ((args.cols + 127) // 128)
+        whole = self._room()
         fill(args, ("x", "d", "chi", "whole", "control"), (x, d, self.chi, whole, array.control))
         program = digital_program(x.device.type)
         program.run("step_chi", args, threads=torch.get_num_threads(), warp=True)
         if due:
             array.update(whole, self.one_hot, unit * s.transfer_lr, self.write)
             self.row = (self.row + args.count) % args.rows
+
+    def _room(self) -> Tensor:
+        """Where whole steps go; kept from call to call while it is small."""
+        if self.chi.numel() > KEPT_NUMBERS:
+            return torch.empty_like(self.chi)
+        if self._kept is None or self._kept.device != self.chi.device:
+            self.__dict__["_kept"] = torch.empty_like(self.chi)
+        return self.__dict__["_kept"]  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor([self.updates, self.row], dtype=torch.int64)
