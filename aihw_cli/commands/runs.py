@@ -80,7 +80,8 @@ def _plot(picked: Picked, arguments: Arguments) -> None:
     if arguments.has("--json") or arguments.has("--csv"):
         listing.write(found.rows(), arguments)
     else:
-        print(f"{out} shows {found.metric} over {found.x}" if out is not None else figure.text(found, log))
+        over = f"{found.x} and {found.y}" if found.y else found.x
+        print(f"{out} shows {found.metric} over {over}" if out is not None else figure.text(found, log))
 
 
 def _width(text: str) -> float:

@@ -86,7 +86,7 @@ def _result(judgement: Judgement) -> Iterator[str]:
 
 def spent(judgement: Judgement) -> str:
     """Runs, epochs and hours that the recorded results took, and the commits that made them."""
-    runs = [run for point in judgement.points for run in point.runs]
+    runs = [*{run.folder: run for point in judgement.points for run in point.runs}.values()]
     hours = sum(float(run.summary.get("seconds") or 0) for run in runs) / 3600
     epochs = {int(run.summary["epochs"]) for run in runs if "epochs" in run.summary}
     per = f" of {'/'.join(map(str, sorted(epochs)))} epochs" if epochs else ""

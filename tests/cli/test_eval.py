@@ -98,4 +98,6 @@ def test_what_is_no_trained_network(aihw: Aihw, run_dir: Path, folder: Path) -> 
         assert result.code == 2 and text in result.err and len(result.err.splitlines()) == 1, result.err
     (run_dir / "checkpoint").rename(run_dir / "gone")
     result = aihw("eval", str(run_dir))
-    assert result.code == 2 and "has no checkpoint" in result.err and not (run_dir / "eval").exists()
+    assert result.code == 2 and "has no checkpoint any more" in result.err and not (run_dir / "eval").exists()
+    again = result.err.partition("`aihw ")[2].partition("`")[0].split()
+    assert aihw(*again).code == 0 and len(list(run_dir.parent.glob("*/checkpoint"))) == 1

@@ -188,6 +188,7 @@ def test_evaluated_figures_train_program_and_test(folder: Path, aihw: Call) -> N
     values = json.loads(aihw("reproduce", "toy2020/fig1", "--read", "--json").out)["points"]
     assert [len(p["values"]) for p in values] == [1, 1, 1]
     assert "runs to do" not in aihw("reproduce", "toy2020/fig1").out
+    assert " 1 run of 2 epochs, " in aihw("reproduce", "toy2020", "--list", "--markdown").out
 
 
 def test_floating_point_counts_whatever_its_unused_cells_are(paper: Path, aihw: Call) -> None:

@@ -169,6 +169,8 @@ def test_plots_in_the_terminal(aihw: Aihw) -> None:
     assert rows[0].strip() == "test_accuracy" and any(line.split() == ["0.01", "0.3"] for line in rows)
     heat = aihw("runs", "plot", "--x", "lr", "--y", "dw_min").out.splitlines()
     assert heat[1].split() == ["0.01", "0.03", "0.1", "0.3"] and "0.94 @" in heat[2]
+    told = aihw("runs", "plot", "--x", "lr", "--y", "dw_min", "--out", "heat.png").out
+    assert told == "heat.png shows test_accuracy over optimizer.lr and device.dw_min\n"
     assert "0 = finished" in aihw("runs", "plot", "--x", "status").out
 
 

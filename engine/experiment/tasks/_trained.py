@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.experiment.build import network
 from engine.experiment.checkpoint import load_checkpoint
 from engine.experiment.data import Info
-from engine.experiment.runs import read_config, read_record
+from engine.experiment.runs import DONE, read_config, read_record, run_status
 from engine.experiment.tasks import TRAIN, task_of
 from engine.experiment.tasks.evaluate import trained_for_tiles
 from engine.settings import UserError
@@ -105,6 +105,9 @@ def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     read_record(folder)
     found = load_checkpoint(folder / "checkpoint")
     if found is None:
+        if run_status(folder) in DONE:
+            again = f"aihw train conf={folder / 'config.yaml'} --again"
+            raise UserError(f"{folder} has no checkpoint any more; `{again}` makes the run anew, in a folder beside it")
         raise UserError(f"{folder} has no checkpoint: train it first, `aihw resume {folder}` goes on with it")
     tensors, state, _ = found
     own = {key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")}
