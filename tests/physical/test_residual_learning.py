@@ -1,4 +1,4 @@
-"""What the papers of residual learning claim, on least squares with noisy gradients: one weight matrix, its target known."""
+"""What the papers of residual learning claim, on least squares with noisy gradients and a known target."""
 
 from __future__ import annotations
 
