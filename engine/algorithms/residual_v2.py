@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from engine.algorithms.parts.residual import Residual, residual_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
-    OnePulse,
     build,
     check_devices,
     end_of_batch,
@@ -16,7 +15,7 @@ from engine.algorithms.parts.transfer import (
     settings_of,
     update,
 )
-from engine.tile.settings import setting
+from engine.tile.settings import Update, setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +43,7 @@ class Settings(Residual):
     transfer_lr: float = setting(0.1, "learning rate beta of the transfers; 0 = no transfers", minimum=0)
     momentum: float = setting(0.9, "share of the buffer that a read leaves; the paper's 1 - beta", minimum=0, maximum=1)
     thres_scale: float = setting(1.0, "what the buffer must exceed for a write", "steps of the main array", minimum=0)
-    transfer_update: OnePulse = field(default_factory=OnePulse)
+    transfer_update: Update = field(default_factory=Update)
 
 
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:

@@ -21,6 +21,7 @@ FAST = DeviceSpec(
 )
 SLOW = DeviceSpec("linear_step", {"dw_min": 0.004, "dw_min_std": 1.0, "write_noise_std": 2.0})
 MANAGED = {"desired_bl": 7, "update_bl_management": True, "update_management": True}
+ONE_PULSE = {"desired_bl": 1, "update_bl_management": False, "update_management": False}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "tiki_taka": ("tiki_taka", {}),
     "tiki_taka_rows": ("tiki_taka", {"transfer_columns": False, "units_in_mbatch": False, "transfer_every": 2.0}),
@@ -79,9 +80,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"transfer_columns": False, "n_reads_per_transfer": 3, "scale_transfer_lr": True, "transfer_lr": 5.0},
     ),
     "residual_v2": ("residual_v2", {"units_in_mbatch": False, "transfer_lr": 0.5, "momentum": 0.6}),
-    "residual_v2_managed": (
+    "residual_v2_one_pulse": (
         "residual_v2",
-        {"scale_transfer_lr": True, "transfer_lr": 20.0, "thres_scale": 2.0, "transfer_update": MANAGED},
+        {"scale_transfer_lr": True, "transfer_lr": 20.0, "thres_scale": 2.0, "transfer_update": ONE_PULSE},
     ),
     "multi_tile": (
         "multi_tile_residual",
