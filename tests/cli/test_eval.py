@@ -65,6 +65,7 @@ BAD = (
     (["dataset=mnist"], "eval takes no other dataset"),
     (["task.weights=elsewhere"], "the network to evaluate is given as the first word"),
     (["task.quantile=0", "tile=standard_hwa"], "task.quantile must be > 0, not 0"),
+    (["task.output_quantile=0.9"], "task.output_quantile means nothing here: no tile has an input range"),
     (["task.calibration=men"], "task.calibration must be one of quantile, max"),
     (["layers={fc7:{algorithm:digital}}"], "model mlp has no layer 'fc7'; nearest: fc"),
 )

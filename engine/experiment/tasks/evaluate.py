@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,11 @@ def examine(config: Mapping[str, Any]) -> None:
 
     from engine.experiment.data import load_data
 
-    on_tiles(config, load_data(config["dataset"]).info, torch.device("cpu"))
+    model, _ = on_tiles(config, load_data(config["dataset"]).info, torch.device("cpu"))
+    changed = [f.name for f in fields(Settings) if config["task"][f.name] != f.default and f.name != "weights"]
+    if changed and (lies_on_tiles(config) or not has_ranges(model)):
+        why = "the network was trained with its input ranges" if lies_on_tiles(config) else "no tile has an input range"
+        raise UserError(f"task.{changed[0]} means nothing here: {why}")
 
 
 def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
@@ -134,11 +138,18 @@ def reference_name(config: Mapping[str, Any]) -> str:
     return "as trained, on its tiles" if lies_on_tiles(config) else "floating point"
 
 
+def has_ranges(model: nn.Module) -> bool:
+    """Whether any tile of a network has an input range."""
+    from engine.nn import analog_tiles
+
+    return any(getattr(tile.state, "input_range", None) is not None for tile in analog_tiles(model))
+
+
 def calibrated(model: nn.Module, config: Mapping[str, Any], x: torch.Tensor) -> dict[str, float]:
     """Sets the input ranges of tiles that have some, as they follow from training inputs x; returns them by layer."""
-    from engine.nn import AnalogLayer, Calibration, analog_tiles, calibrate
+    from engine.nn import AnalogLayer, Calibration, calibrate
 
-    if not any(getattr(tile.state, "input_range", None) is not None for tile in analog_tiles(model)):
+    if not has_ranges(model):
         return {}
     settings = task_settings(config, Settings)
     size = int(config["dataset"].get("test_batch_size") or 500)
