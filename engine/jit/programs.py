@@ -56,7 +56,7 @@ def array_program(model: str, place: source.Layout, backend: str) -> Program:
 @functools.cache
 def mvm_program(backend: str) -> Program:
     """The kernels around a matrix product."""
-    return Program(source.mvm_text(), backend)
+    return Program(source.mvm_text(backend), backend)
 
 
 @functools.cache

@@ -101,9 +101,9 @@ def device_parts(device: Device, place: Layout) -> tuple[str, str]:
     return _structs(device, place), _step(device)
 
 
-def mvm_text() -> str:
+def mvm_text(backend: str = "cuda") -> str:
     """The translation unit of the matrix products: it knows no device."""
-    return "\n".join(text_of(name) for name in PRODUCTS)
+    return "\n".join(text_of(name) for name in PRODUCTS + (("mvm_cpu.cu",) if backend == "cpu" else ()))
 
 
 def patches_text() -> str:

@@ -98,6 +98,14 @@ FN u32 lanes_first(Laned<u32>& v) { return v[0]; }
 FN bool first_lane() { return true; }
 FN void lanes_sync() {}
 
+// Elements of two vectors of 16 floats, numbered one after the other.
+#ifdef __clang__
+#define SHUFFLE16(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int Places16 __attribute__((vector_size(64)));
+#define SHUFFLE16(a, b, ...) __builtin_shuffle(a, b, (Places16){__VA_ARGS__})
+#endif
+
 #include "team.cuh"
 
 #define KERNEL(name, Args)                                                                                  \

@@ -22,6 +22,7 @@ SPREADS = 4
 ONE_THREAD = 8192
 # So few multiplications are left to the kernels around them: a call of torch takes longer.
 SMALL_PRODUCT = 1 << 17
+MOST_ROWS = 64
 # Vectors between kernels are kept from call to call while they are small; larger ones would add up over the tiles.
 KEPT_NUMBERS = 1 << 18
 # Converted inputs of one part of a large batch on a CPU, and the fewest vectors of a part.
@@ -148,6 +149,10 @@ class _Prepared:
         on_cpu, size = x.device.type == "cpu", args.items * sections * (args.n_in + args.n_out)
         self.alone = owner.exact or (on_cpu and args.items * sections * args.n_in * args.n_out <= SMALL_PRODUCT)
         self.alone = self.alone and owner.wires is None
+        # For few vectors, or back from few outputs, a kernel of our own, in its own fixed order, is faster than torch.
+        short = batch <= MOST_ROWS or (owner.direction == "backward" and args.n_in <= MOST_ROWS)
+        plain = on_cpu and sections == 1 and owner.asymmetry is None and owner.wires is None
+        self.in_rows = plain and (owner.exact or short)
         self.one_thread = size < ONE_THREAD
         self.kept = self._space(x.device) if on_cpu and size <= KEPT_NUMBERS else None
         self.pointed: Any = None
@@ -175,6 +180,9 @@ class _Prepared:
         if owner.lasting:
             self._fill_lasting(owner)
         few = 1 if self.one_thread else threads
+        if self.in_rows:
+            run("mvm_rows", args, threads=threads)
+            return y
         if self.alone:
             run("mvm_whole", args, threads=few, warp=True)
             return y

@@ -72,3 +72,25 @@ def test_reads_equal_the_slow_version(name: str, forward: bool) -> None:
         y = fast.read(torch.from_numpy(x), array, call=call, training=True).numpy()
         expected = [slow.read(row, Source(key, call), STREAMS[direction, True], sample) for sample, row in enumerate(x)]
         np.testing.assert_array_equal(y, np.stack(expected))
+
+
+@pytest.mark.parametrize("forward", [True, False], ids=["forward", "backward"])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 31), (67, 33), (10, 160), (130, 64)])
+def test_vectors_of_a_batch_are_multiplied_as_alone(shape: tuple[int, int], forward: bool) -> None:
+    array = CellArray(*shape, DeviceSpec("constant_step"), seed=8)
+    array.set_weights(torch.from_numpy(np.random.default_rng(4).normal(scale=0.3, size=shape).astype(np.float32)))
+    direction = "forward" if forward else "backward"
+    still = Product(IO(out_noise=0.0, out_res=-1.0, out_bound=-1.0), direction, array)
+    exact = Product(IO(is_perfect=True), direction, array)
+    exact.exact = True
+    x = torch.from_numpy(np.random.default_rng(5).integers(-63, 64, (9, shape[forward])).astype(np.float32) / 64)
+    for size in range(1, 10):
+        together = still.read(x[:size], array, call=1, training=True)
+        alone = torch.cat([still.read(row[None], array, call=1, training=True) for row in x[:size]])
+        assert torch.equal(together, alone)
+    # Without noise management and rounding what is left is the product itself, by the kernel that takes vectors singly.
+    plain = Product(
+        IO(out_noise=0.0, out_res=-1.0, out_bound=-1.0, inp_res=-1.0, noise_management="None", bound_management="None"),
+        direction, array,
+    )  # fmt: skip
+    assert torch.equal(plain.read(x, array, call=1, training=True), exact.read(x, array, call=1, training=True))
