@@ -33,6 +33,12 @@ def periphery(values: Values, known: Any) -> Values:
     return changed
 
 
+def without_pulses(update: Values) -> bool:
+    """Whether the release fires nothing: a number of steps is taken as a step, and every probability rounds to 0."""
+    drawn = update.get("pulse_type") in ("Stochastic", "StochasticCompressed", "MeanCount")
+    return bool(drawn and update.get("res", 0) > 2 and not update.get("sto_round"))
+
+
 def inference() -> Values:
     """Settings of analog inference that make the engine follow the release."""
     return {"reconvert": True}

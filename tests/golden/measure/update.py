@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tests.golden import quirks
 from tests.golden.figures import Array, Measurement, Record, figures, from_sums, sums
 from tests.golden.setups import device_spec, grid, settings
 
@@ -58,14 +59,16 @@ def _changes(setup: dict[str, Any], x: Vectors, d: Vectors, identity: tuple[int,
     from engine.tile.cells import CellArray
     from engine.tile.settings import Update
 
-    tile, update = setup["tile"], settings(Update, setup["update"])
+    tile, silent = setup["tile"], quirks.without_pulses(setup["update"])
+    update = settings(Update, {**setup["update"], "res": 0.0} if silent else setup["update"])
+    lr = 0.0 if silent else setup["lr"]
     rows, columns = tile["out"], tile["in"]
     cells = CellArray(rows, columns, device_spec(setup["device"]), seed=identity[0], tile_id=identity[1])
     zero, x_BI, d_BO = torch.zeros(rows, columns), torch.from_numpy(x), torch.from_numpy(d)
     changes = torch.empty(tile["repeats_per_tile"], rows, columns)
     for repeat in range(tile["repeats_per_tile"]):
         cells.set_weights(zero)
-        cells.update(x_BI, d_BO, setup["lr"], update)
+        cells.update(x_BI, d_BO, lr, update)
         changes[repeat] = cells.weight.detach()
     return changes.cpu().double().reshape(len(changes), -1).numpy()
 
