@@ -13,8 +13,8 @@ from engine.devices.base import BASE_CELLS, MAX_NODES, Device, find_device
 from engine.jit.struct import header
 
 PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
-KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "update_cells.cu")
-CPU_KERNELS = ("strings.cu", "chunk.cu", "jump_chunk.cu", "update_rows.cu")
+KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "window.cuh", "runs.cuh", "update_cells.cu")
+CPU_KERNELS = ("strings.cu", "chunk.cu", "jump_chunk.cu", "jump_rows.cu", "update_rows.cu")
 PRODUCTS = ("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "product.cuh", "reading.cuh", "mvm.cu")
 TRAINING = (
     *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh"),
