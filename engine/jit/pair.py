@@ -10,8 +10,8 @@ from engine.jit import source
 from engine.jit.programs import Program
 from engine.jit.source import Layout, text_of
 
-FAST = ("pulsing.cuh", "jump.cuh", "block.cuh", "block_pulses.cuh", "walk.cuh", "trains.cu", "update_cells.cu")
-SLOW = ("pulsing.cuh", "jump.cuh", "block.cuh", "block_pulses.cuh")
+SLOW = ("pulsing.cuh", "jump.cuh", "window.cuh", "block.cuh", "block_pulses.cuh")
+FAST = (*SLOW, "runs.cuh", "walk_steps.cuh", "walk.cuh", "trains.cu", "update_cells.cu")
 TRANSFER = ("transfer_plan.cu", "transfer.cu", "transfer_walk.cu")
 TRANSFER_CPU = ("transfer_cpu.cu",)
 

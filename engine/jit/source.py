@@ -13,8 +13,11 @@ from engine.devices.base import BASE_CELLS, MAX_NODES, Device, find_device
 from engine.jit.struct import header
 
 PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
-KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "update_cells.cu")
-CPU_KERNELS = ("trains_pack.cu", "trains_cpu.cu", "strings.cu", "chunk.cu", "jump_chunk.cu", "update_rows.cu")
+KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "window.cuh", "runs.cuh", "update_cells.cu")
+CPU_KERNELS = (
+    *("trains_pack.cu", "trains_cpu.cu", "strings.cu", "chunk.cu"),
+    *("jump_chunk.cu", "jump_rows.cu", "update_rows.cu"),
+)
 PRODUCTS = (
     *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "plain.cuh", "modifier.cuh"),
     *("own.cuh", "product.cuh", "reading.cuh", "mvm.cu"),

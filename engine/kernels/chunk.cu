@@ -1,10 +1,10 @@
 // The pulsed update on a CPU: the same pulses and draws as update_cells, sixteen cells at a time.
 // The pulses of a cell are collected as a string of bits (1 = up) and applied in groups of four, which share one block
-// of random numbers, or in jumps; so cells of one chunk need not be at the same pulse, only at the same place in a group.
+// of random numbers; so cells of one chunk need not be at the same pulse, only at the same place in a group.
 
 struct Chunk {
     float w[CHUNK], record[RECORD + 1][CHUNK], z[4 * NOISE + 1][CHUNK], u[4 * UNIFORM + 1][CHUNK];
-    u32 cell[CHUNK], count[CHUNK], block[CHUNK];
+    u32 cell[CHUNK], first[CHUNK], count[CHUNK], block[CHUNK];
     u64 bits[CHUNK];
 };
 
@@ -16,17 +16,14 @@ struct Take {
     u32 step;
     i64 first;
     float *w, *records;
-    bool jumps, last;
+    bool last;
 };
 static Take take_of(const UpdateArgs& a, i64 lane, i64 first) {
     i64 at = lane * a.rows * a.cols + first;
     const Params& p = a.params[lane];
-    return {a, p, key_of(a.frozen[lane]), a.frozen[lane].step, first, a.w + at, a.cells + at * RECORD, can_jump(a, p), false};
+    return {a, p, key_of(a.frozen[lane]), a.frozen[lane].step, first, a.w + at, a.cells + at * RECORD, false};
 }
-FN u32 taken(const Take& t, u32 count) {
-    if (t.jumps) return min_u(count, JUMP);
-    return t.last ? count : count & ~3u;
-}
+FN u32 taken(const Take& t, u32 count) { return t.last ? count : count & ~3u; }
 
 // Takes in up to sixteen listed cells; lanes beyond them hold the first one without pulses. Returns the most pulses.
 static u32 load_chunk(const Take& t, const u32* list, int n, const Strings& strings, Chunk& k) {
@@ -82,11 +79,16 @@ static void run_group(const Take& t, Chunk& k, u32 g, u32 pulses) {
     }
 }
 
+// Without noise there are no draws.
+static void clear_noise(const Take& t, Chunk& k) {
+    if (!t.a.noise_on) for (int m = 0; m < 4 * NOISE; ++m) for (int l = 0; l < CHUNK; ++l) k.z[m][l] = 0.0f;
+}
+
 // Applies the pulses of sixteen listed cells one by one.
 static void run_chunk(const Take& t, const u32* list, int n, Strings& strings) {
     Chunk k;
     u32 longest = load_chunk(t, list, n, strings, k);
-    if (!t.a.noise_on) for (int m = 0; m < 4 * NOISE; ++m) for (int l = 0; l < CHUNK; ++l) k.z[m][l] = 0.0f;
+    clear_noise(t, k);
     for (u32 g = 0; 4 * g < longest; ++g) run_group(t, k, g, min_u(longest - 4 * g, 4u));
     store_chunk(t, list, n < 32 ? (1u << n) - 1u : ~0u, strings, k);
 }

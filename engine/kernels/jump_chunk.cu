@@ -1,73 +1,76 @@
-// Jumps of sixteen cells on a CPU, the same as those of update_cells.
+// Windows of sixteen cells of a row on a CPU: the same jumps and steps as those of update_cells.
 
-struct Ways { float shift[CHUNK], slope[CHUNK], keep[CHUNK], variance[CHUNK]; };
-FN void put(Ways& to, int l, const Affine& f) {
-    to.shift[l] = f.shift;
-    to.slope[l] = f.slope;
-    to.keep[l] = f.keep;
-    to.variance[l] = f.variance;
-}
+// A stretch of cells of a row, and the samples of a window in which it fires at all.
+struct Row {
+    const Take& t;
+    Stretch m;
+    i64 width;
+    int picked[WINDOW];
+    u32 done[TILE];
+};
 
-// Sixteen numbers in one register: what is worked on pulse by pulse must not go through memory.
-typedef float Wide __attribute__((vector_size(4 * CHUNK)));
-typedef int WideInt __attribute__((vector_size(4 * CHUNK)));
-template <class V, class T> FN V wide(const T* from) { V v; __builtin_memcpy(&v, from, sizeof(V)); return v; }
-FN Wide wide_fma(Wide a, Wide b, Wide c) {
-    Wide r;
-    for (int l = 0; l < CHUNK; ++l) r[l] = fma_(a[l], b[l], c[l]);
-    return r;
-}
-
-struct ChunkCourse { float mean[CHUNK], variance[CHUNK], widest[CHUNK], low[CHUNK], high[CHUNK]; };
-
-// `advance` for all pulses of sixteen cells.
-static void follow(ChunkCourse& to, const Ways& up, const Ways& down, const u32* bits, const u32* count, u32 longest) {
-    Wide none = {}, one = none + 1.0f, mean = wide<Wide>(to.mean), variance = none, widest = none, low = mean, high = mean;
-    Wide shift[2] = {wide<Wide>(up.shift), wide<Wide>(down.shift)}, slope[2] = {wide<Wide>(up.slope), wide<Wide>(down.slope)};
-    Wide keep[2] = {wide<Wide>(up.keep), wide<Wide>(down.keep)}, more[2] = {wide<Wide>(up.variance), wide<Wide>(down.variance)};
-    WideInt all = wide<WideInt>(bits), number = wide<WideInt>(count);
-    for (int n = 0; n < (int)longest; ++n) {
-        WideInt rises = ((all >> n) & 1) != 0, live = number > n;
-        Wide s = live ? (rises ? shift[0] : shift[1]) : none, g = live ? (rises ? slope[0] : slope[1]) : none;
-        Wide k = live ? (rises ? keep[0] : keep[1]) : one, m = live ? (rises ? more[0] : more[1]) : none;
-        mean = mean + wide_fma(g, mean, s);
-        variance = wide_fma(variance, k, m);
-        widest = variance > widest ? variance : widest;
-        low = mean < low ? mean : low;
-        high = mean > high ? mean : high;
+static void pick_samples(const UpdateArgs& a, Row& row, i64 from, i64 to) {
+    row.m.from = row.m.to = 0;
+    for (i64 b = from; b < to; ++b) {
+        int length = row.m.plans[b].length;
+        u32 any = 0u;
+        for (int k = 0; k * SLOTS < length && k < a.words; ++k) any |= row.m.own[(b * a.words + k) * a.rows];
+        if ((any & SLOT_MASK) != 0u) row.picked[row.m.to++] = (int)b;
     }
-    __builtin_memcpy(to.mean, &mean, sizeof(Wide));
-    __builtin_memcpy(to.variance, &variance, sizeof(Wide));
-    __builtin_memcpy(to.widest, &widest, sizeof(Wide));
-    __builtin_memcpy(to.low, &low, sizeof(Wide));
-    __builtin_memcpy(to.high, &high, sizeof(Wide));
 }
 
-// Sixteen listed cells, a jump each. Writes those for which a bound is within reach to `stayed`; returns their number.
-static int jump_chunk(const Take& t, const u32* list, int n, Strings& strings, u32* stayed) {
+// Takes in sixteen cells of which the first n count.
+static Cells load_cells(const Row& row, const u32* list, Chunk& k) {
+    const Take& t = row.t;
+    for (int l = 0; l < CHUNK; ++l) {
+        u32 j = list[l];
+        k.cell[l] = (u32)(t.first + j);
+        k.first[l] = row.done[j];
+        k.w[l] = t.w[j];
+    }
+    load_records(t.records, list, &k.record[0][0], CHUNK);
+    LOOP for (int l = 0; l < CHUNK; ++l) k.w[l] = hidden_weight(k.w[l], load_state(&k.record[0][l], CHUNK));
+    return {t.key, t.step, k.w, &k.record[0][0], CHUNK, k.cell, k.first};
+}
+
+// Writes back the first n cells as far as `moved` marks them: what is read of them, or, if more will follow, their hidden
+// weight alone.
+static void store_cells(Row& row, const u32* list, int n, u32 moved, Chunk& k) {
+    const Take& t = row.t;
+    float seen[CHUNK];
+    Draw written = {t.a.call, t.step, WRITE};
+    if (t.last) LOOP for (int l = 0; l < CHUNK; ++l) {
+        State s = load_state(&k.record[0][l], CHUNK);
+        seen[l] = written_weight(t.p, k.w[l], s, t.key, written, k.cell[l]);
+        store_state(&k.record[0][l], CHUNK, s);
+    } else LOOP for (int l = 0; l < CHUNK; ++l) {
+        State s = load_state(&k.record[0][l], CHUNK);
+        seen[l] = k.w[l];
+        hide_weight(k.w[l], s);
+        store_state(&k.record[0][l], CHUNK, s);
+    }
+    for (int l = 0; l < n; ++l) {
+        u32 j = list[l];
+        row.done[j] = k.first[l];
+        t.w[j] = (moved >> l) & 1u ? seen[l] : t.w[j];
+        for (int f = CELL_FLOATS; f < RECORD; ++f) t.records[j * RECORD + f] = k.record[f][l];
+    }
+}
+
+// A jump for each of these cells that has pulses. Adds those for which a bound is within reach to `near`.
+static void jump_chunk(Row& row, const Runs& runs, const u32* list, int n, u32* near, int& left) {
     Chunk k;
-    Ways up, down;
-    ChunkCourse course;
-    u32 bits[CHUNK], moved = 0;
-    u32 longest = load_chunk(t, list, n, strings, k);
-    LOOP for (int l = 0; l < CHUNK; ++l) {
-        Cell c = load_cell(&k.record[0][l], CHUNK);
-        put(up, l, affine_of(t.p, c, true));
-        put(down, l, affine_of(t.p, c, false));
-        course.mean[l] = k.w[l];
-        bits[l] = (u32)k.bits[l];
-    }
-    follow(course, up, down, bits, k.count, longest);
-    LOOP for (int l = 0; l < CHUNK; ++l) {
-        Course c = {course.mean[l], course.variance[l], course.widest[l], course.low[l], course.high[l]};
-        float bottom, top;
-        bounds_of(t.p, load_cell(&k.record[0][l], CHUNK), bottom, top);
-        k.w[l] = landing(c, pulse_normal(t.a, t.key, t.step, k.cell[l], 4u * k.block[l]));
-        moved |= is_free(c, bottom, top) ? 1u << l : 0u;
-    }
-    moved &= (1u << n) - 1u;
-    int left = 0;
-    for (int l = 0; l < n; ++l) if (((moved >> l) & 1u) == 0u) stayed[left++] = list[l];
-    store_chunk(t, list, moved, strings, k);
-    return left;
+    Ways<Wide> ways;
+    Cells cells = load_cells(row, list, k);
+    load_ways(row.t.p, cells.record, cells.stride, ways);
+    u32 all = (1u << n) - 1u, stays = jump_cells(row.t.a, runs, ways, cells) & all;
+    store_cells(row, list, n, flags(runs.count) & ~stays, k);
+    for (; stays; stays &= stays - 1u) near[left++] = list[__builtin_ctz(stays)];
+}
+
+static void step_chunk(Row& row, const Runs& runs, const u32* list, int n) {
+    Chunk k;
+    Cells cells = load_cells(row, list, k);
+    step_cells(row.t.a, row.t.p, runs, (1u << n) - 1u, cells);
+    store_cells(row, list, n, (1u << n) - 1u, k);
 }

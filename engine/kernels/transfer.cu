@@ -56,7 +56,8 @@ FN Strip strip_of(const TransferArgs& a, const TransferPlan& p, const Walk& k, i
 CALLED void advance(const TransferArgs& a, const TransferPlan& p, Walk& k, i64 to) {
     i64 lines = lines_of(a, p), slices = slices_of(a, p), words = k.lane * a.batch * a.words;
     for (i64 at = k.begin; at < k.end; at += 32) {
-        fast::Stretch m;
+        fast::Stretch m = {};
+        m.plans = k.fast.plans;
         m.own = (p.by_columns ? a.x_words : a.d_words) + words * slices + k.slice;
         m.other = (p.by_columns ? a.d_words : a.x_words) + words * lines + at;
         m.signs = p.out_chop_prob > 0.0f ? a.out_signs + k.lane * a.batch * lines + at : nullptr;

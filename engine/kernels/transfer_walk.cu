@@ -9,7 +9,7 @@ CALLED void write_block(const TransferArgs& a, const TransferPlan& p, const Walk
     Draw own = {u.call, u.frozen[0].step, (u32)(p.by_columns ? TRAIN_X : TRAIN_D)}, other = own;
     other.stream = p.by_columns ? TRAIN_D : TRAIN_X;
     Laned<float> line, cross;
-    Laned<u32> word, words, count, first;
+    Laned<u32> word, words, count, pulses, first;
     Laned<u64> bits;
     LANES(l) {
         line[l] = l == 0 ? (p.by_columns ? plan.x : plan.d) : 0.0f;
@@ -41,7 +41,8 @@ CALLED void write_block(const TransferArgs& a, const TransferPlan& p, const Walk
     if (!(lanes_max(most) > 0.0f)) return;
     slow::Block c;
     slow::load_block(u, s, c);
-    slow::pulse_block(u, c, bits, count, first);
+    LANES(l) pulses[l] = count[l];
+    slow::pulse_block(u, c, bits, pulses, first, (u32)plan.length);
     slow::store_block(u, s, c, count, number + 1u);
 }
 

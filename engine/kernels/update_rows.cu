@@ -29,46 +29,8 @@ static int list_cells(const Take& t, const Strings& strings, u32 least, u32* lis
     return n;
 }
 
-// Cells that have pulses to apply, in three lists by their number: a jump takes as long as its longest.
-struct Lists { u32 n[3], list[3][TILE]; };
-FN void add_cells(const Take& t, u32 at, u32 mask, Lists& to, int k) {
-    for (; mask; mask &= mask - 1u) {
-        u32 j = at + (u32)__builtin_ctz(mask);
-        to.list[k][to.n[k]++] = j;
-        __builtin_prefetch(t.records + j * RECORD);
-    }
-}
-static u32 sort_cells(const Take& t, const Strings& strings, Lists& to) {
-    to.n[0] = to.n[1] = to.n[2] = 0u;
-    for (u64 left = strings.touched; left; left &= left - 1) {
-        u32 at = (u32)__builtin_ctzll(left) * CHUNK, all = filled_cells(strings.count + at, t.last ? 1u : JUMP);
-        if (all == 0u) continue;
-        u32 some = all & filled_cells(strings.count + at, 4u), most = some & filled_cells(strings.count + at, 9u);
-        add_cells(t, at, all & ~some, to, 0);
-        add_cells(t, at, some & ~most, to, 1);
-        add_cells(t, at, most, to, 2);
-    }
-    return to.n[0] + to.n[1] + to.n[2];
-}
-
-// A jump for each cell, round by round; those that must not jump then take their pulses one by one.
-static void jump_cells(const Take& t, Strings& strings) {
-    Lists sorted;
-    u32 stayed[TILE];
-    while (sort_cells(t, strings, sorted) > 0u) {
-        int left = 0;
-        for (int k = 0; k < 3; ++k) for (u32 at = 0; at < sorted.n[k]; at += CHUNK)
-            left += jump_chunk(t, sorted.list[k] + at, (int)min_u(sorted.n[k] - at, CHUNK), strings, stayed + left);
-        for (int at = 0; at < left; at += CHUNK) run_chunk(t, stayed + at, left - at < CHUNK ? left - at : CHUNK, strings);
-    }
-}
-
 // Applies whole groups of pulses; at the end of the call (`last`) the rest as well.
 static void flush(const Take& t, Strings& strings) {
-    if (t.jumps) {
-        jump_cells(t, strings);
-        return;
-    }
     u32 list[TILE];
     int n = list_cells(t, strings, t.last ? 1u : 4u, list);
     for (int at = 0; at < n; at += CHUNK) run_chunk(t, list + at, n - at < CHUNK ? n - at : CHUNK, strings);
@@ -88,7 +50,7 @@ static void update_row(const UpdateArgs& a, i64 lane, i64 i, i64 from, Strings& 
             int room = plan.length - part * SLOTS < SLOTS ? plan.length - part * SLOTS : SLOTS;
             if (filled + room > STRING_BITS) {
                 flush(take, strings);
-                filled = take.jumps ? (int)JUMP - 1 : 3;
+                filled = 3;
             }
             append(a, strings, a.x_words + at * a.cols + from, d, width, plan, part);
             filled += room;
@@ -106,13 +68,18 @@ static void update_row(const UpdateArgs& a, i64 lane, i64 i, i64 from, Strings& 
 // Some rows of one lane, a stretch of at most TILE columns.
 KERNEL(update_stretch, UpdateArgs) {
     i64 tiles = (a.cols + TILE - 1) / TILE, parts = (a.rows + ROWS - 1) / ROWS, part = item / tiles % parts;
-    i64 lane = item / tiles / parts, from = item % tiles * TILE, end = (part + 1) * ROWS;
+    i64 lane = item / tiles / parts, from = item % tiles * TILE, end = (part + 1) * ROWS < a.rows ? (part + 1) * ROWS : a.rows;
     if (part == 0 && from == 0) a.control[lane].step = a.frozen[lane].step + 1u;
+    if (can_jump(a, a.params[lane])) {
+        u64 live = live_columns(a, lane, from, a.cols - from < TILE ? a.cols - from : TILE);
+        for (i64 i = part * ROWS; i < end; ++i) jump_row(a, lane, i, from, live);
+        return;
+    }
     Strings strings;
     strings.touched = 0;
     for (int j = 0; j < TILE; ++j) strings.bits[j] = 0;
     for (int j = 0; j < TILE; ++j) strings.count[j] = strings.block[j] = 0;
-    for (i64 i = part * ROWS; i < end && i < a.rows; ++i) update_row(a, lane, i, from, strings);
+    for (i64 i = part * ROWS; i < end; ++i) update_row(a, lane, i, from, strings);
 }
 
 // All cells, by trains that are made.

@@ -12,12 +12,11 @@ struct Pending {
     Laned<u64> bits;
     Laned<u32> count, first;
     float most;
-    bool loaded;
 };
 
 CALLED void load_block(const UpdateArgs& a, const Strip& s, Block& k) {
     k.lines = s.lines;
-    LANES_OF(l, s.lines) {
+    LANES_UP_TO(l, (s.lines + 15) & ~15) {
         i64 at = s.first + (l < s.lines ? l : 0) * s.stride;
         k.cell[l] = (u32)at;
         for (int f = 0; f < RECORD; ++f) k.record[f][l] = a.cells[at * RECORD + f];

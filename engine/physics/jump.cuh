@@ -1,38 +1,72 @@
-// Several pulses of a cell at once. Where a pulse moves a weight by shift + slope w + spread xi, the weight after any
-// pulses up and down is normal; its mean and variance follow pulse by pulse, and one number is drawn for all of them.
+// Many pulses of a cell at once. Where a pulse moves a weight by shift + slope w + spread xi, the weight after any
+// pulses up and down is normal; its mean and variance follow sample by sample, and one number is drawn for all of them.
 // That is exact while no bound is met: where one is within reach of the noise, pulses come one by one.
+// V is a number of one cell or of several (portable.cuh), N are counts of them.
 // Expects what pulsing.cuh expects and jump_of, jumps_with and bounds_of (generated from the declaration).
 
-// Pulses JUMP k .. JUMP k + JUMP - 1 of a cell in a call make at most one jump; it takes the draw of its first pulse.
-#define JUMP 16u
+// Pulses of consecutive samples whose trains have at most so many slots in all make one jump; it takes the draw of the
+// first of them. A longer train is alone.
+#define WINDOW 256
 // Standard deviations: normal2 never draws more than 6.67.
 #define REACH 6.7f
+// Bounds that nothing reaches, for cells that must not jump.
+#define NOWHERE 3.4e38f
 
-struct Affine { float shift, slope, keep, variance; };
-FN Affine affine_of(const Params& p, const Cell& c, bool up) {
-    Affine f = {0.0f, 0.0f, 0.0f, 0.0f};
-    float spread = 0.0f;
-    jump_of(p, c, up, f.shift, f.slope, spread);
-    f.keep = (1.0f + f.slope) * (1.0f + f.slope);
-    f.variance = spread * spread;
-    return f;
+// What a pulse up (0) or down (1) does to the mean and, as growth = spread^2 / (2 + slope), to the variance.
+template <class V> struct Ways { V slope[2], shift[2], growth[2], low, high; };
+// Mean and variance now, and the most that either has been on the way.
+template <class V> struct Course { V mean, variance, widest, low, high; };
+template <class V> FN Course<V> course_of(V w) { return {w, V{}, V{}, w, w}; }
+
+// Equal pulses go one way, mean and variance alike, if 1 + slope > 0: their ends are the most that they reach.
+template <class V> FN void load_ways(const Params& p, const float* record, i64 stride, Ways<V>& k) {
+    enum { N = sizeof(V) / sizeof(float) };
+    float slope[2][N] = {}, shift[2][N] = {}, growth[2][N], low[N], high[N];
+    LOOP for (int l = 0; l < N; ++l) {
+        Cell c = load_cell(record + l, stride);
+        float up = 0.0f, down = 0.0f, bottom, top;
+        jump_of(p, c, true, shift[0][l], slope[0][l], up);
+        jump_of(p, c, false, shift[1][l], slope[1][l], down);
+        growth[0][l] = up * up / (2.0f + slope[0][l]);
+        growth[1][l] = down * down / (2.0f + slope[1][l]);
+        bounds_of(p, c, bottom, top);
+        low[l] = slope[0][l] > -1.0f && slope[1][l] > -1.0f ? bottom : NOWHERE;
+        high[l] = top;
+    }
+    for (int way = 0; way < 2; ++way) {
+        fetch(k.slope[way], slope[way]);
+        fetch(k.shift[way], shift[way]);
+        fetch(k.growth[way], growth[way]);
+    }
+    fetch(k.low, low);
+    fetch(k.high, high);
 }
 
-// Where pulses take a weight: mean and variance now, and the most that either has been on the way.
-struct Course { float mean, variance, widest, low, high; };
-FN Course course_of(float w) { return {w, 0.0f, 0.0f, w, w}; }
-FN void advance(Course& t, float shift, float slope, float keep, float variance) {
-    t.mean = t.mean + fma_(slope, t.mean, shift);
-    t.variance = fma_(t.variance, keep, variance);
-    t.widest = max_(t.variance, t.widest);
-    t.low = min_(t.mean, t.low);
-    t.high = max_(t.mean, t.high);
+// n equal pulses, at most `most`. With a = 1 + slope and sum = 1 + a + .. + a^(n-1), which is put together from sums of
+// 2^k terms: a^n = 1 + slope sum, and the variance has a^2 in place of a.
+template <class V, class M, class N> FN void follow(Course<V>& t, const Ways<V>& k, M up, N n, u32 most) {
+    V none = {}, one = none + 1.0f, two = none + 2.0f, sum = none, part = one;
+    V slope = choose(up, k.slope[0], k.slope[1]), shift = choose(up, k.shift[0], k.shift[1]);
+    V growth = choose(up, k.growth[0], k.growth[1]);
+    for (u32 bit = 1u; bit <= most; bit <<= 1) {
+        sum = choose((n & bit) != 0u, fma_(fma_(slope, sum, one), part, sum), sum);
+        part = part * fma_(slope, part, two);
+    }
+    V both = sum * fma_(slope, sum, two);
+    t.mean = fma_(fma_(slope, t.mean, shift), sum, t.mean);
+    t.variance = fma_(both, fma_(slope, t.variance, growth), t.variance);
+    t.widest = choose(t.variance > t.widest, t.variance, t.widest);
+    t.low = choose(t.mean < t.low, t.mean, t.low);
+    t.high = choose(t.mean > t.high, t.mean, t.high);
 }
-FN bool is_free(const Course& t, float low, float high) {
-    float reach = REACH * sqrt_(t.widest);
-    return t.low - reach > low && t.high + reach < high;
+template <class V> FN auto is_free(const Course<V>& t, const Ways<V>& k) {
+    V reach = REACH * sqrt_(t.widest);
+    return (t.low - reach > k.low) & (t.high + reach < k.high);
 }
-FN float landing(const Course& t, float z) { return fma_(sqrt_(t.variance), z, t.mean); }
+template <class V> FN V landing(const Course<V>& t, V z) {
+    V none = {};
+    return fma_(sqrt_(choose(t.variance > none, t.variance, none)), z, t.mean);
+}
 
 FN float pulse_normal(const UpdateArgs& a, Key key, u32 step, u32 cell, u32 n) {
     u32 r[4];
@@ -44,28 +78,10 @@ FN float pulse_normal(const UpdateArgs& a, Key key, u32 step, u32 cell, u32 n) {
 
 FN bool can_jump(const UpdateArgs& a, const Params& p) { return JUMPS && a.noise_on && jumps_with(p); }
 
-// Pulses `first` .. first + count - 1 of a cell in this call, at most JUMP of them; the lowest bit is the first (1 = up).
-struct Pulses { Key key; u32 step, cell, first, count, bits; };
-FN bool jump_once(const UpdateArgs& a, const Params& p, const Cell& c, const Pulses& g, float& w) {
-    Affine up = affine_of(p, c, true), down = affine_of(p, c, false);
-    Course t = course_of(w);
-    float low, high;
-    bounds_of(p, c, low, high);
-    for (u32 n = 0; n < g.count; ++n) {
-        bool rises = ((g.bits >> n) & 1u) != 0u;
-        advance(t, rises ? up.shift : down.shift, rises ? up.slope : down.slope, rises ? up.keep : down.keep,
-                rises ? up.variance : down.variance);
-    }
-    if (!is_free(t, low, high)) return false;
-    w = landing(t, pulse_normal(a, g.key, g.step, g.cell, g.first));
-    return true;
-}
-FN void settle(const UpdateArgs& a, const Params& p, const Cell& c, State& s, const Pulses& g, float& w) {
-    if (can_jump(a, p) && jump_once(a, p, c, g, w)) return;
-    float z[4 * NOISE + 1] = {}, u[4 * UNIFORM + 1] = {};
-    for (u32 n = 0; n < g.count; ++n) {
-        u32 q = (g.first + n) & 3u;
-        if (n == 0u || q == 0u) draw_group(a, g.key, g.step, g.cell, (g.first + n) >> 2, z, u, 1);
-        pulse_once(w, p, c, s, ((g.bits >> n) & 1u) != 0u, z + q * NOISE, u + q * UNIFORM);
-    }
+// Where the window ends that begins with sample `from`.
+FN i64 window_end(const Amplitude* plans, i64 from, i64 to) {
+    int slots = plans[from].length;
+    i64 b = from + 1;
+    for (; b < to && slots + plans[b].length <= WINDOW; ++b) slots += plans[b].length;
+    return b;
 }

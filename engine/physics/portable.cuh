@@ -38,6 +38,12 @@ FN u32 lanes_first(Laned<u32>& v) { return __shfl_sync(0xffffffffu, v.own, 0); }
 FN bool first_lane() { return (threadIdx.x & 31) == 0; }
 FN void lanes_sync() { __syncwarp(); }
 
+// Numbers of cells that are worked on in registers: one a thread.
+typedef float Wide;
+typedef u32 WideBits;
+#define WIDE 1
+#define WIDES(g, n) for (int g = 0; g < 1; ++g)
+
 #define KERNEL(name, Args)                                                                                  \
     FN void name##_item(const Args& a, i64 item);                                                           \
     extern "C" __global__ void name(const Args a) {                                                         \
@@ -106,6 +112,7 @@ typedef int Places16 __attribute__((vector_size(64)));
 #define SHUFFLE16(a, b, ...) __builtin_shuffle(a, b, (Places16){__VA_ARGS__})
 #endif
 
+#include "wide.cuh"
 #include "team.cuh"
 
 #define KERNEL(name, Args)                                                                                  \
@@ -144,4 +151,11 @@ FN float pick(bool yes, float a, float b) {
     u32 mask = 0u - (u32)yes;
     return float_of((bits_of(a) & mask) | (bits_of(b) & ~mask));
 }
+FN bool some(u32 v) { return v != 0u; }
+FN float choose(bool yes, float a, float b) { return yes ? a : b; }
+FN u32 choose(bool yes, u32 a, u32 b) { return yes ? a : b; }
+FN void fetch(float& to, const float* from) { to = *from; }
+FN void fetch(u32& to, const u32* from) { to = *from; }
+FN void put(float* to, float from) { *to = from; }
+FN void put(u32* to, u32 from) { *to = from; }
 FN float trunc_(float v) { float f = floor_(abs_(v)); return v < 0.0f ? -f : f; }

@@ -51,6 +51,11 @@ FN float hidden_weight(float seen, const State& s) {
     return seen;
 #endif
 }
+FN void hide_weight(float hidden, State& s) {
+#if WRITE_NOISE
+    s.persistent = hidden;
+#endif
+}
 FN float written_weight(const Params& p, float hidden, State& s, Key key, Draw t, u32 cell) {
 #if WRITE_NOISE
     s.persistent = hidden;

@@ -1,102 +1,60 @@
 // The pulses of a stretch of samples on thirty-two cells of a slice of the fast array.
 // Taken in after block.cuh, inside the namespace of the fast device.
 
-// What reaches a strip: words of its own line and of the lines that cross it, and the signs of the choppers.
-struct Stretch {
-    const u32 *own, *other, *signs;
-    i64 own_lines, other_lines, sign_lines, from, to;
-    u32 chop;
-    bool by_columns;
-    const float* rates;
-};
-
 FN u32 turned(const Stretch& m, i64 sample, int l) { return m.chop ^ (m.signs ? m.signs[sample * m.sign_lines + l] : 0u); }
 
-// Random trains without choppers of the lines, for the first N lanes: most walks take this way.
-template <int N> FN void append_random(const u32* others, u32 own, u32 turn, int lines, Pending& g) {
-    Laned<u32> both;
+// Pulses in jumps, window by window.
+CALLED void walk_jumps(const UpdateArgs& a, const Strip& s, const Stretch& all, Block& k, Laned<u32>& first) {
+    const Params& p = a.params[0];
+#if WIDE > 1
+    Stretch m = all;
+    Runs runs;
+    WIDES(g, s.lines) {
+        Cells cells = cells_of(a, k, g, first);
+        Ways<Wide> ways;
+        load_ways(p, cells.record, cells.stride, ways);
+        for (m.from = all.from; m.from < all.to; m.from = m.to) {
+            m.to = window_end(m.plans, m.from, all.to);
+            collect(a, m, Neighbours{g * WIDE, s.lines}, runs);
+            if (runs.n == 0) continue;
+            u32 near = jump_cells(a, runs, ways, cells);
+            if (near != 0u) step_cells(a, p, runs, near, cells);
+        }
+    }
+#else
+    LANES(l) {
+        State state = {};
+        Drawer own = {key_of(a.frozen[0]), a.frozen[0].step, k.cell[l], first[l]};
+        pulse_cell(a, p, all, Neighbours{l, s.lines}, own, &k.record[0][l], LANE_STRIDE, state, k.w[l]);
+        first[l] = own.first;
+    }
+#endif
+}
+
+FN bool any_fires(const UpdateArgs& a, const Stretch& m) {
     u32 any = 0u;
-    LANES_UP_TO(l, N) {
-        both[l] = (l < lines ? others[l] : 0u) & own & SLOT_MASK;
-        any |= both[l];
-    }
-    if (!lanes_flag(any != 0u)) return;
-    LANES_UP_TO(l, N) {
-        u32 some = popcount(both[l]), up = ((own ^ (l < lines ? others[l] : 0u)) >> 31) ^ turn;
-        u32 ones = ((1u << some) - 1u) & (0u - (up & 1u));
-        g.bits[l] = g.bits[l] | (u64)ones << (u64)g.count[l];
-        g.count[l] += some;
-    }
-}
-
-// Rows of words lie in one room, so that reading a few words beyond a row is harmless.
-CALLED void append_word(const UpdateArgs& a, const Strip& s, const Stretch& m, Pending& g, i64 b, int part) {
-    const Amplitude& plan = a.plans[b];
-    bool random = a.type == STOCHASTIC;
-    i64 row = b * a.words + (random ? part : 0);
-    u32 own = m.own[row * m.own_lines], skip = random ? 0u : (u32)(part * SLOTS), rising = plan.down ? 1u : 0u;
-    const u32* others = m.other + row * m.other_lines;
-    if (random && !m.signs) {
-        u32 turn = m.chop ^ 1u ^ rising;
-        if (s.lines <= 16) append_random<16>(others, own, turn, s.lines, g);
-        else append_random<32>(others, own, turn, s.lines, g);
-        return;
-    }
-    Laned<u32> n, turn, hits;
-    LANES(l) hits[l] = 0u;
-    LANES_OF(l, s.lines) hits[l] = l < s.lines && (others[l] & (random ? own : SLOT_MASK) & SLOT_MASK) != 0u ? 1u : 0u;
-    if (!lanes_flag(lanes_any(hits))) return;
-    LANES(l) turn[l] = m.chop;
-    if (m.signs) LANES_OF(l, s.lines) turn[l] = m.chop ^ (l < s.lines ? m.signs[b * m.sign_lines + l] : 0u);
-    if (random) LANES_OF(l, s.lines) n[l] = popcount(own & others[l] & SLOT_MASK);
-    else LANES_OF(l, s.lines) {
-        u32 all = m.by_columns ? pulses_of(a.type, own, others[l], plan.length) : pulses_of(a.type, others[l], own, plan.length);
-        n[l] = min_u(all > skip ? all - skip : 0u, SLOTS);
-    }
-    LANES_OF(l, s.lines) {
-        u32 some = hits[l] != 0u ? n[l] : 0u, up = ((own ^ others[l]) >> 31) ^ turn[l] ^ 1u ^ rising;
-        u32 ones = ((1u << some) - 1u) & (0u - (up & 1u));
-        g.bits[l] = g.bits[l] | (u64)ones << (u64)g.count[l];
-        g.count[l] += some;
-    }
-}
-
-FN float most_pulses(Pending& g) {
-    Laned<float> count;
-    LANES(l) count[l] = (float)(int)g.count[l];
-    return lanes_max(count);
+    for (i64 row = m.from * a.words; row < m.to * a.words; ++row) any |= m.own[row * m.own_lines];
+    return (any & SLOT_MASK) != 0u;
 }
 
 // Pulses of samples from .. to - 1; `done` counts the pulses of each cell in this call, n numbers the write.
 CALLED void walk_block(const UpdateArgs& a, const Strip& s, const Stretch& m, u32* done, bool fresh, u32 n) {
     Block k;
-    Pending g;
-    Laned<u32> before;
-    g.most = 0.0f;
-    g.loaded = false;
+    Laned<u32> before, first;
     LANES(l) {
-        g.bits[l] = 0u;
-        g.count[l] = 0u;
-        before[l] = g.first[l] = fresh || l >= s.lines ? 0u : done[l];
+        before[l] = first[l] = fresh || l >= s.lines ? 0u : done[l];
+        if (fresh && l < s.lines) done[l] = 0u;
     }
-    for (i64 b = m.from; b < m.to; ++b) {
-        int length = a.plans[b].length;
-        for (int part = 0; part * SLOTS < length; ++part) {
-            if ((m.own[(b * a.words + (a.type == STOCHASTIC ? part : 0)) * m.own_lines] & SLOT_MASK) == 0u) continue;
-            float room = (float)(length - part * SLOTS < SLOTS ? length - part * SLOTS : SLOTS);
-            if (g.most + room > (float)PENDING_BITS) g.most = most_pulses(g);
-            if (g.most + room > (float)PENDING_BITS) spend(a, s, k, g, false);
-            append_word(a, s, m, g, b, part);
-            g.most = g.most + room;
-        }
-    }
-    if (most_pulses(g) > 0.0f) spend(a, s, k, g, true);
+    if (!any_fires(a, m)) return;
+    load_block(a, s, k);
+    if (can_jump(a, a.params[0])) walk_jumps(a, s, m, k, first);
+    else walk_steps(a, s, m, k, first);
     Laned<u32> touched;
     LANES(l) {
-        touched[l] = g.first[l] != before[l] ? 1u : 0u;
-        if (l < s.lines) done[l] = g.first[l];
+        touched[l] = l < s.lines && first[l] != before[l] ? 1u : 0u;
+        if (l < s.lines) done[l] = first[l];
     }
-    if (g.loaded) store_block(a, s, k, touched, n);
+    if (lanes_flag(lanes_any(touched))) store_block(a, s, k, touched, n);
 }
 
 // The exact outer product, sample by sample; own and other words are the bits of floats.

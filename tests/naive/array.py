@@ -10,7 +10,7 @@ import numpy as np
 from engine.tile.settings import Update
 from tests.naive.construct import Cells, construct
 from tests.naive.draws import Source, Stream
-from tests.naive.jumps import JUMP, Waiting, can_jump, land
+from tests.naive.jumps import Waiting, can_jump, land
 from tests.naive.maths import F32, Floats, clamp, log, power
 from tests.naive.pulses import Ints, counts, plan_sample
 from tests.naive.steps import pulse
@@ -104,7 +104,7 @@ class NaiveArray:
             plan = plan_sample(settings, lr, self.granularity, x_row, d_row)
             number = counts(settings, x_row, d_row, plan, sample, source).ravel()
             down = (np.signbit(d_row)[:, None] == np.signbit(x_row)[None, :]).ravel()
-            done = self.apply(number, down if lr < 0 else ~down, done, source)
+            done = self.apply((number, down if lr < 0 else ~down), plan.length, done, source)
         self.finish(done, source)
 
     def _exact(self, x: Floats, d: Floats, lr: float, call: int, *, bounded: bool) -> None:
@@ -123,31 +123,33 @@ class NaiveArray:
         self.step += 1
         self.seen = np.where(done > 0, self._written(source), self.seen)
 
-    def apply(self, number: Ints, up: np.ndarray, done: np.ndarray, source: Source) -> np.ndarray:
-        """Adds `number` pulses to each cell, which wait for the end of their group.
+    def apply(self, pulses: tuple[Ints, np.ndarray], length: int, done: np.ndarray, source: Source) -> np.ndarray:
+        """Adds the pulses of a sample (number and direction of each cell), which wait for the end of their window.
 
-        `done` counts its pulses in this call, which number its draws.
+        `length` is that of the sample's trains; `done` counts pulses in this call, which number their draws.
         """
-        for k in range(int(number.max(initial=0))):
-            live = number > k
-            self.waiting.add(live, up)
-            done = done + live.astype(np.uint32)
-            self.settle(np.flatnonzero(live & (done % JUMP == 0)), done, source)
-        return done
+        self.settle(self.waiting.full(length), done, source)
+        self.waiting.add(*pulses, length)
+        return done + pulses[0].astype(np.uint32)
 
     def settle(self, cells: np.ndarray, done: np.ndarray, source: Source) -> None:
         """Applies the waiting pulses of these cells: in a jump, or one by one."""
-        number, bits = self.waiting.take(cells)
-        first, own = done[cells] - number, {name: v[cells] for name, v in self.cells.items()}
+        samples = self.waiting.take(cells)
+        if not samples:
+            return
+        total = np.sum([number for number, _ in samples], axis=0, dtype=np.uint32)
+        first, own = done[cells] - total, {name: v[cells] for name, v in self.cells.items()}
         w = self.w[cells]
         jumped = np.zeros(len(w), bool)
-        if can_jump(self.device, self.params) and number.any():
+        if can_jump(self.device, self.params):
             z = source.normal(Stream.PULSE, self.numbers[cells], first)
-            w, jumped = land(w, own, self.params, (number, bits), z)
-        for n in range(int(np.where(jumped, 0, number).max(initial=0))):
-            z = source.normal(Stream.PULSE, self.numbers[cells], first + np.uint32(n))
-            moved = pulse(self.device, w, (bits >> n) & 1 != 0, self.params, own, z)
-            w = np.where(~jumped & (number > n), moved, w)
+            w, jumped = land(w, own, self.params, samples, z)
+        for number, up in samples:
+            for n in range(int(np.where(jumped, 0, number).max(initial=0))):
+                z = source.normal(Stream.PULSE, self.numbers[cells], first + np.uint32(n))
+                moved = pulse(self.device, w, up, self.params, own, z)
+                w = np.where(~jumped & (number > n), moved, w)
+            first = first + number
         self.w = self.w.copy()
         self.w[cells] = w
 

@@ -10,7 +10,7 @@ from engine.tile.settings import Update
 from tests.naive.array import NaiveArray
 from tests.naive.draws import Source, Stream
 from tests.naive.maths import F32, Floats
-from tests.naive.pulses import counts, plan_sample
+from tests.naive.pulses import Ints, counts, plan_sample
 
 
 @dataclass
@@ -53,10 +53,8 @@ class NaiveGroup:
             same = (np.signbit(d_row)[:, None] == np.signbit(x_row)[None, :]).ravel()
             up = same if lr < 0 else ~same
             for k in self._taking(sample, trains):
-                own, way = number, up
-                if self.policy == "one_sided":
-                    own, way = np.where(up if k == 0 else ~up, number, 0), np.ones_like(up)
-                done[k] = self.devices[k].apply(own, way, done[k], sources[k])
+                for own, way in self._dealt(number, up, k, x_row):
+                    done[k] = self.devices[k].apply((own, way), plan.length, done[k], sources[k])
         self.turn += len(x)
         for device, pulses, source in zip(self.devices, done, sources, strict=True):
             device.finish(pulses, source)
@@ -71,6 +69,14 @@ class NaiveGroup:
         for k, device in enumerate(self.devices):
             device.reset_where(full, calls[2 * k])
             device.update(np.eye(p.shape[1], dtype=F32), writes[k].T.copy(), 1.0, settings, calls[2 * k + 1])
+
+    def _dealt(self, number: Ints, up: np.ndarray, k: int, x: Floats) -> list[tuple[Ints, np.ndarray]]:
+        """What device k takes of a sample; one-sided pairs take it twice, for positive and for negative inputs."""
+        if self.policy != "one_sided":
+            return [(number, up)]
+        own = np.where(up if k == 0 else ~up, number, 0)
+        negative = np.tile(np.signbit(x), len(own) // len(x))
+        return [(np.where(negative == side, own, 0), np.ones_like(up)) for side in (False, True)]
 
     def _taking(self, sample: int, trains: Source) -> list[int]:
         n = len(self.devices)

@@ -87,7 +87,7 @@ class NaiveTransfer:
         by_column, by_row = (self.in_chop, self.out_chop) if self.v["by_columns"] else (self.out_chop, self.in_chop)
         turned = by_row[:, None] ^ by_column[None, :]
         up = ((np.signbit(d)[:, None] != np.signbit(x)[None, :]) ^ turned).ravel()
-        self.done = a.apply(number, up, self.done, source)
+        self.done = a.apply((number, up), plan.length, self.done, source)
 
     def _show_fast(self, s: int) -> None:
         """The cells of a slice as they are read, with write noise where pulses came since the last time."""
@@ -209,7 +209,7 @@ class NaiveTransfer:
         number = counts(self.write, x, d, plan, e, source, shared=False).ravel()
         up = (np.signbit(d)[:, None] != np.signbit(x)[None, :]).ravel()
         first = np.full(a.w.size, e * 4 * v["write_groups"], np.uint32)
-        a.settle(a.numbers, a.apply(number, up, first, source), source)
+        a.settle(a.numbers, a.apply((number, up), plan.length, first, source), source)
         self._show(k + 1, np.flatnonzero(number), s, e + 1)
 
     def _reset(self, s: int, e: int) -> None:
