@@ -4,7 +4,7 @@
 
 struct Chunk {
     float w[CHUNK], record[RECORD + 1][CHUNK], z[4 * NOISE + 1][CHUNK], u[4 * UNIFORM + 1][CHUNK];
-    u32 cell[CHUNK], first[CHUNK], count[CHUNK], block[CHUNK];
+    u32 cell[CHUNK], first[CHUNK], count[CHUNK], block[CHUNK], skip[CHUNK], held[CHUNK];
     u64 bits[CHUNK];
 };
 
@@ -33,6 +33,7 @@ static u32 load_chunk(const Take& t, const u32* list, int n, const Strings& stri
         k.cell[l] = (u32)(t.first + j);
         k.count[l] = l < n ? taken(t, strings.count[j]) : 0u;
         k.block[l] = strings.block[j];
+        k.skip[l] = 0u;
         k.bits[l] = strings.bits[j];
         longest = longest > k.count[l] ? longest : k.count[l];
         k.w[l] = t.w[j];
@@ -66,7 +67,7 @@ static void run_group(const Take& t, Chunk& k, u32 g, u32 pulses) {
     LOOP for (int l = 0; l < CHUNK; ++l) draw_group(t.a, t.key, t.step, k.cell[l], k.block[l] + g, &k.z[0][l], &k.u[0][l], CHUNK);
     for (u32 q = 0; q < pulses; ++q) {
         LOOP for (int l = 0; l < CHUNK; ++l) {
-            bool up = ((k.bits[l] >> (4 * g + q)) & 1u) != 0u, live = 4 * g + q < k.count[l];
+            bool up = ((k.bits[l] >> (4 * g + q)) & 1u) != 0u, live = 4 * g + q >= k.skip[l] && 4 * g + q < k.count[l];
             Cell c = load_cell(&k.record[0][l], CHUNK);
             State s = load_state(&k.record[0][l], CHUNK);
             float w = k.w[l], z[NOISE + 1], u[UNIFORM + 1];
