@@ -18,7 +18,7 @@ MOST_PENDING = 4096
 
 
 class AnalogTile(nn.Module):
-    """One tile with its learning algorithm. x [B, I] gives y [B, O]."""
+    """One tile with its learning algorithm. x [B, I] gives y [B, O], plus a digital bias [O] if there is one."""
 
     def __init__(self, out: int, inputs: int, spec: TileSpec, *, seed: int, tile_id: int) -> None:
         super().__init__()

@@ -168,10 +168,11 @@ def _exact(tiles: Mapping[str, AnalogTile], seen: Mapping[str, _Seen]) -> Iterat
 def _product(tile: AnalogTile, seen: _Seen | None) -> Any:
     weight = tile.get_weights()
 
-    def product(x: Tensor) -> Tensor:
+    def product(x: Tensor, bias: Tensor | None = None) -> Tensor:
         if seen is not None:
             seen.add(x)
-        return (x.to(torch.float32) @ weight.T).to(x.dtype)
+        y = (x.to(torch.float32) @ weight.T).to(x.dtype)
+        return y if bias is None else y + bias
 
     return product
 
