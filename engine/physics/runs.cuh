@@ -12,9 +12,9 @@ struct Runs {
 // Without a branch for trains of one word: samples without pulses are overwritten by the next one.
 template <class L> FN void collect(const UpdateArgs& a, const Stretch& m, const L& lines, Runs& r) {
     bool plain = a.type == STOCHASTIC && a.words == 1 && !m.signs;
-    r.n = 0;
-    r.most = 0u;
-    r.count = WideBits{};
+    int at = 0;
+    u32 most = 0u;
+    WideBits count = {};
     for (i64 q = m.from; q < m.to; ++q) {
         i64 b = sample_of(m, q);
         const Amplitude& plan = m.plans[b];
@@ -28,11 +28,14 @@ template <class L> FN void collect(const UpdateArgs& a, const Stretch& m, const 
             n = pulses_in(a, m, b, lines, up);
             up = up << 31;
         }
-        put(r.word[r.n], n | (up & ~SLOT_MASK));
-        r.count = r.count + n;
-        r.most = r.most < (u32)plan.length ? (u32)plan.length : r.most;
-        r.n += some(n);
+        put(r.word[at], n | (up & ~SLOT_MASK));
+        count = count + n;
+        most = most < (u32)plan.length ? (u32)plan.length : most;
+        at += some(n);
     }
+    r.n = at;
+    r.most = most;
+    r.count = count;
 }
 
 // Takes in the records of sixteen cells by their numbers; the values of a cell lie `stride` apart.
