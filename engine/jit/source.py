@@ -13,7 +13,10 @@ from engine.devices.base import BASE_CELLS, MAX_NODES, Device, find_device
 from engine.jit.struct import header
 
 PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
-KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "window.cuh", "runs.cuh", "update_cells.cu")
+KERNELS = (
+    *("construct.cu", "array.cu", "trains.cu", "jump.cuh", "window.cuh", "runs.cuh"),
+    *("update_cells.cu", "update_few.cu"),
+)
 CPU_KERNELS = (
     *("trains_pack.cu", "trains_cpu.cu", "strings.cu", "chunk.cu"),
     *("jump_chunk.cu", "jump_rows.cu", "update_rows.cu"),

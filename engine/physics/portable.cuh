@@ -19,24 +19,7 @@ FN float floor_(float v) { return floorf(v); }
 FN u32 popcount(u32 v) { return __popc(v); }
 FN u32 mul_hi(u32 a, u32 b) { return __umulhi(a, b); }
 
-// One warp is one item of a WARP_KERNEL; a Laned value lives once in each of its 32 threads.
-template <class T> struct Laned { T own; __device__ T& operator[](int) { return own; } };
-#define LANES(l) for (int l = threadIdx.x & 31, once_ = 1; once_; once_ = 0)
-#define LANES_OF(l, n) LANES(l)
-#define LANES_UP_TO(l, n) LANES(l)
-FN float lanes_max(Laned<float>& v) {
-    for (int o = 16; o; o >>= 1) { float t = __shfl_xor_sync(0xffffffffu, v.own, o); v.own = v.own > t ? v.own : t; }
-    return v.own;
-}
-FN float lanes_sum(Laned<float>& v) {
-    for (int o = 16; o; o >>= 1) v.own = v.own + __shfl_xor_sync(0xffffffffu, v.own, o);
-    return v.own;
-}
-FN bool lanes_any(Laned<u32>& v) { return v.own != 0u; }
-FN bool lanes_flag(bool v) { return __any_sync(0xffffffffu, v); }
-FN u32 lanes_first(Laned<u32>& v) { return __shfl_sync(0xffffffffu, v.own, 0); }
-FN bool first_lane() { return (threadIdx.x & 31) == 0; }
-FN void lanes_sync() { __syncwarp(); }
+#include "lanes_gpu.cuh"
 
 // Numbers of cells that are worked on in registers: one a thread.
 typedef float Wide;
@@ -74,35 +57,7 @@ FN float floor_(float v) { return __builtin_floorf(v); }
 FN u32 popcount(u32 v) { return (u32)__builtin_popcount(v); }
 FN u32 mul_hi(u32 a, u32 b) { return (u32)(((u64)a * b) >> 32); }
 
-template <class T> struct Laned { T all[32]; T& operator[](int l) { return all[l]; } };
-#define LANES(l) LOOP for (int l = 0; l < 32; ++l)
-// The lanes of n items, which a CPU need not fill up beyond the next eight.
-#define LANES_OF(l, n) LOOP for (int l = 0; l < (((n) + 7) & ~7); ++l)
-// Those below a constant.
-#define LANES_UP_TO(l, n) LOOP for (int l = 0; l < (n); ++l)
-// Written out: compilers do not unroll a loop over the halves, which then costs as much as a product of hundreds.
-FN float lanes_max(Laned<float>& v) {
-    LANES_UP_TO(l, 16) v[l] = v[l] > v[l + 16] ? v[l] : v[l + 16];
-    LANES_UP_TO(l, 8) v[l] = v[l] > v[l + 8] ? v[l] : v[l + 8];
-    LANES_UP_TO(l, 4) v[l] = v[l] > v[l + 4] ? v[l] : v[l + 4];
-    float even = v[0] > v[2] ? v[0] : v[2], odd = v[1] > v[3] ? v[1] : v[3];
-    return even > odd ? even : odd;
-}
-FN float lanes_sum(Laned<float>& v) {
-    LANES_UP_TO(l, 16) v[l] = v[l] + v[l + 16];
-    LANES_UP_TO(l, 8) v[l] = v[l] + v[l + 8];
-    LANES_UP_TO(l, 4) v[l] = v[l] + v[l + 4];
-    return (v[0] + v[2]) + (v[1] + v[3]);
-}
-FN bool lanes_any(Laned<u32>& v) {
-    u32 any = 0;
-    LOOP for (int l = 0; l < 32; ++l) any |= v[l];
-    return any != 0u;
-}
-FN bool lanes_flag(bool v) { return v; }
-FN u32 lanes_first(Laned<u32>& v) { return v[0]; }
-FN bool first_lane() { return true; }
-FN void lanes_sync() {}
+#include "lanes_cpu.cuh"
 
 // Elements of two vectors of 16 floats, numbered one after the other.
 #ifdef __clang__

@@ -24,6 +24,8 @@ TYPES = {"StochasticCompressed": 0, "Stochastic": 0, "MeanCount": 1, "Determinis
 # Trains are kept from call to call while they are small; larger ones would add up over the tiles.
 KEPT_WORDS = 1 << 16
 KEPT_UPDATES = 8
+# A GPU is busy with so many cells if each has a thread of its own; with fewer each has a warp.
+FEW, FEW_CELLS, MANY_SAMPLES = "update_few", 1 << 16, 64
 
 
 def update(array: CellArray, x: Tensor, d: Tensor, lr: float, settings: Update, *, lr_scale: float = 1.0) -> None:
@@ -78,7 +80,8 @@ class PreparedUpdate:
             args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
             program.run("make_trains", args, threads=threads, warp=True)
         args.items = array.weight.numel()
-        program.run("update_exact" if self.kind == 3 else "update_cells", args, threads=threads)
+        kernel = "update_exact" if self.kind == 3 else _kernel(args)
+        program.run(kernel, args, threads=threads, warp=kernel == FEW)
 
 
 class PreparedUpdates:
@@ -146,7 +149,13 @@ def apply_trains(array: CellArray, trains: Trains) -> None:
         array.program().run("update_rows", args, threads=torch.get_num_threads())
     else:
         args.items = array.weight.numel()
-        array.program().run("update_cells", args, threads=1)
+        kernel = _kernel(args)
+        array.program().run(kernel, args, threads=1, warp=kernel == FEW)
+
+
+def _kernel(args: Any) -> str:
+    """A warp a cell where there are few cells and many samples, else a thread a cell: the same bits."""
+    return FEW if args.items <= FEW_CELLS and args.batch >= MANY_SAMPLES else "update_cells"
 
 
 def pulse_all(array: CellArray, n: int) -> None:

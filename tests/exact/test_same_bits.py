@@ -45,8 +45,10 @@ def numbers(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=generator) * (torch.rand(*shape, generator=generator) < 0.6)
 
 
-def update_one_cell_at_a_time(array: CellArray, x: torch.Tensor, d: torch.Tensor, lr: float, u: Update) -> None:
-    """The loop that a GPU runs, one thread a cell, on the CPU."""
+def update_one_cell_at_a_time(
+    array: CellArray, x: torch.Tensor, d: torch.Tensor, lr: float, u: Update, kernel: str
+) -> None:
+    """The loops that a GPU runs, one thread or one warp a cell, on the CPU."""
     array.set_lr(lr)
     plan = pulses._plan(u, array.granularity, lr, array.weight.device)
     words = max(1, math.ceil(plan.max_bl / pulses.SLOTS))
@@ -60,18 +62,18 @@ def update_one_cell_at_a_time(array: CellArray, x: torch.Tensor, d: torch.Tensor
     args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
     program.run("make_trains", args, threads=1)
     args.items = array.weight.numel()
-    program.run("update_cells", args, threads=1)
+    program.run(kernel, args, threads=1, warp=kernel == "update_few")
 
 
-def trained(model: str, size: tuple[int, int, int], *, threads: int = 1, by_cell: bool = False) -> CellArray:
+def trained(model: str, size: tuple[int, int, int], *, threads: int = 1, kernel: str = "") -> CellArray:
     """An array after a few updates of every kind, and after time has passed."""
     torch.set_num_threads(threads)
     out, inputs, batch = size
     array = CellArray(out, inputs, DeviceSpec(model, DEVICES[model] | {"lifetime": 50.0, "diffusion": 0.001}), seed=3)
     for k, u in enumerate(UPDATES * 2):
         x, d = numbers(batch, inputs, seed=k), numbers(batch, out, seed=100 + k)
-        if by_cell:
-            update_one_cell_at_a_time(array, x, d, 0.02, u)
+        if kernel:
+            update_one_cell_at_a_time(array, x, d, 0.02, u, kernel)
         else:
             array.update(x, d, 0.02, u)
         array.end_of_batch()
@@ -87,7 +89,8 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
 def test_update_does_not_depend_on_threads_or_loop(model: str, size: tuple[int, int, int]) -> None:
     one = trained(model, size)
     assert float(one.weight.detach().std()) > 0
-    others = [trained(model, size, threads=2), trained(model, size, threads=3), trained(model, size, by_cell=True)]
+    others = [trained(model, size, threads=threads) for threads in (2, 3)]
+    others += [trained(model, size, kernel=kernel) for kernel in ("update_cells", "update_few")]
     for other in others:
         assert same(one.weight, other.weight)
         assert same(one.cells, other.cells)

@@ -1,0 +1,31 @@
+// The 32 lanes of a warp on a GPU.
+#pragma once
+
+// One warp is one item of a WARP_KERNEL; a Laned value lives once in each of its 32 threads.
+template <class T> struct Laned { T own; __device__ T& operator[](int) { return own; } };
+#define LANES(l) for (int l = threadIdx.x & 31, once_ = 1; once_; once_ = 0)
+#define LANES_OF(l, n) LANES(l)
+#define LANES_UP_TO(l, n) LANES(l)
+FN float lanes_max(Laned<float>& v) {
+    for (int o = 16; o; o >>= 1) { float t = __shfl_xor_sync(0xffffffffu, v.own, o); v.own = v.own > t ? v.own : t; }
+    return v.own;
+}
+FN float lanes_sum(Laned<float>& v) {
+    for (int o = 16; o; o >>= 1) v.own = v.own + __shfl_xor_sync(0xffffffffu, v.own, o);
+    return v.own;
+}
+FN bool lanes_any(Laned<u32>& v) { return v.own != 0u; }
+FN bool lanes_flag(bool v) { return __any_sync(0xffffffffu, v); }
+FN u32 lanes_first(Laned<u32>& v) { return __shfl_sync(0xffffffffu, v.own, 0); }
+FN u32 lanes_at(Laned<u32>& v, int l) { return __shfl_sync(0xffffffffu, v.own, l); }
+FN u32 lanes_mask(Laned<u32>& v) { return __ballot_sync(0xffffffffu, v.own != 0u); }
+// Each lane gets the sum of all up to it.
+FN void lanes_add_up(Laned<u32>& v) {
+    for (int o = 1; o < 32; o <<= 1) {
+        u32 t = __shfl_up_sync(0xffffffffu, v.own, o);
+        v.own += (threadIdx.x & 31) >= o ? t : 0u;
+    }
+}
+FN int first_bit(u32 v) { return __ffs((int)v) - 1; }
+FN bool first_lane() { return (threadIdx.x & 31) == 0; }
+FN void lanes_sync() { __syncwarp(); }
