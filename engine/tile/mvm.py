@@ -180,7 +180,7 @@ class _Prepared:
         if owner.lasting:
             self._fill_lasting(owner)
         few = 1 if self.one_thread else threads
-        if self.in_rows:
+        if self.in_rows and own is None:
             run("mvm_rows", args, threads=threads)
             return y
         if self.alone:

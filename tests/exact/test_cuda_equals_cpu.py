@@ -155,6 +155,6 @@ def test_hardware_aware_training_is_alike(kind: str, own: bool) -> None:
                     p.sub_(0.01 * p.grad)
                     p.grad = None
             made.settle()
-            found.append([v.detach().cpu() for v in (x.grad, *made.parameters(), made.scale)])
+            found.append([v.detach().cpu().clone() for v in (x.grad, *made.parameters(), made.scale)])
     for one, other in zip(found[:3], found[3:], strict=True):
         assert all(torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in zip(one, other, strict=True))

@@ -53,4 +53,4 @@ def test_more_tiles_of_few_states_leave_less() -> None:
     settings = {"gamma": 0.3, "transfer_every": 1.0, "every_factor": 5.0}
     few, many = (error(coarse, "multi_tile_residual", 6000, arrays=n, **settings, **PERFECT)[0] for n in (2, 5))
     assert few < 1.2 * plain
-    assert many < 0.5 * few
+    assert many < 0.7 * few
