@@ -85,7 +85,9 @@ def examine(config: Mapping[str, Any]) -> None:
     from engine.experiment.data import load_data
 
     model, _ = on_tiles(config, load_data(config["dataset"]).info, torch.device("cpu"))
-    changed = [f.name for f in fields(Settings) if config["task"][f.name] != f.default and f.name != "weights"]
+    # What a file of tensors is evaluated with names its weights alone.
+    chosen = {f.name for f in fields(Settings) if config["task"].get(f.name, f.default) != f.default}
+    changed = sorted(chosen - {"weights"})
     if changed and (lies_on_tiles(config) or not has_ranges(model)):
         why = "the network was trained with its input ranges" if lies_on_tiles(config) else "no tile has an input range"
         raise UserError(f"task.{changed[0]} means nothing here: {why}")
