@@ -6,7 +6,7 @@ struct Runs {
     int n;
     u32 most;
     WideBits count;
-    u32 word[WINDOW][WIDE];
+    u32 word[WINDOW + 1][WIDE];  // a sample without pulses may be written behind the last one that has some
 };
 
 // Without a branch for trains of one word: samples without pulses are overwritten by the next one.
@@ -20,7 +20,8 @@ template <class L> FN void collect(const UpdateArgs& a, const Stretch& m, const 
         const Amplitude& plan = m.plans[b];
         WideBits n, up;
         if (plain) {
-            u32 own = m.own[b * m.own_lines];
+            // Words of a sample without slots are whatever was there before.
+            u32 own = plan.length > 0 ? m.own[b * m.own_lines] : 0u;
             fetch_words(up, m.other + b * m.other_lines, lines);
             n = popcount(up & (own & SLOT_MASK));
             up = up ^ (own ^ turn_of(m, plan) << 31);

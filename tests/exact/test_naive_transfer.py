@@ -195,3 +195,16 @@ def test_twenty_updates(name: str) -> None:
         assert_same(tile, state, naive)
     end = tile.array.weight.detach() if state.last is None else state.last
     assert (end != start).float().mean() > 0.2, "hardly anything was written"
+
+
+@pytest.mark.parametrize("name", ["tiki_taka", "chopped_auto"])
+def test_samples_without_slots_bring_no_pulses(name: str) -> None:
+    """As in convolutions, where most patches have no gradient: their trains are not even made."""
+    module, tile, state = make(name)
+    naive = twin(tile, state, 300)
+    for n, kept in ((0, 1), (1, 7)):
+        x, d = vectors(n, 300)
+        d[torch.arange(300) % kept != 0] = 0.0
+        module.update(tile, state, x, d, 0.03)
+        naive.learn(x.numpy(), d.numpy(), 0.03, call=state.fast.calls, slow_call=tile.array.calls)
+        assert_same(tile, state, naive)
