@@ -167,6 +167,13 @@ def test_a_pass_ends_at_its_time_limit_and_goes_on(paper: Path, aihw: Call, fold
     assert len(list(folder.glob("runs/toy2020-fig1/*/summary.json"))) == 4
 
 
+def test_a_later_pass_may_change_how_runs_are_made(paper: Path, aihw: Call, folder: Path) -> None:
+    assert aihw("reproduce", "toy2020/fig1", "--scaled", "--time-limit", "1e-9").code != 0
+    assert aihw("reproduce", "toy2020/fig1", "--scaled", "run.threads=3").code == 0
+    runs = sorted(folder.glob("runs/toy2020-fig1-scaled/*/run.json"))
+    assert [json.loads(path.read_text())["threads"] for path in runs] == [3] * 4
+
+
 def test_no_smaller_version(folder: Path, aihw: Call) -> None:
     write(folder / "experiments/toy2020/fig1.yaml", figure_text(scaled=None))
     found = aihw("reproduce", "toy2020/fig1", "--scaled")
