@@ -102,6 +102,6 @@ def _sweep(entries: Sequence[Entry], place: Path) -> Sweep:
             numbers[text] = len(names)
             names.append({"figure": run.figure, "point": run.point.name})
         jobs.append(Job(numbers[text], run.seed, folder))
-    told = json.dumps([[*numbers], [str(job.folder) for job in jobs]])  # with device and threads, which folders do not tell
+    told = json.dumps([[*numbers], [str(job.folder) for job in jobs]])  # folders do not tell devices and threads
     digest = hashlib.sha256(told.encode()).hexdigest()[:DIGITS]
     return Sweep(place / f"reproduce-{digest}", names, [*numbers], jobs)

@@ -24,6 +24,8 @@ class TileGrid(nn.Module):
 
     def __init__(self, out: int, inputs: int, spec: TileSpec, *, bias: bool, seed: int) -> None:
         super().__init__()
+        if min(out, inputs) < 1:
+            raise ValueError(f"a layer has 1 output and 1 input at least, not {out} and {inputs}")
         mapping = spec.mapping
         self.analog_bias = bias and not mapping.digital_bias
         self.in_sizes = split(inputs + self.analog_bias, mapping.max_input_size)

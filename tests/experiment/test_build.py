@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,21 @@ def test_layout(tmp_path: Path, name: str) -> None:
     output = model(torch.rand(3, 1, 28, 28))
     assert output.shape == (3, 10)
     assert torch.allclose(output.exp().sum(1), torch.ones(3), atol=1e-5)
+
+
+def _sizes(model: str) -> list[str]:
+    """The settings of a model that are numbers of units or layers."""
+    settings = inspect.signature(find_member("models", model).build).parameters.values()
+    return [s.name for s in settings if type(s.default) is int or s.default == (64,)]
+
+
+@pytest.mark.parametrize("size", [0, -3])
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name in member_names("models") for key in _sizes(name)])
+def test_no_model_has_layers_of_nothing(tmp_path: Path, name: str, key: str, size: int) -> None:
+    config = small_config(tmp_path, loss={"name": "cross_entropy"})
+    config["model"] = {"name": name, key: [size] if name == "mlp" else size}
+    with pytest.raises(UserError, match=f"model {name}: .*{key}.* must be 1 at least"):
+        build(config, TEXT if name == "char_lstm" else MNIST, CPU)
 
 
 def test_layout_of_the_network_for_text(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from engine.settings import UserError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -20,6 +22,8 @@ def build(make: Maker, info: Info, *, hidden: Sequence[int] = (64,), activation:
     """Layers fc1, fc2, ... with `activation` between them."""
     from torch import nn
 
+    if min(hidden, default=1) < 1:
+        raise UserError(f"model mlp: hidden must be 1 at least in each place, not {list(hidden)}")
     widths = [info.size, *hidden, info.classes]
     layers: list[nn.Module] = [nn.Flatten()]
     for number, (columns, rows) in enumerate(pairwise(widths), 1):

@@ -25,6 +25,8 @@ def build(make: Maker, info: Info, *, hidden: int = 384) -> nn.Module:
     channels, height, width = info.shape
     if min(height, width) < SMALLEST:
         raise UserError(f"model vgg8: images must be {SMALLEST} x {SMALLEST} at least, not {height} x {width}")
+    if hidden < 1:
+        raise UserError(f"model vgg8: hidden must be 1 at least, not {hidden}")
     layers: list[nn.Module] = []
     for pair, wide in enumerate(CHANNELS):
         first, second = f"conv{2 * pair + 1}", f"conv{2 * pair + 2}"
