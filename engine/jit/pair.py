@@ -12,7 +12,7 @@ from engine.jit.source import Layout, text_of
 
 SLOW = ("pulsing.cuh", "jump.cuh", "window.cuh", "block.cuh", "block_pulses.cuh")
 FAST = (*SLOW, "runs.cuh", "walk_steps.cuh", "walk.cuh", "trains.cu", "update_cells.cu")
-TRANSFER = ("transfer_plan.cu", "transfer.cu", "transfer_walk.cu")
+TRANSFER = ("transfer_plan.cu", "transfer_read.cu", "transfer.cu", "transfer_walk.cu")
 TRANSFER_CPU = ("transfer_cpu.cu",)
 
 

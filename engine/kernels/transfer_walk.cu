@@ -90,6 +90,7 @@ WARP_KERNEL(transfer_walk, TransferArgs) {
     k.from = 0;
     k.writes = 0u;
     k.fast = fast_of(a, k.lane);
+    k.w = k.fast.w;
     const Control& c = slow_frozen(a, (u32)p.arrays - 1u, k.lane);
     k.key = key_of(c);
     k.draw = {a.slow_call, c.step, 0};
@@ -106,15 +107,4 @@ WARP_KERNEL(transfer_walk, TransferArgs) {
     }
     advance(a, p, k, a.batch);
     if (item % parts == 0 && first_lane()) a.in_chop[k.lane * slices_of(a, p) + k.slice] = k.chop;
-}
-
-// What the tile shows: the sum of all arrays, the fast one with the signs of its choppers.
-KERNEL(transfer_sum, TransferArgs) {
-    const TransferPlan& p = a.transfer[0];
-    i64 cells = a.rows * a.cols, lane = item / cells, i = item % cells / a.cols, j = item % a.cols;
-    i64 slice = p.by_columns ? j : i, line = p.by_columns ? i : j;
-    u32 turned = !p.sum_signs ? 0u : (a.in_chop[lane * slices_of(a, p) + slice] ^ a.out_chop[lane * lines_of(a, p) + line]) & 1u;
-    float sum = (turned != 0u ? -p.gamma[0] : p.gamma[0]) * a.w[item];
-    for (u32 k = 1; (int)k < p.arrays; ++k) sum = sum + p.gamma[k] * ((const float*)link_of(a, p, k).w)[item];
-    a.visible[item] = sum;
 }
