@@ -16,7 +16,7 @@ from engine.devices.base import find_device
 from engine.jit import source
 from engine.jit.programs import Program, array_program, fill
 from engine.jit.struct import read_struct
-from engine.tile import pulses
+from engine.tile import pulses, trains
 from engine.tile.keys import derive, halves
 from engine.tile.settings import DeviceSpec, Update
 from engine.tile.weight import AnalogWeight
@@ -121,7 +121,7 @@ class CellArray(nn.Module):
 
     def pulse(self, n: int) -> None:
         """Exactly |n| pulses on every cell, up for n > 0."""
-        pulses.pulse_all(self, n)
+        trains.pulse_all(self, n)
 
     def update(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
         """Changes the weights by about -lr d^T x, pulse by pulse, summed over samples x [.., B, I], d [.., B, O]."""

@@ -5,6 +5,7 @@ Shapes: L lanes (left out for L = 1), O rows, I columns, B samples, K devices.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,15 +13,14 @@ from torch import Tensor, nn
 
 from engine.jit.programs import Program, fill, group_program
 from engine.jit.struct import read_struct
-from engine.tile import pulses
+from engine.tile import trains
 from engine.tile.cells import CellArray
 from engine.tile.keys import derive
 from engine.tile.mvm import Product
-from engine.tile.pulses import Trains
-from engine.tile.settings import GROUPS, POLICIES, DeviceSpec, OneSided, Update, Vector, read_settings
+from engine.tile.settings import DENSE, GROUPS, POLICIES, DeviceSpec, OneSided, Update, Vector, read_settings
+from engine.tile.trains import Trains
 from engine.tile.weight import AnalogWeight
 
-DENSE = ("None", "NoneWithDevice")
 TURN = 4
 
 
@@ -89,6 +89,11 @@ class CellGroup(nn.Module):
             raise LookupError(f"no per-cell value {name!r}; write 0.max_bound to {len(self.devices) - 1}.max_bound")
         return self.arrays[int(number)].parameter(own)
 
+    @property
+    def lr(self) -> float:
+        """The learning rate that was set last."""
+        return self.lead.lr
+
     def next_call(self) -> int:
         return self.lead.next_call()
 
@@ -123,6 +128,10 @@ class CellGroup(nn.Module):
     def reset(self, start: int = 0, count: int = -1, prob: float = 1.0) -> None:
         self._each("reset", start, count, prob)
 
+    def reset_where(self, chosen: Tensor) -> None:
+        """Resets all devices of the cells that `chosen` [.., O, I] (float32) marks with anything but 0."""
+        self._each("reset_where", chosen)
+
     def drift(self, time: float) -> None:
         self._each("drift", time)
 
@@ -141,21 +150,36 @@ class CellGroup(nn.Module):
         elif n:
             sure = torch.ones(self.lanes, abs(n), 1, 1, dtype=torch.int32, device=self.weight.device)
             x, d = (sure.expand(-1, -1, -1, size).contiguous() for size in (self.in_size, self.out_size))
-            self._deal(Trains(pulses.sure_plans(self.lead, abs(n), 1, n > 0), x, d, self.control.clone()))
+            made = Trains(trains.sure_plans(self.lead, abs(n), 1, n > 0), self.control.clone(), x, d)
+            self.take(self.deal(made), made)
         self._combine()
 
     def update(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
         """Changes the weights by about -lr d^T x, as the policy shares it among the devices. Raises ValueError."""
         if lr == 0.0 or x.numel() == 0:
             return
+        self.pulse_samples(x, d, lr, update)
+        self.settle(x.shape[-2])
+
+    def pulse_samples(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
+        """The pulses of an update, or of a part of one: `settle` follows once. Raises ValueError."""
         if update.pulse_type in DENSE:
             self._exact(x, d, lr, update)
-        else:
-            self.set_lr(lr)
-            self._deal(pulses.draw_trains(self.lead, x, d, update, granularity=self.granularity))
-        if isinstance(self.settings, OneSided):
-            self._refresh_when_due(x.shape[-2])
-        self._combine()
+            return
+        self.set_lr(lr)
+        made = trains.draw_trains(self.lead, x, d, update, granularity=self.granularity)
+        self.take(self.deal(made), made)
+
+    def settle(self, samples: int) -> None:
+        """The end of an update of so many samples: the refresh of one-sided pairs, where due."""
+        if not isinstance(self.settings, OneSided):
+            return
+        self.updates, self.samples = self.updates + 1, self.samples + samples
+        every = self.settings.refresh_every
+        passed = every and self.samples // every > (self.samples - samples) // every
+        if every and (self.updates % every == 0 if self.settings.units_in_mbatch else passed):
+            self.refresh()
+            self._combine()
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor([self.updates, self.samples], dtype=torch.int64)
@@ -178,47 +202,24 @@ class CellGroup(nn.Module):
             raise ValueError(f"pulse_type {update.pulse_type} makes no pulses; {kind} needs StochasticCompressed")
         for device in self._learning():
             device.update(x, d, lr, update)
+        self._combine()
 
-    def _deal(self, trains: Trains) -> None:
-        """The trains to the devices: as the policy says, or one-sided."""
-        for device, own in zip(self.arrays, self._shares(trains), strict=True):
-            pulses.apply_trains(device, own)
+    def deal(self, t: Trains) -> Tensor:
+        """Plans [K, lanes, samples, 4] of each device: those of all samples, or of its own, as the policy says."""
+        if isinstance(self.settings, OneSided):
+            return t.plans.expand(2, *t.plans.shape)
+        policy = POLICIES.index(self.policy), self.first
+        return trains.deal_plans(t, len(self.devices), self.control, self.lead.calls, policy)
 
-    def _shares(self, t: Trains) -> list[Trains]:
-        """What each device gets of the trains: all, its own samples, or the lines that take it up."""
-        assert t.frozen is not None
-        batch, words = t.x_words.shape[1:3]
-        args = self._args("GroupArgs")
-        args.batch, args.words, args.policy, args.first = batch, words, POLICIES.index(self.policy), self.first
-        args.items, args.call = self.lanes * batch, self.lead.calls
-        shared = (self.control, t.frozen, t.plans, t.x_words, t.d_words)
-        fill(args, ("control", "frozen", "plans", "x_words", "d_words"), shared)
-        frozen = [t.frozen, *[None] * (len(self.devices) - 1)]
-        if not isinstance(self.settings, OneSided):
-            plans = self._plans(batch)
-            args.dealt = plans.data_ptr()
-            self._program().run("deal_plans", args, threads=1)
-            return [Trains(p, t.x_words, t.d_words, f, t.kind) for p, f in zip(plans, frozen, strict=True)]
-        plans = self._plans(2 * batch)
-        x_words = t.x_words.new_empty(self.lanes, 2 * batch, words, self.in_size)
-        d_words = t.d_words.new_empty(2, self.lanes, 2 * batch, words, self.out_size)
-        fill(args, ("x_split", "d_split", "dealt"), (x_words, d_words, plans))
-        args.items *= words * (self.in_size + self.out_size)
-        self._program().run("split_words", args, threads=torch.get_num_threads())
-        return [Trains(p, x_words, d, f, t.kind) for p, d, f in zip(plans, d_words, frozen, strict=True)]
-
-    def _plans(self, samples: int) -> Tensor:
-        where = self.weight.device
-        return torch.empty(len(self.devices), self.lanes, samples, 4, dtype=torch.int32, device=where)
-
-    def _refresh_when_due(self, samples: int) -> None:
-        self.updates, self.samples = self.updates + 1, self.samples + samples
-        every = self.settings.refresh_every
-        if not every:
-            return
-        passed = self.samples // every > (self.samples - samples) // every
-        if self.updates % every == 0 if self.settings.units_in_mbatch else passed:
-            self.refresh()
+    def take(self, plans: Tensor, t: Trains) -> None:
+        """The pulses of plans [K, lanes, samples, 4] that were dealt; one-sided: of the lines that take each up."""
+        if isinstance(self.settings, OneSided):
+            shares = trains.split_words(t)
+        else:
+            shares = [replace(t, plans=own, frozen=None if k else t.frozen) for k, own in enumerate(plans)]
+        for device, own in zip(self.arrays, shares, strict=True):
+            trains.apply_trains(device, own)
+        self._combine()
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -269,10 +270,13 @@ class CellGroup(nn.Module):
         return group_program(self.weight.device.type)
 
 
+Cells = CellArray | CellGroup
+
+
 def make_array(
     out: int, inputs: int, device: DeviceSpec, *,
     seed: int = 0, tile_id: int = 0, lanes: int = 1, trains: bool = True,
-) -> CellArray | CellGroup:  # fmt: skip
+) -> Cells:  # fmt: skip
     """The array of a device: of single devices, or of cells of several if `device` names a group of them."""
     kind = CellGroup if device.model in GROUPS else CellArray
     return kind(out, inputs, device, seed=seed, tile_id=tile_id, lanes=lanes, trains=trains)

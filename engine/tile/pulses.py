@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +16,7 @@ from engine.tile.settings import DeviceSpec, Update
 
 if TYPE_CHECKING:
     from engine.tile.cells import CellArray
+    from engine.tile.group import Cells
 
 SLOTS = 31
 MAX_WORDS = 128
@@ -107,81 +107,9 @@ class PreparedUpdates:
         return PreparedUpdates, ()
 
 
-@dataclass
-class Trains:
-    """Pulse trains of one update call, for one or for many arrays of the same shape.
-
-    plans [lanes, batch, 4], x_words [lanes, batch, words, I], d_words [lanes, batch, words, O]; `frozen` is the control
-    block that they were drawn with, None for one that is still to be copied.
-    """
-
-    plans: Tensor
-    x_words: Tensor
-    d_words: Tensor
-    frozen: Tensor | None = None
-    kind: int = 0
-
-
-def draw_trains(array: CellArray, x: Tensor, d: Tensor, settings: Update, *, granularity: float) -> Trains:
-    """Trains with the random numbers of `array` and the learning rate that was set last, for steps of `granularity`."""
-    x, d = _plain(x, array), _plain(d, array)
-    plan = _plan(settings, granularity, array.lr, array.weight.device)
-    kind = TYPES[settings.pulse_type]
-    words = max(1, math.ceil(plan.max_bl / SLOTS)) if kind == 0 else 1
-    args = _args(array, x.shape[-2], words)
-    args.type, args.lr_scale, args.call = kind, 1.0, array.next_call()
-    plans, frozen, x_words, d_words = _space(array, args.batch, words)
-    fill(args, ("x", "d", "plan", *_SPACE), (x, d, plan.tensor, plans, frozen, x_words, d_words))
-    args.items = array.lanes * args.batch
-    array.program().run("plan_samples", args, threads=1, warp=True)
-    args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
-    array.program().run("make_trains", args, threads=torch.get_num_threads(), warp=True)
-    return Trains(plans, x_words, d_words, frozen, kind)
-
-
-def apply_trains(array: CellArray, trains: Trains) -> None:
-    """The pulses that these trains make on an array, with pulse noise of its own."""
-    args = _args(array, trains.plans.shape[1], trains.x_words.shape[2])
-    args.type, args.call = trains.kind, array.next_call()
-    frozen = array.control.clone() if trains.frozen is None else trains.frozen
-    fill(args, _SPACE, (trains.plans, frozen, trains.x_words, trains.d_words))
-    if array.program().backend == "cpu":
-        array.program().run("update_rows", args, threads=torch.get_num_threads())
-    else:
-        args.items = array.weight.numel()
-        kernel = _kernel(args)
-        array.program().run(kernel, args, threads=1, warp=kernel == FEW)
-
-
 def _kernel(args: Any) -> str:
     """A warp a cell where there are few cells and many samples, else a thread a cell: the same bits."""
     return FEW if args.items <= FEW_CELLS and args.batch >= MANY_SAMPLES else "update_cells"
-
-
-def pulse_all(array: CellArray, n: int) -> None:
-    """Exactly |n| pulses on every cell, up for n > 0: trains in which every slot fires."""
-    length = abs(n)
-    if length == 0 or array.model.ideal:
-        return
-    words = math.ceil(length / SLOTS)
-    if words > MAX_WORDS:
-        part = MAX_WORDS * SLOTS * (1 if n > 0 else -1)
-        pulse_all(array, part)
-        pulse_all(array, n - part)
-        return
-    full = [(1 << min(SLOTS, length - SLOTS * k)) - 1 for k in range(words)]
-    where = array.weight.device
-    column = torch.tensor(full, dtype=torch.int32, device=where).view(1, 1, words, 1)
-    x_words = column.expand(array.lanes, 1, words, array.in_size).contiguous()
-    d_words = column.expand(array.lanes, 1, words, array.out_size).contiguous()
-    apply_trains(array, Trains(sure_plans(array, 1, length, n > 0), x_words, d_words))
-
-
-def sure_plans(array: CellArray, batch: int, length: int, up: bool) -> Tensor:
-    """Plans of `batch` samples with trains of a given length in one direction."""
-    plans = torch.zeros(array.lanes, batch, 4, dtype=torch.int32, device=array.weight.device)
-    plans[..., 2], plans[..., 3] = length, int(not up)
-    return plans
 
 
 def exact_update(array: CellArray, x: Tensor, d: Tensor, lr: float) -> None:
@@ -220,7 +148,7 @@ def _noisy(model: Any, params: dict[str, Any]) -> bool:
     return not model.noise_scales or any(params[name] != 0 for name in model.noise_scales)
 
 
-def _plain(v: Tensor, array: CellArray) -> Tensor:
+def _plain(v: Tensor, array: Cells) -> Tensor:
     """Float32, contiguous, where the array lives."""
     where = array._parameters["weight"].device  # type: ignore[union-attr]
     if v.dtype is torch.float32 and v.device == where and v.is_contiguous() and not v.requires_grad:

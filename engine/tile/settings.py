@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 
 PULSE_TYPES = ("None", "StochasticCompressed", "Stochastic", "NoneWithDevice", "MeanCount", "DeterministicImplicit")
+DENSE = ("None", "NoneWithDevice")
 
 
 @dataclass

@@ -17,6 +17,7 @@ from engine.tile import pulses
 from engine.tile.cells import CellArray
 from engine.tile.settings import IO, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
+from engine.tile.trains import draw_trains
 
 DEVICES = {
     "constant_step": {},
@@ -143,7 +144,7 @@ def test_trains_are_those_that_a_gpu_makes_block_by_block(u: Update, monkeypatch
         array.set_lr(rate)
         x, d = numbers(2, 11, 90, seed=1), numbers(2, 11, 35, seed=2)
         x[:, 3], d[:, 7], x[:, :, 20:60] = 0.0, 0.0, 0.0
-        found = pulses.draw_trains(array, x, d, u, granularity=0.01)
+        found = draw_trains(array, x, d, u, granularity=0.01)
         # Words of samples without slots are never read, and a CPU leaves them out.
         used = (found.plans[..., 2] > 0).view(2, 11, 1, 1)
         return found.plans, found.x_words * used, found.d_words * used

@@ -1,0 +1,143 @@
+"""Pulse trains as things of their own: drawn once, then dealt out to one or several arrays of the same shape."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from engine.jit.programs import Program, fill, group_program
+from engine.jit.struct import read_struct
+from engine.tile.pulses import _SPACE, FEW, MAX_WORDS, SLOTS, TYPES, _args, _kernel, _plain, _plan, _space
+from engine.tile.settings import Update
+
+if TYPE_CHECKING:
+    from engine.tile.cells import CellArray
+
+
+@dataclass
+class Trains:
+    """Pulse trains of one update call, for one or for many arrays of the same shape.
+
+    plans [lanes, batch, 4], x_words [lanes, batch, words, I], d_words [lanes, batch, words, O]; `frozen` is the control
+    block that they were drawn with, None for one that is still to be copied.
+    """
+
+    plans: Tensor
+    frozen: Tensor | None
+    x_words: Tensor
+    d_words: Tensor
+    kind: int = 0
+
+
+def draw_trains(array: CellArray, x: Tensor, d: Tensor, settings: Update, *, granularity: float) -> Trains:
+    """Trains with the random numbers of `array` and the learning rate that was set last, for steps of `granularity`."""
+    x, d = _plain(x, array), _plain(d, array)
+    plan = _plan(settings, granularity, array.lr, array.weight.device)
+    kind = TYPES[settings.pulse_type]
+    words = max(1, math.ceil(plan.max_bl / SLOTS)) if kind == 0 else 1
+    plans, frozen, x_words, d_words = _space(array, x.shape[-2], words)
+    made = Trains(plans, frozen, x_words, d_words, kind)
+    args = _train_args(array, x, d, plan, made)
+    args.items = array.lanes * args.batch
+    array.program().run("plan_samples", args, threads=1, warp=True)
+    _make(array, args)
+    return made
+
+
+def fill_trains(array: CellArray, samples: tuple[Tensor, Tensor], plan: Any, made: Trains) -> None:
+    """The words of `made`, whose plans and frozen control are there, for (x, d), with random numbers of a new call."""
+    _make(array, _train_args(array, *samples, plan, made))
+
+
+def _train_args(array: CellArray, x: Tensor, d: Tensor, plan: Any, t: Trains) -> Any:
+    args = _args(array, x.shape[-2], t.x_words.shape[2])
+    args.type, args.lr_scale, args.call = t.kind, 1.0, array.next_call()
+    fill(args, ("x", "d", "plan", *_SPACE), (x, d, plan.tensor, t.plans, t.frozen, t.x_words, t.d_words))
+    return args
+
+
+def _make(array: CellArray, args: Any) -> None:
+    args.items = array.lanes * args.batch * ((array.in_size + 31) // 32 + (array.out_size + 31) // 32)
+    array.program().run("make_trains", args, threads=torch.get_num_threads(), warp=True)
+
+
+def apply_trains(array: CellArray, trains: Trains) -> None:
+    """The pulses that these trains make on an array, with pulse noise of its own."""
+    args = _args(array, trains.plans.shape[1], trains.x_words.shape[2])
+    args.type, args.call = trains.kind, array.next_call()
+    frozen = array.control.clone() if trains.frozen is None else trains.frozen
+    fill(args, _SPACE, (trains.plans, frozen, trains.x_words, trains.d_words))
+    if array.program().backend == "cpu":
+        array.program().run("update_rows", args, threads=torch.get_num_threads())
+    else:
+        args.items = array.weight.numel()
+        kernel = _kernel(args)
+        array.program().run(kernel, args, threads=1, warp=kernel == FEW)
+
+
+def pulse_all(array: CellArray, n: int) -> None:
+    """Exactly |n| pulses on every cell, up for n > 0: trains in which every slot fires."""
+    length = abs(n)
+    if length == 0 or array.model.ideal:
+        return
+    words = math.ceil(length / SLOTS)
+    if words > MAX_WORDS:
+        part = MAX_WORDS * SLOTS * (1 if n > 0 else -1)
+        pulse_all(array, part)
+        pulse_all(array, n - part)
+        return
+    full = [(1 << min(SLOTS, length - SLOTS * k)) - 1 for k in range(words)]
+    where = array.weight.device
+    column = torch.tensor(full, dtype=torch.int32, device=where).view(1, 1, words, 1)
+    x_words = column.expand(array.lanes, 1, words, array.in_size).contiguous()
+    d_words = column.expand(array.lanes, 1, words, array.out_size).contiguous()
+    apply_trains(array, Trains(sure_plans(array, 1, length, n > 0), None, x_words, d_words))
+
+
+def sure_plans(array: CellArray, batch: int, length: int, up: bool) -> Tensor:
+    """Plans of `batch` samples with trains of a given length in one direction."""
+    plans = torch.zeros(array.lanes, batch, 4, dtype=torch.int32, device=array.weight.device)
+    plans[..., 2], plans[..., 3] = length, int(not up)
+    return plans
+
+
+def deal_plans(t: Trains, devices: int, control: Tensor, call: int, policy: tuple[int, int]) -> Tensor:
+    """Plans [devices, lanes, samples, 4]: all samples for each device, or its own, by `policy` and the first device."""
+    args, plans = _group_args(t, devices), _plans_of(t, devices, 1)
+    (args.policy, args.first), args.call = policy, call
+    fill(args, ("control", "frozen", "dealt"), (control, t.frozen, plans))
+    _program(t).run("deal_plans", args, threads=1)
+    return plans
+
+
+def split_words(t: Trains) -> list[Trains]:
+    """For both devices of a one-sided pair: each sample as two, of positive inputs and of negative ones."""
+    args, plans = _group_args(t, 2), _plans_of(t, 2, 2)
+    lanes, samples, words, inputs = t.x_words.shape
+    x_words = t.x_words.new_empty(lanes, 2 * samples, words, inputs)
+    d_words = t.d_words.new_empty(2, lanes, 2 * samples, words, t.d_words.shape[3])
+    fill(args, ("x_split", "d_split", "dealt"), (x_words, d_words, plans))
+    args.items *= words * (inputs + t.d_words.shape[3])
+    _program(t).run("split_words", args, threads=torch.get_num_threads())
+    return [Trains(plans[k], t.frozen if k == 0 else None, x_words, d_words[k], t.kind) for k in range(2)]
+
+
+def _group_args(t: Trains, devices: int) -> Any:
+    args = read_struct("group.cuh", "GroupArgs")()
+    args.lanes, args.batch, args.words, args.cols = t.x_words.shape
+    args.rows, args.devices, args.items = t.d_words.shape[3], devices, args.lanes * args.batch
+    fill(args, ("plans", "x_words", "d_words"), (t.plans, t.x_words, t.d_words))
+    return args
+
+
+def _plans_of(t: Trains, devices: int, times: int) -> Tensor:
+    lanes, samples = t.x_words.shape[:2]
+    return t.plans.new_empty(devices, lanes, times * samples, 4)
+
+
+def _program(t: Trains) -> Program:
+    return group_program(t.plans.device.type)
