@@ -9,11 +9,10 @@ from engine.algorithms.parts.chopper import Chopped, chopper_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
     build,
-    check_devices,
+    checked_settings,
     end_of_batch,
     replays,
     set_weights,
-    settings_of,
     update,
 )
 from engine.tile.settings import setting
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
 ABOUT = "Chopped transfers without a fixed zero: a read counts from its running mean before its chopper switched."
 FORMULA = (
@@ -56,8 +55,7 @@ class Settings(Chopped):
 
 def wiring(spec: TileSpec) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
-    check_devices(spec)
-    s = settings_of(spec.algorithm, Settings)
+    s = checked_settings(spec, Settings)
     found = chopper_wiring(s, "dynamic", buffer_cap=s.buffer_cap, correct_accumulation=int(s.correct_accumulation))
     found.values["tail"] = min(s.tail_weightening / found.values["sweeps"], 1.0)
     return found

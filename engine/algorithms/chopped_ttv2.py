@@ -9,11 +9,10 @@ from engine.algorithms.parts.chopper import Chopped, chopper_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
     build,
-    check_devices,
+    checked_settings,
     end_of_batch,
     replays,
     set_weights,
-    settings_of,
     update,
 )
 from engine.tile.settings import setting
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
 ABOUT = "TTv2 with choppers: lines switch the sign of their gradients now and then, so that offsets average out."
 FORMULA = (
@@ -50,8 +49,7 @@ class Settings(Chopped):
 
 def wiring(spec: TileSpec) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
-    check_devices(spec)
-    s = settings_of(spec.algorithm, Settings)
+    s = checked_settings(spec, Settings)
     return chopper_wiring(s, "chopped", out_chop_prob=s.out_chop_prob, no_buffer=int(s.no_buffer))
 
 

@@ -10,10 +10,9 @@ from engine.algorithms.parts.transfer import (
     ARRAYS,
     MOST_ARRAYS,
     build,
-    check_devices,
+    checked_settings,
     end_of_batch,
     set_weights,
-    settings_of,
     update,
 )
 from engine.tile.settings import Update, setting
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
 ABOUT = (
     "The weight is a geometric sum of arrays with few states; the finest follows the gradient, each other one gets "
@@ -56,8 +55,7 @@ class Settings(Residual):
 
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:
     """How the arrays of a tile are coupled, the finest first. Raises ValueError in one line."""
-    check_devices(spec)
-    s = settings_of(spec.algorithm, Settings)
+    s = checked_settings(spec, Settings)
     number = s.arrays - 1
     every = [s.transfer_every * s.every_factor**k for k in range(number)]
     if every[-1] > MOST_BATCHES:

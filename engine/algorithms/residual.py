@@ -9,10 +9,9 @@ from engine.algorithms.parts.residual import Residual, residual_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
     build,
-    check_devices,
+    checked_settings,
     end_of_batch,
     set_weights,
-    settings_of,
     update,
 )
 from engine.tile.settings import Update
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
 ABOUT = (
     "The weight is W + gamma P; the residual array P follows its gradient, the main array W follows P, so that P comes "
@@ -45,8 +44,7 @@ class Settings(Residual):
 
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
-    check_devices(spec)
-    return residual_wiring((rows, columns), settings_of(spec.algorithm, Settings), "plain")
+    return residual_wiring((rows, columns), checked_settings(spec, Settings), "plain")
 
 
 def check_tile(spec: TileSpec, rows: int, columns: int) -> None:

@@ -9,10 +9,9 @@ from engine.algorithms.parts.residual import Residual, residual_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
     build,
-    check_devices,
+    checked_settings,
     end_of_batch,
     set_weights,
-    settings_of,
     update,
 )
 from engine.tile.settings import Update, setting
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
 ABOUT = (
     "Residual learning with a digital buffer H, the running mean of noisy reads of the residual array P; the main "
@@ -48,8 +47,7 @@ class Settings(Residual):
 
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
-    check_devices(spec)
-    s = settings_of(spec.algorithm, Settings)
+    s = checked_settings(spec, Settings)
     return residual_wiring((rows, columns), s, "averaged", thres_scale=s.thres_scale, momentum=s.momentum)
 
 

@@ -9,11 +9,10 @@ from engine.algorithms.parts.chain import Chain, chain_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
     build,
-    check_devices,
+    checked_settings,
     end_of_batch,
     replays,
     set_weights,
-    settings_of,
     update,
 )
 from engine.tile.settings import Update, setting
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
 ABOUT = (
     "Gradients go to a fast array A near its symmetry point; column by column A is read and written on the visible C."
@@ -49,8 +48,7 @@ class Settings(Chain):
 
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
-    check_devices(spec)
-    s = settings_of(spec.algorithm, Settings)
+    s = checked_settings(spec, Settings)
     return chain_wiring((rows, columns), s, "plain", reset_prob=s.with_reset_prob)
 
 

@@ -10,11 +10,10 @@ from engine.algorithms.parts.transfer import (
     ARRAYS,
     OnePulse,
     build,
-    check_devices,
+    checked_settings,
     end_of_batch,
     replays,
     set_weights,
-    settings_of,
     update,
 )
 from engine.tile.settings import setting
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
 ABOUT = (
     "What is read from the fast array A adds up in a digital buffer H; the visible C gets a pulse for each step of it."
@@ -53,8 +52,7 @@ class Settings(Chain):
 
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
-    check_devices(spec)
-    s = settings_of(spec.algorithm, Settings)
+    s = checked_settings(spec, Settings)
     values = {"thres_scale": s.thres_scale, "step": s.step, "momentum": s.momentum, "forget": int(s.forget_buffer)}
     return chain_wiring((rows, columns), s, "buffered", **values)
 

@@ -72,6 +72,12 @@ def group_program(backend: str) -> Program:
 
 
 @functools.cache
+def rounds_program(backend: str) -> Program:
+    """The kernels of transfers between arrays that are pulsed by updates of their own."""
+    return Program(source.rounds_text(), backend)
+
+
+@functools.cache
 def digital_program(backend: str) -> Program:
     """The kernels of what algorithms compute beside their arrays."""
     return Program(source.digital_text(), backend)

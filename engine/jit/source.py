@@ -122,6 +122,12 @@ def group_text() -> str:
     return "\n".join(text_of(name) for name in (*PHYSICS, "group.cuh", "group.cu"))
 
 
+def rounds_text() -> str:
+    """The translation unit of transfers in rounds: it knows no device."""
+    kernels = ("transfer_plan.cu", "transfer_read.cu", "transfer_rounds.cu")
+    return "\n".join(text_of(name) for name in (*PHYSICS, "transfer.cuh", *kernels))
+
+
 def digital_text() -> str:
     """The translation unit of what algorithms compute beside their arrays."""
     return "\n".join(text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh", "digital.cuh", "digital.cu"))

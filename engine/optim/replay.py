@@ -18,6 +18,7 @@ from torch.optim.optimizer import Optimizer
 from engine.algorithms import find_algorithm
 from engine.nn.analog import AnalogTile
 from engine.tile.cells import STEP, CellArray
+from engine.tile.group import CellGroup
 
 # Steps of a batch size that are launched one by one before it is captured: they load kernels and make plans.
 WARM_UP = 3
@@ -38,8 +39,8 @@ def obstacle(model: nn.Module) -> str:
 def _obstacle_of(part: AnalogTile) -> str:
     if not hasattr(find_algorithm(part.algorithm), "replays"):
         return f"{part.algorithm} decides on the CPU what a step does"
-    if not isinstance(part.tile.array, CellArray):
-        return f"cells of several devices ({part.tile.spec.device.model}) take turns on the CPU"
+    if group := next((m for m in part.modules() if isinstance(m, CellGroup)), None):
+        return f"cells of several devices ({group.spec.model}) take turns on the CPU"
     compensates = part.scale is not None and part.tile.spec.mapping.weight_scaling_lr_compensation
     return "weight_scaling_lr_compensation reads the scales" if compensates else ""
 

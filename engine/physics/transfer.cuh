@@ -24,6 +24,7 @@ struct Event { u32 sample, slice, from, sweep; };
 // One of the slower arrays, by addresses.
 struct Link { u64 w, cells, control; };
 
+// From `first` on for rounds of reads: the one at hand has the reads order[first .. last - 1], samples low .. high - 1.
 struct TransferArgs {
     i64 items, lanes, rows, cols, batch, slots, most_events;
     float *w, *cells;
@@ -41,6 +42,10 @@ struct TransferArgs {
     Event* events;
     int words, type, noise_on, slow_noise_on, write_type, write_groups;
     u32 call, slow_call;
+    i64 first, last, low, high;
+    i64* rounds;
+    u32 *order, *since, *until;
+    float *one_hot, *chosen;
 };
 
 // A normal for each of 32 neighbours, the first a multiple of 4: four of them share a block of random numbers.

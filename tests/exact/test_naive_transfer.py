@@ -11,7 +11,7 @@ import torch
 from engine.algorithms import find_algorithm
 from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
-from engine.tile.transfer_args import Prepared
+from engine.tile.transfers.args import Prepared
 from tests.naive.array import NaiveArray
 from tests.naive.transfer import NaiveTransfer
 

@@ -29,10 +29,12 @@ REPLAYED: dict[str, dict[str, Any]] = {
     "hwa": HWA | {"tile": {"modifier": {"type": "AddNormal", "std_dev": 0.1}, "input_range": {"enable": True}}},
     "hwa_adam": HWA | {"optimizer": {"name": "adam", "lr": 0.01, "momentum": 0.0}},
 }
+PAIR = {"model": "reference_pair", "cells": {"a": {"model": "constant_step"}}}
 HINDERED: dict[str, tuple[dict[str, Any], str]] = {
     "mixed_precision": ({"algorithm": {"name": "mixed_precision"}}, "mixed_precision decides"),
     "lrtt": ({"algorithm": {"name": "lrtt", "rank": 4}}, "lrtt decides"),
-    "cells": ({"device": {"model": "reference_pair", "cells": {"a": {"model": "constant_step"}}}}, "several devices"),
+    "cells": ({"device": PAIR}, "several devices"),
+    "fast cells": ({"algorithm": {"name": "tiki_taka", "fast": PAIR}}, "several devices (reference_pair)"),
     "scales": ({"tile": {"mapping": SCALED["mapping"] | {"weight_scaling_lr_compensation": True}}}, "reads the scales"),
 }  # fmt: skip
 

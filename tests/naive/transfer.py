@@ -1,4 +1,4 @@
-"""Coupled arrays, sample by sample and cell by cell as the formulas say: the slow twin of engine/tile/transfer.py."""
+"""Coupled arrays, sample by sample and cell by cell as the formulas say: slow twin of transfers/transfer.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from engine.tile.settings import Update
-from tests.naive.array import NaiveArray
 from tests.naive.draws import Source, Stream
 from tests.naive.maths import F32, Floats, round_even
 from tests.naive.pulses import counts, plan_sample
@@ -23,7 +22,7 @@ class NaiveTransfer:
     """`v` are the numbers of TransferPlan; arrays[0] is the fast one, the last one keeps the weight."""
 
     v: dict[str, Any]
-    arrays: list[NaiveArray]
+    arrays: list[Any]
     update: Update
     write: Update
     granularity: float

@@ -53,6 +53,7 @@ MORE_ARGUMENTS: dict[str, str] = {
 FULLER: dict[str, str] = {
     "engine/devices": "one file for each device, found by its name",
     "tests/exact": "one file for each thing that is exact to the bit",
+    "tests/naive": "one slow version for each thing that is exact to the bit",
     "engine/kernels": "one file for each group of kernels, named without folders by compilers' messages",
     "engine/physics": "one header for each piece of physics, named without folders by kernels and compilers' messages",
     "presets/device": "a preset is called by its name; a folder in between would become part of it",

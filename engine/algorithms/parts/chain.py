@@ -9,7 +9,7 @@ from engine.algorithms.parts.transfer import MOST_ARRAYS, Shared, shared_values
 from engine.tile.settings import setting
 
 if TYPE_CHECKING:
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
 
 def numbers(meaning: str) -> Any:
@@ -34,7 +34,7 @@ class Chain(Shared):
 
 def chain_wiring(size: tuple[int, int], s: Any, rule: str, **more: Any) -> Wiring:
     """How arrays of `size` (rows, columns) are coupled. Raises ValueError for wrong lengths or no period."""
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
     links = s.arrays - 1
     for name, wanted in (("gamma_vec", s.arrays), ("transfer_every_vec", s.arrays), ("transfer_lr_vec", links)):

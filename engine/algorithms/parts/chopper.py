@@ -11,7 +11,7 @@ from engine.algorithms.parts.transfer import OnePulse, Shared, shared_values
 from engine.tile.settings import setting
 
 if TYPE_CHECKING:
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Chopped(Shared):
 
 def chopper_wiring(s: Any, rule: str, **more: Any) -> Wiring:
     """How both arrays are coupled. Raises ValueError in one line."""
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
     if s.transfer_every == 0:
         raise ValueError("algorithm.transfer_every must not be 0: > 0 counts samples, < 0 a share of the cell's states")

@@ -10,7 +10,7 @@ from engine.algorithms.parts.transfer import Shared, shared_values
 from engine.tile.settings import setting
 
 if TYPE_CHECKING:
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
 
 @dataclass
@@ -30,7 +30,7 @@ def residual_wiring(size: tuple[int, int], s: Any, rule: str, **more: Any) -> Wi
 
     `more` holds `every`, `gamma` and `transfer_lr` of several arrays, and further fields of TransferPlan.
     """
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.wiring import Wiring
 
     every, gamma = more.pop("every", (s.transfer_every,)), more.pop("gamma", (s.gamma, 1.0))
     slices = size[1] if s.transfer_columns else size[0]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from engine.tile.settings import Update, read_settings, setting
+from engine.tile.settings import DENSE, Update, read_settings, setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from engine.tile.settings import AlgorithmSpec, TileSpec
+    from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec
     from engine.tile.tile import Tile
-    from engine.tile.transfer import Transfer
-    from engine.tile.wiring import Wiring
+    from engine.tile.transfers.transfer import Transfer
+    from engine.tile.transfers.wiring import Wiring
 
 ARRAYS = {
     "fast": "takes the gradient and is read into the visible array; without a device of its own, as the visible one"
@@ -70,17 +70,39 @@ def settings_of(spec: AlgorithmSpec, kind: type) -> Any:
     return read_settings(kind, spec.params, f"algorithm.{spec.name}")
 
 
-def check_devices(spec: TileSpec) -> None:
-    """Refuses devices that do not fit. Raises ValueError in one line."""
-    from engine.devices.base import device_names
-
+def checked_settings(spec: TileSpec, kind: type) -> Any:
+    """The settings of an algorithm whose arrays can have the devices they are given. Raises ValueError in one line."""
     name, devices = spec.algorithm.name, spec.algorithm.devices
     for array in devices:
         if array not in ARRAYS:
             raise ValueError(f"{name} has no array {array!r}; it has {', '.join(ARRAYS)}")
-    for where, device in (("device", spec.device), *((f"algorithm.{k}", v) for k, v in devices.items())):
-        if getattr(device, "cells", None):
-            raise ValueError(f"{where}: {name} needs a single device such as {device_names()[0]}, not {device.model}")
+    s = settings_of(spec.algorithm, kind)
+    fast = devices.get("fast", spec.device)
+    for key, device, pulses in (("fast", fast, spec.update), ("visible", spec.device, s.transfer_update)):
+        if pulses.pulse_type in DENSE and _shares(device):
+            raise ValueError(
+                f"pulse_type {pulses.pulse_type} makes no pulses, which the {key} array's {_shares(device)} needs; "
+                "take StochasticCompressed"
+            )
+    if _shares(spec.device) == "policy sequential":
+        raise ValueError(
+            f"{name} writes slice after slice, so that with policy sequential a slice would meet one and the same "
+            "device of its cells; the visible array needs the policy all, fixed or random"
+        )
+    if fast.cells and s.transfer_every < 0:
+        raise ValueError(
+            f"algorithm.transfer_every must be > 0 with a fast array of {fast.model} cells, "
+            "whose devices have states of their own"
+        )
+    return s
+
+
+def _shares(device: DeviceSpec) -> str:
+    """What shares pulses among the devices of a cell one by one, or nothing."""
+    if device.model == "one_sided":
+        return device.model
+    policy = device.params.get("policy", "all") if device.cells else "all"
+    return f"policy {policy}" if policy in ("sequential", "random") else ""
 
 
 def read_values(read: Read) -> dict[str, Any]:
@@ -119,7 +141,7 @@ def shared_values(s: Any) -> dict[str, Any]:
 
 def build(tile: Tile, spec: TileSpec, wiring: Wiring) -> Transfer:
     """The state of a member of the family."""
-    from engine.tile.transfer import Transfer
+    from engine.tile.transfers.transfer import Transfer
 
     return Transfer(tile, wiring, spec.algorithm.devices.get("fast", spec.device))
 
@@ -129,8 +151,8 @@ def update(tile: Tile, state: Transfer, x: Tensor, d: Tensor, lr: float) -> None
 
 
 def replays(state: Transfer) -> bool:
-    """Reads and writes are scheduled where the arrays are."""
-    return True
+    """Walks are scheduled where the arrays are, rounds of reads are not."""
+    return state.walks
 
 
 def end_of_batch(tile: Tile, state: Transfer) -> None:

@@ -6,6 +6,7 @@ What does not go together is refused in one line that says what would.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from engine.nn.analog import analog_tiles
 from engine.optim import AnalogSGD
 from engine.presets import members, preset
 from engine.tile.cells import CellArray
-from engine.tile.settings import TileSpec
+from engine.tile.settings import AlgorithmSpec, TileSpec
 from tests.exact.algorithms.test_presets import in_bounds
 
 ROWS, COLUMNS = 12, 13
@@ -34,6 +35,10 @@ def steps(model: AnalogLinear, numbers: range, threads: int) -> None:
 
 def digital(model: AnalogLinear) -> bool:
     return next(analog_tiles(model)).tile.spec.algorithm.name == "hwa"
+
+
+TRANSFERS = ("tiki_taka", "ttv2", "chopped_ttv2", "agad", "residual", "residual_v2", "multi_tile_residual")
+GROUPS = ("reram_sb2", "idealized4", "pcm_pair")  # devices that take turns at random, and a one-sided pair
 
 
 def made(spec: TileSpec) -> AnalogLinear:
@@ -63,21 +68,37 @@ def stays(model: AnalogLinear) -> bool:
     return all(in_bounds(array) for array in model.modules() if isinstance(array, CellArray))
 
 
-@pytest.mark.parametrize("algorithm", [name for name in algorithm_names() if name != "digital"])  # that has no tile
-def test_algorithm_with_every_device(algorithm: str) -> None:
-    threads, taken = torch.get_num_threads(), []
+def check(spec: TileSpec, device: str) -> None:
+    """Five steps, the last two of them by a second model that goes on from a checkpoint with more threads."""
+    threads = torch.get_num_threads()
     torch.manual_seed(1)
     try:
-        for device, spec in pairs(algorithm):
-            model, again = made(spec), made(spec)
-            steps(model, range(3), 1)
-            again.load_state_dict(model.state_dict())
-            steps(model, range(3, 5), 1)
-            steps(again, range(3, 5), 3)
-            ours, theirs = model.state_dict(), again.state_dict()
-            assert all(torch.equal(ours[key], theirs[key]) for key in ours), device
-            assert torch.isfinite(next(analog_tiles(model)).get_weights()).all() and stays(model), device
-            taken.append(device)
+        model, again = made(spec), made(spec)
+        steps(model, range(3), 1)
+        again.load_state_dict(model.state_dict())
+        steps(model, range(3, 5), 1)
+        steps(again, range(3, 5), 3)
     finally:
         torch.set_num_threads(threads)
+    ours, theirs = model.state_dict(), again.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours), device
+    assert torch.isfinite(next(analog_tiles(model)).get_weights()).all() and stays(model), device
+
+
+@pytest.mark.parametrize("algorithm", [name for name in algorithm_names() if name != "digital"])  # that has no tile
+def test_algorithm_with_every_device(algorithm: str) -> None:
+    taken = []
+    for device, spec in pairs(algorithm):
+        check(spec, device)
+        taken.append(device)
     assert taken, "no device fits"
+    assert algorithm not in TRANSFERS or taken == list(members("device")), "a device does not fit"
+
+
+@pytest.mark.parametrize("algorithm", TRANSFERS)
+def test_cells_of_several_devices_beside_single_ones(algorithm: str) -> None:
+    for group in GROUPS:
+        several, single = preset(group, algorithm=algorithm).device, preset("ecram", algorithm=algorithm)
+        for device, fast in ((several, single.device), (single.device, several)):
+            arrays = AlgorithmSpec(algorithm, single.algorithm.params, {"fast": fast})
+            check(replace(single, device=device, algorithm=arrays), group)

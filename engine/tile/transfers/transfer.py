@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from engine.jit.pair import pair_program
-from engine.jit.programs import Program
+from engine.jit.programs import Program, rounds_program
 from engine.tile.cells import CellArray
+from engine.tile.group import Cells, make_array
 from engine.tile.keys import derive
 from engine.tile.pulses import _plain
 from engine.tile.settings import DeviceSpec
-from engine.tile.transfer_args import MAX_ARRAYS, Prepared, launch
-from engine.tile.wiring import Wiring
+from engine.tile.transfers.args import MAX_ARRAYS, Prepared, launch
+from engine.tile.transfers.rounds import Rounds
+from engine.tile.transfers.wiring import Wiring
 
 if TYPE_CHECKING:
     from engine.tile.tile import Tile
@@ -28,17 +30,18 @@ KEPT = 16
 class Transfer(nn.Module):
     """The arrays before the one that the tile shows, digital buffers, choppers and counters: all a checkpoint needs.
 
+    Arrays of single devices are walked slice by slice (`walks`); cells of several are read and written in rounds.
     With `wiring.hidden` the tile shows a sum, and `last` keeps the weights of the last array.
     """
 
     def __init__(self, tile: Tile, wiring: Wiring, fast: DeviceSpec) -> None:
         super().__init__()
-        array = last_array(tile)
+        array = tile.array
         self.wiring, self.update = wiring, tile.spec.update
         specs = [fast] + [tile.spec.device] * (len(wiring.gamma) - 2)
         shape = (array.out_size, array.in_size)
         self.arrays = nn.ModuleList(
-            CellArray(
+            make_array(
                 *shape, spec, seed=array.seed, tile_id=derive(array.tile_id, k + 1), lanes=array.lanes, trains=False
             )
             for k, spec in enumerate(specs)
@@ -58,6 +61,7 @@ class Transfer(nn.Module):
         self.register_buffer("past", torch.zeros(cells) if dynamic else None)
         self.register_buffer("last", torch.zeros(cells) if wiring.hidden else None)
         self._prepared: dict[Any, Prepared] = {}
+        self.walks = all(isinstance(a, CellArray) for a in (*self.arrays, array))
 
     counters: Tensor
     in_chop: Tensor
@@ -69,12 +73,16 @@ class Transfer(nn.Module):
     last: Tensor | None
 
     @property
-    def own(self) -> list[CellArray]:
+    def own(self) -> list[Cells]:
         """All arrays but the last, the fast one first."""
-        return [cast(CellArray, array) for array in self.arrays]
+        return [cast(Cells, array) for array in self.arrays]
 
     @property
-    def fast(self) -> CellArray:
+    def _singles(self) -> list[CellArray]:
+        return [array for array in self.own if isinstance(array, CellArray)]
+
+    @property
+    def fast(self) -> Cells:
         return self.own[0]
 
     def set_weights(self, tile: Tile, weight: Tensor) -> None:
@@ -103,20 +111,31 @@ class Transfer(nn.Module):
         """One mini-batch x [.., B, I], d [.., B, O]: pulses, reads and writes in the order of the samples."""
         if lr == 0.0 or x.numel() == 0:
             return
-        last, (fast, *between) = last_array(tile), self.own
+        last, fast = tile.array, self.fast
         last.set_lr(lr)
-        x, d = _plain(x, fast), _plain(d, fast)
-        args = self._prepare(last, x.shape[-2], lr).fresh(x, d)
-        args.struct.call, args.struct.slow_call = fast.next_call(), max(array.next_call() for array in (last, *between))
-        for array in (last, *between):
-            array.calls = args.struct.slow_call
+        prepared = self._prepare(last, x.shape[-2], lr).fresh(_plain(x, fast), _plain(d, fast))
+        if isinstance(last, CellArray) and self.walks:
+            self._walk(last, prepared)
+            return
+        if self.last is not None:
+            last.weight.data.copy_(self.last)
+        Rounds(self, last, prepared, lr).learn()
+        if self.last is not None:
+            self.last.copy_(last.weight.data)
+            self._show(tile)
+
+    def _walk(self, last: CellArray, prepared: Prepared) -> None:
+        args, later = prepared.struct, [*self._singles[1:], last]
+        args.call, args.slow_call = self.fast.next_call(), max(array.next_call() for array in later)
+        for array in later:
+            array.calls = args.slow_call
         program = self._program(last)
         if program.backend == "cpu":
-            program.run("transfer_update", args.struct, threads=torch.get_num_threads())
+            program.run("transfer_update", args, threads=torch.get_num_threads())
         else:
-            launch(program, args)
+            launch(program, prepared)
 
-    def _prepare(self, slow: CellArray, batch: int, lr: float) -> Prepared:
+    def _prepare(self, slow: Cells, batch: int, lr: float) -> Prepared:
         """Arguments for a batch of this size, kept with the tensors that they point to."""
         free = not (self.update.fixed_bl and self.wiring.write.fixed_bl)
         key = (batch, lr if free else 0.0, *(t.data_ptr() for t in (slow.weight, self.fast.weight, self.counters)))
@@ -126,22 +145,17 @@ class Transfer(nn.Module):
             self._prepared[key] = Prepared(self, slow, batch)
         return self._prepared[key]
 
-    def _program(self, slow: CellArray) -> Program:
-        units = ((array.spec.model, array.layout) for array in (self.fast, slow))
-        return pair_program(*units, slow.weight.device.type)
+    def _program(self, last: Cells) -> Program:
+        backend = last.weight.device.type
+        if not isinstance(last, CellArray) or not self.walks:
+            return rounds_program(backend)
+        return pair_program(*((a.spec.model, a.layout) for a in (self._singles[0], last)), backend)
 
     def _show(self, tile: Tile) -> None:
-        last = last_array(tile)
+        last = tile.array
         args = self._prepare(last, 1, last.lr).struct
         args.items = last.weight.numel()
         self._program(last).run("transfer_sum", args, threads=torch.get_num_threads())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": {}}
-
-
-def last_array(tile: Tile) -> CellArray:
-    """The array that the tile shows. Raises ValueError if its cells are of several devices."""
-    if not isinstance(tile.array, CellArray):
-        raise ValueError(f"transfers need a single device for each cell, not {tile.spec.device.model}")
-    return tile.array

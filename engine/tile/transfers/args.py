@@ -10,30 +10,31 @@ from torch import Tensor
 
 from engine.jit.programs import Program, fill
 from engine.jit.struct import read_struct
+from engine.tile.cells import CellArray
 from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan
 from engine.tile.settings import Update
 
 if TYPE_CHECKING:
-    from engine.tile.cells import CellArray
-    from engine.tile.transfer import Transfer
+    from engine.tile.group import Cells
+    from engine.tile.transfers.transfer import Transfer
 
 RULES = ("plain", "buffered", "averaged", "chopped", "dynamic")
 MAX_ARRAYS = 8
 EXACT = 3
 ALIGN = 16  # words: every part of the room starts at 64 bytes
+ROUND = 2 + MAX_ARRAYS  # numbers of a round: first and last sample, then where the reads of each array end
 
 
 class Prepared:
     """Arguments for one size of batch. `struct` points into tensors that are kept here."""
 
-    def __init__(self, state: Transfer, slow: CellArray, batch: int) -> None:
+    def __init__(self, state: Transfer, slow: Cells, batch: int) -> None:
         fast, wiring, where = state.fast, state.wiring, slow.weight.device
         args = self.struct = read_struct("transfer.cuh", "TransferArgs")()
         args.lanes, args.rows, args.cols, args.batch = fast.lanes, fast.out_size, fast.in_size, batch
         args.type, args.write_type = _kind(fast, state.update), _kind(slow, wiring.write)
-        args.noise_on, args.slow_noise_on = (int(_noisy(a.model, a.spec.params)) for a in (fast, slow))
         self.values = plan_values(state, slow, batch)
-        plan = _plan(state.update, _fast_granularity(state, slow), self._longest(slow.lr), where)
+        self.plan = plan = _plan(state.update, _fast_granularity(state, slow), self._longest(slow.lr), where)
         write = _plan(wiring.write, slow.granularity, self._longest_write(slow.lr), where)
         args.words = max(1, math.ceil(plan.max_bl / SLOTS)) if args.type == 0 else 1
         args.write_groups = (write.max_bl + 3) // 4
@@ -42,12 +43,15 @@ class Prepared:
             name: getattr(state, name)
             for name in ("counters", "in_chop", "out_chop", "maxima", "buffer", "mean", "past")
         }
-        found |= {"w": fast.weight, "cells": fast.cells, "params": fast.params, "control": fast.control}
-        found |= {"slow_params": slow.params, "plan": plan.tensor, "write_plan": write.tensor, "transfer": numbers}
+        found |= {"w": fast.weight, "control": fast.control, "plan": plan.tensor, "transfer": numbers}
+        if isinstance(fast, CellArray) and isinstance(slow, CellArray):
+            args.noise_on, args.slow_noise_on = (int(_noisy(a.model, a.spec.params)) for a in (fast, slow))
+            found |= {"cells": fast.cells, "params": fast.params}
+            found |= {"slow_params": slow.params, "write_plan": write.tensor}
         found |= {"chain": chain, "visible": None if state.last is None else slow.weight}
         self.kept = {name: tensor for name, tensor in found.items() if tensor is not None}
         fill(args, list(self.kept), list(self.kept.values()))
-        self._measure(batch)
+        self._measure(batch, walks=state.walks)
 
     def fresh(self, x: Tensor, d: Tensor) -> Prepared:
         """The arguments for x and d, with room of their own."""
@@ -60,6 +64,11 @@ class Prepared:
         if args.type == EXACT:
             args.x_words, args.d_words = args.x, args.d
         return self
+
+    def part(self, name: str, *shape: int) -> Tensor:
+        """What lies in the room under a name, from its beginning on, as int32 of this shape."""
+        begin = dict(self.offsets)[name] // 4
+        return self.room[begin : begin + math.prod(shape)].view(shape)
 
     @property
     def crossing(self) -> tuple[int, int]:
@@ -80,7 +89,7 @@ class Prepared:
             return False
         return bool(self.struct.batch // period * values["reads"] >= self.crossing[0])
 
-    def _measure(self, batch: int) -> None:
+    def _measure(self, batch: int, *, walks: bool) -> None:
         """Sizes of everything that lives for one call only."""
         args, values, (slices, lines) = self.struct, self.values, self.crossing
         events = sum((batch // p + 1) * values["reads"] for p in values["period"] if p > 0)
@@ -95,6 +104,9 @@ class Prepared:
             "found": 2 * args.lanes, "events": 4 * args.lanes * args.most_events,
             "done": args.lanes * args.slots * lines, "drive": args.lanes * args.slots * lines,
         }  # fmt: skip
+        if not walks:
+            sizes |= {"since": args.lanes * slices, "until": args.lanes * slices, "order": args.most_events}
+            sizes["rounds"] = 2 * ROUND * (args.most_events + 2)
         self.offsets, at = [], 0
         for name, size in sizes.items():
             self.offsets.append((name, 4 * at))
@@ -114,7 +126,7 @@ class Prepared:
         return float(max(v["transfer_lr"]) * (lr if v["scale_transfer"] else 1.0))
 
 
-def plan_values(state: Transfer, slow: CellArray, batch: int) -> dict[str, Any]:
+def plan_values(state: Transfer, slow: Cells, batch: int) -> dict[str, Any]:
     """The fields of the struct TransferPlan."""
     wiring, fast = state.wiring, state.fast
     gamma, links = wiring.gamma, len(wiring.gamma) - 1
@@ -187,11 +199,12 @@ SHARED = (
 )  # fmt: skip
 
 
-def _kind(array: CellArray, update: Update) -> int:
-    return EXACT if array.model.ideal or update.pulse_type == "None" else TYPES[update.pulse_type]
+def _kind(array: Cells, update: Update) -> int:
+    ideal = isinstance(array, CellArray) and array.model.ideal
+    return EXACT if ideal or update.pulse_type == "None" else TYPES[update.pulse_type]
 
 
-def _fast_granularity(state: Transfer, slow: CellArray) -> float:
+def _fast_granularity(state: Transfer, slow: Cells) -> float:
     """The step that updates of the fast array reckon with."""
     if not state.wiring.mean_granularity:
         return state.fast.granularity
@@ -199,7 +212,7 @@ def _fast_granularity(state: Transfer, slow: CellArray) -> float:
     return (state.fast.granularity + (number - 1) * slow.granularity) / number
 
 
-def _states(array: CellArray, slices: int) -> float:
+def _states(array: Cells, slices: int) -> float:
     """States of a mean cell for each slice."""
     params = array.spec.params
     return (params["w_max"] - params["w_min"]) / array.granularity / slices if "w_max" in params else 1.0
@@ -217,8 +230,11 @@ def _tensor(values: dict[str, Any], where: torch.device) -> Tensor:
     return torch.frombuffer(bytearray(struct), dtype=torch.uint8).to(where)
 
 
-def _links(state: Transfer, slow: CellArray) -> Tensor:
-    """Addresses of weights, cells and control of the arrays after the fast one."""
+def _links(state: Transfer, slow: Cells) -> Tensor:
+    """Addresses of weights, cells (of single devices) and control of the arrays after the fast one."""
     last = slow.weight if state.last is None else state.last
-    rows = [(a.weight, a.cells, a.control) for a in state.own[1:]] + [(last, slow.cells, slow.control)]
-    return torch.tensor([[t.data_ptr() for t in row] for row in rows], dtype=torch.int64, device=slow.weight.device)
+    rows = [(a.weight, a) for a in state.own[1:]] + [(last, slow)]
+    found = [
+        (w.data_ptr(), a.cells.data_ptr() if isinstance(a, CellArray) else 0, a.control.data_ptr()) for w, a in rows
+    ]
+    return torch.tensor(found, dtype=torch.int64, device=slow.weight.device)
