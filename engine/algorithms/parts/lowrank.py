@@ -109,6 +109,13 @@ class LowRank(nn.Module):
         array.set_weights(out)
 
 
+def effective_rank(change: Tensor) -> Tensor:
+    """exp of the entropy of the singular values of [.., O, I] over their sum; 0 for zeros (Roy & Vetterli 2007)."""
+    values = torch.linalg.svdvals(change.double())
+    shares = values / values.sum(-1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
+    return torch.special.entr(shares).sum(-1).exp() * (values[..., 0] > 0)
+
+
 def _factor(tile: Tile, shape: tuple[int, int], spec: TileSpec, number: int) -> Tile:
     """A thin array with random numbers of its own, where the tile is."""
     array = tile.array
