@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.algorithms.parts.residual import Residual, residual_wiring
@@ -15,7 +15,7 @@ from engine.algorithms.parts.transfer import (
     set_weights,
     update,
 )
-from engine.tile.settings import Update, setting
+from engine.tile.settings import setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +50,6 @@ class Settings(Residual):
     every_factor: float = setting(5.0, "how much less often each coarser array is read", minimum=1)
     transfer_lr: float = setting(0.1, "beta_0, of which the rates of the transfers are multiples; 0 = none", minimum=0)
     transfer_lr_factor: float = setting(1.2, "how much larger the rate from each finer array is", above=0)
-    transfer_update: Update = field(default_factory=Update)
 
 
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.algorithms.parts.residual import Residual, residual_wiring
@@ -14,7 +14,6 @@ from engine.algorithms.parts.transfer import (
     set_weights,
     update,
 )
-from engine.tile.settings import Update
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +38,7 @@ __all__ = [
 
 @dataclass
 class Settings(Residual):
-    transfer_update: Update = field(default_factory=Update)
+    """Those of the family."""
 
 
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.algorithms.parts.residual import Residual, residual_wiring
@@ -11,10 +11,11 @@ from engine.algorithms.parts.transfer import (
     build,
     checked_settings,
     end_of_batch,
+    like,
     set_weights,
     update,
 )
-from engine.tile.settings import Update, setting
+from engine.tile.settings import setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,10 +40,9 @@ __all__ = [
 
 @dataclass
 class Settings(Residual):
-    transfer_lr: float = setting(0.1, "learning rate beta of the transfers; 0 = no transfers", minimum=0)
+    transfer_lr: float = like(Residual, "transfer_lr", 0.1)
     momentum: float = setting(0.9, "share of the buffer that a read leaves; the paper's 1 - beta", minimum=0, maximum=1)
     thres_scale: float = setting(1.0, "what the buffer must exceed for a write", "steps of the main array", minimum=0)
-    transfer_update: Update = field(default_factory=Update)
 
 
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from engine.algorithms.parts.transfer import MOST_ARRAYS, Shared, shared_values
+from engine.algorithms.parts.transfer import MOST_ARRAYS, Shared, like, shared_values
 from engine.tile.settings import setting
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def numbers(meaning: str) -> Any:
 class Chain(Shared):
     """Settings of chains of arrays."""
 
-    units_in_mbatch: bool = setting(True, "the period counts mini-batches, not samples")
+    units_in_mbatch: bool = like(Shared, "units_in_mbatch", True)
     arrays: int = setting(
         2, "number of arrays; all but the fast one have the visible array's device", minimum=2, maximum=MOST_ARRAYS
     )

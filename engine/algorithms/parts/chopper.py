@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.algorithms.parts.chain import check_period, gammas, numbers
-from engine.algorithms.parts.transfer import OnePulse, Shared, shared_values
+from engine.algorithms.parts.transfer import OnePulse, Shared, like, shared_values
 from engine.tile.settings import setting
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Chopped(Shared):
     transfer_every: float = setting(
         1.0, "period of the reads; < 0 = that share of a cell's states, by slice", "samples"
     )
-    scale_fast_lr: bool = setting(False, "fast_lr is a factor of the optimizer's learning rate, not absolute")
+    scale_fast_lr: bool = like(Shared, "scale_fast_lr", False)
     gamma_vec: list[float] = numbers("share of both arrays in the weight; empty = gamma and 1")
     in_chop_prob: float = setting(
         0.1, "probability that a slice's chopper switches at its read, or one over the period", minimum=0, maximum=1

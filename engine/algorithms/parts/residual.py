@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from engine.algorithms.parts.chain import check_period
-from engine.algorithms.parts.transfer import Shared, shared_values
-from engine.tile.settings import setting
+from engine.algorithms.parts.chain import Chain, check_period
+from engine.algorithms.parts.transfer import Shared, like, shared_values
+from engine.tile.settings import Update, setting
 
 if TYPE_CHECKING:
     from engine.tile.transfers.wiring import Wiring
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 class Residual(Shared):
     """Settings of residual learning; rates do not follow the optimizer's, but that of the fast array does."""
 
-    units_in_mbatch: bool = setting(True, "the period counts mini-batches, not samples")
+    units_in_mbatch: bool = like(Shared, "units_in_mbatch", True)
     fast_lr: float = setting(0.0, "learning rate alpha of the fast array; 0 = that of the optimizer", minimum=0)
     transfer_lr: float = setting(0.01, "learning rate beta of the transfers; 0 = no transfers", minimum=0)
-    scale_transfer_lr: bool = setting(False, "transfer_lr is a factor of the optimizer's learning rate, not absolute")
+    scale_transfer_lr: bool = like(Shared, "scale_transfer_lr", False)
     gamma: float = setting(0.4, "share of the residual array in the weight", above=0)
-    n_reads_per_transfer: int = setting(1, "neighbouring slices that one transfer reads", "slices", minimum=1)
+    n_reads_per_transfer: int = like(Chain, "n_reads_per_transfer", 1)
+    transfer_update: Update = field(default_factory=Update)
 
 
 def residual_wiring(size: tuple[int, int], s: Any, rule: str, **more: Any) -> Wiring:

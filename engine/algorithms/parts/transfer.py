@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from engine.tile.settings import DENSE, Update, read_settings, setting
@@ -63,6 +63,11 @@ class Shared:
         choices=("mean", "own"),
     )
     transfer_forward: Read = field(default_factory=Read)
+
+
+def like(kind: type, name: str, default: Any) -> Any:
+    """A setting of `kind` with another default."""
+    return field(default=default, metadata=next(f.metadata for f in fields(kind) if f.name == name))
 
 
 def settings_of(spec: AlgorithmSpec, kind: type) -> Any:
