@@ -30,6 +30,10 @@ def periphery(values: Values, known: Any) -> Values:
         changed["w_read_asymmetry_dtod"] = 0.0
     if changed.get("w_noise_type", "None") == "None":
         changed["w_noise"] = 0.0
+    # A converter without a bound has no steps there; the engine refuses to guess their width.
+    for side in ("inp", "out"):
+        if changed.get(f"{side}_bound", 1) <= 0:
+            changed[f"{side}_res"] = -1
     return changed
 
 
@@ -37,6 +41,20 @@ def without_pulses(update: Values) -> bool:
     """Whether the release fires nothing: a number of steps is taken as a step, and every probability rounds to 0."""
     drawn = update.get("pulse_type") in ("Stochastic", "StochasticCompressed", "MeanCount")
     return bool(drawn and update.get("res", 0) > 2 and not update.get("sto_round"))
+
+
+def modifier(values: Values) -> Values:
+    """The modifier of a compiled tile, which takes a number of steps as a step: wider than 2, it rounds all to 0."""
+    if values["type"] in ("Discretize", "DoReFa") and values["res"] > 2 and not values["sto_round"]:
+        return {**values, "type": "Copy", "pdrop": 1.0}
+    return values
+
+
+def clip(values: Values) -> Values:
+    """A fixed limit of exactly 0, which the release takes as one; here only positive numbers are limits."""
+    if values["type"] == "FixedValue" and values["fixed_value"] == 0:
+        return {**values, "fixed_value": 1e-30}
+    return values
 
 
 def inference() -> Values:
