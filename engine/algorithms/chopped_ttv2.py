@@ -45,12 +45,14 @@ class Settings(Chopped):
         0.0, "probability that the chopper of a crossing line switches after a sweep", minimum=0, maximum=1
     )
     no_buffer: bool = setting(False, "the buffer forgets everything before each read")
+    random_selection: bool = setting(False, "each read is of a random slice, not of the one after the last")
 
 
 def wiring(spec: TileSpec) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
     s = checked_settings(spec, Settings)
-    return chopper_wiring(s, "chopped", out_chop_prob=s.out_chop_prob, no_buffer=int(s.no_buffer))
+    more = {"out_chop_prob": s.out_chop_prob, "no_buffer": int(s.no_buffer), "random_slice": int(s.random_selection)}
+    return chopper_wiring(s, "chopped", **more)
 
 
 def check_tile(spec: TileSpec, rows: int, columns: int) -> None:

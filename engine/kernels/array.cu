@@ -95,9 +95,10 @@ KERNEL(drift_cells, ArrayArgs) {
         v.s.drift_w0 = v.w;
     }
     float z = normal_at(v.key, v.draw, v.cell, 0);
-    float g = (v.s.drift_w0 - p.drift_w_offset) / p.drift_wg_ratio + p.drift_g_offset;
+    float g = (v.w - p.drift_w_offset) / p.drift_wg_ratio + p.drift_g_offset;
     float nu = v.c.drift_nu * (1.0f + p.drift_nu_std * z);
-    if (p.drift_nu_k != 0.0f) nu = nu - p.drift_nu_k * (log_(g) - p.drift_log_g0);
+    // The logarithm of a negative conductance says nothing.
+    if (p.drift_nu_k != 0.0f && g >= 0.0f) nu = nu - p.drift_nu_k * (log_(max_(g, 1e-37f)) - p.drift_log_g0);
     float shrink = pow_(max_(a.clock - v.s.drift_from, 1.0f), -nu);
     float offset = p.drift_g_offset * p.drift_wg_ratio + p.drift_w_offset;
     v.w = v.s.drift_w0 * shrink + offset * (shrink - 1.0f);

@@ -103,7 +103,7 @@ template <bool plain> CALLED void finish(const MvmArgs& a, i64 item, float alpha
         if (p.bound_management == BM_NONE || !hit || spent) return;
         reduce = 2.0f * reduce;
         if (worst_case && round == 0) {
-            alpha = np_sum_scale(p, a.x + item * a.n_in, a.n_in);
+            if (p.noise_management != NM_NONE) alpha = np_sum_scale(p, a.x + item * a.n_in, a.n_in);
             reduce = 1.0f;
         }
         r.block += 1u << 26;

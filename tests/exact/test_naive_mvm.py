@@ -28,6 +28,11 @@ CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "retried": {"out_bound": 0.6},
     "worst_case": {"out_bound": 0.6, "bound_management": "IterativeWorstCase"},
+    "worst_case_unmanaged": {
+        "out_bound": 0.6,
+        "bound_management": "IterativeWorstCase",
+        "noise_management": "None",
+    },
     "one_sided_test": {"out_bound": 0.6, "bm_test_negative_bound": False},
     "clearing": {"out_bound": 0.4, "bm_test_negative_bound": False, "bm_negative_hit_clears": True},
     "no_start": {"out_bound": 0.6, "max_bm_res": 0.0},

@@ -26,6 +26,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "unbounded": {"out_bound": -1.0, "out_res": -1.0, "inp_bound": -1.0, "inp_res": -1.0, "noise_management": "None"},
     "bound_management": TIGHT,
     "worst_case": TIGHT | {"bound_management": "IterativeWorstCase"},
+    "worst_case_unmanaged": TIGHT | {"bound_management": "IterativeWorstCase", "noise_management": "None"},
     "unmanaged": TIGHT | {"bound_management": "None", "noise_management": "None"},
     "np_sum": {"noise_management": "AbsMaxNPSum"},
     "max": {"noise_management": "Max", "nm_thres": 1.5},

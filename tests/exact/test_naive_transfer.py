@@ -55,6 +55,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"arrays": 3, "transfer_lr_vec": [4.0, 2.0], "units_in_mbatch": False, "transfer_every_vec": [1, 2, 0]},
     ),
     "chopped_ttv2": ("chopped_ttv2", {"transfer_lr": 3.0, "in_chop_prob": 0.3, "momentum": 0.1}),
+    "chopped_random": ("chopped_ttv2", {"random_selection": True, "transfer_lr": 3.0, "in_chop_prob": 0.3}),
     "chopped_regular": (
         "chopped_ttv2",
         {"in_chop_prob": 0.4, "in_chop_random": False, "out_chop_prob": 0.3, "gamma": 0.2, "transfer_lr": 9.0},

@@ -172,6 +172,7 @@ DRIFTS = {
     "plain": {},
     "spread": {"drift_nu_dtod": 0.3, "drift_nu_std": 0.2, "drift_w_noise_std": 0.01},
     "conductance": {"drift_nu_k": 0.02, "drift_log_g0": -1.0, "drift_g_offset": 2.0, "drift_wg_ratio": 0.7},
+    "both signs": {"drift_nu_k": 0.02, "drift_log_g0": -1.0},
     "offset": {"drift_g_offset": 0.2, "drift_w_offset": 0.05, "drift_t_0": 3.0, "write_noise_std": 1.0},
 }
 

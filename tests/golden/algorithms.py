@@ -6,7 +6,8 @@ from dataclasses import fields
 from typing import Any
 
 from engine.algorithms.parts.transfer import Read
-from engine.tile.settings import IO, AlgorithmSpec, TileSpec, Update
+from engine.tile.settings import IO, AlgorithmSpec, DeviceSpec, TileSpec, Update
+from tests.golden import quirks
 from tests.golden.cells import GROUPS, cells_spec
 from tests.golden.setups import NotBuilt, Object, device_spec, settings
 
@@ -20,8 +21,7 @@ TRANSFERS = {
 TAKEN = {"class", "construction_seed", "unit_cell_devices", "transfer_forward", "transfer_update", "no_self_transfer"}
 RENAMED = {"experimental_correct_accumulation": "correct_accumulation"}
 # What a member of the family does not have, with the value at which it means nothing.
-NEUTRAL = {"n_reads_per_transfer": 1, "random_selection": False, "with_reset_prob": 0.0, "transfer_every_vec": [],
-           "transfer_lr_vec": [], "out_chop_prob": 0.0, "no_buffer": False}  # fmt: skip
+NEUTRAL = {"n_reads_per_transfer": 1, "random_selection": False, "transfer_every_vec": [], "transfer_lr_vec": []}
 # Inputs of a transfer are one full line, read with both managements off: these parameters of its periphery are idle.
 IDLE_READS = {"class", "mv_type", "noise_management", "bound_management", "nm_thres", "max_bm_factor", "max_bm_res",
               "bm_test_negative_bound", "inp_asymmetry", "inp_sto_round"}  # fmt: skip
@@ -29,15 +29,19 @@ IDLE_READS = {"class", "mv_type", "noise_management", "bound_management", "nm_th
 
 def tile_spec(setup: dict[str, Any]) -> TileSpec:
     """The tile of a training set-up. Raises NotBuilt for an algorithm that is unknown here."""
-    device = setup["device"]
-    update, perfect = settings(Update, setup["update"]), IO(is_perfect=True)
+    device, given = setup["device"], quirks.update(setup["update"])
+    update, perfect = settings(Update, given), IO(is_perfect=True)
+    if quirks.bypassed(device, given):
+        learns = quirks.learner(device, given)
+        cells = device_spec(learns) if learns else DeviceSpec("ideal")
+        return TileSpec(device=cells, forward=perfect, backward=perfect, update=update)
     if "unit_cell_devices" not in device and setup["config_class"] == "SingleRPUConfig":
         return TileSpec(device=device_spec(device), forward=perfect, backward=perfect, update=update)
     if device["class"] in GROUPS:
         return TileSpec(device=cells_spec(device), forward=perfect, backward=perfect, update=update)
     if device["class"] == "MixedPrecisionCompound":
         values = {k: v for k, v in device.items() if k not in (*TAKEN, "device")} | {"transfer_first": True}
-        mixed = AlgorithmSpec("mixed_precision", values)
+        mixed = AlgorithmSpec("mixed_precision", quirks.mixed_precision(values, setup["sizes"]["out"]))
         algorithm_device = cells_spec(device["device"])
         return TileSpec(device=algorithm_device, algorithm=mixed, forward=perfect, backward=perfect, update=update)
     if device["class"] not in TRANSFERS:
@@ -52,7 +56,7 @@ def _transfer(device: Object, arrays: int) -> dict[str, Any]:
     from engine.algorithms import find_algorithm
 
     known = {f.name for f in fields(find_algorithm(TRANSFERS[device["class"]]).Settings)}
-    values = {RENAMED.get(k, k): v for k, v in device.items() if k not in TAKEN}
+    values = {RENAMED.get(k, k): v for k, v in quirks.transfer(device).items() if k not in TAKEN}
     idle = [k for k in values if k not in known and values[k] == NEUTRAL.get(k, object())]
     unknown = [k for k in values if k not in known and k not in idle]
     if unknown:
@@ -62,7 +66,7 @@ def _transfer(device: Object, arrays: int) -> dict[str, Any]:
         values["gamma_with_choppers"] = False
     if "arrays" in known:
         values["arrays"] = arrays
-    update = vars(settings(Update, device["transfer_update"]))
+    update = vars(settings(Update, quirks.update(device["transfer_update"], writes=True)))
     return values | {"transfer_forward": _read(device["transfer_forward"]), "transfer_update": update}
 
 

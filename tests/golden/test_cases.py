@@ -1,5 +1,6 @@
 """A few cases of the reference files on this engine, whole; `make golden` runs all of them."""
 
+import copy
 import json
 
 import pytest
@@ -52,6 +53,87 @@ def test_a_case_without_records_is_measured_from_its_set_up():
     assert verdict.passed
     assert mine is not None
     assert [r["id"] for r in mine["records"]] == [r["id"] for r in case["records"]]
+
+
+VARIED = {
+    "never": ("E.TikiTaka_v1.sb", {"transfer_every": 0.0}),
+    "never mixed": ("E.MixedPrecision.sb", {"transfer_every": 0}),
+    "no rows": ("E.MixedPrecision.sb", {"n_rows_per_transfer": 0}),
+    "one bin": ("E.MixedPrecision.sb", {"n_x_bins": 1}),
+    "steps": ("E.AGAD.sb", {"transfer_update": {"res": 30}}),
+}
+
+
+@needs_golden
+@pytest.mark.parametrize("name", VARIED)
+def test_what_the_release_never_writes_learns_nothing(name):
+    base, device = VARIED[name]
+    learned, records = trained(base, device)
+    assert records["w_rmse/epoch2"]["mean"] == records["w_rmse/epoch0"]["mean"]
+    assert not learned
+
+
+PAST = ("E.TikiTaka_v1.sb", "E.ChoppedTTv2.sb", "E.MixedPrecision.sb", "E.VectorCell.const", "E.OneSided.sb")
+
+
+@needs_golden
+@pytest.mark.parametrize("base", PAST)
+def test_without_pulses_the_visible_weight_learns_exactly(base):
+    learned, records = trained(base, {}, {"pulse_type": "None"})
+    assert records["w_rmse/epoch2"]["std"] < 1e-6
+    assert learned
+
+
+UNUSED = {
+    "reset": ("E.TTv2_buffered.sb", {"with_reset_prob": 0.5}),
+    "outputs": ("E.AGAD.sb", {"out_chop_prob": 0.3, "no_buffer": True}),
+    "period": ("E.ChoppedTTv2.sb", {"transfer_every_vec": [1.0, 0.0], "transfer_lr_vec": [1.0, 0.0]}),
+    "rows": ("E.MixedPrecision.sb", {"n_rows_per_transfer": 9}),
+    "copy": ("E.OneSided.sb", {"copy_inverted": True}),
+}
+
+
+@needs_golden
+@pytest.mark.parametrize("name", UNUSED)
+def test_what_the_release_never_looks_at_changes_nothing(name):
+    base, device = UNUSED[name]
+    assert trained(base, device)[1] == trained(base, {})[1]
+
+
+def trained(base, device, update=None):
+    """Whether a case of public figures with other settings learns in two epochs, and its records."""
+    setup = copy.deepcopy(case_of(base)["setup"])
+    for key, value in device.items():
+        setup["device"][key] = setup["device"][key] | value if isinstance(value, dict) else value
+    setup |= {"seeds": 2, "epochs": 2, "update": setup["update"] | (update or {})}
+    case = {"name": base, "category": "E_training", "setup": setup}
+    mine, verdict, _ = run_case(case, 1)
+    assert not verdict.problem
+    records = {r["id"]: r for r in mine["records"]}
+    return records["w_rmse/epoch2"]["mean"] < 0.9 * records["w_rmse/epoch0"]["mean"], records
+
+
+@needs_golden
+def test_more_of_what_the_release_takes_is_measured():
+    cases = {
+        "C.forward.default": ({"io": {"out_bound": 0.0}}, "y/x0/out0"),
+        "C.forward.bm_iterative_nm_none": ({"io": {"inp_bound": 0.0}}, "y/x0/out0"),
+        "F.modifier.Discretize": ({"modifier": {"res": 20.0}}, "w_mod/target-0.8000"),
+        "F.modifier.AddNormal.torch_tile": ({"modifier": {"per_batch_sample": True}}, "w_mod/target-0.8000"),
+        "F.clip.FixedValue": ({"clip": {"fixed_value": 0.0}}, "analog_weight_abs"),
+    }
+    means = {}
+    for name, (changes, record) in cases.items():
+        setup = copy.deepcopy(case_of(name)["setup"])
+        for key, values in changes.items():
+            setup[key] |= values
+        mine, verdict, _ = run_case({"name": name, "category": case_of(name)["category"], "setup": setup}, 1)
+        assert not verdict.problem
+        means[name] = next(r for r in mine["records"] if r["id"] == record)["mean"]
+    assert means["F.modifier.Discretize"] == 0
+    assert abs(means["F.modifier.AddNormal.torch_tile"] + 0.8) < 0.01
+    assert means["F.clip.FixedValue"] < 1e-20
+    assert abs(means["C.forward.default"]) > 0.1
 
 
 def test_what_is_not_built_fails_with_the_reason():

@@ -85,8 +85,9 @@ class NaiveArray:
         self.w0 = np.where(changed, self.w, self.w0)
         nu = self.cells["drift_nu"] * (F32(1) + p["drift_nu_std"] * source.normal(Stream.DRIFT, self.numbers, 0))
         if p["drift_nu_k"]:
-            g = (self.w0 - p["drift_w_offset"]) / p["drift_wg_ratio"] + p["drift_g_offset"]
-            nu = nu - p["drift_nu_k"] * (log(g) - p["drift_log_g0"])
+            g = (self.w - p["drift_w_offset"]) / p["drift_wg_ratio"] + p["drift_g_offset"]
+            depends = p["drift_nu_k"] * (log(np.maximum(g, F32(1e-37))) - p["drift_log_g0"])
+            nu = np.where(g >= 0, nu - depends, nu)
         shrink = power(np.maximum(now - self.since, F32(1)), -nu)
         offset = p["drift_g_offset"] * p["drift_wg_ratio"] + p["drift_w_offset"]
         moved = self.w0 * shrink + offset * (shrink - F32(1))

@@ -62,7 +62,7 @@ class NaiveProduct:
                 return y
             reduce, round_ = F32(2) * reduce, round_ + 1
             if io.bound_management == "IterativeWorstCase" and round_ == 1 and io.noise_management != "AbsMaxNPSum":
-                alpha, reduce = np_sum(io, x), F32(1)
+                alpha, reduce = alpha if io.noise_management == "None" else np_sum(io, x), F32(1)
             scale = F32(1) / (alpha * reduce)
 
     def _scale(self, x: Floats) -> np.float32:

@@ -87,7 +87,7 @@ class NaiveProduct:
                 and round_number == 1
                 and io.noise_management != "AbsMaxNPSum"
             ):
-                alpha, reduce = self._np_sum(x), ONE
+                alpha, reduce = self._np_sum(x) if managed else alpha, ONE
 
     def _limited(self, v: np.float32) -> np.float32:
         return min(v, F32(self.io.nm_thres)) if self.io.nm_thres > 0 else v

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tests.golden import quirks
 from tests.golden.figures import Array, Measurement, Record, figures
-from tests.golden.setups import NotBuilt, grid, settings
+from tests.golden.setups import grid, settings
 
 
 def measure(setup: dict[str, Any], seed: int) -> Measurement:
@@ -20,11 +21,10 @@ def _modified(setup: dict[str, Any], seed: int) -> Measurement:
 
     from engine.tile.training import WeightModifier
 
-    values = dict(setup["modifier"])
-    if values.pop("per_batch_sample", False):
-        raise NotBuilt("a modification for each sample")
+    torch_tile = setup["tile_type"] == "torch"
+    values = setup["modifier"] if torch_tile else quirks.modifier(setup["modifier"])
     modifier = settings(WeightModifier, values)
-    if setup["tile_type"] == "torch":
+    if torch_tile:
         modifier.convention, modifier.per_forward = "Torch", True
     rows = np.array(setup["rows"], dtype=np.float32)
     weights = torch.from_numpy(np.repeat(rows[:, None], setup["ncol"], axis=1))
@@ -47,7 +47,7 @@ def _settled(setup: dict[str, Any], seed: int) -> Measurement:
 
     from engine.tile.training import WeightClip, WeightRemap
 
-    clip, remap = settings(WeightClip, setup["clip"]), settings(WeightRemap, setup["remap"])
+    clip, remap = settings(WeightClip, quirks.clip(setup["clip"])), settings(WeightRemap, setup["remap"])
     weights = torch.from_numpy(grid(setup["weights"], i=setup["tile"]["out"], j=setup["tile"]["in"]))
     tile = _tile(weights, seed, 1, clip=clip, remap=remap)
     tile.settle()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tests.golden import quirks
 from tests.golden.algorithms import tile_spec
 from tests.golden.figures import Array, Measurement, Record, figures, sample_at
 from tests.golden.formula import evaluate, right_hand_side
@@ -75,6 +76,7 @@ def _train(setup: dict[str, Any], seed: int, x: Any, y: Any) -> Any:
     from engine.tile.tile import Tile
 
     spec, sizes, lanes = tile_spec(setup), setup["sizes"], SETS * setup["seeds"]
+    lr = setup["lr"] if quirks.learns(setup["device"], setup["update"]) else 0.0
     with torch.no_grad():
         tile = Tile(sizes["out"], sizes["in"], spec, seed=seed, tile_id=1, lanes=lanes)
         algorithm = find_algorithm(spec.algorithm.name)
@@ -87,7 +89,7 @@ def _train(setup: dict[str, Any], seed: int, x: Any, y: Any) -> Any:
             for start in range(0, len(x), setup["batch"]):
                 part = x_BI[start : start + setup["batch"]].expand(lanes, -1, -1)
                 d = tile.mvm(part) - y_BO[start : start + setup["batch"]]
-                algorithm.update(tile, state, part, d, setup["lr"])
+                algorithm.update(tile, state, part, d, lr)
                 algorithm.end_of_batch(tile, state)
             if epoch in EPOCHS or epoch == setup["epochs"]:
                 yield epoch, tile.weight.cpu().double().numpy()
