@@ -94,14 +94,16 @@ static void open_span(const UpdateArgs& a, i64 lane, i64 begin, i64 first, i64 e
 
 // A bit for every sixteen columns of a stretch of which one fires at all in a span.
 static u64 live_columns(const UpdateArgs& a, i64 lane, i64 from, i64 width, const Span& s) {
-    u32 all[TILE];
-    u64 live = 0u;
-    for (i64 at = 0; at < width; ++at) all[at] = 0u;
-    for (int q = 0; q < s.first[s.windows]; ++q) for (int k = 0; k < a.words; ++k) {
+    u64 all = ~0ull >> (64 - (width + CHUNK - 1) / CHUNK), live = 0u;
+    for (int q = 0; q < s.first[s.windows] && live != all; ++q) for (int k = 0; k < a.words; ++k) {
         const u32* words = a.x_words + ((lane * a.batch + s.samples[q]) * a.words + k) * a.cols + from;
-        LOOP for (i64 at = 0; at < width; ++at) all[at] |= words[at];
+        for (u64 open = all & ~live; open; open &= open - 1u) {
+            int at = __builtin_ctzll(open);
+            WideBits word;
+            fetch_words(word, words, Neighbours{at * CHUNK, width});
+            live |= (u64)some(word & SLOT_MASK) << at;
+        }
     }
-    for (i64 at = 0; at < width; ++at) live |= (u64)((all[at] & SLOT_MASK) != 0u) << (at / CHUNK);
     return live;
 }
 
@@ -114,17 +116,15 @@ static void jump_rows(const UpdateArgs& a, i64 lane, i64 first, i64 end, i64 fro
     for (i64 begin = 0; begin < a.batch; begin = s.end) {
         open_span(a, lane, begin, first, end, s);
         u64 live = live_columns(a, lane, from, width, s);
-        for (i64 i = first; i < end; ++i) {
+        for (int w = 0; w < s.windows; ++w) for (i64 i = first; i < end; ++i) {
             Take take = take_of(a, lane, i * a.cols + from);
             take.last = once;
             Row row = {take, {}, width, done[i - first]};
             row.m = {a.d_words + words * a.rows + i, a.x_words + words * a.cols + from, nullptr, a.plans + lane * a.batch, row.picked};
             row.m.own_lines = a.rows;
             row.m.other_lines = a.cols;
-            for (int w = 0; w < s.windows; ++w) {
-                pick_samples(a, row, s.samples + s.first[w], s.samples + s.first[w + 1]);
-                if (row.m.to > 0) jump_window(row, live);
-            }
+            pick_samples(a, row, s.samples + s.first[w], s.samples + s.first[w + 1]);
+            if (row.m.to > 0) jump_window(row, live);
         }
     }
     for (i64 i = first; i < end && !once; ++i) show_row(take_of(a, lane, i * a.cols + from), width, done[i - first]);
