@@ -75,7 +75,7 @@ def test_reads_equal_the_slow_version(name: str, forward: bool) -> None:
 
 
 @pytest.mark.parametrize("forward", [True, False], ids=["forward", "backward"])
-@pytest.mark.parametrize("shape", [(1, 1), (5, 31), (67, 33), (10, 160), (130, 64)])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 31), (67, 33), (10, 160), (130, 64), (700, 760)])
 def test_vectors_of_a_batch_are_multiplied_as_alone(shape: tuple[int, int], forward: bool) -> None:
     array = CellArray(*shape, DeviceSpec("constant_step"), seed=8)
     array.set_weights(torch.from_numpy(np.random.default_rng(4).normal(scale=0.3, size=shape).astype(np.float32)))
