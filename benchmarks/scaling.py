@@ -29,15 +29,17 @@ CURVES: dict[str, tuple[int, ...]] = {
     "threads": (1, 2),
 }
 LARGE = {"threads": {"size": 1024}}
+# What the work grows with: cells with the square of the size, pulses with the length of trains at most.
+POWERS = {"size": 2, "threads": -1}
 COMMANDS = {"aihw --help": ["--help"], "aihw ls": ["ls"]}
 Row = dict[str, Any]
 
 
 def measure(preset: str, point: dict[str, int], seconds: float) -> Row:
-    """Median time of a step of one layer, its update alone, and the most memory that the process had."""
+    """Median time of a step of one layer, its update alone, and the most memory that the process and the layer had."""
     import torch
 
-    from benchmarks.memory import memory
+    from benchmarks.memory import memory, train
     from engine.nn import AnalogLinear
     from engine.optim import AnalogSGD
     from engine.presets import preset as find_preset
@@ -46,6 +48,8 @@ def measure(preset: str, point: dict[str, int], seconds: float) -> Row:
     torch.manual_seed(0)
     update = {"desired_bl": point["desired_bl"], "update_bl_management": False} if point["desired_bl"] else {}
     spec = find_preset(preset, mapping={"max_input_size": 0, "max_output_size": 0}, update=update)
+    train(spec, (8, 8, 2))  # what the process takes in at first use is not the layer's
+    before = memory("VmRSS")
     layer = AnalogLinear(point["size"], point["size"], bias=False, tile=spec)
     optimizer = AnalogSGD(layer.parameters(), lr=0.01)
     x = torch.rand(point["batch"], point["size"]) * 2 - 1
@@ -62,12 +66,16 @@ def measure(preset: str, point: dict[str, int], seconds: float) -> Row:
         updates.append(time.perf_counter() - middle)
     half = len(steps) // 2
     times = {"step_ms": statistics.median(steps[half:]) * 1e3, "update_ms": statistics.median(updates[half:]) * 1e3}
-    return times | {"peak_MiB": memory("VmHWM") / 2**20}
+    peak = memory("VmHWM")
+    return times | {"layer_MiB": (peak - before) / 2**20, "peak_MiB": peak / 2**20}
 
 
 def curve(name: str, preset: str, seconds: float) -> list[Row]:
-    """The points of a curve, each in a fresh process."""
-    rows = []
+    """The points of a curve, each in a fresh process.
+
+    `growth` is how much longer a step takes than at the point before, over how much more work there is.
+    """
+    rows: list[Row] = []
     for value in CURVES[name]:
         point = POINT | LARGE.get(name, {}) | {name: value}
         told = ["--one", json.dumps(point), "--preset", preset, "--seconds", str(seconds)]
@@ -75,7 +83,11 @@ def curve(name: str, preset: str, seconds: float) -> list[Row]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{name}={value}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
-        rows.append({name: value} | json.loads(done.stdout.splitlines()[-1]))
+        row: Row = {name: value} | json.loads(done.stdout.splitlines()[-1])
+        if rows:
+            more = (value / rows[-1][name]) ** POWERS.get(name, 1)
+            row["growth"] = row["step_ms"] / rows[-1]["step_ms"] / more
+        rows.append(row)
         print(" ".join(f"{key}={number:.5g}" for key, number in rows[-1].items()), flush=True)
     return rows
 
@@ -106,7 +118,7 @@ def plot(found: dict[str, list[Row]], path: Path) -> None:
         at = [row[name] for row in rows]
         for key, style in (("step_ms", "o-"), ("update_ms", "s--")):
             panel.plot(at, [row[key] for row in rows], style, label=key.removesuffix("_ms"))
-        middle, power = rows[len(rows) // 2], {"size": 2, "threads": -1}.get(name, 1)
+        middle, power = rows[len(rows) // 2], POWERS.get(name, 1)
         panel.plot(at, [middle["step_ms"] * (v / middle[name]) ** power for v in at], "k:", label="proportional")
         panel.set(xscale="log", yscale="log", xlabel=name, ylabel="milliseconds")
         panel.legend(fontsize=7)

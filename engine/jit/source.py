@@ -25,6 +25,7 @@ PRODUCTS = (
     *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "plain.cuh", "modifier.cuh"),
     *("own.cuh", "product.cuh", "reading.cuh", "mvm.cu"),
 )
+PRODUCTS_CPU = "mvm_cpu.cu", "mvm_panels_cpu.cu"
 TRAINING = (
     *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh"),
     *("modifier.cuh", "range.cuh", "modifier.cu", "range.cu"),
@@ -109,7 +110,7 @@ def device_parts(device: Device, place: Layout) -> tuple[str, str]:
 
 def mvm_text(backend: str = "cuda") -> str:
     """The translation unit of the matrix products: it knows no device."""
-    return "\n".join(text_of(name) for name in PRODUCTS + (("mvm_cpu.cu",) if backend == "cpu" else ()))
+    return "\n".join(text_of(name) for name in PRODUCTS + (PRODUCTS_CPU if backend == "cpu" else ()))
 
 
 def patches_text() -> str:

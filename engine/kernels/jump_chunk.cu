@@ -1,21 +1,21 @@
 // Windows of sixteen cells of a row on a CPU: the same jumps and steps as those of update_cells.
 
-// A stretch of cells of a row, and the samples of a window in which it fires at all.
+// A stretch of cells of a row, the pulses that each had before, and the samples of a window in which it fires at all.
 struct Row {
     const Take& t;
     Stretch m;
     i64 width;
+    u32* done;
     int picked[WINDOW];
-    u32 done[TILE];
 };
 
-static void pick_samples(const UpdateArgs& a, Row& row, i64 from, i64 to) {
+static void pick_samples(const UpdateArgs& a, Row& row, const int* from, const int* to) {
     row.m.from = row.m.to = 0;
-    for (i64 b = from; b < to; ++b) {
-        int length = row.m.plans[b].length;
+    for (; from < to; ++from) {
+        int length = row.m.plans[*from].length;
         u32 any = 0u;
-        for (int k = 0; k * SLOTS < length && k < a.words; ++k) any |= row.m.own[(b * a.words + k) * a.rows];
-        if ((any & SLOT_MASK) != 0u) row.picked[row.m.to++] = (int)b;
+        for (int k = 0; k * SLOTS < length && k < a.words; ++k) any |= row.m.own[(*from * a.words + k) * a.rows];
+        if ((any & SLOT_MASK) != 0u) row.picked[row.m.to++] = *from;
     }
 }
 

@@ -67,33 +67,65 @@ static void jump_window(Row& row, u64 live) {
     }
 }
 
-// A bit for every sixteen columns of a stretch of which one fires at all.
-static u64 live_columns(const UpdateArgs& a, i64 lane, i64 from, i64 width) {
-    u64 live = 0u;
-    for (i64 at = 0; at < width; at += CHUNK) {
-        WideBits all = {}, word;
-        for (i64 row = lane * a.batch * a.words; row < (lane + 1) * a.batch * a.words; ++row) {
-            fetch_words(word, a.x_words + row * a.cols + from, Neighbours{at, width});
-            all |= word;
+// Windows that rows pass before the next row's turn, and the samples of each that fire on any of these rows.
+#define SPAN 16
+struct Span { i64 end; int windows, first[SPAN + 1], samples[SPAN * WINDOW]; };
+
+FN bool fires_in(const UpdateArgs& a, i64 sample, i64 first, i64 end) {
+    u32 any = 0u;
+    for (int k = 0; k < a.words && k * SLOTS < a.plans[sample].length; ++k) {
+        const u32* d = a.d_words + (sample * a.words + k) * a.rows;
+        for (i64 i = first; i < end; ++i) any |= d[i];
+    }
+    return (any & SLOT_MASK) != 0u;
+}
+
+// Windows from sample `begin` on as rows [first, end) meet them: of samples that write one row each most fire elsewhere.
+static void open_span(const UpdateArgs& a, i64 lane, i64 begin, i64 first, i64 end, Span& s) {
+    const Amplitude* plans = a.plans + lane * a.batch;
+    int n = s.windows = 0;
+    for (i64 from = begin; s.windows < SPAN && from < a.batch; from = s.end) {
+        s.end = window_end(plans, from, a.batch);
+        s.first[s.windows++] = n;
+        for (i64 b = from; b < s.end; ++b) if (fires_in(a, lane * a.batch + b, first, end)) s.samples[n++] = (int)b;
+    }
+    s.first[s.windows] = n;
+}
+
+// A bit for every sixteen columns of a stretch of which one fires at all in a span.
+static u64 live_columns(const UpdateArgs& a, i64 lane, i64 from, i64 width, const Span& s) {
+    u64 all = ~0ull >> (64 - (width + CHUNK - 1) / CHUNK), live = 0u;
+    for (int q = 0; q < s.first[s.windows] && live != all; ++q) for (int k = 0; k < a.words; ++k) {
+        const u32* words = a.x_words + ((lane * a.batch + s.samples[q]) * a.words + k) * a.cols + from;
+        for (u64 open = all & ~live; open; open &= open - 1u) {
+            int at = __builtin_ctzll(open);
+            WideBits word;
+            fetch_words(word, words, Neighbours{at * CHUNK, width});
+            live |= (u64)some(word & SLOT_MASK) << at;
         }
-        live |= (u64)some(all & SLOT_MASK) << (at / CHUNK);
     }
     return live;
 }
 
-static void jump_row(const UpdateArgs& a, i64 lane, i64 i, i64 from, u64 live) {
-    Take take = take_of(a, lane, i * a.cols + from);
-    i64 words = lane * a.batch * a.words;
-    Row row = {take};
-    row.m = {a.d_words + words * a.rows + i, a.x_words + words * a.cols + from, nullptr, a.plans + lane * a.batch, row.picked};
-    row.m.own_lines = a.rows;
-    row.m.other_lines = a.cols;
-    row.width = a.cols - from < TILE ? a.cols - from : TILE;
-    for (i64 begin = 0, end; begin < a.batch; begin = end) {
-        end = window_end(row.m.plans, begin, a.batch);
-        take.last = begin == 0 && end == a.batch;
-        pick_samples(a, row, begin, end);
-        if (row.m.to > 0) jump_window(row, live);
+// Rows [first, end) of a lane, a stretch of columns from `from` on.
+static void jump_rows(const UpdateArgs& a, i64 lane, i64 first, i64 end, i64 from) {
+    Span s;
+    u32 done[ROWS][TILE] = {};
+    i64 words = lane * a.batch * a.words, width = a.cols - from < TILE ? a.cols - from : TILE;
+    bool once = window_end(a.plans + lane * a.batch, 0, a.batch) == a.batch;
+    for (i64 begin = 0; begin < a.batch; begin = s.end) {
+        open_span(a, lane, begin, first, end, s);
+        u64 live = live_columns(a, lane, from, width, s);
+        for (int w = 0; w < s.windows; ++w) for (i64 i = first; i < end; ++i) {
+            Take take = take_of(a, lane, i * a.cols + from);
+            take.last = once;
+            Row row = {take, {}, width, done[i - first]};
+            row.m = {a.d_words + words * a.rows + i, a.x_words + words * a.cols + from, nullptr, a.plans + lane * a.batch, row.picked};
+            row.m.own_lines = a.rows;
+            row.m.other_lines = a.cols;
+            pick_samples(a, row, s.samples + s.first[w], s.samples + s.first[w + 1]);
+            if (row.m.to > 0) jump_window(row, live);
+        }
     }
-    if (!take.last) show_row(take, row.width, row.done);
+    for (i64 i = first; i < end && !once; ++i) show_row(take_of(a, lane, i * a.cols + from), width, done[i - first]);
 }

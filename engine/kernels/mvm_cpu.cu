@@ -103,12 +103,18 @@ KERNEL(multiply_rows, MvmArgs) {
 
 // Fewer numbers are converted by one thread.
 #define FEW_NUMBERS 8192
+// Weights of so many cells do not stay in a cache from one vector to the next, and across them every line is in another
+// page: for more than a few vectors they are laid out first. The sums are the same.
+#define MANY_CELLS (1 << 19)
+#define FEW_VECTORS 8
+extern "C" void multiply_panels(const MvmArgs* a, i64 threads);
 extern "C" void mvm_rows(const MvmArgs* a, i64 threads) {
     MvmArgs b = *a;
     i64 few = b.items * (b.n_in + b.n_out) < FEW_NUMBERS ? 1 : threads;
     mvm_input(&b, few);
-    b.items = b.lanes * ((b.n_out + 63) / 64);
-    multiply_rows(&b, threads);
+    bool lays_out = b.w_in != 1 && b.n_in * b.n_out > MANY_CELLS && b.batch > FEW_VECTORS;
+    b.items = (lays_out ? 2 : 1) * b.lanes * ((b.n_out + 63) / 64);
+    (lays_out ? multiply_panels : multiply_rows)(&b, threads);
     b.items = a->items;
     mvm_output(&b, few);
 }

@@ -71,8 +71,7 @@ KERNEL(update_stretch, UpdateArgs) {
     i64 lane = item / tiles / parts, from = item % tiles * TILE, end = (part + 1) * ROWS < a.rows ? (part + 1) * ROWS : a.rows;
     if (part == 0 && from == 0) a.control[lane].step = a.frozen[lane].step + 1u;
     if (can_jump(a, a.params[lane])) {
-        u64 live = live_columns(a, lane, from, a.cols - from < TILE ? a.cols - from : TILE);
-        for (i64 i = part * ROWS; i < end; ++i) jump_row(a, lane, i, from, live);
+        jump_rows(a, lane, part * ROWS, end, from);
         return;
     }
     Strings strings;

@@ -76,7 +76,7 @@ def test_reads_equal_the_slow_version(name: str, forward: bool) -> None:
 
 
 @pytest.mark.parametrize("forward", [True, False], ids=["forward", "backward"])
-@pytest.mark.parametrize("shape", [(1, 1), (5, 31), (67, 33), (10, 160), (130, 64)])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 31), (67, 33), (10, 160), (130, 64), (700, 760)])
 def test_vectors_of_a_batch_are_multiplied_as_alone(shape: tuple[int, int], forward: bool) -> None:
     array = CellArray(*shape, DeviceSpec("constant_step"), seed=8)
     array.set_weights(torch.from_numpy(np.random.default_rng(4).normal(scale=0.3, size=shape).astype(np.float32)))
@@ -95,3 +95,35 @@ def test_vectors_of_a_batch_are_multiplied_as_alone(shape: tuple[int, int], forw
         direction, array,
     )  # fmt: skip
     assert torch.equal(plain.read(x, array, call=1, training=True), exact.read(x, array, call=1, training=True))
+
+
+WIRES = FINE | {"ir_drop": 1.0, "ir_drop_g_ratio": 1e3}
+SECTIONS: dict[str, dict[str, Any]] = {
+    "one_pass": WIRES | {"w_noise": 0.0175, "w_noise_type": "PCMRead"},
+    "two_passes": WIRES | {"mv_type": "PosNegSeparate"},
+    "split": FINE | {"mv_type": "SplitMode", "inp_res": 1 / 126},
+}
+
+
+@pytest.mark.parametrize("forward", [True, False], ids=["forward", "backward"])
+@pytest.mark.parametrize(("size", "batch", "lanes"), [((70, 141), 400, 1), ((64, 300), 67, 2), ((1300, 5), 65, 1)])
+@pytest.mark.parametrize("name", SECTIONS)
+def test_panels_make_the_same_products(name: str, size: tuple[int, int], batch: int, lanes: int, forward: bool) -> None:
+    array = CellArray(*size, DeviceSpec("constant_step"), seed=8, lanes=lanes)
+    lead = (lanes,) if lanes > 1 else ()
+    draw = np.random.default_rng(4)
+    array.set_weights(torch.from_numpy(draw.normal(scale=0.3, size=(*lead, *size)).astype(np.float32)))
+    x = torch.from_numpy(draw.normal(size=(*lead, batch, size[forward])).astype(np.float32))
+    read = Product(IO(**SECTIONS[name]), "forward" if forward else "backward", array)
+    found, before = [], torch.get_num_threads()
+    for number in (1, 3):
+        torch.set_num_threads(number)
+        found.append(read.read(x, array, call=1, training=True))
+    torch.set_num_threads(before)
+    assert torch.equal(*found)
+    read.exact = True
+    expected = read.read(x, array, call=1, training=True)
+    if forward:
+        torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-4)
+    else:
+        assert torch.equal(found[0], expected)  # there both add up in the same order

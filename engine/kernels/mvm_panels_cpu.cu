@@ -1,0 +1,78 @@
+// One read on a CPU whose vectors are many: a panel of 64 outputs at a time, with its weights laid out once for all of
+// them. Each sum runs through the inputs in order.
+
+#define PANEL 64
+#define DEPTH 128
+
+// Weights of 64 outputs, of which `width` are there, and `depth` inputs: those of an input next to each other.
+static void lay_out(const MvmArgs& a, const float* w, i64 depth, i64 width, bool absolute, float* to) {
+    if (a.w_in != 1) {
+        for (i64 j = 0; j < depth; ++j) for (i64 o = 0; o < width; ++o) to[j * PANEL + o] = w[j * a.w_in + o];
+    } else for (i64 o = 0; o < width; o += WIDE) {
+        const float* rows[WIDE];
+        Four part[WIDE];
+        Wide columns[4];
+        for (int l = 0; l < WIDE; ++l) rows[l] = w + (o + l < width ? o + l : width - 1) * a.w_out;
+        i64 j = 0;
+        for (; j + 4 <= depth; j += 4) {
+            for (int l = 0; l < WIDE; ++l) __builtin_memcpy(&part[l], rows[l] + j, sizeof(Four));
+            transpose(part, columns);
+            for (int m = 0; m < 4; ++m) put(to + (j + m) * PANEL + o, columns[m]);
+        }
+        for (; j < depth; ++j) for (int l = 0; l < WIDE; ++l) to[j * PANEL + o + l] = rows[l][j];
+    }
+    if (absolute) LOOP for (i64 k = 0; k < depth * PANEL; ++k) to[k] = abs_(to[k]);
+}
+
+// R vectors of `depth` inputs on a panel; their sums so far are in z, rows of `step` numbers, or begin here.
+template <int R> FN void add_panel(const float* panel, i64 depth, const float* v, i64 n_in, float* z, i64 step, bool begins) {
+    Sixteen s[R][4] = {};
+    if (!begins) for (int r = 0; r < R; ++r) for (int k = 0; k < 4; ++k) s[r][k] = load16(z + r * step + 16 * k);
+    for (i64 j = 0; j < depth; ++j) {
+        Sixteen f[4];
+        _Pragma("GCC unroll 4") for (int k = 0; k < 4; ++k) f[k] = load16(panel + j * PANEL + 16 * k);
+        _Pragma("GCC unroll 4") for (int r = 0; r < R; ++r) {
+            Sixteen x = v[r * n_in + j] - Sixteen{};
+            _Pragma("GCC unroll 4") for (int k = 0; k < 4; ++k) s[r][k] = fma16(f[k], x, s[r][k]);
+        }
+    }
+    for (int r = 0; r < R; ++r) for (int k = 0; k < 4; ++k) *(Anywhere*)(z + r * step + 16 * k) = s[r][k];
+}
+
+// The same where only `width` of the 64 outputs are there.
+template <int R> static void add_narrow(const float* panel, i64 depth, const float* v, i64 n_in, float* z, i64 step, bool begins, i64 width) {
+    float sums[R * PANEL] = {};
+    if (!begins) for (int r = 0; r < R; ++r) for (i64 o = 0; o < width; ++o) sums[r * PANEL + o] = z[r * step + o];
+    add_panel<R>(panel, depth, v, n_in, sums, PANEL, begins);
+    for (int r = 0; r < R; ++r) for (i64 o = 0; o < width; ++o) z[r * step + o] = sums[r * PANEL + o];
+}
+template <int R> static void add_vectors(const float* panel, i64 depth, const float* v, i64 n_in, float* z, i64 step, bool begins, i64 width) {
+    if (width == PANEL) add_panel<R>(panel, depth, v, n_in, z, step, begins);
+    else add_narrow<R>(panel, depth, v, n_in, z, step, begins, width);
+}
+
+// One item 64 outputs of all vectors of a lane that meet the weights, or of those that meet their absolute values.
+KERNEL(multiply_panels, MvmArgs) {
+    const MvmPlan& p = a.plan[0];
+    i64 panels = (a.n_out + PANEL - 1) / PANEL, lane = item / (2 * panels), at = item / 2 % panels * PANEL;
+    bool absolute = item % 2 != 0;
+    i64 width = a.n_out - at < PANEL ? a.n_out - at : PANEL, plain = p.passes * p.signed_kinds * a.batch;
+    i64 rows = absolute ? p.passes * p.absolute_kinds * a.batch : plain, first = lane * p.sections * a.batch + (absolute ? plain : 0);
+    const float *w = a.w + lane * a.n_in * a.n_out + at * a.w_out, *v = a.v + first * a.n_in;
+    float *z = a.z + first * a.n_out + at, panel[DEPTH * PANEL];
+    for (i64 j = 0; j < a.n_in && rows > 0; j += DEPTH) {
+        i64 depth = a.n_in - j < DEPTH ? a.n_in - j : DEPTH, b = 0;
+        lay_out(a, w + j * a.w_in, depth, width, absolute, panel);
+        for (; b + 4 <= rows; b += 4) add_vectors<4>(panel, depth, v + b * a.n_in + j, a.n_in, z + b * a.n_out, a.n_out, j == 0, width);
+        for (; b < rows; ++b) add_vectors<1>(panel, depth, v + b * a.n_in + j, a.n_in, z + b * a.n_out, a.n_out, j == 0, width);
+    }
+}
+
+extern "C" void mvm_panels(const MvmArgs* a, i64 threads) {
+    MvmArgs b = *a;
+    mvm_input(&b, threads);
+    b.items = 2 * b.lanes * ((b.n_out + PANEL - 1) / PANEL);
+    multiply_panels(&b, threads);
+    b.items = a->items;
+    mvm_output(&b, threads);
+}
