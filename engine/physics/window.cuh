@@ -54,7 +54,7 @@ template <class N, class L> FN N pulses_in(const UpdateArgs& a, const Stretch& m
     const Amplitude& plan = m.plans[b];
     N n = {}, word = {}, turn = {};
     u32 own = 0u;
-    for (int part = 0; part * SLOTS < plan.length; ++part) {
+    for (int part = 0; part < a.words && part * SLOTS < plan.length; ++part) {
         i64 row = b * a.words + part;
         u32 fires = m.own[row * m.own_lines];
         if ((fires & SLOT_MASK) == 0u) continue;

@@ -139,7 +139,7 @@ def twin(tile: Tile, state: Any, batch: int) -> NaiveTransfer:
     grains = [a.granularity for a in arrays]
     grain = sum(grains) / len(grains) if state.wiring.mean_granularity else grains[0]
     values = prepared.values | {"write_groups": prepared.struct.write_groups}
-    naive = NaiveTransfer(values, arrays, tile.spec.update, state.wiring.write, grain)
+    naive = NaiveTransfer(values, arrays, state.update, state.wiring.write, grain)
     naive.decay = (1.0 - state.wiring.auto_momentum) / batch
     return naive
 
@@ -198,7 +198,7 @@ def test_twenty_updates(name: str) -> None:
     assert (end != start).float().mean() > 0.2, "hardly anything was written"
 
 
-@pytest.mark.parametrize("name", ["tiki_taka", "chopped_auto"])
+@pytest.mark.parametrize("name", ["tiki_taka", "chopped_auto", "tiki_taka_random", "ttv2_chain"])
 def test_samples_without_slots_bring_no_pulses(name: str) -> None:
     """As in convolutions, where most patches have no gradient: their trains are not even made."""
     module, tile, state = make(name)
@@ -206,6 +206,20 @@ def test_samples_without_slots_bring_no_pulses(name: str) -> None:
     for n, kept in ((0, 1), (1, 7)):
         x, d = vectors(n, 300)
         d[torch.arange(300) % kept != 0] = 0.0
+        module.update(tile, state, x, d, 0.03)
+        naive.learn(x.numpy(), d.numpy(), 0.03, call=state.fast.calls, slow_call=tile.array.calls)
+        assert_same(tile, state, naive)
+
+
+def test_counts_beyond_a_word_stay_in_their_sample() -> None:
+    """A line that is silent in a sample takes none of the pulses of the next one, however long trains are."""
+    module, tile, state = make(
+        "tiki_taka", DeviceSpec(FAST.model, FAST.params | {"mult_noise": False, "dw_min": 0.002})
+    )
+    state.update = Update(pulse_type="MeanCount", desired_bl=70, update_bl_management=False, update_management=False)
+    naive = twin(tile, state, 4)
+    for n in range(4):
+        x, d = vectors(n, 4)
         module.update(tile, state, x, d, 0.03)
         naive.learn(x.numpy(), d.numpy(), 0.03, call=state.fast.calls, slow_call=tile.array.calls)
         assert_same(tile, state, naive)
