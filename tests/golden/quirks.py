@@ -37,12 +37,17 @@ def periphery(values: Values, known: Any) -> Values:
     return changed
 
 
+DRAWN = ("Stochastic", "StochasticCompressed", "MeanCount")
+
+
 def update(values: Values, *, writes: bool = False) -> Values:
     """Settings of a pulsed update: steps that have no effect are left out; exact writes go through the device."""
     changed = dict(values)
-    for key in ("res", "x_res_implicit", "d_res_implicit"):
-        # Numbers of steps: nothing fires (`without_pulses`), or the pulse type does not look at them.
-        changed[key] = 0.0 if changed.get(key, 0) > 1 else changed.get(key, 0)
+    # Numbers of steps: nothing fires (`without_pulses`), or the pulse type does not look at them.
+    kind = changed.get("pulse_type")
+    idle = {"res"} if kind not in DRAWN or without_pulses(values) else set()
+    idle |= set() if kind == "DeterministicImplicit" else {"x_res_implicit", "d_res_implicit"}
+    changed |= {key: 0.0 for key in idle if changed.get(key, 0) > 1}
     if writes and changed.get("pulse_type") == "None":
         changed["pulse_type"] = "NoneWithDevice"
     return changed
@@ -116,7 +121,7 @@ def learns(device: Values, update: Values) -> bool:
 
 def without_pulses(update: Values) -> bool:
     """Whether the release fires nothing: a number of steps is taken as a step, and every probability rounds to 0."""
-    drawn = update.get("pulse_type") in ("Stochastic", "StochasticCompressed", "MeanCount")
+    drawn = update.get("pulse_type") in DRAWN
     return bool(drawn and update.get("res", 0) > 2 and not update.get("sto_round"))
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests.golden import quirks
 from tests.golden.runner import run_case
 from tests.golden.shared import GOLDEN, needs_golden
 
@@ -134,6 +135,18 @@ def test_more_of_what_the_release_takes_is_measured():
     assert abs(means["F.modifier.AddNormal.torch_tile"] + 0.8) < 0.01
     assert means["F.clip.FixedValue"] < 1e-20
     assert abs(means["C.forward.default"]) > 0.1
+
+
+def test_steps_that_a_pulse_type_does_not_look_at_are_left_out():
+    given = {"res": 30, "x_res_implicit": 30, "d_res_implicit": 0.1, "sto_round": True}
+    assert quirks.update(given | {"pulse_type": "None"})["res"] == 0
+    assert quirks.update(given | {"pulse_type": "MeanCount"}) == given | {
+        "pulse_type": "MeanCount",
+        "x_res_implicit": 0,
+    }
+    fires_never = given | {"pulse_type": "Stochastic", "sto_round": False}
+    assert quirks.update(fires_never)["res"] == 0
+    assert quirks.update(given | {"pulse_type": "DeterministicImplicit"})["x_res_implicit"] == 30
 
 
 def test_what_is_not_built_fails_with_the_reason():
