@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from engine.jit.programs import digital_program, fill
 from engine.jit.struct import read_struct
-from engine.tile.mvm import KEPT_NUMBERS
+from engine.tile.call import KEPT_NUMBERS
 
 if TYPE_CHECKING:
     from engine.tile.tile import Tile

@@ -15,7 +15,7 @@ from engine.jit.struct import read_struct
 from engine.tile.training import CLIPS, MODIFIERS, REMAPS, WeightClip, WeightModifier, WeightRemap
 
 if TYPE_CHECKING:
-    from engine.tile.mvm import Readable
+    from engine.tile.call import Readable
 
 TRAINING_STREAM, EVALUATION_STREAM = 128, 144
 FIGURES = 3
