@@ -19,6 +19,8 @@ TRANSFERS = {
 }
 # Read by the builder itself, or without effect on the results.
 TAKEN = {"class", "construction_seed", "unit_cell_devices", "transfer_forward", "transfer_update", "no_self_transfer"}
+# There the release also transfers the last array to itself, unless told not to.
+SELF_TRANSFERS = {"chopped_ttv2", "agad"}
 RENAMED = {"experimental_correct_accumulation": "correct_accumulation"}
 # What a member of the family does not have, with the value at which it means nothing.
 NEUTRAL = {"n_reads_per_transfer": 1, "random_selection": False, "transfer_every_vec": [], "transfer_lr_vec": []}
@@ -55,6 +57,8 @@ def _transfer(device: Object, arrays: int) -> dict[str, Any]:
     """The settings of a transfer algorithm. Before `scale_fast_lr` existed, the fast learning rate was absolute."""
     from engine.algorithms import find_algorithm
 
+    if not device.get("no_self_transfer", True) and TRANSFERS[device["class"]] in SELF_TRANSFERS:
+        raise NotBuilt(f"{device['class']} with no_self_transfer=false")
     known = {f.name for f in fields(find_algorithm(TRANSFERS[device["class"]]).Settings)}
     values = {RENAMED.get(k, k): v for k, v in quirks.transfer(device).items() if k not in TAKEN}
     idle = [k for k in values if k not in known and values[k] == NEUTRAL.get(k, object())]

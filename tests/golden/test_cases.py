@@ -101,6 +101,15 @@ def test_what_the_release_never_looks_at_changes_nothing(name):
     assert trained(base, device)[1] == trained(base, {})[1]
 
 
+@needs_golden
+@pytest.mark.parametrize("base", ["E.ChoppedTTv2.sb", "E.AGAD.sb"])
+def test_what_is_not_built_is_told(base):
+    setup = copy.deepcopy(case_of(base)["setup"])
+    setup["device"]["no_self_transfer"] = False
+    _, verdict, _ = run_case({"name": base, "category": "E_training", "setup": setup}, 1)
+    assert "no_self_transfer=false" in verdict.problem
+
+
 def trained(base, device, update=None):
     """Whether a case of public figures with other settings learns in two epochs, and its records."""
     setup = copy.deepcopy(case_of(base)["setup"])
