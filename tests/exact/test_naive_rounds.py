@@ -14,7 +14,7 @@ from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
 from engine.tile.transfers.args import Prepared
 from tests.exact.test_naive_transfer import CASES as WALKS
-from tests.exact.test_naive_transfer import SHAPE, vectors
+from tests.exact.test_naive_transfer import SHAPE, assert_coupled_alike, vectors
 from tests.naive.array import NaiveArray
 from tests.naive.group import NaiveGroup
 from tests.naive.rounds import NaiveCells, NaiveRounds
@@ -100,26 +100,7 @@ def assert_same(tile: Tile, state: Any, naive: NaiveRounds) -> None:
         assert [one.calls for one in ones] == cells.calls
         for one, slow in zip(ones, cells.group.devices, strict=True):
             np.testing.assert_array_equal(one.persistent.detach().numpy().ravel(), slow.w)
-
-    def turned(slices: np.ndarray) -> np.ndarray:
-        return slices.T if naive.v["by_columns"] else slices
-
-    for k, buffer in enumerate(state.buffer.numpy()):
-        np.testing.assert_array_equal(buffer, turned(naive.buffer[k]))
-    if state.mean is not None:
-        np.testing.assert_array_equal(state.mean.numpy(), turned(naive.mean))
-        np.testing.assert_array_equal(state.past.numpy(), turned(naive.past))
-    np.testing.assert_array_equal(state.in_chop.numpy(), naive.in_chop + 2 * naive.switched)
-    np.testing.assert_array_equal(state.out_chop.numpy(), naive.out_chop)
-    assert state.counters[0, : 2 + len(naive.pointers)].tolist() == [naive.samples, naive.sweep, *naive.pointers]
-    np.testing.assert_array_equal(state.maxima[0].numpy(), naive.maxima)
-    if state.last is not None:
-        gamma = np.array(state.wiring.gamma, np.float32)
-        chopped = turned(naive.in_chop[:, None] ^ naive.out_chop[None, :]) & bool(naive.v.get("sum_signs"))
-        shown = np.where(chopped, -gamma[0], gamma[0]) * naive.arrays[0].group.weight
-        for factor, cells in zip(gamma[1:], naive.arrays[1:], strict=True):
-            shown = shown + factor * cells.group.weight
-        np.testing.assert_array_equal(tile.weight.detach().numpy(), shown)
+    assert_coupled_alike(tile, state, naive, [cells.group.weight for cells in naive.arrays])
 
 
 @pytest.mark.parametrize(("name", "fast", "slow"), CASES)

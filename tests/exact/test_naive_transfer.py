@@ -157,6 +157,11 @@ def assert_same(tile: Tile, state: Any, naive: NaiveTransfer) -> None:
     for fast, slow in zip((*state.arrays, tile.array), naive.arrays, strict=True):
         if "persistent" in fast.layout.states:
             np.testing.assert_array_equal(fast.persistent.detach().numpy().ravel(), slow.w)
+    assert_coupled_alike(tile, state, naive, [slow.weight for slow in naive.arrays])
+
+
+def assert_coupled_alike(tile: Tile, state: Any, naive: Any, weights: list[np.ndarray]) -> None:
+    """Buffers, choppers and counters, and the visible weight as the sum of the slow version's `weights`."""
 
     def turned(slices: np.ndarray) -> np.ndarray:
         return slices.T if naive.v["by_columns"] else slices
@@ -171,15 +176,11 @@ def assert_same(tile: Tile, state: Any, naive: NaiveTransfer) -> None:
     assert state.counters[0, : 2 + len(naive.pointers)].tolist() == [naive.samples, naive.sweep, *naive.pointers]
     np.testing.assert_array_equal(state.maxima[0].numpy(), naive.maxima)
     if state.last is not None:
-        turn = (
-            turned(naive.in_chop[:, None] ^ naive.out_chop[None, :])
-            if naive.v.get("sum_signs")
-            else np.zeros(SHAPE, bool)
-        )
         gamma = np.array(state.wiring.gamma, np.float32)
-        shown = np.where(turn, -gamma[0], gamma[0]) * naive.arrays[0].weight
-        for factor, array in zip(gamma[1:], naive.arrays[1:], strict=True):
-            shown = shown + factor * array.weight
+        chopped = turned(naive.in_chop[:, None] ^ naive.out_chop[None, :]) & bool(naive.v.get("sum_signs"))
+        shown = np.where(chopped, -gamma[0], gamma[0]) * weights[0]
+        for factor, weight in zip(gamma[1:], weights[1:], strict=True):
+            shown = shown + factor * weight
         np.testing.assert_array_equal(tile.weight.detach().numpy(), shown)
 
 
