@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,15 +27,17 @@ def assert_equal(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_threads_do_not_matter(name: str) -> None:
+Made = Callable[[], tuple[Any, Tile, Any]]
+
+
+def threads_do_not_matter(made: Made, samples: int) -> None:
     results, threads = [], torch.get_num_threads()
     try:
         for number in (1, 3):
             torch.set_num_threads(number)
-            module, tile, state = make(name)
+            module, tile, state = made()
             for n in range(2):
-                module.update(tile, state, *vectors(n, 70), 0.03)
+                module.update(tile, state, *vectors(n, samples), 0.03)
                 module.end_of_batch(tile, state)
             results.append(tensors(tile, state))
     finally:
@@ -42,12 +45,11 @@ def test_threads_do_not_matter(name: str) -> None:
     assert_equal(*results)
 
 
-@pytest.mark.parametrize("name", MEMBERS)
-def test_a_checkpoint_goes_on_bit_for_bit(name: str) -> None:
-    module, tile, state = make(name)
+def a_checkpoint_goes_on(made: Made) -> None:
+    module, tile, state = made()
     for n in range(3):
         module.update(tile, state, *vectors(n, 4), 0.03)
-    _, other, fresh = make(name)
+    _, other, fresh = made()
     other.load_state_dict(copy.deepcopy(tile.state_dict()))
     fresh.load_state_dict(copy.deepcopy(state.state_dict()))
     for n in range(3, 6):
@@ -55,6 +57,30 @@ def test_a_checkpoint_goes_on_bit_for_bit(name: str) -> None:
             module.update(t, s, *vectors(n, 4), 0.03)
             module.end_of_batch(t, s)
     assert_equal(tensors(tile, state), tensors(other, fresh))
+
+
+def a_gpu_leaves_the_same_bits(made: Made) -> None:
+    results = []
+    for where in ("cpu", "cuda"):
+        module, tile, state = made()
+        tile.to(where)
+        state.to(where)
+        for n in range(6):
+            x, d = (v.to(where) for v in vectors(n, 9))
+            module.update(tile, state, x, d, 0.03)
+            module.end_of_batch(tile, state)
+        results.append([t.cpu() for t in tensors(tile, state)])
+    assert_equal(*results)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_threads_do_not_matter(name: str) -> None:
+    threads_do_not_matter(lambda: make(name), 70)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_checkpoint_goes_on_bit_for_bit(name: str) -> None:
+    a_checkpoint_goes_on(lambda: make(name))
 
 
 def test_a_copy_has_noise_of_its_own() -> None:
@@ -198,17 +224,7 @@ def test_an_array_that_an_algorithm_does_not_have_is_refused() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", CASES)
 def test_a_gpu_leaves_the_same_bits(name: str) -> None:
-    results = []
-    for where in ("cpu", "cuda"):
-        module, tile, state = make(name)
-        tile.to(where)
-        state.to(where)
-        for n in range(6):
-            x, d = (v.to(where) for v in vectors(n, 9))
-            module.update(tile, state, x, d, 0.03)
-            module.end_of_batch(tile, state)
-        results.append([t.cpu() for t in tensors(tile, state)])
-    assert_equal(*results)
+    a_gpu_leaves_the_same_bits(lambda: make(name))
 
 
 @pytest.mark.gpu

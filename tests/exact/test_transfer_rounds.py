@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -14,40 +13,19 @@ from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
 from tests.exact.test_naive_rounds import CASES, CELLS, SHAPE, make
 from tests.exact.test_naive_transfer import vectors
-from tests.exact.test_transfer import assert_equal, tensors
+from tests.exact.test_transfer import a_checkpoint_goes_on, a_gpu_leaves_the_same_bits, threads_do_not_matter
 
 EACH = pytest.mark.parametrize(("name", "fast", "slow"), CASES)
 
 
 @EACH
 def test_threads_do_not_matter(name: str, fast: str, slow: str) -> None:
-    results, threads = [], torch.get_num_threads()
-    try:
-        for number in (1, 3):
-            torch.set_num_threads(number)
-            module, tile, state = make(name, fast, slow)
-            for n in range(2):
-                module.update(tile, state, *vectors(n, 40), 0.03)
-                module.end_of_batch(tile, state)
-            results.append(tensors(tile, state))
-    finally:
-        torch.set_num_threads(threads)
-    assert_equal(*results)
+    threads_do_not_matter(lambda: make(name, fast, slow), 40)
 
 
 @EACH
 def test_a_checkpoint_goes_on_bit_for_bit(name: str, fast: str, slow: str) -> None:
-    module, tile, state = make(name, fast, slow)
-    for n in range(3):
-        module.update(tile, state, *vectors(n, 4), 0.03)
-    _, other, fresh = make(name, fast, slow)
-    other.load_state_dict(copy.deepcopy(tile.state_dict()))
-    fresh.load_state_dict(copy.deepcopy(state.state_dict()))
-    for n in range(3, 6):
-        for t, s in ((tile, state), (other, fresh)):
-            module.update(t, s, *vectors(n, 4), 0.03)
-            module.end_of_batch(t, s)
-    assert_equal(tensors(tile, state), tensors(other, fresh))
+    a_checkpoint_goes_on(lambda: make(name, fast, slow))
 
 
 @EACH
@@ -122,14 +100,4 @@ def test_what_has_no_meaning_is_refused(name: str) -> None:
 @pytest.mark.gpu
 @EACH
 def test_a_gpu_leaves_the_same_bits(name: str, fast: str, slow: str) -> None:
-    results = []
-    for where in ("cpu", "cuda"):
-        module, tile, state = make(name, fast, slow)
-        tile.to(where)
-        state.to(where)
-        for n in range(6):
-            x, d = (v.to(where) for v in vectors(n, 9))
-            module.update(tile, state, x, d, 0.03)
-            module.end_of_batch(tile, state)
-        results.append([t.cpu() for t in tensors(tile, state)])
-    assert_equal(*results)
+    a_gpu_leaves_the_same_bits(lambda: make(name, fast, slow))
