@@ -8,25 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.golden import quirks
-from tests.golden.figures import Array, Measurement, Record, figures, from_sums, sample_at, sums
+from tests.golden.figures import Array, Measurement, Record, figures, from_sums, sums
 from tests.golden.setups import device_spec, grid, settings
 
 Vectors = npt.NDArray[np.float32]
-SETS, PLACE = 7, 0.25
 
 
 def measure(setup: dict[str, Any], seed: int) -> Measurement:
-    """Repeats set-to-zero and one update call; every tile has devices of its own.
-
-    Exact changes spread in the rare cells alone whose bounds cut them, which a sample holds or not: of `SETS` samples
-    each record is that of the one at the lower quartile by standard deviation, as in `training.py`.
-    """
-    exact = setup["update"]["pulse_type"] == "NoneWithDevice"
-    sets = [_records(setup, seed + number) for number in range(SETS if exact else 1)]
-    return Measurement(setup["tile"]["n_tiles"], sample_at(PLACE, sets))
-
-
-def _records(setup: dict[str, Any], seed: int) -> list[Record]:
+    """Repeats set-to-zero and one update call; every tile has devices of its own."""
     tile = setup["tile"]
     x, d = vectors(setup)
     product = d.astype(np.float64).T @ x.astype(np.float64)
@@ -50,7 +39,7 @@ def _records(setup: dict[str, Any], seed: int) -> list[Record]:
         {"id": "row_mean_signed", "at": {"row": row, "quantity": "the same over one output row"}}
         | figures(rows, floor=False),
     ]
-    return records
+    return Measurement(tile["n_tiles"], records)
 
 
 def vectors(setup: dict[str, Any]) -> tuple[Vectors, Vectors]:
