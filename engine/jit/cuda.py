@@ -20,7 +20,8 @@ from typing import Any
 from engine import settings
 from engine.jit.cpu import CompileError
 
-BLOCK = 256
+# Threads of a block; smaller ones spread few threads over more of a GPU.
+BLOCK, SMALL_BLOCK, FEW_THREADS = 256, 64, 1 << 15
 WARP = 32
 OPTIONS = (
     "--std=c++17",
@@ -111,13 +112,14 @@ def launch(function: Any, args: ctypes.Structure, *, items: int, warp: bool = Fa
         return
     # CuPy passes an array of one element by value, which for raw bytes is the struct itself.
     value = numpy.frombuffer(memoryview(args), dtype=f"V{ctypes.sizeof(args)}")
-    grid = ((threads + BLOCK - 1) // BLOCK,)
+    block = BLOCK if threads > FEW_THREADS else SMALL_BLOCK
+    grid = ((threads + block - 1) // block,)
     device = torch.cuda.current_device()
     # The bare handle: torch.cuda.current_stream() takes longer than a launch.
     stream = torch._C._cuda_getCurrentRawStream(device)
     # CuPy's current device and stream belong to the thread, and autograd has threads of its own.
     with cupy.cuda.Device(device), _borrowed(stream, device):
-        function(grid, (BLOCK,), (value,))
+        function(grid, (block,), (value,))
 
 
 def current_device() -> int:

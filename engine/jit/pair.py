@@ -11,21 +11,29 @@ from engine.jit.programs import Program
 from engine.jit.source import Layout, text_of
 
 SLOW = ("pulsing.cuh", "jump.cuh", "window.cuh", "block.cuh", "block_pulses.cuh")
-FAST = (*SLOW, "runs.cuh", "walk_steps.cuh", "walk.cuh", "trains.cu", "update_cells.cu")
-TRANSFER = ("transfer_plan.cu", "transfer_read.cu", "transfer.cu", "transfer_walk.cu")
+WALK = ("walk.cuh", "trains.cu", "update_exact.cu")
+TRANSFER = ("transfer_events.cu", "transfer_plan.cu", "transfer_read.cu", "transfer.cu", "transfer_walk.cu")
 TRANSFER_CPU = ("transfer_cpu.cu",)
 
 
 def pair_text(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) -> str:
     """One translation unit for a fast array and slower ones, each given by its device model and layout."""
-    cpu = backend == "cpu"
-    first, second = _body(fast, FAST + (source.CPU_KERNELS if cpu else ())), _body(slow, SLOW)
+    loops = fast_loops(backend)
+    first, second = _body(fast, SLOW + loops), _body(slow, SLOW)
     again = [f"#undef {macro}" for macro in sorted(_macros(first) & _macros(second))]
     parts = [text_of(name) for name in (*source.PHYSICS, "transfer.cuh")]
     parts += ["namespace fast {", first, "}"]
     parts += ["namespace slow = fast;"] if fast == slow else [*again, "namespace slow {", second, "}"]
-    parts += [text_of(name) for name in TRANSFER + (TRANSFER_CPU if cpu else ())]
+    parts += [text_of(name) for name in TRANSFER + (TRANSFER_CPU if backend == "cpu" else ())]
     return "\n".join(parts)
+
+
+def fast_loops(backend: str) -> tuple[str, ...]:
+    """The loops over cells of the fast array."""
+    loops = source.kernels_of(backend)
+    headers = tuple(name for name in loops if name.endswith(".cuh"))
+    steps = ("walk_steps.cuh",) if backend == "cpu" else ()
+    return (*headers, *steps, *WALK, *(name for name in loops if name not in headers))
 
 
 @functools.cache

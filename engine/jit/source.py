@@ -13,12 +13,13 @@ from engine.devices.base import BASE_CELLS, MAX_NODES, Device, find_device
 from engine.jit.struct import header
 
 PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
-KERNELS = (
-    *("construct.cu", "array.cu", "trains.cu", "jump.cuh", "window.cuh", "runs.cuh"),
-    *("update_cells.cu", "update_few.cu"),
+KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "window.cuh", "update_exact.cu")
+GPU_KERNELS = (
+    *("squad.cuh", "lockstep.cuh", "leaps.cuh"),
+    *("update_cells.cu", "update_few.cu", "update_strips.cu"),
 )
 CPU_KERNELS = (
-    *("trains_pack.cu", "trains_cpu.cu", "strings.cu", "chunk.cu"),
+    *("runs.cuh", "trains_pack.cu", "trains_cpu.cu", "strings.cu", "chunk.cu"),
     *("jump_chunk.cu", "jump_rows.cu", "update_rows.cu"),
 )
 PRODUCTS = (
@@ -87,7 +88,12 @@ def params_floats(device: Device, params: Mapping[str, Any]) -> list[float]:
 
 def device_text(model: str, place: Layout, backend: str) -> str:
     """One translation unit: physics, the device, and all kernels of an array of it."""
-    return _device_unit(model, place, KERNELS + (CPU_KERNELS if backend == "cpu" else ()))
+    return _device_unit(model, place, KERNELS + kernels_of(backend))
+
+
+def kernels_of(backend: str) -> tuple[str, ...]:
+    """The loops over cells that are a processor's own."""
+    return CPU_KERNELS if backend == "cpu" else GPU_KERNELS
 
 
 def response_text(model: str, place: Layout) -> str:
@@ -125,7 +131,7 @@ def group_text() -> str:
 
 def rounds_text() -> str:
     """The translation unit of transfers in rounds: it knows no device."""
-    kernels = ("transfer_plan.cu", "transfer_read.cu", "transfer_rounds.cu")
+    kernels = ("transfer_events.cu", "transfer_plan.cu", "transfer_read.cu", "transfer_rounds.cu")
     return "\n".join(text_of(name) for name in (*PHYSICS, "transfer.cuh", *kernels))
 
 

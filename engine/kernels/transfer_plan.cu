@@ -1,10 +1,5 @@
-// Before a mini-batch is walked: learning rates and plans of its samples, the reads that fall into it, and words for the
-// part of the fast array that is not read.
-
-FN Control control_of(const TransferArgs& a, const TransferPlan& p, u32 k, i64 lane) {
-    if (k == 0u) return a.control[lane];
-    return ((const Control*)link_of(a, p, k).control)[lane];
-}
+// Before a mini-batch is walked: learning rates and plans of its samples, and words for the part of the fast array that is
+// not read.
 
 // One warp a sample: its largest |x| and |d|, kept in its plan.
 WARP_KERNEL(transfer_maxima, TransferArgs) {
@@ -23,67 +18,54 @@ FN void follow(float& average, float v, float decay) {
     if (v > 0.0f) average = average > 0.0f ? (1.0f - decay) * average + decay * v : v;
 }
 
-// The learning rate of the fast array for each sample, in order: the running maxima remember.
+// The learning rate of the fast array for each sample, in order: the running maxima remember. Each thread keeps those of
+// one of 32 samples.
 FN void rate_samples(const TransferArgs& a, const TransferPlan& p, i64 lane, float lr) {
     float fixed = p.fast_lr > 0.0f ? (p.scale_fast ? p.fast_lr * lr : p.fast_lr) : lr;
     float xm = a.maxima[2 * lane], dm = a.maxima[2 * lane + 1];
-    for (i64 b = lane * a.batch; b < (lane + 1) * a.batch; ++b) {
-        a.rates[b] = fixed;
-        if (!p.auto_scale) continue;
-        follow(xm, a.plans[b].x, p.decay);
-        follow(dm, a.plans[b].d, p.decay);
-        if (!(p.fast_lr > 0.0f)) continue;
-        float rate = p.auto_gain / ((xm > 0.0f ? xm : 1.0f) * (dm > 0.0f ? dm : 1.0f));
-        a.rates[b] = p.scale_fast ? rate * lr : rate;
-    }
-    a.maxima[2 * lane] = xm;
-    a.maxima[2 * lane + 1] = dm;
-}
-
-// All reads of the call in order. Counters: samples seen, sweeps done, then the next slice of each array.
-FN void list_events(const TransferArgs& a, const TransferPlan& p, i64 lane, float lr) {
-    i64 slices = slices_of(a, p), *counter = a.counters + lane * (2 + MAX_ARRAYS), slots = 0, n = 0;
-    Event* events = a.events + lane * a.most_events;
-    u32* marks = a.marks + lane * slices;
-    const Control& c = slow_frozen(a, (u32)p.arrays - 1u, lane);
-    for (i64 j = 0; j < slices; ++j) marks[j] = 0u;
-    for (i64 b = 0; b < a.batch; ++b) {
-        counter[0] += 1;
-        for (u32 k = 0; (int)k + 1 < p.arrays; ++k) {
-            if (p.period[k] <= 0 || counter[0] % p.period[k] != 0 || p.transfer_lr[k] == 0.0f) continue;
-            i64 start = counter[2 + k];
-            if (p.random_slice) {
-                start = (i64)(uniform_at(key_of(c), {a.slow_call, c.step, SELECT}, k, (u32)b) * (float)slices);
-                start = start < slices ? start : slices - 1;
+    for (i64 at = 0; at < a.batch; at += 32) {
+        i64 from = lane * a.batch + at;
+        int n = at + 32 < a.batch ? 32 : (int)(a.batch - at);
+        Laned<float> x, d, x_top, d_top;
+        if (p.auto_scale) {
+            LANES(l) x[l] = l < n ? a.plans[from + l].x : 0.0f;
+            LANES(l) d[l] = l < n ? a.plans[from + l].d : 0.0f;
+            for (int b = 0; b < n; ++b) {
+                follow(xm, lanes_at(x, b), p.decay);
+                follow(dm, lanes_at(d, b), p.decay);
+                LANES(l) x_top[l] = l == b ? xm : x_top[l];
+                LANES(l) d_top[l] = l == b ? dm : d_top[l];
             }
-            for (int q = 0; q < p.reads; ++q) {
-                i64 slice = (start + q) % slices;
-                events[n++] = {(u32)b, (u32)slice, k, (u32)counter[1]};
-                if (marks[slice] != 0u) continue;
-                a.slot_slices[lane * a.slots + slots] = (u32)slice;
-                a.slot_chops[lane * a.slots + slots] = a.in_chop[lane * slices + slice];
-                marks[slice] = (u32)++slots;
+        }
+        LANES(l) if (l < n) {
+            float rate = fixed;
+            if (p.auto_scale && p.fast_lr > 0.0f) {
+                rate = p.auto_gain / ((x_top[l] > 0.0f ? x_top[l] : 1.0f) * (d_top[l] > 0.0f ? d_top[l] : 1.0f));
+                rate = p.scale_fast ? rate * lr : rate;
             }
-            if (k == 0u && start + p.reads >= slices) counter[1] += 1;
-            counter[2 + k] = (start + p.reads) % slices;
+            a.rates[from + l] = rate;
         }
     }
-    a.found[2 * lane] = (u32)n;
-    a.found[2 * lane + 1] = (u32)slots;
+    if (first_lane()) {
+        a.maxima[2 * lane] = xm;
+        a.maxima[2 * lane + 1] = dm;
+    }
 }
 
-// One item a lane: freezes the steps of all arrays for this call, then rates and reads.
-KERNEL(transfer_schedule, TransferArgs) {
+// One warp a lane: freezes the steps of all arrays for this call, then rates and reads.
+WARP_KERNEL(transfer_schedule, TransferArgs) {
     const TransferPlan& p = a.transfer[0];
-    for (u32 k = 0; (int)k < p.arrays; ++k) {
+    for (u32 k = 0; first_lane() && (int)k < p.arrays; ++k) {
         Control* live = k == 0u ? a.control : (Control*)link_of(a, p, k).control;
         slow_frozen(a, k, item) = live[item];
         live[item].step += 1u;
     }
+    lanes_sync();
     float lr = slow_frozen(a, (u32)p.arrays - 1u, item).lr;
-    if (a.type == EXACT) slow_frozen(a, 0u, item).lr = 1.0f;
+    if (a.type == EXACT && first_lane()) slow_frozen(a, 0u, item).lr = 1.0f;
     rate_samples(a, p, item, lr);
-    list_events(a, p, item, lr);
+    list_events(a, p, item);
+    give_slots(a, p, item);
 }
 
 KERNEL(transfer_plans, TransferArgs) { a.plans[item] = plan_sample(a.plan[0], a.rates[item], a.plans[item].x, a.plans[item].d); }

@@ -75,6 +75,17 @@ FN void write_slice(const TransferArgs& a, const TransferPlan& p, const Walk& k,
     for (i64 at = k.begin; at < k.end; at += 32) write_block(a, p, k, u, at, plan, number);
 }
 
+// Event number e, on the slice of the walk.
+FN void take_event(const TransferArgs& a, const TransferPlan& p, Walk& k, const Event& event, u32 e) {
+    if (event.from == 0u) advance(a, p, k, (i64)event.sample + 1);
+    float top = read_slice(a, p, k, event, e);
+    if (top > 0.0f) write_slice(a, p, k, event, top, e);
+    if (event.from != 0u) return;
+    if (p.reset_prob > 0.0f && p.reset_prob > uniform_at(k.key, {k.draw.call, k.draw.step, RESET_SLICE}, (u32)k.slice, e))
+        for (i64 at = k.begin; at < k.end; at += 32) fast::reset_block(k.fast, strip_of(a, p, k, at), e);
+    if (p.rule >= CHOPPED) k.chop = next_chop(p, k, event, e);
+}
+
 // One warp for a slice that is read, or for 32 lines of it where their writes do not depend on each other.
 WARP_KERNEL(transfer_walk, TransferArgs) {
     const TransferPlan& p = a.transfer[0];
@@ -95,15 +106,11 @@ WARP_KERNEL(transfer_walk, TransferArgs) {
     k.key = key_of(c);
     k.draw = {a.slow_call, c.step, 0};
     const Event* events = a.events + k.lane * a.most_events;
-    for (u32 e = 0; e < a.found[2 * k.lane]; ++e) {
-        if ((i64)events[e].slice != k.slice) continue;
-        if (events[e].from == 0u) advance(a, p, k, (i64)events[e].sample + 1);
-        float top = read_slice(a, p, k, events[e], e);
-        if (top > 0.0f) write_slice(a, p, k, events[e], top, e);
-        if (events[e].from != 0u) continue;
-        if (p.reset_prob > 0.0f && p.reset_prob > uniform_at(k.key, {k.draw.call, k.draw.step, RESET_SLICE}, (u32)k.slice, e))
-            for (i64 at = k.begin; at < k.end; at += 32) fast::reset_block(k.fast, strip_of(a, p, k, at), e);
-        if (p.rule >= CHOPPED) k.chop = next_chop(p, k, events[e], e);
+    u32 n = a.found[2 * k.lane];
+    for (u32 at = 0u; at < n; at += 32u) {
+        Laned<u32> own;
+        LANES(l) own[l] = at + l < n && (i64)events[at + l].slice == k.slice ? 1u : 0u;
+        for (u32 left = lanes_mask(own); left; left &= left - 1u) take_event(a, p, k, events[at + first_bit(left)], at + first_bit(left));
     }
     advance(a, p, k, a.batch);
     if (item % parts == 0 && first_lane()) a.in_chop[k.lane * slices_of(a, p) + k.slice] = k.chop;

@@ -42,8 +42,18 @@ template <class V> FN void load_ways(const Params& p, const float* record, i64 s
     fetch(k.high, high);
 }
 
-// n equal pulses, at most `most`. With a = 1 + slope and sum = 1 + a + .. + a^(n-1), which is put together from sums of
-// 2^k terms: a^n = 1 + slope sum, and the variance has a^2 in place of a.
+// n equal pulses, of which `sum` = 1 + a + .. + a^(n-1) is known, with a = 1 + slope: a^n = 1 + slope sum, and the variance
+// has a^2 in place of a.
+template <class V> FN void move_on(Course<V>& t, V slope, V shift, V growth, V sum) {
+    V none = {}, two = none + 2.0f, both = sum * fma_(slope, sum, two);
+    t.mean = fma_(fma_(slope, t.mean, shift), sum, t.mean);
+    t.variance = fma_(both, fma_(slope, t.variance, growth), t.variance);
+    t.widest = choose(t.variance > t.widest, t.variance, t.widest);
+    t.low = choose(t.mean < t.low, t.mean, t.low);
+    t.high = choose(t.mean > t.high, t.mean, t.high);
+}
+
+// n equal pulses, at most `most`: their sum is put together from sums of 2^k terms.
 template <class V, class M, class N> FN void follow(Course<V>& t, const Ways<V>& k, M up, N n, u32 most) {
     V none = {}, one = none + 1.0f, two = none + 2.0f, sum = none, part = one;
     V slope = choose(up, k.slope[0], k.slope[1]), shift = choose(up, k.shift[0], k.shift[1]);
@@ -52,12 +62,19 @@ template <class V, class M, class N> FN void follow(Course<V>& t, const Ways<V>&
         sum = choose((n & bit) != 0u, fma_(fma_(slope, sum, one), part, sum), sum);
         part = part * fma_(slope, part, two);
     }
-    V both = sum * fma_(slope, sum, two);
-    t.mean = fma_(fma_(slope, t.mean, shift), sum, t.mean);
-    t.variance = fma_(both, fma_(slope, t.variance, growth), t.variance);
-    t.widest = choose(t.variance > t.widest, t.variance, t.widest);
-    t.low = choose(t.mean < t.low, t.mean, t.low);
-    t.high = choose(t.mean > t.high, t.mean, t.high);
+    move_on(t, slope, shift, growth, sum);
+}
+
+// As follow, for one cell and less than 2^BITS pulses, without a loop; BITS is 0 where no step depends on the weight, so that
+// the sum is n. The first term of the sum is 1, and the sum of two is 2 + slope.
+template <u32 BITS> FN void follow_some(Course<float>& t, const Ways<float>& k, bool up, u32 n) {
+    float slope = choose(up, k.slope[0], k.slope[1]), shift = choose(up, k.shift[0], k.shift[1]);
+    float growth = choose(up, k.growth[0], k.growth[1]), sum = (float)(int)(BITS == 0u ? n : n & 1u), part = slope + 2.0f;
+    UNROLLED for (u32 bit = 2u; bit < (1u << BITS); bit <<= 1) {
+        sum = choose((n & bit) != 0u, fma_(fma_(slope, sum, 1.0f), part, sum), sum);
+        part = part * fma_(slope, part, 2.0f);
+    }
+    move_on(t, slope, shift, growth, sum);
 }
 template <class V> FN auto is_free(const Course<V>& t, const Ways<V>& k) {
     V reach = REACH * sqrt_(t.widest);

@@ -29,6 +29,8 @@ FN bool lanes_any(Laned<u32>& v) {
 FN bool lanes_flag(bool v) { return v; }
 FN u32 lanes_first(Laned<u32>& v) { return v[0]; }
 FN u32 lanes_at(Laned<u32>& v, int l) { return v[l]; }
+FN float lanes_at(Laned<float>& v, int l) { return v[l]; }
+template <class T> FN void lanes_from(Laned<T>& v, Laned<u32>& from, Laned<T>& to) { LANES(l) to[l] = v[from[l]]; }
 FN u32 lanes_mask(Laned<u32>& v) {
     u32 mask = 0u;
     LOOP for (int l = 0; l < 32; ++l) mask |= v[l] != 0u ? 1u << l : 0u;
@@ -36,5 +38,6 @@ FN u32 lanes_mask(Laned<u32>& v) {
 }
 FN void lanes_add_up(Laned<u32>& v) { for (int l = 1; l < 32; ++l) v[l] += v[l - 1]; }
 FN int first_bit(u32 v) { return __builtin_ctz(v); }
+FN int last_bit(u32 v) { return 31 - __builtin_clz(v); }
 FN bool first_lane() { return true; }
 FN void lanes_sync() {}

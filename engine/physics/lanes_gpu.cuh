@@ -6,6 +6,7 @@ template <class T> struct Laned { T own; __device__ T& operator[](int) { return 
 #define LANES(l) for (int l = threadIdx.x & 31, once_ = 1; once_; once_ = 0)
 #define LANES_OF(l, n) LANES(l)
 #define LANES_UP_TO(l, n) LANES(l)
+FN float lanes_at(Laned<float>& v, int l) { return __shfl_sync(0xffffffffu, v.own, l); }
 FN float lanes_max(Laned<float>& v) {
     for (int o = 16; o; o >>= 1) { float t = __shfl_xor_sync(0xffffffffu, v.own, o); v.own = v.own > t ? v.own : t; }
     return v.own;
@@ -18,6 +19,10 @@ FN bool lanes_any(Laned<u32>& v) { return v.own != 0u; }
 FN bool lanes_flag(bool v) { return __any_sync(0xffffffffu, v); }
 FN u32 lanes_first(Laned<u32>& v) { return __shfl_sync(0xffffffffu, v.own, 0); }
 FN u32 lanes_at(Laned<u32>& v, int l) { return __shfl_sync(0xffffffffu, v.own, l); }
+// Each lane gets what lane from[l] has.
+template <class T> FN void lanes_from(Laned<T>& v, Laned<u32>& from, Laned<T>& to) {
+    to.own = __shfl_sync(0xffffffffu, v.own, (int)from.own);
+}
 FN u32 lanes_mask(Laned<u32>& v) { return __ballot_sync(0xffffffffu, v.own != 0u); }
 // Each lane gets the sum of all up to it.
 FN void lanes_add_up(Laned<u32>& v) {
@@ -27,5 +32,6 @@ FN void lanes_add_up(Laned<u32>& v) {
     }
 }
 FN int first_bit(u32 v) { return __ffs((int)v) - 1; }
+FN int last_bit(u32 v) { return 31 - __clz((int)v); }
 FN bool first_lane() { return (threadIdx.x & 31) == 0; }
 FN void lanes_sync() { __syncwarp(); }

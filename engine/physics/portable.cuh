@@ -9,7 +9,10 @@ typedef long long i64;
 
 #define FN __device__ __forceinline__
 #define CALLED static __device__ __noinline__
+// A function of a GPU, whose arguments stay in registers; a CPU only ever calls it in tests.
+#define GPU_FN FN
 #define LOOP
+#define UNROLLED _Pragma("unroll")
 FN u32 bits_of(float v) { return __float_as_uint(v); }
 FN float float_of(u32 v) { return __uint_as_float(v); }
 FN float fma_(float a, float b, float c) { return fmaf(a, b, c); }
@@ -34,20 +37,25 @@ typedef u32 WideBits;
             name##_item(a, i);                                                                              \
     }                                                                                                       \
     FN void name##_item(const Args& a, i64 item)
-#define WARP_KERNEL(name, Args)                                                                             \
+#define BOUNDED_WARP_KERNEL(name, Args, bounds)                                                             \
     FN void name##_item(const Args& a, i64 item);                                                           \
-    extern "C" __global__ void name(const Args a) {                                                         \
+    extern "C" __global__ void bounds name(const Args a) {                                                  \
         i64 first = (blockIdx.x * (i64)blockDim.x + threadIdx.x) >> 5;                                      \
         for (i64 i = first; i < a.items; i += (gridDim.x * (i64)blockDim.x) >> 5) name##_item(a, i);        \
     }                                                                                                       \
     FN void name##_item(const Args& a, i64 item)
+#define WARP_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, )
+// With so few registers that three blocks of 256 threads fit into a multiprocessor.
+#define BUSY_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, __launch_bounds__(256, 3))
 #define BULK_KERNEL WARP_KERNEL
 
 #else
 
 #define FN static inline __attribute__((always_inline))
 #define CALLED static __attribute__((noinline))
+#define GPU_FN CALLED
 #define LOOP _Pragma("GCC ivdep")
+#define UNROLLED
 FN u32 bits_of(float v) { u32 r; __builtin_memcpy(&r, &v, 4); return r; }
 FN float float_of(u32 v) { float r; __builtin_memcpy(&r, &v, 4); return r; }
 FN float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
@@ -80,6 +88,7 @@ typedef int Places16 __attribute__((vector_size(64)));
     extern "C" void name(const Args* a, i64 threads) { run_range(name##_range, a, a->items, threads, name##_paces); } \
     FN void name##_item(const Args& a, i64 item)
 #define WARP_KERNEL KERNEL
+#define BUSY_KERNEL KERNEL
 // A kernel whose items a CPU takes in the order and manner of name_bulk.
 #define BULK_KERNEL(name, Args)                                                                             \
     static void name##_bulk(const Args& a, i64 begin, i64 end);                                             \
@@ -89,6 +98,9 @@ typedef int Places16 __attribute__((vector_size(64)));
     FN void name##_item(const Args& a, i64 item)
 
 #endif
+
+// Between the values of one lane in an array of Laned.
+#define LANE_STRIDE ((i64)(sizeof(Laned<float>) / sizeof(float)))
 
 FN u32 min_u(u32 a, u32 b) { return a < b ? a : b; }
 FN float min_(float a, float b) { return a < b ? a : b; }

@@ -3,10 +3,10 @@
 
 FN u32 turned(const Stretch& m, i64 sample, int l) { return m.chop ^ (m.signs ? m.signs[sample * m.sign_lines + l] : 0u); }
 
+#if WIDE > 1
 // Pulses in jumps, window by window.
 CALLED void walk_jumps(const UpdateArgs& a, const Strip& s, const Stretch& all, Block& k, Laned<u32>& first) {
     const Params& p = a.params[0];
-#if WIDE > 1
     Stretch m = all;
     Runs runs;
     WIDES(g, s.lines) {
@@ -21,20 +21,37 @@ CALLED void walk_jumps(const UpdateArgs& a, const Strip& s, const Stretch& all, 
             if (near != 0u) step_cells(a, p, runs, near, cells);
         }
     }
+}
+#endif
+
+// All pulses of the stretch; `first` counts those of each cell in this call.
+FN void walk_pulses(const UpdateArgs& a, const Strip& s, const Stretch& m, Block& k, Laned<u32>& first) {
+#if WIDE > 1
+    if (can_jump(a, a.params[0])) walk_jumps(a, s, m, k, first);
+    else walk_steps(a, s, m, k, first);
 #else
+    Squad c = {a, a.params[0], m, s.lines, key_of(a.frozen[0]), a.frozen[0].step};
     LANES(l) {
-        State state = {};
-        Drawer own = {key_of(a.frozen[0]), a.frozen[0].step, k.cell[l], first[l]};
-        pulse_cell(a, p, all, Neighbours{l, s.lines}, own, &k.record[0][l], LANE_STRIDE, state, k.w[l]);
-        first[l] = own.first;
+        u32 cell = k.cell[l < s.lines ? l : 0];
+        enter(c, l, cell, a.cells + (i64)cell * RECORD, a.w[cell]);
+        c.first[l] = first[l];
+    }
+    pulse_squad(c);
+    LANES(l) {
+        first[l] = c.first[l];
+        k.w[l] = c.w[l];
+        store_state(&k.record[0][l], LANE_STRIDE, c.s[l]);
     }
 #endif
 }
 
+// Whether the line of the cells brings anything.
 FN bool any_fires(const UpdateArgs& a, const Stretch& m) {
-    u32 any = 0u;
-    for (i64 row = m.from * a.words; row < m.to * a.words; ++row) any |= m.own[row * m.own_lines];
-    return (any & SLOT_MASK) != 0u;
+    Laned<u32> any;
+    LANES(l) any[l] = 0u;
+    for (i64 row = m.from * a.words; row < m.to * a.words; row += 32)
+        LANES(l) any[l] |= row + l < m.to * a.words ? m.own[(row + l) * m.own_lines] & SLOT_MASK : 0u;
+    return lanes_flag(lanes_any(any));
 }
 
 // Pulses of samples from .. to - 1; `done` counts the pulses of each cell in this call, n numbers the write.
@@ -47,8 +64,7 @@ CALLED void walk_block(const UpdateArgs& a, const Strip& s, const Stretch& m, u3
     }
     if (!any_fires(a, m)) return;
     load_block(a, s, k);
-    if (can_jump(a, a.params[0])) walk_jumps(a, s, m, k, first);
-    else walk_steps(a, s, m, k, first);
+    walk_pulses(a, s, m, k, first);
     Laned<u32> touched;
     LANES(l) {
         touched[l] = l < s.lines && first[l] != before[l] ? 1u : 0u;

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.devices.base import find_device
-from engine.jit.programs import fill
+from engine.jit.programs import Program, fill
 from engine.jit.struct import read_struct
 from engine.tile.settings import DeviceSpec, Update
 
@@ -24,8 +24,10 @@ TYPES = {"StochasticCompressed": 0, "Stochastic": 0, "MeanCount": 1, "Determinis
 # Trains are kept from call to call while they are small; larger ones would add up over the tiles.
 KEPT_WORDS = 1 << 16
 KEPT_UPDATES = 8
-# A GPU is busy with so many cells if each has a thread of its own; with fewer each has a warp.
-FEW, FEW_CELLS, MANY_SAMPLES = "update_few", 1 << 16, 64
+# A GPU is busy with so many cells if each has a thread of its own; with fewer, and samples to share, each has a warp.
+FEW_CELLS, MANY_SAMPLES = 1 << 16, 64
+# With fewer samples a thread a cell has less to set up; a GPU is busy with so many warps.
+SOME_SAMPLES, MANY_STRIPS = 4, 1 << 15
 
 
 def update(array: CellArray, x: Tensor, d: Tensor, lr: float, settings: Update, *, lr_scale: float = 1.0) -> None:
@@ -79,9 +81,7 @@ class PreparedUpdate:
         if self.kind != 3:
             args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
             program.run("make_trains", args, threads=threads, warp=True)
-        args.items = array.weight.numel()
-        kernel = "update_exact" if self.kind == 3 else _kernel(args)
-        program.run(kernel, args, threads=threads, warp=kernel == FEW)
+        pulse_cells(program, args, exact=self.kind == 3)
 
 
 class PreparedUpdates:
@@ -107,9 +107,25 @@ class PreparedUpdates:
         return PreparedUpdates, ()
 
 
-def _kernel(args: Any) -> str:
-    """A warp a cell where there are few cells and many samples, else a thread a cell: the same bits."""
-    return FEW if args.items <= FEW_CELLS and args.batch >= MANY_SAMPLES else "update_cells"
+def pulse_cells(program: Program, args: Any, *, exact: bool = False) -> None:
+    """The pulses of trains that are made, or the exact outer product, on all cells: by the kernel that a GPU takes."""
+    kernel, args.items, warp = _gpu_kernel(args)
+    if exact:
+        kernel, args.items, warp = "update_exact", args.lanes * args.rows * args.cols, False
+    program.run(kernel, args, threads=torch.get_num_threads(), warp=warp)
+
+
+def _gpu_kernel(args: Any) -> tuple[str, int, bool]:
+    """Kernel, items, and whether an item takes a warp: a cell, or 32 cells of a row."""
+    cells = args.lanes * args.rows * args.cols
+    if cells <= FEW_CELLS and args.batch >= MANY_SAMPLES:
+        return "update_few", cells, True
+    if args.batch < SOME_SAMPLES:
+        return "update_cells", cells, False
+    strips = (args.cols + 31) // 32
+    while strips % 2 == 0 and args.lanes * args.rows * strips > MANY_STRIPS:
+        strips //= 2
+    return "update_strips", args.lanes * args.rows * strips, True
 
 
 def exact_update(array: CellArray, x: Tensor, d: Tensor, lr: float) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.jit.programs import Program, fill, group_program
 from engine.jit.struct import read_struct
-from engine.tile.pulses import _SPACE, FEW, MAX_WORDS, SLOTS, TYPES, _args, _kernel, _plain, _plan, _space
+from engine.tile.pulses import _SPACE, MAX_WORDS, SLOTS, TYPES, _args, _plain, _plan, _space, pulse_cells
 from engine.tile.settings import Update
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ def apply_trains(array: CellArray, trains: Trains) -> None:
     if array.program().backend == "cpu":
         array.program().run("update_rows", args, threads=torch.get_num_threads())
     else:
-        args.items = array.weight.numel()
-        kernel = _kernel(args)
-        array.program().run(kernel, args, threads=1, warp=kernel == FEW)
+        pulse_cells(array.program(), args)
 
 
 def pulse_all(array: CellArray, n: int) -> None:

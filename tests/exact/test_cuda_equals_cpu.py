@@ -93,15 +93,16 @@ def test_updates_change_both_alike(model: str, update: str) -> None:
         assert_same(*pair, f"update {seed}")
 
 
+@pytest.mark.parametrize("batch", [2, 40, 300])
 @pytest.mark.parametrize("model", ["constant_step", "soft_bounds", "exp_step"])
-def test_few_cells_and_many_samples_are_alike(model: str) -> None:
-    """A GPU gives each of these cells a warp."""
+def test_any_number_of_samples_is_alike(model: str, batch: int) -> None:
+    """A GPU gives a thread to each of these cells, a warp to 32 of them, or a warp to each."""
     ours, theirs = (array(model, where, 2) for where in ("cpu", "cuda"))
     for seed in range(3):
-        x, d = numbers(300, IN, lanes=2, seed=seed), 0.1 * numbers(300, OUT, lanes=2, seed=seed + 9)
+        x, d = numbers(batch, IN, lanes=2, seed=seed), 0.1 * numbers(batch, OUT, lanes=2, seed=seed + 9)
         for one in (ours, theirs):
             one.update(x.to(one.weight.device), d.to(one.weight.device), 0.05, Update())
-    assert_same(ours, theirs, "many samples")
+    assert_same(ours, theirs, "updates")
 
 
 def test_an_array_moves_and_goes_on() -> None:

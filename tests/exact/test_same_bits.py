@@ -25,6 +25,7 @@ DEVICES = {
     "soft_bounds": {"dw_min": 0.01},
     "exp_step": {"dw_min_std_add": 0.1},
 }
+LOOPS = ("update_cells", "update_few", "update_strips/1", "update_strips/2")
 UPDATES = (
     Update(),
     Update(desired_bl=100, update_bl_management=False),
@@ -46,10 +47,8 @@ def numbers(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=generator) * (torch.rand(*shape, generator=generator) < 0.6)
 
 
-def update_one_cell_at_a_time(
-    array: CellArray, x: torch.Tensor, d: torch.Tensor, lr: float, u: Update, kernel: str
-) -> None:
-    """The loops that a GPU runs, one thread or one warp a cell, on the CPU."""
+def update_as_a_gpu(array: CellArray, x: torch.Tensor, d: torch.Tensor, lr: float, u: Update, loop: str) -> None:
+    """The loops that a GPU runs, on the CPU: `loop` is a kernel, for some with the number of its items a row."""
     array.set_lr(lr)
     plan = pulses._plan(u, array.granularity, lr, array.weight.device)
     words = max(1, math.ceil(plan.max_bl / pulses.SLOTS))
@@ -62,19 +61,20 @@ def update_one_cell_at_a_time(
     program.run("plan_samples", args, threads=1)
     args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
     program.run("make_trains", args, threads=1)
-    args.items = array.weight.numel()
-    program.run(kernel, args, threads=1, warp=kernel == "update_few")
+    kernel, _, parts = loop.partition("/")
+    args.items = array.lanes * array.out_size * int(parts or array.in_size)
+    program.run(kernel, args, threads=1)
 
 
-def trained(model: str, size: tuple[int, int, int], *, threads: int = 1, kernel: str = "") -> CellArray:
+def trained(model: str, size: tuple[int, int, int], *, threads: int = 1, loop: str = "") -> CellArray:
     """An array after a few updates of every kind, and after time has passed."""
     torch.set_num_threads(threads)
     out, inputs, batch = size
     array = CellArray(out, inputs, DeviceSpec(model, DEVICES[model] | {"lifetime": 50.0, "diffusion": 0.001}), seed=3)
     for k, u in enumerate(UPDATES * 2):
         x, d = numbers(batch, inputs, seed=k), numbers(batch, out, seed=100 + k)
-        if kernel:
-            update_one_cell_at_a_time(array, x, d, 0.02, u, kernel)
+        if loop:
+            update_as_a_gpu(array, x, d, 0.02, u, loop)
         else:
             array.update(x, d, 0.02, u)
         array.end_of_batch()
@@ -85,13 +85,14 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(a.detach().view(torch.int32), b.detach().view(torch.int32))
 
 
+@pytest.mark.usefixtures("loops_of_a_gpu")
 @pytest.mark.parametrize("size", [(5, 7, 3), (20, 1100, 20), (33, 60, 100)])
 @pytest.mark.parametrize("model", DEVICES)
 def test_update_does_not_depend_on_threads_or_loop(model: str, size: tuple[int, int, int]) -> None:
     one = trained(model, size)
     assert float(one.weight.detach().std()) > 0
     others = [trained(model, size, threads=threads) for threads in (2, 3)]
-    others += [trained(model, size, kernel=kernel) for kernel in ("update_cells", "update_few")]
+    others += [trained(model, size, loop=loop) for loop in LOOPS]
     for other in others:
         assert same(one.weight, other.weight)
         assert same(one.cells, other.cells)

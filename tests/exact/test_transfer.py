@@ -78,6 +78,21 @@ def test_threads_do_not_matter(name: str) -> None:
     threads_do_not_matter(lambda: make(name), 70)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_walks_do_not_depend_on_the_loop(name: str, request: pytest.FixtureRequest) -> None:
+    """Those that a GPU runs, a warp for 32 cells in lockstep, on the CPU."""
+    results = []
+    for gpu in (False, True):
+        if gpu:
+            request.getfixturevalue("loops_of_a_gpu")
+        module, tile, state = make(name)
+        for n in range(2):
+            module.update(tile, state, *vectors(n, 70), 0.03)
+            module.end_of_batch(tile, state)
+        results.append(tensors(tile, state))
+    assert_equal(*results)
+
+
 @pytest.mark.parametrize("name", MEMBERS)
 def test_a_checkpoint_goes_on_bit_for_bit(name: str) -> None:
     a_checkpoint_goes_on(lambda: make(name))

@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.jit.programs import Program, fill
 from engine.jit.struct import read_struct
 from engine.tile.cells import CellArray
-from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan
+from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan, pulse_cells
 from engine.tile.settings import Update
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def launch(program: Program, prepared: Prepared) -> None:
         program.run(name, args, threads=1, warp=warp)
 
     run("transfer_maxima", samples, warp=True)
-    run("transfer_schedule", args.lanes)
+    run("transfer_schedule", args.lanes, warp=True)
     run("transfer_plans", samples)
     plain = read_struct("pulsing.cuh", "UpdateArgs")()
     for name in SHARED:
@@ -186,8 +186,7 @@ def launch(program: Program, prepared: Prepared) -> None:
         run("transfer_rest", samples * args.words, warp=True)
         plain.x_words, plain.d_words = args.x_rest, args.d_rest
         plain.x, plain.d = args.x_rest, args.d_rest
-        plain.items = args.lanes * args.rows * args.cols
-        program.run("update_exact" if exact else "update_cells", plain, threads=1)
+        pulse_cells(program, plain, exact=exact)
     run("transfer_walk", args.lanes * args.slots * prepared.parts, warp=True)
     if args.visible:
         run("transfer_sum", args.lanes * args.rows * args.cols)

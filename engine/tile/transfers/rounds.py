@@ -56,7 +56,7 @@ class Rounds:
         args.first = args.last = 0
         samples = args.lanes * args.batch
         self._run("transfer_maxima", samples, warp=True)
-        self._run("transfer_schedule", args.lanes)
+        self._run("transfer_schedule", args.lanes, warp=True)
         self._run("transfer_plans", samples)
         if args.type != EXACT:
             plans = part("plans", args.lanes, args.batch, 4)
