@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from engine.algorithms import find_algorithm
 from engine.tile.call import weight_of
+from engine.tile.periphery import clipping_limit
 from engine.tile.settings import TileSpec
 from engine.tile.tile import Tile
 
@@ -34,6 +35,9 @@ class AnalogTile(nn.Module):
         self.update: Any = getattr(algorithm, "update", None)
         self.pass_time: Any = algorithm.end_of_batch
         self.reads: Any = getattr(algorithm, "forward", None), getattr(algorithm, "backward", None)
+        # Weights with a gradient have a mask of their own.
+        masks = spec.forward.mask_clipped_gradient and not self.trained
+        self.limit = clipping_limit(spec.forward) if masks else 0.0
         mapping = spec.mapping
         remaps = spec.remap.type != "None"
         scales = out if mapping.weight_scaling_columnwise or remaps else 1
@@ -195,7 +199,7 @@ class _Product(torch.autograd.Function):
         ctx.owner, ctx.kind = owner, x.dtype
         with _full_precision(x):
             y = owner.read(x)
-        ctx.save_for_backward(x)
+        ctx.save_for_backward(x, (y.abs() < owner.limit) if owner.limit > 0 else None)
         scale = owner._buffers["scale"]
         y = y if scale is None else y * scale
         y = y if x.dtype is torch.float32 else y.to(x.dtype)
@@ -203,7 +207,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        owner, (x,), (d,) = ctx.owner, ctx.saved_tensors, grads
+        owner, (x, passes), (d,) = ctx.owner, ctx.saved_tensors, grads
         needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
         grad_bias = d.sum(0) if needs_bias else None
         d = d if d.dtype is torch.float32 else d.to(torch.float32)
@@ -213,6 +217,7 @@ class _Product(torch.autograd.Function):
             return None, None, grad_bias, None
         scale = owner._buffers["scale"]
         d = d if scale is None else d * scale
+        d = d if passes is None else d * passes
         with _full_precision(d):
             return owner.read_back(d).to(ctx.kind), None, grad_bias, None
 

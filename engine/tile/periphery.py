@@ -16,6 +16,8 @@ MV_TYPES = ("Ideal", *READINGS)
 NM_DECAY = 1e-3
 ASSUMED_WMAX = 0.6
 MOST_BITS = 16
+# Outputs so near the bound of the ADC count as clipped.
+AT_BOUND = 0.999
 
 
 def check_io(io: IO, where: str = "") -> None:
@@ -35,6 +37,18 @@ def step_size(res: float, bound: float) -> float:
     """Width of a converter's step from its resolution: a share of the range, or a number of steps if above 1."""
     share = 0.0 if res <= 0 else 1 / res if res > 1 else res
     return 2 * bound * share if bound > 0 and math.isfinite(bound) else 0.0
+
+
+def clipping_limit(io: IO) -> float:
+    """The output from which on the ADC counts as clipping; 0 where it does not, or at another one for each sample."""
+    if is_perfect(io) or io.out_bound <= 0:
+        return 0.0
+    limit = AT_BOUND * io.out_scale * io.out_bound
+    if io.mask_clipped_gradient:
+        return limit
+    if io.noise_management not in ("None", "Constant") or io.bound_management != "None":
+        return 0.0
+    return limit * (io.nm_thres if io.noise_management == "Constant" and io.nm_thres > 0 else 1.0)
 
 
 def has_spreads(io: IO) -> bool:

@@ -59,6 +59,9 @@ class IO:
     max_bm_res: float = setting(0.25, "bound management stops beyond this share of DAC steps; 0 = no start", minimum=0)
     bm_test_negative_bound: bool = setting(True, "a negative ADC hit triggers bound management as well")
     bm_negative_hit_clears: bool = setting(False, "where it does not, it undoes an earlier positive hit")
+    mask_clipped_gradient: bool = setting(
+        False, "outputs of the tile beyond out_bound pass no gradient to its inputs, whatever the management of bounds"
+    )
     split_mode_bit_shift: int = setting(3, "bits of the DAC in the first pass of SplitMode", "bits", minimum=1)
 
 

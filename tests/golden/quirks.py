@@ -23,6 +23,8 @@ def periphery(values: Values, known: Any) -> Values:
     changed = dict(values)
     if not changed.get("bm_test_negative_bound", True) and "bm_negative_hit_clears" in known:
         changed["bm_negative_hit_clears"] = True
+    if "mask_clipped_gradient" in known:
+        changed["mask_clipped_gradient"] = True
     # The release ignores these three where they stand; the engine refuses or applies them.
     if changed.get("out_asymmetry", 0) < 0:
         changed["out_asymmetry"] = 0.0

@@ -1,4 +1,4 @@
-"""Mapping scales: the tile holds scaled weights; a step of the optimizer changes logical ones as if unscaled."""
+"""Mapping scales: steps change logical weights as if unscaled; the bound of the ADC is one of unscaled outputs."""
 
 from __future__ import annotations
 
@@ -29,3 +29,29 @@ def test_a_step_changes_the_logical_weights_as_if_unscaled(columnwise: bool, com
     (layer(x) * d).sum().backward()
     AnalogSGD(layer.parameters(), lr=0.1).step()
     torch.testing.assert_close(layer.get_weights()[0], before - 0.1 * d.T @ x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", ["sgd", "hwa"])
+@pytest.mark.parametrize("masks", [False, True])
+def test_inputs_get_no_gradient_from_clipped_outputs_if_asked_for(algorithm: str, masks: bool) -> None:
+    """Also where bound management reads them; tested before the tile's scale. What weights learn is not masked."""
+    forward = {"inp_res": -1, "out_res": -1, "out_noise": 0.0, "out_bound": 0.3, "out_scale": 1.5}
+    forward |= {"mask_clipped_gradient": masks}
+    tile = {"forward": forward, "backward": {"is_perfect": True}, "mapping": {"weight_scaling_omega": 0.5}}
+    config = {"device": {"model": "ideal"}, "tile": tile, "algorithm": {"name": algorithm}}
+    layer = AnalogLinear(7, 5, tile=TileSpec.from_config(config), seed=3)
+    generator = torch.Generator().manual_seed(5)
+    weights = torch.randn(5, 7, generator=generator)
+    layer.set_weights(weights, torch.zeros(5))
+    x = torch.randn(40, 7, generator=generator).requires_grad_()
+    d = torch.randn(40, 5, generator=generator)
+    scale = weights.abs().max() / 0.5
+    y = layer(x)
+    torch.testing.assert_close(y, 1.5 * x @ weights.T, atol=1e-5, rtol=1e-5)
+    clipped = (y / scale).abs() >= 0.999 * 1.5 * 0.3
+    assert 0.1 < clipped.float().mean() < 0.9
+    y.backward(d)
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, (d.masked_fill(clipped, 0.0) if masks else d) @ weights, atol=1e-5, rtol=1e-5)
+    AnalogSGD(layer.parameters(), lr=0.1).step()
+    torch.testing.assert_close(layer.get_weights()[0], weights - 0.1 * d.T @ x.detach(), atol=1e-4, rtol=1e-4)

@@ -16,14 +16,12 @@ from engine.algorithms.parts.modify import EVALUATION_STREAM, TRAINING_STREAM, O
 from engine.jit.programs import fill, training_program
 from engine.jit.struct import read_struct
 from engine.tile.mvm import Product
+from engine.tile.periphery import clipping_limit
 from engine.tile.settings import IO
 
 if TYPE_CHECKING:
     from engine.tile.settings import TileSpec
     from engine.tile.tile import Tile
-
-# Outputs so near the bound of the ADC count as clipped.
-AT_BOUND = 0.999
 
 
 class Trained(nn.Module):
@@ -42,7 +40,7 @@ class Trained(nn.Module):
         copy = torch.empty_like(tile.array.weight.data) if shared else None
         self.register_buffer("copy", copy, persistent=False)
         self.exact = Product(IO(is_perfect=True), "backward", tile.array)
-        self.limit = _clipping_limit(spec.forward)
+        self.limit = clipping_limit(spec.forward)
         self.stale, self.version = True, -1
 
     copy: Tensor | None
@@ -209,12 +207,3 @@ def _scale_gradient(args: Any, learned: Tensor) -> Tensor:
     args.joined, args.items = joined.data_ptr(), 1
     program.run("join_scale", args, threads=1, warp=True)
     return joined
-
-
-def _clipping_limit(io: IO) -> float:
-    """The output from which on the ADC clips, where that is the same for all samples; else 0."""
-    managed = io.noise_management not in ("None", "Constant") or io.bound_management != "None"
-    if managed or io.is_perfect or io.out_bound <= 0:
-        return 0.0
-    constant = io.nm_thres if io.noise_management == "Constant" and io.nm_thres > 0 else 1.0
-    return AT_BOUND * io.out_scale * io.out_bound * constant
