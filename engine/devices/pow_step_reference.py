@@ -3,7 +3,7 @@
 from engine.devices._common import base_params, check_bounds
 from engine.devices.base import Device, Param
 from engine.devices.parts.power import POWER_CELLS, POWER_CONSTRUCT, POWER_PARAMS, POWER_PROBE
-from engine.devices.parts.reference import REFERENCE_BOUNDS, REFERENCE_CELLS, REFERENCE_PARAMS, REFERENCE_PROBE
+from engine.devices.parts.reference import REFERENCE_CELLS, REFERENCE_PARAMS, REFERENCE_PROBE
 
 # Bisection for the weight of equal steps: 30 halvings reach the last bit of a float. Power steps pull back from either
 # bound, so there is a zero in between; a fixed number of pulse pairs instead stops short where steps are small.
@@ -25,13 +25,16 @@ for (int k = 0; k < pairs + halvings; ++k) {
 c.reference = c.reference + point;
 c.reset_bias = c.reset_bias + point;
 """
+# A stuck cell keeps its weight, which was set to the bound of the weight: that of the raw weight may lie elsewhere.
+BOUNDS = "w = c.min_bound < c.max_bound ? clamp_(w, c.min_bound - c.reference, c.max_bound - c.reference) : w;"
 
 PowStepReference = Device(
     name="pow_step_reference",
     aihwkit="PowStepReferenceDevice",
     about="A power step acts on the raw weight; the weight seen is the raw one minus a reference that differs by cell.",
     formula="v = w + r;  up: v += D_up ((b_max - v) / R)^gamma_up (1 + dw_min_std xi);  "
-    "down: v -= D_down ((v - b_min) / R)^gamma_down (1 + dw_min_std xi);  v in [b_min, b_max];  w = v - r",
+    "down: v -= D_down ((v - b_min) / R)^gamma_down (1 + dw_min_std xi);  v in [b_min, b_max], but stuck if R = 0;  "
+    "w = v - r",
     source="Gong, Rasch et al., IEDM 2022, doi:10.1109/IEDM45625.2022.10019569",
     params=base_params()
     | POWER_PARAMS
@@ -51,7 +54,7 @@ float moved = size * (1.0f + p.dw_min_std * noise());
 w += left > 0.0f ? moved : 0.0f;
 w = p.outside_falls && left < 0.0f ? c.min_bound - c.reference : w;
 """,
-    bounds=REFERENCE_BOUNDS,
+    bounds=BOUNDS,
     probe="middle",
     probe_direction="up",
     probe_values=POWER_PROBE | REFERENCE_PROBE,

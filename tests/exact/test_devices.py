@@ -174,6 +174,27 @@ def check_bounds(array: CellArray | CellGroup) -> None:
         assert bool(((single.persistent >= low) & (single.persistent <= high)).all())
 
 
+@pytest.mark.parametrize("model", PULSED)
+def test_pulses_leave_a_stuck_cell_where_it_is(model: str) -> None:
+    """But against a reference soft bounds hold for the raw weight, which the first pulse pulls to its stuck value."""
+    reference = {"reference_mean": 0.1, "reference_std": 0.05, "w_max": 1.0, "w_min": -1.0}
+    known = {name: value for name, value in reference.items() if "reference_mean" in declared(model).params}
+    array = CellArray(6, 40, DeviceSpec(model, {"corrupt_devices_prob": 0.5, **known}), seed=3)
+    stuck = array.parameter("min_bound") == array.parameter("max_bound")
+    assert 0 < stuck.sum() < stuck.numel()
+    array.set_weights(torch.full((6, 40), 0.3))
+    held = array.parameter("max_bound")[stuck]
+    torch.testing.assert_close(array.weight.detach()[stuck], held, rtol=0, atol=0)
+    if model == "soft_bounds_reference":
+        held = held - array.parameter("reference")[stuck]
+    x_BI, d_BO = torch.randn(8, 40, generator=torch.Generator().manual_seed(1)), torch.ones(8, 6)
+    for change in (lambda: array.pulse(3), lambda: array.pulse(-5), lambda: array.update(x_BI, d_BO, 0.1, Update())):
+        before = array.weight.detach().clone()
+        change()
+        torch.testing.assert_close(array.weight.detach()[stuck], held, rtol=0, atol=0)
+        assert not torch.equal(array.weight.detach(), before), "other cells move"
+
+
 def test_every_pulsed_model_has_a_formula() -> None:
     assert set(PULSED) == set(FORMULAS), "tests/naive/formulas.py holds the step of each model in double precision"
 

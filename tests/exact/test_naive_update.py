@@ -37,6 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "pow_step_reference-symmetric": {"subtract_symmetry_point": True, "reference_std": 0.03, "dw_min": 0.02},
     "pow_step_reference-pairs": {"subtract_symmetry_point": True, "n_estimation_steps": 40},
     "pow_step_reference-outside": {"reference_mean": 0.3, "w_max_dtod": 1.0, "outside_falls": True},
+    "pow_step_reference-stuck": {"corrupt_devices_prob": 0.5, "reference_std": 0.1, "outside_falls": True},
     "piecewise_step-nodes": {"piecewise_up": [1.6, 1.2, 1.0, 0.1], "piecewise_down": [0.1, 1.0, 1.3, 1.5]},
     "table_step-measured": {
         **{"table_up": [2.0, 1.0, 0.0], "table_down": [0.2, 1.0, 2.0]},

@@ -21,7 +21,10 @@ def pulse(device: str, w: Floats, up: np.ndarray, values: Mapping[str, Any], c: 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         moved = STEPS[device](w, up, p, c, z)
     shift = c.get("reference", ZERO)
-    return m.clamp(moved, c["min_bound"] - shift, c["max_bound"] - shift)
+    bounded = m.clamp(moved, c["min_bound"] - shift, c["max_bound"] - shift)
+    if device == "pow_step_reference":
+        return np.where(c["min_bound"] < c["max_bound"], bounded, w)
+    return bounded
 
 
 def _signed(up: np.ndarray, c: Cells) -> Floats:
