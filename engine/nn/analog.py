@@ -207,7 +207,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        owner, (x, passes), (d,) = ctx.owner, ctx.saved_tensors, grads
+        owner, (x, kept), (d,) = ctx.owner, ctx.saved_tensors, grads
         needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
         grad_bias = d.sum(0) if needs_bias else None
         d = d if d.dtype is torch.float32 else d.to(torch.float32)
@@ -217,7 +217,7 @@ class _Product(torch.autograd.Function):
             return None, None, grad_bias, None
         scale = owner._buffers["scale"]
         d = d if scale is None else d * scale
-        d = d if passes is None else d * passes
+        d = d if kept is None else d * kept
         with _full_precision(d):
             return owner.read_back(d).to(ctx.kind), None, grad_bias, None
 

@@ -17,8 +17,10 @@ from engine.tile.training import MODIFIERS
 pytestmark = pytest.mark.gpu
 
 OUT, IN, BATCH = 33, 70, 5
-EVERYTHING = {"lifetime": 100.0, "diffusion": 0.01, "reset": 0.01, "drift_nu": 0.1, "write_noise_std": 0.1}
-EVERYTHING |= {"corrupt_devices_prob": 0.1}
+EVERYTHING = {
+    "lifetime": 100.0, "diffusion": 0.01, "reset": 0.01, "drift_nu": 0.1, "write_noise_std": 0.1,
+    "corrupt_devices_prob": 0.1,
+}  # fmt: skip
 UPDATES = {
     "default": Update(),
     "implicit": Update(pulse_type="DeterministicImplicit"),

@@ -30,16 +30,24 @@ def assert_equal(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
 Made = Callable[[], tuple[Any, Tile, Any]]
 
 
+def after_updates(made: Made, samples: int, *, times: int = 2, where: str = "cpu") -> list[torch.Tensor]:
+    """What is left after some updates of so many samples."""
+    module, tile, state = made()
+    tile.to(where)
+    state.to(where)
+    for n in range(times):
+        x, d = (v.to(where) for v in vectors(n, samples))
+        module.update(tile, state, x, d, 0.03)
+        module.end_of_batch(tile, state)
+    return [t.cpu() for t in tensors(tile, state)]
+
+
 def threads_do_not_matter(made: Made, samples: int) -> None:
     results, threads = [], torch.get_num_threads()
     try:
         for number in (1, 3):
             torch.set_num_threads(number)
-            module, tile, state = made()
-            for n in range(2):
-                module.update(tile, state, *vectors(n, samples), 0.03)
-                module.end_of_batch(tile, state)
-            results.append(tensors(tile, state))
+            results.append(after_updates(made, samples))
     finally:
         torch.set_num_threads(threads)
     assert_equal(*results)
@@ -60,17 +68,7 @@ def a_checkpoint_goes_on(made: Made) -> None:
 
 
 def a_gpu_leaves_the_same_bits(made: Made) -> None:
-    results = []
-    for where in ("cpu", "cuda"):
-        module, tile, state = made()
-        tile.to(where)
-        state.to(where)
-        for n in range(6):
-            x, d = (v.to(where) for v in vectors(n, 9))
-            module.update(tile, state, x, d, 0.03)
-            module.end_of_batch(tile, state)
-        results.append([t.cpu() for t in tensors(tile, state)])
-    assert_equal(*results)
+    assert_equal(*(after_updates(made, 9, times=6, where=where) for where in ("cpu", "cuda")))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -81,16 +79,9 @@ def test_threads_do_not_matter(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_walks_do_not_depend_on_the_loop(name: str, request: pytest.FixtureRequest) -> None:
     """Those that a GPU runs, a warp for 32 cells in lockstep, on the CPU."""
-    results = []
-    for gpu in (False, True):
-        if gpu:
-            request.getfixturevalue("loops_of_a_gpu")
-        module, tile, state = make(name)
-        for n in range(2):
-            module.update(tile, state, *vectors(n, 70), 0.03)
-            module.end_of_batch(tile, state)
-        results.append(tensors(tile, state))
-    assert_equal(*results)
+    own = after_updates(lambda: make(name), 70)
+    request.getfixturevalue("loops_of_a_gpu")
+    assert_equal(own, after_updates(lambda: make(name), 70))
 
 
 @pytest.mark.parametrize("name", MEMBERS)
