@@ -1,7 +1,8 @@
 """How the time and the memory of a training step grow: with the tile, the batch, the pulses of an update, the threads.
 
 `python -m benchmarks.scaling [--curves REGEX]` trains one layer for some steps at each point, in a process of its own,
-prints a table, and writes benchmarks/out/scaling.json and a plot beside it.
+the points of a curve in turn for some rounds, prints medians, and writes them to benchmarks/out/scaling.json, with a
+plot beside it.
 """
 
 from __future__ import annotations
@@ -72,25 +73,31 @@ def measure(preset: str, point: dict[str, int], seconds: float) -> Row:
     return times | {"layer_MiB": (peak - before) / 2**20, "peak_MiB": peak / 2**20}
 
 
-def curve(name: str, preset: str, seconds: float) -> list[Row]:
-    """The points of a curve, each in a fresh process.
+def point_of(name: str, value: int, preset: str, seconds: float) -> Row:
+    """What a fresh process measures at one point of a curve."""
+    point = POINT | LARGE.get(name, {}) | {name: value}
+    told = ["--one", json.dumps(point), "--preset", preset, "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.scaling", *told]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name}={value}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def curve(name: str, preset: str, seconds: float, rounds: int) -> list[Row]:
+    """The points of a curve, one after another in each round; medians of the rounds.
 
     `growth` is how much longer a step takes than at the point before, over how much more work there is.
     """
+    found = [[point_of(name, value, preset, seconds) for value in CURVES[name]] for _ in range(rounds)]
     rows: list[Row] = []
-    for value in CURVES[name]:
-        point = POINT | LARGE.get(name, {}) | {name: value}
-        told = ["--one", json.dumps(point), "--preset", preset, "--seconds", str(seconds)]
-        command = [sys.executable, "-m", "benchmarks.scaling", *told]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{name}={value}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
-        row: Row = {name: value} | json.loads(done.stdout.splitlines()[-1])
+    for value, measured in zip(CURVES[name], zip(*found, strict=True), strict=True):
+        row: Row = {name: value} | {key: statistics.median(one[key] for one in measured) for key in measured[0]}
         if rows:
             more = (value / rows[-1][name]) ** POWERS.get(name, 1)
             row["growth"] = row["step_ms"] / rows[-1]["step_ms"] / more
         rows.append(row)
-        print(" ".join(f"{key}={number:.5g}" for key, number in rows[-1].items()), flush=True)
+        print(" ".join(f"{key}={number:.5g}" for key, number in row.items()), flush=True)
     return rows
 
 
@@ -133,7 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     parser.add_argument("--curves", default=".", metavar="REGEX", help=f"of {', '.join(CURVES)}")
     parser.add_argument("--preset", default="gokmen_vlasov")
-    parser.add_argument("--seconds", type=float, default=2, help="time for one point")
+    parser.add_argument("--seconds", type=float, default=2, help="time for one point in a round")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each point is measured")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE.json")
     parser.add_argument("--one", metavar="JSON", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -143,9 +151,10 @@ def main(arguments: list[str] | None = None) -> int:
     names = [name for name in CURVES if re.search(options.curves, name)]
     if not names:
         parser.error(f"no curve matches {options.curves!r}; there are {', '.join(CURVES)}")
-    found = {name: curve(name, options.preset, options.seconds) for name in names}
+    found = {name: curve(name, options.preset, options.seconds, options.rounds) for name in names}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    head = {"machine": machine(POINT["threads"]), "preset": options.preset, "point": POINT, "start_s": start_up()}
+    told = {"preset": options.preset, "point": POINT, "rounds": options.rounds}
+    head = {"machine": machine(POINT["threads"])} | told | {"start_s": start_up()}
     options.out.write_text(json.dumps(head | {"curves": found}, indent=1) + "\n")
     plot(found, options.out.with_suffix(".png"))
     return 0

@@ -26,11 +26,17 @@ FN Sixteen sums_of(const Sixteen* s) {
         SHUFFLE16(v[0], v[1], 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
-// Sixteen partial sums each of two vectors with four rows of weights, n inputs.
-static void dot_rows(const float* const* w, const float* const* v, i64 n, Sixteen* out) {
+// What a first cache keeps of four rows while vectors pass by, and the vectors whose sums wait for the next part of the rows.
+#define NEAR 1024
+#define WAITING 64
+
+// Sixteen partial sums each of two vectors with four rows of n weights. Of longer rows a part [from, to) of the inputs
+// at a time: thirty-two sums each wait in `kept`.
+static void dot_rows(const float* const* w, const float* const* v, i64 n, i64 from, i64 to, Sixteen (*kept)[4][2], Sixteen* out) {
     Sixteen s[2][4][2] = {};
-    i64 at = 0;
-    for (; at + 32 <= n; at += 32) {
+    if (from > 0) __builtin_memcpy(s, kept, sizeof s);
+    i64 at = from;
+    for (; at + 32 <= to; at += 32) {
         // Unrolled, so that the sums stay in registers.
         Sixteen x0 = load16(v[0] + at), x1 = load16(v[0] + at + 16), y0 = load16(v[1] + at), y1 = load16(v[1] + at + 16);
         _Pragma("GCC unroll 4") for (int q = 0; q < 4; ++q) {
@@ -40,6 +46,10 @@ static void dot_rows(const float* const* w, const float* const* v, i64 n, Sixtee
             s[1][q][0] = fma16(w0, y0, s[1][q][0]);
             s[1][q][1] = fma16(w1, y1, s[1][q][1]);
         }
+    }
+    if (to < n) {
+        __builtin_memcpy(kept, s, sizeof s);
+        return;
     }
     if (at < n) _Pragma("GCC unroll 2") for (int r = 0; r < 2; ++r) _Pragma("GCC unroll 4") for (int q = 0; q < 4; ++q) {
         float last[32];
@@ -52,20 +62,25 @@ static void dot_rows(const float* const* w, const float* const* v, i64 n, Sixtee
     _Pragma("GCC unroll 2") for (int r = 0; r < 2; ++r) _Pragma("GCC unroll 4") for (int q = 0; q < 4; ++q) out[4 * r + q] = s[r][q][0] + s[r][q][1];
 }
 
-// Inputs lie next to each other: outputs [from, to) of all vectors of a lane, four by four. Beyond the last one the last
-// is taken once more.
-static void rows_along(const MvmArgs& a, const float* w, const float* v, float* z, i64 from, i64 to) {
+// Inputs lie next to each other: outputs [from, to) of vectors [first, last) of a lane, four by four. Beyond the last one
+// the last is taken once more.
+static void rows_along(const MvmArgs& a, const float* w, const float* v, float* z, i64 from, i64 to, i64 first, i64 last) {
+    Sixteen kept[WAITING][4][2];
     for (i64 o = from; o < to; o += 4) {
         const float* rows[4];
         for (int q = 0; q < 4; ++q) rows[q] = w + (o + q < to ? o + q : to - 1) * a.w_out;
-        for (i64 b = 0; b < a.batch; b += 4) {
-            const float* x[4];
-            for (int r = 0; r < 4; ++r) x[r] = v + (b + r < a.batch ? b + r : a.batch - 1) * a.n_in;
-            Sixteen part[16] = {}, sum;
-            dot_rows(rows, x, a.n_in, part);
-            if (b + 2 < a.batch) dot_rows(rows, x + 2, a.n_in, part + 8);
-            sum = sums_of(part);
-            for (int r = 0; r < 4 && b + r < a.batch; ++r) for (int q = 0; q < 4 && o + q < to; ++q) z[(b + r) * a.n_out + o + q] = sum[4 * r + q];
+        for (i64 at = 0, end; at < a.n_in; at = end) {
+            end = a.n_in - at <= NEAR ? a.n_in : at + NEAR;
+            for (i64 b = first; b < last; b += 4) {
+                const float* x[4];
+                for (int r = 0; r < 4; ++r) x[r] = v + (b + r < last ? b + r : last - 1) * a.n_in;
+                Sixteen part[16] = {}, sum;
+                dot_rows(rows, x, a.n_in, at, end, kept + (b - first), part);
+                if (b + 2 < last) dot_rows(rows, x + 2, a.n_in, at, end, kept + (b - first + 2), part + 8);
+                if (end < a.n_in) continue;
+                sum = sums_of(part);
+                for (int r = 0; r < 4 && b + r < last; ++r) for (int q = 0; q < 4 && o + q < to; ++q) z[(b + r) * a.n_out + o + q] = sum[4 * r + q];
+            }
         }
     }
 }
@@ -96,7 +111,7 @@ KERNEL(multiply_rows, MvmArgs) {
     const float *w = a.w + lane * a.n_in * a.n_out, *v = a.v + lane * a.batch * a.n_in;
     float* z = a.z + lane * a.batch * a.n_out;
     int width = (int)(a.n_out - at < 64 ? a.n_out - at : 64);
-    if (a.w_in == 1) rows_along(a, w, v, z, at, at + width);
+    if (a.w_in == 1) for (i64 b = 0; b < a.batch; b += WAITING) rows_along(a, w, v, z, at, at + width, b, b + WAITING < a.batch ? b + WAITING : a.batch);
     else if (width == 64) rows_across<true>(a, w + at, v, z + at, width);
     else rows_across<false>(a, w + at, v, z + at, width);
 }

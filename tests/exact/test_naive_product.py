@@ -76,7 +76,7 @@ def test_reads_equal_the_slow_version(name: str, forward: bool) -> None:
 
 
 @pytest.mark.parametrize("forward", [True, False], ids=["forward", "backward"])
-@pytest.mark.parametrize("shape", [(1, 1), (5, 31), (67, 33), (10, 160), (130, 64), (700, 760)])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 31), (67, 33), (10, 160), (130, 64), (700, 760), (7, 2085)])
 def test_vectors_of_a_batch_are_multiplied_as_alone(shape: tuple[int, int], forward: bool) -> None:
     array = CellArray(*shape, DeviceSpec("constant_step"), seed=8)
     array.set_weights(torch.from_numpy(np.random.default_rng(4).normal(scale=0.3, size=shape).astype(np.float32)))
@@ -84,8 +84,8 @@ def test_vectors_of_a_batch_are_multiplied_as_alone(shape: tuple[int, int], forw
     still = Product(IO(out_noise=0.0, out_res=-1.0, out_bound=-1.0), direction, array)
     exact = Product(IO(is_perfect=True), direction, array)
     exact.exact = True
-    x = torch.from_numpy(np.random.default_rng(5).integers(-63, 64, (9, shape[forward])).astype(np.float32) / 64)
-    for size in range(1, 10):
+    x = torch.from_numpy(np.random.default_rng(5).integers(-63, 64, (70, shape[forward])).astype(np.float32) / 64)
+    for size in (*range(1, 10), 64):
         together = still.read(x[:size], array, call=1, training=True)
         alone = torch.cat([still.read(row[None], array, call=1, training=True) for row in x[:size]])
         assert torch.equal(together, alone)
@@ -94,6 +94,7 @@ def test_vectors_of_a_batch_are_multiplied_as_alone(shape: tuple[int, int], forw
         IO(out_noise=0.0, out_res=-1.0, out_bound=-1.0, inp_res=-1.0, noise_management="None", bound_management="None"),
         direction, array,
     )  # fmt: skip
+    plain.exact = True
     assert torch.equal(plain.read(x, array, call=1, training=True), exact.read(x, array, call=1, training=True))
 
 
