@@ -95,7 +95,9 @@ def _check_change(change: overrides.Change) -> None:
     """Refuse to change what was trained."""
     parts = change.key.partition("@")[0].split(".")
     if parts[0] not in CHANGEABLE or (parts[0] == "dataset" and len(parts) > 1 and parts[1] in FIXED_DATA):
-        raise UserError(f"{change.text!r}: the network was trained with it; eval changes {', '.join(CHANGEABLE)}")
+        dataset = f"dataset (not its {', '.join(FIXED_DATA)})"
+        free = ", ".join(dataset if part == "dataset" else part for part in CHANGEABLE)
+        raise UserError(f"{change.text!r}: the network was trained with it; eval changes {free}")
     if change.key in FIXED_TASK:
         raise UserError(f"{change.text!r}: the network to evaluate is given as the first word")
     if change.choice and change.group not in CHOICES:
