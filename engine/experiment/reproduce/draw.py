@@ -33,15 +33,16 @@ def results_svg(found: Judgement) -> str:
 def curves_svg(found: Judgement) -> str:
     """Test error after each epoch, a line for each point; empty if the runs have no epochs."""
     curves = {p.point.name: _curve([run.folder for run in p.runs]) for p in found.points}
-    shown = [(name, curve) for name, curve in curves.items() if len(curve) > 1][:MOST_LINES]
+    known = [(name, curve) for name, curve in curves.items() if len(curve) > 1]
+    shown = known[:MOST_LINES]
     if not shown:
         return ""
 
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     def draw(axes: Axes) -> None:
-        for name, curve in shown:
-            axes.plot(range(1, len(curve) + 1), curve, label=name, linewidth=1.2)
+        for number, (name, curve) in enumerate(shown):
+            axes.plot(range(1, len(curve) + 1), curve, label=name, linewidth=1.2, linestyle="--" if number > 9 else "-")
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -49,7 +50,7 @@ def curves_svg(found: Judgement) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("test error, %")
-        axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _legend(axes, f"{len(shown)} of {len(known)} points" if len(shown) < len(known) else "")
 
     return _svg((6.4, 3.2), draw)
 
@@ -74,7 +75,12 @@ def _lines(axes: Axes, found: Judgement) -> None:
     axes.set_ylabel(found.figure.axis)
     if any(p.expected is not None for p in found.points):
         axes.plot([], [], "s", mfc="none", color="gray", label=found.figure.known)
-    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _legend(axes, ", ".join(found.figure.axes[:-1]))
+
+
+def _legend(axes: Axes, title: str) -> None:
+    """To the right of the picture."""
+    axes.legend(title=title, frameon=False, fontsize=7, title_fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _bars(axes: Axes, found: Judgement) -> None:
