@@ -42,7 +42,8 @@ def curves_svg(found: Judgement) -> str:
 
     def draw(axes: Axes) -> None:
         for number, (name, curve) in enumerate(shown):
-            axes.plot(range(1, len(curve) + 1), curve, label=name, linewidth=1.2, linestyle="--" if number > 9 else "-")
+            again = number >= 10  # matplotlib has ten colours
+            axes.plot(range(1, len(curve) + 1), curve, label=name, linewidth=1.2, linestyle="--" if again else "-")
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
