@@ -91,6 +91,9 @@ class Wires:
     integration: str = setting("sum", "how time steps add up to a charge", choices=INTEGRATIONS)
     adc_quantized: bool = setting(True, "the ADC counts whole ticks")
     adc_frequency: float = setting(6.24, "ticks of the ADC", "GHz", above=0)
+    read_noise: float = setting(
+        0.0, "scale of the noise of a read, the larger the shorter its inputs last on average (PCM)", minimum=0
+    )
 
 
 def _times() -> list[Any]:

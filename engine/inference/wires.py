@@ -17,11 +17,14 @@ from engine.jit.programs import Program, fill
 from engine.jit.source import text_of
 from engine.jit.struct import read_struct
 from engine.settings import UserError
+from engine.tile.call import Draws
 from engine.tile.periphery import passes, step_size
 from engine.tile.settings import IO
 from engine.tile.tile import Tile
 
-TEXTS = ("portable.cuh", "maths.cuh", "wires.cuh", "wires.cu")
+# Of a conductance: 1, |g| and g^2.
+POWERS = 3
+TEXTS = ("portable.cuh", "maths.cuh", "random.cuh", "wires.cuh", "wires.cu")
 
 
 def wires_text() -> str:
@@ -47,6 +50,8 @@ class Ladder:
         where = tile.weight.device
         self.factor = torch.empty(self.pairs, self.outputs, self.inputs, device=where)
         self.base = torch.empty(self.pairs, self.outputs, device=where)
+        noisy = self.pairs if self.wires.read_noise > 0 else 0
+        self.spread = torch.empty(noisy, POWERS, self.outputs, self.inputs, device=where)
         self.unit = step_size(self.io.inp_res, 1.0)
 
     def update(self) -> None:
@@ -58,33 +63,50 @@ class Ladder:
             args.items = self.outputs
             parts = (seen[2 * pair], seen[2 * pair + 1], self.factor[pair], self.base[pair])
             fill(args, ("plus", "minus", "factor", "base"), parts)
+            if len(self.spread):
+                args.spread = self.spread[pair].data_ptr()
             self._run("wire_columns", args)
 
-    def multiply(self, v: Tensor, z: Tensor) -> None:
+    def multiply(self, v: Tensor, z: Tensor, draws: Draws) -> None:
         """z [S B, O] of converted inputs v [S B, I], a pass of B vectors after the other."""
         count = passes(self.io)
         batch = v.shape[0] // count
         for number in range(count):
             part = slice(number * batch, (number + 1) * batch)
-            self._read(v[part], z[part], number)
+            self._read(v[part], z[part], number, draws)
 
-    def _read(self, v: Tensor, z: Tensor, number: int) -> None:
+    def _read(self, v: Tensor, z: Tensor, number: int, draws: Draws) -> None:
         args, length = self._args(number), torch.empty_like(v)
         args.items = v.numel()
         fill(args, ("v", "length"), (v, length))
         self._run("wire_inputs", args)
         charge = torch.stack([length @ factor.T for factor in self.factor])
+        if len(self.spread):
+            self._disturb(args, charge, length, draws._replace(stream=(draws.stream << 8) + number))
         # Offsets were made for the first pass: they grow with the duration of a read.
         base = self.base * (args.steps / self._args(0).steps)
-        args.items, args.outputs = z.numel(), self.outputs
+        args.items = z.numel()
         fill(args, ("charge", "base", "z"), (charge, base, z))
         self._run("wire_outputs", args)
+
+    def _disturb(self, args: Any, charge: Tensor, length: Tensor, draws: Draws) -> None:
+        """Adds to charges [P, B, O] what cells that are read with inputs of `length` [B, I] add to them by chance."""
+        square, batch = length.square(), len(length)
+        variance = torch.stack([square @ spread.T for spread in self.spread.flatten(0, 1)])
+        share = torch.empty(2, batch, device=charge.device)
+        args.items = args.batch = batch
+        fill(args, ("share", "variance", "charge"), (share, variance, charge))
+        self._run("wire_levels", args)
+        args.items = batch * ((self.outputs + 3) // 4)
+        args.control, args.call, args.draw, args.first = draws.control, draws.call, draws.stream, draws.first
+        self._run("wire_noise", args)
 
     def _args(self, number: int) -> Any:
         """What kernels need to know of a pass."""
         args, wires = read_struct("wires.cuh", "WireArgs")(), self.wires
         steps, step = self._steps(number)
         args.inputs, args.outputs, args.physical = self.inputs, self.outputs, self.rows
+        args.noise, args.unit = wires.read_noise, self.unit
         args.before, args.segments, args.pairs = (self.rows - self.inputs) // 2, wires.segments, self.pairs
         args.wire = 1e-6 * wires.resistance * (self.rows // wires.segments)
         args.idle, args.v_read = self._idle(), wires.v_read

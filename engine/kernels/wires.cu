@@ -1,4 +1,4 @@
-// A read with voltage drop along the wires: weights of the cells once, then inputs, the digital product, outputs.
+// A read with voltage drop along the wires: weights of the cells once, then inputs, the product, noise, outputs.
 
 // One column a thread, from its far end to its ADC; columns with odd numbers have the ADC on the other side.
 KERNEL(wire_columns, WireArgs) {
@@ -29,8 +29,16 @@ KERNEL(wire_columns, WireArgs) {
     }
     a.base[item] = counted(a, a.steps) * (rest - a.v_read) / r;
     for (i64 j = 0; j < a.inputs; ++j) {
-        i64 p = j + a.before, place = item & 1 ? a.physical - 1 - p : p;
-        a.factor[item * a.inputs + j] = share[place / length] * (plus[j] - minus[j]);
+        i64 p = j + a.before, place = item & 1 ? a.physical - 1 - p : p, cell = item * a.inputs + j;
+        float g = plus[j] - minus[j], part = share[place / length];
+        a.factor[cell] = part * g;
+        if (a.noise > 0.0f) {
+            i64 all = a.outputs * a.inputs;
+            // Nothing flows in a pair without conductance, so there is nothing to be noisy.
+            a.spread[cell] = g == 0.0f ? 0.0f : part * part;
+            a.spread[all + cell] = part * part * abs_(g);
+            a.spread[2 * all + cell] = part * part * g * g;
+        }
     }
 }
 
@@ -39,6 +47,34 @@ KERNEL(wire_inputs, WireArgs) {
     float v = a.v[item], active = -floor_(1e-3f - abs_(v) / a.step);
     float n = counted(a, active > 0.0f ? min_(active, a.steps) : 0.0f);
     a.length[item] = v < 0.0f ? -n : n;
+}
+
+// Noise of the reads of one vector each, from the mean length of its inputs; sums of whole steps are exact.
+KERNEL(wire_levels, WireArgs) {
+    const float* v = a.v + item * a.inputs;
+    float steps = 0.0f;
+    for (i64 j = 0; j < a.inputs; ++j) steps = steps + round_(abs_(v[j]) / a.unit);
+    ReadNoise n = {0.0f, 0.0f};
+    if (steps > 0.0f) n = read_noise(steps / (float)a.inputs);
+    a.share[item] = a.noise * n.offset;
+    a.share[a.batch + item] = a.noise * n.slope;
+}
+
+// Adds the noise of four outputs of one vector to the charges of all pairs: each of its cells was read with its own.
+KERNEL(wire_noise, WireArgs) {
+    i64 groups = (a.outputs + 3) / 4, b = item / groups, o = item % groups * 4, all = a.batch * a.outputs;
+    float offset = a.share[b], slope = a.share[a.batch + b];
+    Draw t = {a.call, a.draw, WIRE_NOISE};
+    for (i64 k = 0; k < a.pairs; ++k) {
+        float z[4];
+        normals4(key_of(*a.control), t, (u32)(a.first + b), (u32)(k * groups + o / 4), z[0], z[1], z[2], z[3]);
+        for (i64 q = 0; q < 4 && o + q < a.outputs; ++q) {
+            i64 at = b * a.outputs + o + q;
+            const float* square = a.variance + 3 * k * all + at;
+            float rise = offset * (2.0f * slope * square[all]) + slope * slope * square[2 * all];
+            a.charge[k * all + at] = fma_(sqrt_(offset * offset * square[0] + rise), z[q], a.charge[k * all + at]);
+        }
+    }
 }
 
 // Charges of all pairs of devices, [pair][batch][output], as one number in units of the weight.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -35,6 +35,15 @@ class Readable(Protocol):
 
     @property
     def control(self) -> Tensor: ...
+
+
+class Draws(NamedTuple):
+    """What the noise of a call is drawn from: address of the control block, call, stream, first vector."""
+
+    control: int
+    call: int
+    stream: int
+    first: int
 
 
 class Call:
@@ -99,7 +108,7 @@ class Call:
             return y
         run("mvm_input", args, threads=few, warp=True)
         if own is None:
-            self._multiply(owner, weight, v, y if z is None else z)
+            self._multiply(owner, weight, v, y if z is None else z, Draws(args.control, *numbers))
         else:
             run("mvm_product", args, threads=threads, warp=True)
         run("mvm_output", args, threads=few, warp=True)
@@ -120,10 +129,10 @@ class Call:
             self.program.run("mvm_average", args, threads=1, warp=True)
             args.items = items
 
-    def _multiply(self, owner: Product, weight: Tensor, v: Tensor, z: Tensor) -> None:
+    def _multiply(self, owner: Product, weight: Tensor, v: Tensor, z: Tensor, draws: Draws) -> None:
         """The digital products of all sections, as many of them at once as meet the same weights."""
         if owner.wires is not None:
-            owner.wires.multiply(v, z)
+            owner.wires.multiply(v, z, draws)
             return
         weight = weight.detach()
         multiply = torch.bmm if weight.dim() == 3 else torch.mm

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.jit.programs import fill, mvm_program
 from engine.jit.struct import read_struct
-from engine.tile.call import KEPT_NUMBERS, Call, Readable, own_of, scaled, shaped, weight_of
+from engine.tile.call import KEPT_NUMBERS, Call, Draws, Readable, own_of, scaled, shaped, weight_of
 from engine.tile.periphery import check_io, has_asymmetry, has_spreads, is_perfect, plan_numbers
 from engine.tile.settings import IO
 
@@ -28,7 +28,7 @@ KEPT_SHAPES = 8
 class Wires(Protocol):
     """Another product with the weights that a tile holds."""
 
-    def multiply(self, v: Tensor, z: Tensor) -> None:
+    def multiply(self, v: Tensor, z: Tensor, draws: Draws) -> None:
         """z [S B, O] of converted inputs v [S B, I]."""
 
 

@@ -60,8 +60,9 @@ def test_converters() -> None:
         assert_same(InferenceSpec(converter=converter), IO())
 
 
-def test_wires() -> None:
+@pytest.mark.parametrize("read_noise", [0.0, 1.0])
+def test_wires(read_noise: float) -> None:
     io = IO(bound_management="None", inp_res=1 / 62)
-    spec = InferenceSpec(wires=Wires(enabled=True, rows=48))
+    spec = InferenceSpec(wires=Wires(enabled=True, rows=48, read_noise=read_noise))
     for ours, theirs in zip(steps("cpu", spec, io), steps("cuda", spec, io), strict=True):
         torch.testing.assert_close(ours, theirs, atol=0.05, rtol=1e-4)  # torch's product; ticks of the ADC may differ

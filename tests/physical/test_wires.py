@@ -142,3 +142,54 @@ def test_what_cannot_be_read_through_wires() -> None:
     for io, spec, message in cases:
         with pytest.raises(UserError, match=message):
             program([tile_of(**io)], spec)
+
+
+def expected_noise(g: np.ndarray, lasts: np.ndarray) -> np.ndarray:
+    """Standard deviations [O] of the charges of cells g [O, I] in uS, read with inputs that last so many steps [I]."""
+    rise = [0.00021926, -0.00187352, 0.00655714, -0.0146159, 0.02578764]
+    level = [1.11906167e-9, -9.08576764e-9, 3.07015063e-8, -6.77079241e-8, 1.17763144e-7]
+    of_mean = np.log10(lasts.mean())
+    sigma = np.where(g == 0, 0, np.polyval(rise, of_mean) * np.abs(g) + 1e6 * np.polyval(level, of_mean))
+    return np.asarray(np.sqrt((sigma**2 * lasts**2).sum(1)))
+
+
+@pytest.mark.parametrize("converter", [Converter(), PAIRS])
+@pytest.mark.parametrize("mode", ["OnePass", "SplitMode", "BitWise"])
+def test_read_noise_is_that_of_each_vector(mode: str, converter: Converter) -> None:
+    many, scale = 4000, 2.0
+    tile = tile_of(mv_type=mode, noise_management="None")
+    with torch.no_grad():
+        tile.array.weight[0, :4] = 0.0
+    spec = Wires(enabled=True, resistance=0.0, adc_quantized=False, read_noise=scale)
+    programmed = program([tile], InferenceSpec("none", converter=converter, wires=spec, compensation="none"))
+    conductances = programmed.tiles[0].conductances
+    assert conductances.seen is not None
+    seen = conductances.seen.numpy().astype(np.float64)
+    x = torch.from_numpy(np.stack([np.full(IN, 1 / 31), np.linspace(-1, 1, IN)]).astype(np.float32))
+    y = tile.mvm(x.repeat_interleave(many, 0)).view(2, many, OUT)
+    for vector, found in zip(x.numpy(), y.std(1).numpy(), strict=True):
+        lasts = np.abs(np.round(vector * 31))
+        if mode == "OnePass":
+            parts = [(1, lasts)]
+        elif mode == "SplitMode":
+            parts = [(1, lasts % 8), (8, lasts // 8)]
+        else:
+            parts = [(2**k, lasts // 2**k % 2) for k in range(5)]
+        pairs = [(f, seen[2 * k] - seen[2 * k + 1]) for k, f in enumerate(converter.significance or [1.0])]
+        square = sum((f * w * expected_noise(g, p)) ** 2 for f, g in pairs for w, p in parts if p.any())
+        np.testing.assert_allclose(found, scale * np.sqrt(square) / 31 / conductances.gain, rtol=0.05)
+
+
+def test_read_noise_of_a_vector_is_its_own() -> None:
+    def tile_with(read_noise: float) -> Tile:
+        tile, wires = tile_of(noise_management="None"), Wires(enabled=True, rows=32, read_noise=read_noise)
+        program([tile], InferenceSpec("none", converter=PAIRS, wires=wires, compensation="none"))
+        return tile
+
+    x = torch.from_numpy(vectors())
+    x[1] = 0.0
+    noisy = tile_with(1.0)
+    first = noisy.mvm(x)
+    assert torch.equal(tile_with(1.0).mvm(x[:1]), first[:1])
+    assert torch.equal(tile_with(0.0).mvm(x)[1], first[1])
+    assert not torch.equal(noisy.mvm(x), first)
