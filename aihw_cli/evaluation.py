@@ -23,7 +23,7 @@ HARDWARE = {"device": "ideal", "algorithm": "sgd", "tile": "inference", "inferen
 # Tiles with input ranges of their own: the algorithm that has them, though nothing is trained here.
 RANGED = "hwa"
 CHANGEABLE = ("inference", "tile", "layers", "dataset", "run", "task")
-FIXED_TASK = ("task", "task.name", "task.weights")
+FIXED = ("task", "task.name", "task.weights", "run.start")
 CHOICES = ("inference", "tile")
 FIXED_DATA = ("name", "batch_size", "train_samples", "shuffle")
 
@@ -76,8 +76,8 @@ def _has_ranges(values: Mapping[str, Any]) -> bool:
 
 
 def _on_hardware(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a run with the hardware that its network is evaluated on."""
-    values = {**config, "seeds": 1}
+    """The configuration of a run with the hardware that its network is evaluated on, whatever it started from."""
+    values = {**config, "seeds": 1, "run": {k: v for k, v in config["run"].items() if k != "start"}}
     if trained_for_tiles(config):
         return values
     common = (config.get("algorithm") or {}).get("name") == "digital"
@@ -98,7 +98,7 @@ def _check_change(change: overrides.Change) -> None:
         dataset = f"dataset (not its {', '.join(FIXED_DATA)})"
         free = ", ".join(dataset if part == "dataset" else part for part in CHANGEABLE)
         raise UserError(f"{change.text!r}: the network was trained with it; eval changes {free}")
-    if change.key in FIXED_TASK:
+    if change.key in FIXED:
         raise UserError(f"{change.text!r}: the network to evaluate is given as the first word")
     if change.choice and change.group not in CHOICES:
         raise UserError(f"{change.text!r}: eval takes no other {change.group}; change single values of it")

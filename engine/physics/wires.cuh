@@ -10,7 +10,7 @@ enum WireStream { WIRE_NOISE = ALGORITHM + 40 };
 
 // Conductances in uS, resistances in megaohm, currents in uA. `before` rows without inputs precede those with inputs.
 // Read noise: squares of charges `variance` [pair][power of |g|: 0, 1, 2][vector][output], from squares of `spread`
-// [pair][power][output][input], for a noise of 1 uS times that power; `share` [2][vector]: noise at g = 0, and its rise.
+// [pair][power][output][input], for a noise of 1 uS times that power; `share` [2][vector]: noise at g = 0, its rise.
 struct WireArgs {
     i64 items, inputs, outputs, physical, before, segments, pairs, batch, first;
     const float *plus, *minus, *v, *variance;

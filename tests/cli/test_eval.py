@@ -52,6 +52,15 @@ def test_resume_takes_the_folder_of_an_evaluation(aihw: Aihw, run_dir: Path) -> 
     assert result.code == 0 and (Path(folder) / "summary.json").is_file()
 
 
+def test_a_network_outlives_the_one_that_it_started_from(aihw: Aihw, run_dir: Path) -> None:
+    words = ["preset=hwa_add_normal", "optimizer=sgd", "optimizer.lr=0.01", "run.epochs=1", "dataset.train_samples=60"]
+    words += ["dataset.test_samples=60", f"run.start={run_dir}", "run.threads=1", "run.device=cpu", "--json"]
+    retrained = json.loads(aihw("train", *words).out)["folder"]
+    run_dir.rename(run_dir.parent / "away")
+    result = aihw("eval", retrained, *SHORT)
+    assert result.code == 0, result.err
+
+
 BAD = (
     (["inference.times=[-1h]"], "inference.times must not be negative: '-1h'"),
     (["inference.times=[1fortnight]"], "unknown unit 'fortnight'"),
@@ -64,6 +73,7 @@ BAD = (
     (["dataset.name=mnist"], "the network was trained with it"),
     (["dataset=mnist"], "eval takes no other dataset"),
     (["task.weights=elsewhere"], "the network to evaluate is given as the first word"),
+    (["run.start=elsewhere"], "the network to evaluate is given as the first word"),
     (["task.quantile=0", "tile=standard_hwa"], "task.quantile must be > 0, not 0"),
     (["task.output_quantile=0.9"], "task.output_quantile means nothing here: no tile has an input range"),
     (["task.calibration=men"], "task.calibration must be one of quantile, max"),
