@@ -29,8 +29,6 @@ FIRST_CALL = 1 << 30
 def obstacle(model: nn.Module) -> str:
     """Why steps of this network can never be replayed, in a few words; empty if they can."""
     for name, part in model.named_modules():
-        if callable(getattr(part, "begin_streams", None)):
-            return f"{name} remembers what came before"
         if isinstance(part, AnalogTile) and (found := _obstacle_of(part)):
             return f"{name}: {found}"
     return ""

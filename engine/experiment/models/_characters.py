@@ -18,26 +18,39 @@ class Characters(nn.Module):
         self.layers, self.scores, self.output = nn.ModuleList(layers), scores, output
         self.dropout = nn.Dropout(dropout)
         self.kinds = int(layers[0].input_size)  # type: ignore[arg-type]
-        self.state = torch.empty(0)
+        # One for training, one for evaluation. They stay where they are, so that steps can be replayed on a GPU.
+        self.states: dict[bool, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         values = functional.one_hot(x.long(), self.kinds).to(torch.float32)
         # Streams that have ended leave the first ones of a smaller last batch.
-        carried = self.state[:, :, :, : len(x)].to(x.device) if self.state.numel() else None
-        ends = []
+        state = self._state(len(x), x.device)[:, :, :, : len(x)]
+        carried, ends = state.clone(), []
         for k, layer in enumerate(self.layers):
-            values, end = layer(values, None if carried is None else (carried[k, 0], carried[k, 1]))
+            values, end = layer(values, (carried[k, 0], carried[k, 1]))
             ends.append(torch.stack([part.detach() for part in end]))
             values = self.dropout(values)
-        self.state = torch.stack(ends)
+        state.copy_(torch.stack(ends))
         return self.output(self.scores(values).transpose(1, 2))
 
     def begin_streams(self) -> None:
         """What comes next follows nothing."""
-        self.state = torch.empty(0)
+        for state in self.states.values():
+            state.zero_()
 
     def get_extra_state(self) -> Tensor:
-        return self.state
+        return self.states[True].clone() if True in self.states else torch.empty(0)
 
     def set_extra_state(self, state: Tensor) -> None:
-        self.state = state
+        self.states = {True: state.clone()} if state.numel() else {}
+
+    def _state(self, streams: int, where: torch.device) -> Tensor:
+        """State [N, 2, 1, B, H] of N layers for `streams` of them at least; new ones follow nothing."""
+        kept = self.states.get(self.training)
+        if kept is None or kept.shape[3] < streams or kept.device != where:
+            hidden = int(self.layers[0].hidden_size)  # type: ignore[arg-type]
+            state = torch.zeros(len(self.layers), 2, 1, streams, hidden, device=where)
+            if kept is not None:
+                state[:, :, :, : kept.shape[3]] = kept
+            self.states[self.training] = state
+        return self.states[self.training]

@@ -154,3 +154,16 @@ def test_a_run_goes_on_in_the_middle_of_a_text(tmp_path: Path, at: tuple[int, in
     with pytest.raises(KeyboardInterrupt):
         run(again, Stopper(at, interrupt))
     assert outcome(run(again)) == outcome(whole)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("layers", [{}, {"lstm1": {"algorithm": "digital"}}], ids=["pulsed", "one digital"])
+def test_replayed_batches_go_on_where_the_last_one_ended(tmp_path: Path, layers: dict[str, Any]) -> None:
+    left = []
+    for graph in (True, False):
+        (tmp_path / str(graph)).mkdir()
+        made = config(tmp_path / str(graph), SENTENCE * 60, run={"device": "cuda", "graph": graph, "epochs": 3})
+        made["layers"] = layers
+        assert Loop(made).replayed is not None
+        left.append(outcome(run(made)))
+    assert left[0] == left[1]
