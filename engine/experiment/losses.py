@@ -1,4 +1,4 @@
-"""Losses on a batch of network outputs [B, classes] and labels [B]."""
+"""Losses on a batch of network outputs [B, classes] and labels [B], or [B, classes, T] and [B, T] over T signs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ def make_loss(settings: Mapping[str, Any]) -> LossFunction:
     if reduction not in REDUCTIONS:
         raise UserError(f"loss.reduction: must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
     function = LOSSES[name]
-    return lambda output, label: function(output, label, reduction)
+
+    def loss(output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        if output.dim() > 2:  # torch adds such losses up in no fixed order on a GPU
+            output, label = output.movedim(1, -1).flatten(0, -2), label.flatten()
+        return function(output, label, reduction)
+
+    return loss
 
 
 def _nll(output: torch.Tensor, label: torch.Tensor, reduction: str) -> torch.Tensor:

@@ -13,6 +13,7 @@ import torch
 
 from engine.experiment.data import load_data
 from engine.experiment.loop import Loop, begin_streams
+from engine.experiment.losses import LOSSES, make_loss
 from engine.settings import UserError
 from tests.experiment.helpers import Stopper, analog_config, interrupt, outcome, run
 
@@ -120,6 +121,16 @@ def test_the_state_outlives_a_batch_until_another_text_begins(tmp_path: Path) ->
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(fresh, found[:, :, :10], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(again, fresh)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_loss_of_a_text_is_that_of_all_its_signs(name: str) -> None:
+    loss = make_loss({"name": name, "reduction": "sum"})
+    draws = torch.Generator().manual_seed(1)
+    output = torch.randn(4, 5, 7, generator=draws).log_softmax(1)
+    label = torch.randint(5, (4, 7), generator=draws)
+    alone = sum(loss(output[:, :, t], label[:, t]) for t in range(7))
+    torch.testing.assert_close(loss(output, label), alone)
 
 
 def test_metrics_have_the_perplexity_of_every_part(tmp_path: Path) -> None:
