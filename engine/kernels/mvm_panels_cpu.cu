@@ -24,31 +24,39 @@ static void lay_out(const MvmArgs& a, const float* w, i64 depth, i64 width, bool
     if (absolute) LOOP for (i64 k = 0; k < depth * PANEL; ++k) to[k] = abs_(to[k]);
 }
 
-// R vectors of `depth` inputs on a panel; their sums so far are in z, rows of `step` numbers, or begin here.
-template <int R> FN void add_panel(const float* panel, i64 depth, const float* v, i64 n_in, float* z, i64 step, bool begins) {
-    Sixteen s[R][4] = {};
-    if (!begins) for (int r = 0; r < R; ++r) for (int k = 0; k < 4; ++k) s[r][k] = load16(z + r * step + 16 * k);
+// R vectors of `depth` inputs on 16 C outputs of a panel; their sums so far are in z, rows of `step` numbers, or begin here.
+template <int R, int C> FN void add_panel(const float* panel, i64 depth, const float* v, i64 n_in, float* z, i64 step, bool begins) {
+    Sixteen s[R][C] = {};
+    if (!begins) for (int r = 0; r < R; ++r) for (int k = 0; k < C; ++k) s[r][k] = load16(z + r * step + 16 * k);
     for (i64 j = 0; j < depth; ++j) {
-        Sixteen f[4];
-        _Pragma("GCC unroll 4") for (int k = 0; k < 4; ++k) f[k] = load16(panel + j * PANEL + 16 * k);
-        _Pragma("GCC unroll 4") for (int r = 0; r < R; ++r) {
+        Sixteen f[C];
+        _Pragma("GCC unroll 4") for (int k = 0; k < C; ++k) f[k] = load16(panel + j * PANEL + 16 * k);
+        _Pragma("GCC unroll 16") for (int r = 0; r < R; ++r) {
             Sixteen x = v[r * n_in + j] - Sixteen{};
-            _Pragma("GCC unroll 4") for (int k = 0; k < 4; ++k) s[r][k] = fma16(f[k], x, s[r][k]);
+            _Pragma("GCC unroll 4") for (int k = 0; k < C; ++k) s[r][k] = fma16(f[k], x, s[r][k]);
         }
     }
-    for (int r = 0; r < R; ++r) for (int k = 0; k < 4; ++k) *(Anywhere*)(z + r * step + 16 * k) = s[r][k];
+    for (int r = 0; r < R; ++r) for (int k = 0; k < C; ++k) *(Anywhere*)(z + r * step + 16 * k) = s[r][k];
 }
 
-// The same where only `width` of the 64 outputs are there.
-template <int R> static void add_narrow(const float* panel, i64 depth, const float* v, i64 n_in, float* z, i64 step, bool begins, i64 width) {
-    float sums[R * PANEL] = {};
-    if (!begins) for (int r = 0; r < R; ++r) for (i64 o = 0; o < width; ++o) sums[r * PANEL + o] = z[r * step + o];
-    add_panel<R>(panel, depth, v, n_in, sums, PANEL, begins);
-    for (int r = 0; r < R; ++r) for (i64 o = 0; o < width; ++o) z[r * step + o] = sums[r * PANEL + o];
+// The same where only `width` of the outputs are there.
+template <int R, int C> static void add_narrow(const float* panel, i64 depth, const float* v, i64 n_in, float* z, i64 step, bool begins, i64 width) {
+    float sums[R * 16 * C] = {};
+    if (!begins) for (int r = 0; r < R; ++r) for (i64 o = 0; o < width; ++o) sums[r * 16 * C + o] = z[r * step + o];
+    add_panel<R, C>(panel, depth, v, n_in, sums, 16 * C, begins);
+    for (int r = 0; r < R; ++r) for (i64 o = 0; o < width; ++o) z[r * step + o] = sums[r * 16 * C + o];
 }
-template <int R> static void add_vectors(const float* panel, i64 depth, const float* v, i64 n_in, float* z, i64 step, bool begins, i64 width) {
-    if (width == PANEL) add_panel<R>(panel, depth, v, n_in, z, step, begins);
-    else add_narrow<R>(panel, depth, v, n_in, z, step, begins, width);
+template <int R, int C> static void add_vectors(const float* panel, i64 depth, const float* v, i64 n_in, float* z, i64 step, bool begins, i64 width) {
+    if (width == 16 * C) add_panel<R, C>(panel, depth, v, n_in, z, step, begins);
+    else add_narrow<R, C>(panel, depth, v, n_in, z, step, begins, width);
+}
+
+// All `rows` vectors, as many at a time as registers hold sums of.
+template <int C> static void add_rows(const float* panel, i64 depth, const float* v, i64 n_in, float* z, i64 step, i64 rows, bool begins, i64 width) {
+    const int R = 16 / C;
+    i64 b = 0;
+    for (; b + R <= rows; b += R) add_vectors<R, C>(panel, depth, v + b * n_in, n_in, z + b * step, step, begins, width);
+    for (; b < rows; ++b) add_vectors<1, C>(panel, depth, v + b * n_in, n_in, z + b * step, step, begins, width);
 }
 
 // One item 64 outputs of all vectors of a lane that meet the weights, or of those that meet their absolute values.
@@ -61,10 +69,11 @@ KERNEL(multiply_panels, MvmArgs) {
     const float *w = a.w + lane * a.n_in * a.n_out + at * a.w_out, *v = a.v + first * a.n_in;
     float *z = a.z + first * a.n_out + at, panel[DEPTH * PANEL];
     for (i64 j = 0; j < a.n_in && rows > 0; j += DEPTH) {
-        i64 depth = a.n_in - j < DEPTH ? a.n_in - j : DEPTH, b = 0;
+        i64 depth = a.n_in - j < DEPTH ? a.n_in - j : DEPTH;
         lay_out(a, w + j * a.w_in, depth, width, absolute, panel);
-        for (; b + 4 <= rows; b += 4) add_vectors<4>(panel, depth, v + b * a.n_in + j, a.n_in, z + b * a.n_out, a.n_out, j == 0, width);
-        for (; b < rows; ++b) add_vectors<1>(panel, depth, v + b * a.n_in + j, a.n_in, z + b * a.n_out, a.n_out, j == 0, width);
+        if (width <= 16) add_rows<1>(panel, depth, v + j, a.n_in, z, a.n_out, rows, j == 0, width);
+        else if (width <= 32) add_rows<2>(panel, depth, v + j, a.n_in, z, a.n_out, rows, j == 0, width);
+        else add_rows<4>(panel, depth, v + j, a.n_in, z, a.n_out, rows, j == 0, width);
     }
 }
 

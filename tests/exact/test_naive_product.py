@@ -107,7 +107,10 @@ SECTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("forward", [True, False], ids=["forward", "backward"])
-@pytest.mark.parametrize(("size", "batch", "lanes"), [((70, 141), 400, 1), ((64, 300), 67, 2), ((1300, 5), 65, 1)])
+@pytest.mark.parametrize(
+    ("size", "batch", "lanes"),
+    [((70, 141), 400, 1), ((64, 300), 67, 2), ((1300, 5), 65, 1), ((16, 30), 83, 1), ((32, 16), 77, 2)],
+)
 @pytest.mark.parametrize("name", SECTIONS)
 def test_panels_make_the_same_products(name: str, size: tuple[int, int], batch: int, lanes: int, forward: bool) -> None:
     array = CellArray(*size, DeviceSpec("constant_step"), seed=8, lanes=lanes)
