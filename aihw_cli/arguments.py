@@ -1,4 +1,5 @@
-"""The shape of a command and the reading of its arguments. Options may stand anywhere among key=value words."""
+"""The shape of a command and the reading of its arguments. Options may stand anywhere among
+key=value words."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Command:
-    """A verb of the command line. `words` is the least and the largest number of words that it takes."""
+    """A verb of the command line. `words` is the least and the largest number of words that it
+    takes."""
 
     name: str
     about: str
@@ -47,7 +49,10 @@ class Command:
     def help(self) -> str:
         """The text of `aihw NAME --help`."""
         options = (*self.options, Option("--help", "this text", short="-h"))
-        rows = [(f"{o.short + ', ' if o.short else ''}{o.name} {o.value}".rstrip(), o.about) for o in options]
+        rows = [
+            (f"{o.short + ', ' if o.short else ''}{o.name} {o.value}".rstrip(), o.about)
+            for o in options
+        ]
         parts = [f"aihw {self.name}: {self.about}", f"usage: {self.usage}"]
         if self.notes:
             parts.append(self.notes)

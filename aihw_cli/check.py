@@ -1,4 +1,5 @@
-"""A composed configuration against the schema: complete it, or refuse it in one line that names key, value and file."""
+"""A composed configuration against the schema: complete it, or refuse it in one line that names
+key, value and file."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ Origins = Mapping[str, list[tuple[str, Any]]]
 
 
 class Checker:
-    """Completes and checks configurations. `origins` says for every key which files, or the command line, set it."""
+    """Completes and checks configurations. `origins` says for every key which files, or the command
+    line, set it."""
 
     def __init__(self, origins: Origins, allow_code: bool = False) -> None:
         self.origins = origins
@@ -38,7 +40,9 @@ class Checker:
 
     def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All keys of the schema, `values` over the defaults. Raises UserError."""
-        for key, model in device_models({k: values.get(k) for k in ("device", "algorithm", "layers")}):
+        for key, model in device_models(
+            {k: values.get(k) for k in ("device", "algorithm", "layers")}
+        ):
             self._known_device(key, model)
         self._known_noise_model(values.get("inference"))
         schema = self._called("", full_schema, values)
@@ -46,7 +50,9 @@ class Checker:
         name = result["name"]
         if not NAME.match(name) or ".." in name:
             raise UserError(f"name {name!r} cannot be the name of a folder{self.where('name')}")
-        result["layers"] = {name: self._layer(f"layers.{name}", own, result) for name, own in self._layers(result)}
+        result["layers"] = {
+            name: self._layer(f"layers.{name}", own, result) for name, own in self._layers(result)
+        }
         self._task(result)
         self._inference(result["inference"])
         self._tile(result, "")
@@ -56,8 +62,11 @@ class Checker:
             result[part] = {k: v for k, v in result[part].items() if k not in TEXTS}
         return result
 
-    def section(self, schema: Section, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-        """One section: every key known, of the right type, in range; missing ones at their defaults."""
+    def section(
+        self, schema: Section, values: Mapping[str, Any], prefix: str = ""
+    ) -> dict[str, Any]:
+        """One section: every key known, of the right type, in range; missing ones at their
+        defaults."""
         texts = TEXTS if prefix and "." not in prefix[:-1] else ()
         for key in values:
             if key not in schema and key not in texts:
@@ -66,18 +75,26 @@ class Checker:
         for key, entry in schema.items():
             name = prefix + key
             if isinstance(entry, Field):
-                result[key] = self._called(name, entry.read, name, values[key]) if key in values else entry.default
+                result[key] = (
+                    self._called(name, entry.read, name, values[key])
+                    if key in values
+                    else entry.default
+                )
             elif isinstance(values.get(key, {}), Mapping):
                 result[key] = self.section(entry, values.get(key, {}), f"{name}.")
             else:
                 hint = f"; write {name}.name={values[key]}" if "name" in entry else ""
-                raise UserError(f"{name} is a section with the keys {', '.join(entry)}{hint}{self.where(name)}")
+                raise UserError(
+                    f"{name} is a section with the keys {', '.join(entry)}{hint}{self.where(name)}"
+                )
         return result | {k: v for k, v in values.items() if k in texts}
 
     def where(self, key: str) -> str:
         """Where the value of a key, or of the nearest section above it, comes from."""
         while key:
-            found = self.origins.get(key) or next((v for k, v in self.origins.items() if k.startswith(f"{key}.")), None)
+            found = self.origins.get(key) or next(
+                (v for k, v in self.origins.items() if k.startswith(f"{key}.")), None
+            )
             if found:
                 return f" ({found[-1][0]})"
             key = key.rpartition(".")[0]
@@ -93,7 +110,9 @@ class Checker:
 
     def _unknown(self, key: str, schema: Section, prefix: str) -> str:
         leaf = key.rpartition(".")[2]
-        everything = {k.rpartition(".")[2]: k for k in dotted(full_schema({}))} if not prefix else {}
+        everything = (
+            {k.rpartition(".")[2]: k for k in dotted(full_schema({}))} if not prefix else {}
+        )
         if near := difflib.get_close_matches(leaf, schema, 1):
             hint = f"nearest: {prefix}{near[0]}"
         elif near := difflib.get_close_matches(leaf, everything, 1):
@@ -105,9 +124,12 @@ class Checker:
         return f"unknown key {key}; {hint}{self.where(key)}"
 
     def _known_device(self, key: str, model: Any, find: Callable[[str], Any] = find_device) -> None:
-        """Refuse a user's device file without permission before it runs, and say what is wrong with it."""
+        """Refuse a user's device file without permission before it runs, and say what is wrong with
+        it."""
         if isinstance(model, str) and is_device_file(model) and not self.allow_code:
-            raise UserError(f"{key}={model} runs the code of that file: add --allow-code to allow it{self.where(key)}")
+            raise UserError(
+                f"{key}={model} runs the code of that file: add --allow-code to allow it{self.where(key)}"
+            )
         try:
             _ = (find is find_device and model in GROUPS) or find(str(model))
         except ValueError as error:
@@ -115,7 +137,9 @@ class Checker:
         except Exception as error:  # whatever a user's file may raise
             line = getattr(error, "lineno", None)
             place = f" line {line}" if line else ""
-            raise UserError(f"{key}={model}:{place} {type(error).__name__}: {error}{self.where(key)}") from None
+            raise UserError(
+                f"{key}={model}:{place} {type(error).__name__}: {error}{self.where(key)}"
+            ) from None
 
     def _known_noise_model(self, values: Any) -> None:
         """The same for the noise model of inference."""
@@ -135,7 +159,9 @@ class Checker:
     def _layers(self, result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         layers = result["layers"]
         if not isinstance(layers, Mapping):
-            raise UserError(f"layers must hold settings by layer name, not {layers!r}{self.where('layers')}")
+            raise UserError(
+                f"layers must hold settings by layer name, not {layers!r}{self.where('layers')}"
+            )
         for name, own in layers.items():
             if not isinstance(own, Mapping):
                 key = f"layers.{name}"
@@ -143,7 +169,8 @@ class Checker:
             yield name, own
 
     def _layer(self, key: str, own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
-        """The complete sections that a layer changes; `algorithm: digital` names a member of the group."""
+        """The complete sections that a layer changes; `algorithm: digital` names a member of the
+        group."""
         result = {}
         for part, change in own.items():
             if part not in PARTS:
@@ -154,7 +181,9 @@ class Checker:
             if _adds_to(part, change, common[part]):
                 values = overlay(dict(common[part]), values)
             schemas = {"device": device_section, "algorithm": algorithm_section}
-            schema = self._called(f"{key}.{part}", schemas.get(part, lambda _: tile_section()), values)
+            schema = self._called(
+                f"{key}.{part}", schemas.get(part, lambda _: tile_section()), values
+            )
             result[part] = self.section(schema, values, f"{key}.{part}.")
         return result
 
@@ -162,7 +191,9 @@ class Checker:
         if isinstance(change, Mapping):
             return dict(change)
         if not isinstance(change, str):
-            raise UserError(f"{key} must name a {part} or hold settings, not {change!r}{self.where(key)}")
+            raise UserError(
+                f"{key} must name a {part} or hold settings, not {change!r}{self.where(key)}"
+            )
         path = self._called(key, find_member, part, change)
         check_member(path, part, change, "")
         return load_member(part, change)
@@ -171,7 +202,9 @@ class Checker:
         """Whatever only the task knows of its settings."""
         name = task_of(result)
         if name != TRAIN and hasattr(find_task(name), "check"):
-            self._called("task", find_task(name).check, task_settings(result, find_task(name).Settings))
+            self._called(
+                "task", find_task(name).check, task_settings(result, find_task(name).Settings)
+            )
 
     def _tile(self, config: Mapping[str, Any], prefix: str) -> None:
         """Whatever only the engine knows of settings that do not fit together."""
@@ -181,14 +214,21 @@ class Checker:
             TileSpec.from_config({part: config[part] for part in PARTS})
         except ValueError as error:
             named = re.findall(r"\w+", str(error))
-            leaves = [k for k, found in self.origins.items() if not isinstance(found[-1][1], Mapping)]
-            keys = [k for k in leaves if k.rpartition(".")[2] in named and k.startswith(prefix or PARTS)]
+            leaves = [
+                k for k, found in self.origins.items() if not isinstance(found[-1][1], Mapping)
+            ]
+            keys = [
+                k for k in leaves if k.rpartition(".")[2] in named and k.startswith(prefix or PARTS)
+            ]
             places = dict.fromkeys(self.where(key).strip(" ()") for key in keys if "." in key)
-            raise UserError(f"{prefix}{error}" + (f" ({', '.join(places)})" if places else "")) from None
+            raise UserError(
+                f"{prefix}{error}" + (f" ({', '.join(places)})" if places else "")
+            ) from None
 
 
 def _adds_to(part: str, change: Any, common: Mapping[str, Any]) -> bool:
-    """Whether a layer's settings lie over the common ones; another device model or algorithm starts anew."""
+    """Whether a layer's settings lie over the common ones; another device model or algorithm starts
+    anew."""
     if isinstance(change, str):
         return False
     kind = {"device": "model", "algorithm": "name"}.get(part, "")

@@ -13,7 +13,16 @@ from typing import Any
 
 from aihw_cli import overrides
 from aihw_cli.check import Checker
-from aihw_cli.recipe import DEFAULT, OPTIONAL, PACKAGE, Recipe, check_interpolations, check_member, read_recipe, recipes
+from aihw_cli.recipe import (
+    DEFAULT,
+    OPTIONAL,
+    PACKAGE,
+    Recipe,
+    check_interpolations,
+    check_member,
+    read_recipe,
+    recipes,
+)
 from engine.presets import groups, members, nearest, overlay, read_yaml
 from engine.settings import UserError
 
@@ -22,7 +31,8 @@ COMMAND_LINE = "command line"
 
 @dataclass
 class Composed:
-    """A configuration ready for the engine, where each value came from, and remarks for the user."""
+    """A configuration ready for the engine, where each value came from, and remarks for the
+    user."""
 
     values: dict[str, Any]
     origins: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
@@ -30,13 +40,17 @@ class Composed:
 
 
 def compose(
-    texts: Sequence[str], *, conf: str = "", allow_code: bool = False, shared: dict[str, Any] | None = None
+    texts: Sequence[str],
+    *,
+    conf: str = "",
+    allow_code: bool = False,
+    shared: dict[str, Any] | None = None,
 ) -> Composed:
-    """The configuration of one run. `conf=` among `texts` names the recipe. Raises UserError in one or two lines.
+    """The configuration of one run. `conf=` among `texts` names the recipe. Raises UserError in one
+    or two lines.
 
-    What recipe and chosen members give does not depend on single values: the points of a sweep hand on a dictionary as
-    `shared`, and it is worked out once for all points with the same choices.
-    """
+    What recipe and chosen members give does not depend on single values: the points of a sweep hand
+    on a dictionary as `shared`, and it is worked out once for all points with the same choices."""
     conf, texts = split_conf(texts, conf)
     changes = overrides.read(texts)
     choices = [c for c in changes if c.choice]
@@ -56,14 +70,21 @@ def compose(
 
 
 def _members(recipe: Recipe, choices: list[overrides.Change]) -> tuple[Path, Composed]:
-    """The file of the recipe, and what it and the members of its groups give before any single value is changed."""
+    """The file of the recipe, and what it and the members of its groups give before any single
+    value is changed."""
     _check_choices(recipe, choices)
     given = {key for entry in recipe.defaults if isinstance(entry, dict) for key in entry}
     # Hydra takes no null on its command line: such a group is emptied in the recipe itself.
     empty = {c.group: None for c in choices if c.value is None}
-    defaults = [{k: empty.get(k, v) for k, v in e.items()} if isinstance(e, dict) else e for e in recipe.defaults]
+    defaults = [
+        {k: empty.get(k, v) for k, v in e.items()} if isinstance(e, dict) else e
+        for e in recipe.defaults
+    ]
     named = [c for c in choices if c.value is not None]
-    selected = [c.text if recipe.extends or "@" in c.key or c.group in given else f"+{c.text}" for c in named]
+    selected = [
+        c.text if recipe.extends or "@" in c.key or c.group in given else f"+{c.text}"
+        for c in named
+    ]
     values, chosen = _hydra(replace(recipe, defaults=defaults), selected)
     values.setdefault("name", recipe.name)
     values.pop("reproduce", None)  # what the paper says of it decides nothing
@@ -91,28 +112,34 @@ def hydra_options() -> dict[str, Any]:
 def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Values and group choices after Hydra's composition; interpolations are still unresolved.
 
-    The recipe is handed over as a generated primary file: it gets our search path and complete defaults, so that
-    neither has to stand in the user's text.
-    """
+    The recipe is handed over as a generated primary file: it gets our search path and complete
+    defaults, so that neither has to stand in the user's text."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    places = [recipe.path.parent] + [folder.parent for folders in groups().values() for folder in folders]
+    places = [recipe.path.parent] + [
+        folder.parent for folders in groups().values() for folder in folders
+    ]
     search = [f"file://{place}" for place in dict.fromkeys(_by_root(places))]
     primary = {"defaults": recipe.defaults, "hydra": {"searchpath": search}, **recipe.values}
     with tempfile.TemporaryDirectory(prefix="aihw-") as folder:
         OmegaConf.save(OmegaConf.create(primary), Path(folder, "primary.yaml"))
         try:
-            with _no_other_hydra(), initialize_config_dir(config_dir=folder, job_name="aihw", **hydra_options()):
+            with (
+                _no_other_hydra(),
+                initialize_config_dir(config_dir=folder, job_name="aihw", **hydra_options()),
+            ):
                 config = hydra_compose("primary", choices, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             for choice in choices:
                 place = choice.removeprefix("+").partition("=")[0]
                 if "@" in place and f"'{place}'" in str(error):
-                    raise UserError(f"{choice!r}: there is no array {place.partition('@')[2]} to choose for") from None
+                    raise UserError(
+                        f"{choice!r}: there is no array {place.partition('@')[2]} to choose for"
+                    ) from None
             raise UserError(f"{recipe.path}: {str(error).splitlines()[0]}") from None
         chosen: Any = OmegaConf.to_container(config.hydra.runtime.choices)
         values: Any = OmegaConf.to_container(config, resolve=False)
@@ -134,7 +161,8 @@ def _no_other_hydra() -> Iterator[None]:
 
 
 def _by_root(places: list[Path]) -> list[Path]:
-    """The recipe's folder first, then the roots in their order (presets and conf of the user before the packaged)."""
+    """The recipe's folder first, then the roots in their order (presets and conf of the user before
+    the packaged)."""
     from engine.settings import data_dirs
 
     roots = data_dirs()
@@ -147,7 +175,9 @@ def _check_choices(recipe: Recipe, choices: list[overrides.Change]) -> None:
         if change.value is None and change.group in OPTIONAL:
             continue
         if change.value is None:
-            raise UserError(f"{change.text!r}: {change.group} needs a name; {nearest('', members(change.group))}")
+            raise UserError(
+                f"{change.text!r}: {change.group} needs a name; {nearest('', members(change.group))}"
+            )
         package = change.key.partition("@")[2]
         if package and not PACKAGE.match(package):
             raise UserError(f"{change.text!r}: {package!r} is not a place in the configuration")
@@ -187,7 +217,9 @@ def _shadows(recipe: Recipe, chosen: dict[str, str | None]) -> Iterator[str]:
             yield f"{group} {option} is {paths[0]}, which shadows {paths[1]}"
 
 
-def apply_change(values: dict[str, Any], change: overrides.Change, origins: dict[str, list[tuple[str, Any]]]) -> None:
+def apply_change(
+    values: dict[str, Any], change: overrides.Change, origins: dict[str, list[tuple[str, Any]]]
+) -> None:
     """Put one value into the tree; a mapping is merged into the section that it meets."""
     parts = change.key.split(".")
     place = values
@@ -205,7 +237,8 @@ def apply_change(values: dict[str, Any], change: overrides.Change, origins: dict
 
 
 def _resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Interpolations replaced by values; only those of the short list are allowed, wherever they come from."""
+    """Interpolations replaced by values; only those of the short list are allowed, wherever they
+    come from."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -214,7 +247,9 @@ def _resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
     if "${" not in text and "???" not in text:
         return values
     try:
-        resolved: Any = OmegaConf.to_container(OmegaConf.create(values), resolve=True, throw_on_missing=True)
+        resolved: Any = OmegaConf.to_container(
+            OmegaConf.create(values), resolve=True, throw_on_missing=True
+        )
     except OmegaConfBaseException as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
     return resolved

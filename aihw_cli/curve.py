@@ -1,4 +1,5 @@
-"""The response of a device in plain characters: a small curve, and the step sizes and symmetry point in words."""
+"""The response of a device in plain characters: a small curve, and the step sizes and symmetry
+point in words."""
 
 from __future__ import annotations
 
@@ -19,7 +20,10 @@ def response_text(device: DeviceSpec) -> str:
     from engine.tile.response import measure
 
     if device.cells:
-        parts = [f"device {name} of a cell:\n{response_text(spec)}" for name, spec in device.cells.items()]
+        parts = [
+            f"device {name} of a cell:\n{response_text(spec)}"
+            for name, spec in device.cells.items()
+        ]
         return "\n\n".join(parts)
     found = measure(device)
     if found is None:
@@ -42,21 +46,30 @@ def figures(found: Response) -> dict[str, Any]:
 
 
 def symmetry(found: Response) -> dict[str, float] | None:
-    """Mean and spread of the symmetry point, and the share of cells that have one; None if most have none."""
+    """Mean and spread of the symmetry point, and the share of cells that have one; None if most
+    have none."""
     import numpy as np
 
     known = found.symmetry[~np.isnan(found.symmetry)]
     share = len(known) / len(found.symmetry)
-    return {"mean": float(known.mean()), "std": float(known.std()), "share": share} if share > FEW else None
+    return (
+        {"mean": float(known.mean()), "std": float(known.std()), "share": share}
+        if share > FEW
+        else None
+    )
 
 
 def steps_at(found: Response, weight: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Mean and spread between cells of the up and of the down step at the weight of the grid nearest to `weight`."""
+    """Mean and spread between cells of the up and of the down step at the weight of the grid
+    nearest to `weight`."""
     import numpy as np
 
     at = int(np.argmin(np.abs(found.grid - weight)))
     up, down = found.up[at], found.down[at]
-    return (float(np.nanmean(up)), float(np.nanstd(up))), (float(np.nanmean(down)), float(np.nanstd(down)))
+    return (float(np.nanmean(up)), float(np.nanstd(up))), (
+        float(np.nanmean(down)),
+        float(np.nanstd(down)),
+    )
 
 
 def _title(found: Response) -> str:
@@ -77,7 +90,11 @@ def _chart(found: Response) -> list[str]:
         for row in range(ends[0], ends[1] + 1):
             rows[row][column] = SPREAD
         rows[_row(float(mean[at]), low, span)][column] = MEAN
-    labels = {0: f"{high:8.3g}", HEIGHT - 1: f"{low:8.3g}", _row(0.0, low, span): f"{0:8d}" if low < 0 < high else ""}
+    labels = {
+        0: f"{high:8.3g}",
+        HEIGHT - 1: f"{low:8.3g}",
+        _row(0.0, low, span): f"{0:8d}" if low < 0 < high else "",
+    }
     lines = [f"{labels.get(k, ''):>8} |{''.join(row).rstrip()}" for k, row in enumerate(rows)]
     total = str(found.each * (len(mean) - 1))
     return [*lines, f"{'':>8} +{'-' * WIDTH}", f"{'weight':>8}  0{total + ' pulses':>{WIDTH - 1}}"]
@@ -96,7 +113,10 @@ def _figures(found: Response) -> list[str]:
     balanced = symmetry(found)
     point = "none: up and down steps are equal nowhere, or everywhere" if balanced is None else (
         f"weight {balanced['mean']:+.3f}, spread {balanced['std']:.3f}")  # fmt: skip
-    return [f"step of one pulse at weight {middle:.3g}: {', '.join(parts)}", f"symmetry point: {point}"]
+    return [
+        f"step of one pulse at weight {middle:.3g}: {', '.join(parts)}",
+        f"symmetry point: {point}",
+    ]
 
 
 def _plain(values: Array) -> list[float | None]:

@@ -1,4 +1,5 @@
-"""The configuration of `aihw eval`: what was trained, and over it what the user wants of the hardware."""
+"""The configuration of `aihw eval`: what was trained, and over it what the user wants of the
+hardware."""
 
 from __future__ import annotations
 
@@ -47,10 +48,14 @@ def of_file(path: Path, texts: Sequence[str], *, allow_code: bool = False) -> Co
 def of_run(folder: Path, texts: Sequence[str], *, allow_code: bool = False) -> Composed:
     """To evaluate the trained network of a run folder."""
     if read_record(folder).get("task", TRAIN) != TRAIN:
-        raise UserError(f"{folder} is a run of the task {read_record(folder)['task']}: there is no network in it")
+        raise UserError(
+            f"{folder} is a run of the task {read_record(folder)['task']}: there is no network in it"
+        )
     values = _on_hardware(read_config(folder))
     values["task"] = {"name": TASK, "weights": str(folder.absolute())}
-    found = Composed(values, {name: [(str(folder / "config.yaml"), v)] for name, v in flatten(values)})
+    found = Composed(
+        values, {name: [(str(folder / "config.yaml"), v)] for name, v in flatten(values)}
+    )
     for change in overrides.read(texts):
         _check_change(change)
         if change.choice:
@@ -76,32 +81,45 @@ def _has_ranges(values: Mapping[str, Any]) -> bool:
 
 
 def _on_hardware(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a run with the hardware that its network is evaluated on, whatever it started from."""
+    """The configuration of a run with the hardware that its network is evaluated on, whatever it
+    started from."""
     values = {**config, "seeds": 1, "run": {k: v for k, v in config["run"].items() if k != "start"}}
     if trained_for_tiles(config):
         return values
     common = (config.get("algorithm") or {}).get("name") == "digital"
-    digital = [] if common else [name for name, own in (config.get("layers") or {}).items() if _is_digital(own)]
-    values |= {part: load_member(part, name) for part, name in HARDWARE.items() if part != "inference"}
+    digital = (
+        []
+        if common
+        else [name for name, own in (config.get("layers") or {}).items() if _is_digital(own)]
+    )
+    values |= {
+        part: load_member(part, name) for part, name in HARDWARE.items() if part != "inference"
+    }
     return values | {"layers": {name: {"algorithm": {"name": "digital"}} for name in digital}}
 
 
 def _is_digital(own: Mapping[str, Any]) -> bool:
     algorithm = own.get("algorithm") or {}
-    return algorithm == "digital" or (isinstance(algorithm, Mapping) and algorithm.get("name") == "digital")
+    return algorithm == "digital" or (
+        isinstance(algorithm, Mapping) and algorithm.get("name") == "digital"
+    )
 
 
 def _check_change(change: overrides.Change) -> None:
     """Refuse to change what was trained."""
     parts = change.key.partition("@")[0].split(".")
-    if parts[0] not in CHANGEABLE or (parts[0] == "dataset" and len(parts) > 1 and parts[1] in FIXED_DATA):
+    if parts[0] not in CHANGEABLE or (
+        parts[0] == "dataset" and len(parts) > 1 and parts[1] in FIXED_DATA
+    ):
         dataset = f"dataset (not its {', '.join(FIXED_DATA)})"
         free = ", ".join(dataset if part == "dataset" else part for part in CHANGEABLE)
         raise UserError(f"{change.text!r}: the network was trained with it; eval changes {free}")
     if change.key in FIXED:
         raise UserError(f"{change.text!r}: the network to evaluate is given as the first word")
     if change.choice and change.group not in CHOICES:
-        raise UserError(f"{change.text!r}: eval takes no other {change.group}; change single values of it")
+        raise UserError(
+            f"{change.text!r}: eval takes no other {change.group}; change single values of it"
+        )
     if change.choice and change.value not in members(change.group):
         hint = nearest(str(change.value), members(change.group))
         raise UserError(f"{change.text!r}: no {change.group} {change.value!r}; {hint}")

@@ -1,4 +1,5 @@
-"""`aihw`: the map of commands, dispatch, and the exit codes: 0 done, 2 wrong input, 1 failed, 130 interrupted."""
+"""`aihw`: the map of commands, dispatch, and the exit codes: 0 done, 2 wrong input, 1 failed, 130
+interrupted."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output (head, less) has left: nothing to say, and nothing to flush at exit.
+        # The reader of our output (head, less) has left: nothing to say, and nothing to flush at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
 
@@ -89,7 +91,10 @@ def overview() -> str:
                 (
                     ("aihw train", "digits on noisy cells, less than a minute"),
                     ("aihw train device=ecram run.epochs=3", "another device, fewer epochs"),
-                    ("aihw train -m device=ecram,capacitor seeds=3", "a sweep with three seeds a point"),
+                    (
+                        "aihw train -m device=ecram,capacitor seeds=3",
+                        "a sweep with three seeds a point",
+                    ),
                     ("aihw ls device", "which devices there are"),
                     ("aihw show ecram", "what its numbers mean"),
                 )

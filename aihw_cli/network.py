@@ -1,4 +1,5 @@
-"""`aihw show --model`: the layers of a network as a recipe builds it, the tiles that they lie on, and parameters."""
+"""`aihw show --model`: the layers of a network as a recipe builds it, the tiles that they lie on,
+and parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ NUMBERS = ("tiles", "cells", "used", "reads", "digital")
 
 
 def show_network(words: Sequence[str], *, allow_code: bool, as_json: bool) -> int:
-    """Build the network of a recipe or model, without its data where they are not needed, and show what it is."""
+    """Build the network of a recipe or model, without its data where they are not needed, and show
+    what it is."""
     from aihw_cli.compose import compose
 
     config = compose([*overrides(words[0]), *words[1:]], allow_code=allow_code).values
@@ -34,14 +36,17 @@ def show_network(words: Sequence[str], *, allow_code: bool, as_json: bool) -> in
 
 
 def overrides(name: str) -> list[str]:
-    """What composes the network of a name: that of a recipe, or of the first recipe that has the model of this name."""
+    """What composes the network of a name: that of a recipe, or of the first recipe that has the
+    model of this name."""
     known = {short for full in recipes() for short in (full, full.rpartition("/")[2])}
     if name in known or name.endswith((".yaml", ".yml")):
         return [f"conf={name}"]
     if name not in members("model"):
         everything = {*known, *members("model")}
         raise UserError(f"no model or recipe {name!r}; {nearest(name, everything)}")
-    for full, paths in sorted(recipes().items(), key=lambda item: not item[0].startswith("basics/")):
+    for full, paths in sorted(
+        recipes().items(), key=lambda item: not item[0].startswith("basics/")
+    ):
         defaults = read_yaml(paths[0]).get("defaults", [])
         if {"model": name} in defaults:
             return [f"conf={full}"]
@@ -67,7 +72,10 @@ def summarise(config: dict[str, Any]) -> tuple[str, Summary]:
     summary = Summary([replace(row, layer=names.get(row.layer, row.layer)) for row in found.rows])
     shape = " x ".join(map(str, info.shape))
     dataset = config["dataset"]["name"]
-    return f"{config['name']}: {config['model']['name']}, {shape} of {dataset} to {info.classes} classes", summary
+    return (
+        f"{config['name']}: {config['model']['name']}, {shape} of {dataset} to {info.classes} classes",
+        summary,
+    )
 
 
 def _print_table(title: str, summary: Summary) -> None:
@@ -75,7 +83,9 @@ def _print_table(title: str, summary: Summary) -> None:
     from rich.table import Table
 
     heads, *rows = summary.cells()
-    table = Table(title=title, title_justify="left", caption=summary.last_line(), caption_justify="left")
+    table = Table(
+        title=title, title_justify="left", caption=summary.last_line(), caption_justify="left"
+    )
     for head in heads:
         table.add_column(head, justify="right" if head in NUMBERS else "left", overflow="fold")
     for row in rows:

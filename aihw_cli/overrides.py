@@ -1,4 +1,5 @@
-"""`key=value` in Hydra's grammar: read, told apart, expanded to the points of a sweep. Wraps Hydra's internals."""
+"""`key=value` in Hydra's grammar: read, told apart, expanded to the points of a sweep. Wraps
+Hydra's internals."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ from engine.settings import UserError
 
 @dataclass(frozen=True)
 class Change:
-    """One override: a group choice (`device=ecram`, `device@algorithm.fast=ecram`) or a value (`optimizer.lr=0.1`).
+    """One override: a group choice (`device=ecram`, `device@algorithm.fast=ecram`) or a value
+    (`optimizer.lr=0.1`).
 
-    `whole`: the value replaces its section instead of being merged (`device=my_device.py:MyDevice`).
-    """
+    `whole`: the value replaces its section instead of being merged
+    (`device=my_device.py:MyDevice`)."""
 
     key: str
     value: Any
@@ -63,14 +65,20 @@ def read(texts: Sequence[str]) -> list[Change]:
         if override.is_delete():
             raise UserError(f"{text!r}: a key cannot be deleted; give it another value")
         if override.is_sweep_override():
-            raise UserError(f"{text!r} holds several values: add -m for a sweep, or write a list as [a,b]")
+            raise UserError(
+                f"{text!r} holds several values: add -m for a sweep, or write a list as [a,b]"
+            )
         key, value = _key(override), override.value()
-        if override.key_or_group.partition(".")[0] == "hydra" or str(override.package).startswith("hydra"):
+        if override.key_or_group.partition(".")[0] == "hydra" or str(override.package).startswith(
+            "hydra"
+        ):
             raise UserError(f"{text!r}: settings of Hydra itself cannot be changed here")
         own_device = override.key_or_group == "device" and is_own_device(value)
         choice = override.key_or_group in known and not own_device
         if choice and not isinstance(value, str | None):
-            raise UserError(f"{text!r}: {key} takes the name of a member of presets/ or conf/, not {value!r}")
+            raise UserError(
+                f"{text!r}: {key} takes the name of a member of presets/ or conf/, not {value!r}"
+            )
         if own_device:
             key, value = override.package or "device", {"model": value}
         changes.append(Change(key, value, text, choice, own_device))
@@ -78,7 +86,8 @@ def read(texts: Sequence[str]) -> list[Change]:
 
 
 def expand(texts: Sequence[str]) -> list[list[str]]:
-    """The points of a sweep, each as overrides without commas, `range()`, `choice()` or `glob()`."""
+    """The points of a sweep, each as overrides without commas, `range()`, `choice()` or
+    `glob()`."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.errors import HydraException
 
@@ -87,9 +96,13 @@ def expand(texts: Sequence[str]) -> list[list[str]]:
         if override.is_sweep_override() and not _members_of(override):
             raise UserError(f"{override.input_line!r} matches nothing")
     try:
-        return [list(point) for batch in BasicSweeper.split_arguments(parsed, None) for point in batch]
+        return [
+            list(point) for batch in BasicSweeper.split_arguments(parsed, None) for point in batch
+        ]
     except HydraException as error:
-        raise UserError(f"cannot sweep: {error}; write key=a,b or key=range(1,5) or key=choice(a,b)") from None
+        raise UserError(
+            f"cannot sweep: {error}; write key=a,b or key=range(1,5) or key=choice(a,b)"
+        ) from None
 
 
 def swept_keys(texts: Sequence[str]) -> list[str]:
@@ -98,7 +111,8 @@ def swept_keys(texts: Sequence[str]) -> list[str]:
 
 
 def is_device_file(value: str) -> bool:
-    """Whether a device is named by a Python file, whose code would run, instead of a built-in name."""
+    """Whether a device is named by a Python file, whose code would run, instead of a built-in
+    name."""
     return ":" in value or value.endswith(".py")
 
 
@@ -108,7 +122,9 @@ def is_own_device(value: Any) -> bool:
 
 
 def _key(override: Any) -> str:
-    return f"{override.key_or_group}@{override.package}" if override.package else override.key_or_group
+    return (
+        f"{override.key_or_group}@{override.package}" if override.package else override.key_or_group
+    )
 
 
 def _members_of(override: Any) -> bool:

@@ -1,4 +1,5 @@
-"""A recipe is a stranger's text: found by name or path, read plainly, and refused if it reaches outside."""
+"""A recipe is a stranger's text: found by name or path, read plainly, and refused if it reaches
+outside."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class Recipe:
 
 
 def recipes() -> dict[str, list[Path]]:
-    """Every recipe by name (`basics/digits`) with its files: the first is used, it shadows the others."""
+    """Every recipe by name (`basics/digits`) with its files: the first is used, it shadows the
+    others."""
     found: dict[str, list[Path]] = {}
     for root in data_dirs():
         folder = root / "experiments"
@@ -75,10 +77,14 @@ def read_recipe(conf: str) -> Recipe:
     run = values.get("run")
     folder = str(run.get("dir", "")) if isinstance(run, dict) else ""
     if Path(folder).is_absolute() or ".." in Path(folder).parts or folder.startswith("~"):
-        raise UserError(f"{path}: run.dir {folder!r} reaches outside; a recipe may name a folder below the current one")
+        raise UserError(
+            f"{path}: run.dir {folder!r} reaches outside; a recipe may name a folder below the current one"
+        )
     own = values.get("name", name)
     if not isinstance(own, str) or not NAME.match(own) or ".." in own:
-        raise UserError(f"{path}: name {own!r} cannot be the name of a folder (letters, digits, _ - . and /)")
+        raise UserError(
+            f"{path}: name {own!r} cannot be the name of a folder (letters, digits, _ - . and /)"
+        )
     defaults = values.pop("defaults", [])
     for group, option, package in entries(path, defaults):
         check_member(path, group, option, package)
@@ -86,7 +92,8 @@ def read_recipe(conf: str) -> Recipe:
 
 
 def check_text(path: Path, values: dict[str, Any]) -> None:
-    """Refuse a `hydra` node, a package in hydra's part, and interpolations outside the short list."""
+    """Refuse a `hydra` node, a package in hydra's part, and interpolations outside the short
+    list."""
     if "hydra" in values:
         raise UserError(f"{path}: a `hydra:` node is not allowed here")
     header = re.search(r"^#\s*@package\s+(\S+)", path.read_text(encoding="utf-8"), re.M)
@@ -104,19 +111,30 @@ def check_interpolations(where: str, values: dict[str, Any]) -> None:
 
 
 def entries(path: Path, defaults: Any) -> Iterator[tuple[str, str | None, str]]:
-    """(group, option, package) of a defaults list. Raises UserError for anything that reaches outside."""
+    """(group, option, package) of a defaults list. Raises UserError for anything that reaches
+    outside."""
     if not isinstance(defaults, list):
         raise UserError(f"{path}: defaults must be a list of `- group: name` lines")
     for entry in defaults:
         if entry == "_self_":
             continue
-        pair = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else ("", entry)
+        pair = (
+            next(iter(entry.items()))
+            if isinstance(entry, dict) and len(entry) == 1
+            else ("", entry)
+        )
         key, option = pair
-        target, _, package = str(key).removeprefix("override ").removeprefix("optional ").strip().partition("@")
+        target, _, package = (
+            str(key).removeprefix("override ").removeprefix("optional ").strip().partition("@")
+        )
         group = target.removeprefix("/")
-        allowed = option is None or (isinstance(option, str) and NAME.match(option) and ".." not in option)
+        allowed = option is None or (
+            isinstance(option, str) and NAME.match(option) and ".." not in option
+        )
         if not allowed or (package and (not PACKAGE.match(package) or package.startswith("hydra"))):
-            raise UserError(f"{path}: defaults entry {entry!r} is not allowed: name a member of a group, no paths")
+            raise UserError(
+                f"{path}: defaults entry {entry!r} is not allowed: name a member of a group, no paths"
+            )
         if group and group not in groups():
             raise UserError(f"{path}: defaults: no group {group!r}; {nearest(group, groups())}")
         yield group, option, package
@@ -126,7 +144,9 @@ def check_member(path: Path, group: str, option: str | None, package: str) -> No
     """Check the file of one defaults entry, and the files that it names in turn."""
     if option is None:
         if group not in OPTIONAL and not package:
-            raise UserError(f"{path}: defaults: {group} needs a name; {nearest('', members_of(group))}")
+            raise UserError(
+                f"{path}: defaults: {group} needs a name; {nearest('', members_of(group))}"
+            )
         return
     try:
         member = find_member(group, option) if group else _sibling(path, option)
@@ -153,10 +173,17 @@ def _sibling(path: Path, name: str) -> Path:
 
 
 def _completed(defaults: list[Any]) -> list[Any]:
-    """The defaults with every standard group; a preset comes after the groups that it overrides, own values last."""
+    """The defaults with every standard group; a preset comes after the groups that it overrides,
+    own values last."""
     if any(isinstance(entry, str) and entry != "_self_" for entry in defaults):
         return defaults
-    plain = {k: v for e in defaults if isinstance(e, dict) for k, v in e.items() if not k.startswith("override ")}
+    plain = {
+        k: v
+        for e in defaults
+        if isinstance(e, dict)
+        for k, v in e.items()
+        if not k.startswith("override ")
+    }
     rest = [e for e in defaults if isinstance(e, dict) and not set(e) & {k for k, _ in STANDARD}]
     overrides = [e for e in rest if next(iter(e)).startswith("override ")]
     others = [e for e in rest if e not in overrides]

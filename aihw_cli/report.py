@@ -37,7 +37,9 @@ class PlainReporter:
 
     def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
         if time.monotonic() - self.said > QUIET_SECONDS:
-            self.line(f"epoch {epoch}, batch {batch}: loss {loss:.4g}, {samples_per_second:.0f} samples/s")
+            self.line(
+                f"epoch {epoch}, batch {batch}: loss {loss:.4g}, {samples_per_second:.0f} samples/s"
+            )
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         self.line(epoch_line(row, self.epochs))
@@ -55,7 +57,8 @@ class PlainReporter:
 
 
 class LiveReporter(PlainReporter):
-    """The same lines above a progress bar with epoch, batch, loss, accuracy, speed and time left."""
+    """The same lines above a progress bar with epoch, batch, loss, accuracy, speed and time
+    left."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -87,10 +90,16 @@ class LiveReporter(PlainReporter):
 
     def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
         done = (epoch - 1) * self.steps + batch
-        left = (self.epochs * self.steps - done) * self.batch_size / samples_per_second if samples_per_second else None
+        left = (
+            (self.epochs * self.steps - done) * self.batch_size / samples_per_second
+            if samples_per_second
+            else None
+        )
         state = f"batch {batch}/{self.steps}  loss {loss:.4g}{self.accuracy}  {samples_per_second:.0f} samples/s"
         state += f"  {duration(left)} left" if left is not None else ""
-        self.bar.update(self.task, completed=done, description=f"epoch {epoch}/{self.epochs}", state=state)
+        self.bar.update(
+            self.task, completed=done, description=f"epoch {epoch}/{self.epochs}", state=state
+        )
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         self.accuracy = f"  acc. {row['test_accuracy']:.4f}"
@@ -119,8 +128,16 @@ def describe(config: Mapping[str, Any]) -> str:
     """What is about to run, in a line."""
     if task_of(config) != TRAIN:
         return f"{config['name']}: {task_of(config)}, seed {config['run']['seed']}"
-    algorithm, model, data = config["algorithm"]["name"], config["model"]["name"], config["dataset"]["name"]
-    cells = "floating-point weights" if algorithm == "digital" else f"{config['device']['model']} cells by {algorithm}"
+    algorithm, model, data = (
+        config["algorithm"]["name"],
+        config["model"]["name"],
+        config["dataset"]["name"],
+    )
+    cells = (
+        "floating-point weights"
+        if algorithm == "digital"
+        else f"{config['device']['model']} cells by {algorithm}"
+    )
     return f"{config['name']}: {model} on {data}, {cells}, seed {config['run']['seed']}"
 
 
@@ -134,10 +151,14 @@ def result_line(summary: Mapping[str, Any]) -> str:
     """The result of a run as a sentence."""
     if "test_accuracy" not in summary:
         told = {k: v for k, v in summary.items() if k not in NOT_FIGURES}
-        figures = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())
+        figures = ", ".join(
+            f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items()
+        )
         return f"{summary['status']}: {figures}, {duration(summary['seconds'])}"
     speed = f"{summary['samples_per_second']:.0f} samples/s"
-    accuracy = f"test accuracy {summary['test_accuracy']:.4f} (best {summary['best_test_accuracy']:.4f})"
+    accuracy = (
+        f"test accuracy {summary['test_accuracy']:.4f} (best {summary['best_test_accuracy']:.4f})"
+    )
     return f"{summary['status']}: {accuracy} after {summary['epochs']} epochs, {duration(summary['seconds'])}, {speed}"
 
 

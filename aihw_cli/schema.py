@@ -1,4 +1,5 @@
-"""What a configuration may hold: every key with type, default, range and meaning, from the engine's declarations."""
+"""What a configuration may hold: every key with type, default, range and meaning, from the engine's
+declarations."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ class Field:
     choices: tuple[str, ...] | None = None
 
     def read(self, name: str, value: Any) -> Any:
-        """`value` in this field's type. Raises ValueError with one line that says what is allowed."""
+        """`value` in this field's type. Raises ValueError with one line that says what is
+        allowed."""
         if self.kind == "any":
             return value
         if self.kind.startswith("list of "):
@@ -57,7 +59,9 @@ class Field:
         if self.choices:
             return " | ".join(self.choices)
         limits = (("> ", self.above), (">= ", self.minimum), ("<= ", self.maximum))
-        return ", ".join([self.kind, *(f"{sign}{limit:g}" for sign, limit in limits if limit is not None)])
+        return ", ".join(
+            [self.kind, *(f"{sign}{limit:g}" for sign, limit in limits if limit is not None)]
+        )
 
 
 Section = dict[str, Union[Field, "Section"]]
@@ -65,9 +69,12 @@ TEXT = Field("", "any", meaning="text, only shown")
 
 
 def kind_of(default: Any, annotation: str = "") -> str:
-    """The kind of a field from its default value, or from its annotation where the default is an empty list."""
+    """The kind of a field from its default value, or from its annotation where the default is an
+    empty list."""
     if isinstance(default, list | tuple):
-        inner = kind_of(default[0]) if default else annotation.partition("[")[2].rstrip("]") or "float"
+        inner = (
+            kind_of(default[0]) if default else annotation.partition("[")[2].rstrip("]") or "float"
+        )
         return f"list of {inner}"
     return type(default).__name__ if isinstance(default, bool | int | float | str) else "any"
 
@@ -82,18 +89,29 @@ def dataclass_section(kind: type) -> Section:
         if dataclasses.is_dataclass(default):
             section[item.name] = dataclass_section(type(default))
             continue
-        known = {k: v for k, v in item.metadata.items() if k in {f.name for f in dataclasses.fields(Field)}}
+        known = {
+            k: v
+            for k, v in item.metadata.items()
+            if k in {f.name for f in dataclasses.fields(Field)}
+        }
         section[item.name] = Field(default, kind_of(default, str(item.type)), **known)
     return section
 
 
 def device_section(values: Mapping[str, Any] | str) -> Section:
-    """The section of a device, by its values or its model alone. Raises ValueError with the nearest name."""
+    """The section of a device, by its values or its model alone. Raises ValueError with the nearest
+    name."""
     values = {"model": values} if isinstance(values, str) else values
     model = str(values.get("model", "constant_step"))
-    section: Section = {"model": Field("constant_step", "str", meaning="step model"), "about": TEXT, "source": TEXT}
+    section: Section = {
+        "model": Field("constant_step", "str", meaning="step model"),
+        "about": TEXT,
+        "source": TEXT,
+    }
     if model in GROUPS:
-        cells: Section = {k: device_section(_mapping(v)) for k, v in _mapping(values.get("cells")).items()}
+        cells: Section = {
+            k: device_section(_mapping(v)) for k, v in _mapping(values.get("cells")).items()
+        }
         return {**section, **dataclass_section(GROUPS[model]), "cells": cells}
     for name, param in find_device(model).params.items():
         section[name] = param_field(param)
@@ -102,11 +120,16 @@ def device_section(values: Mapping[str, Any] | str) -> Section:
 
 def tile_section() -> Section:
     """Periphery of both directions, pulsed update, mapping, hardware-aware training."""
-    return {"about": TEXT, "source": TEXT, **{name: dataclass_section(kind) for name, kind in TILE_PARTS.items()}}
+    return {
+        "about": TEXT,
+        "source": TEXT,
+        **{name: dataclass_section(kind) for name, kind in TILE_PARTS.items()},
+    }
 
 
 def algorithm_section(values: Mapping[str, Any]) -> Section:
-    """Settings of an algorithm, and a device section for each further array that `values` gives a device."""
+    """Settings of an algorithm, and a device section for each further array that `values` gives a
+    device."""
     module = find_algorithm(str(values.get("name", "sgd")))
     section = dataclass_section(module.Settings)
     arrays = {k: values[k] for k in module.ARRAYS if isinstance(values.get(k), Mapping)}
@@ -116,7 +139,8 @@ def algorithm_section(values: Mapping[str, Any]) -> Section:
 
 
 def inference_section(values: Mapping[str, Any]) -> Section:
-    """How weights are programmed and read: the parameters and the usual converter are those of the noise model."""
+    """How weights are programmed and read: the parameters and the usual converter are those of the
+    noise model."""
     model = find_noise_model(str(values.get("noise_model", "pcm")))
     converter = {
         name: dataclasses.replace(entry, default=model.converter.get(name, entry.default))
@@ -138,7 +162,8 @@ def param_field(param: Param) -> Field:
 
 
 def model_section(name: str) -> Section:
-    """The keyword arguments of a model's `build`, read from its text: importing it would import torch."""
+    """The keyword arguments of a model's `build`, read from its text: importing it would import
+    torch."""
     names = member_names("models")
     section: Section = {"name": Field("mlp", "str", meaning="network", choices=tuple(names))}
     if name not in names:
@@ -148,12 +173,15 @@ def model_section(name: str) -> Section:
     for argument, value in zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True):
         default = ast.literal_eval(value) if value is not None else None
         default = list(default) if isinstance(default, tuple) else default
-        section[argument.arg] = Field(default, kind_of(default), meaning=f"see `build` of model {name}")
+        section[argument.arg] = Field(
+            default, kind_of(default), meaning=f"see `build` of model {name}"
+        )
     return section
 
 
 def task_section(values: Mapping[str, Any]) -> Section:
-    """Settings of what the recipe does; training has none of its own. Raises UserError with the nearest name."""
+    """Settings of what the recipe does; training has none of its own. Raises UserError with the
+    nearest name."""
     names = Field(TRAIN, "str", meaning="what is done", choices=tuple(task_names()))
     task = task_of({"task": values})
     return {"name": names, **({} if task == TRAIN else dataclass_section(find_task(task).Settings))}
@@ -175,7 +203,9 @@ def full_schema(values: Mapping[str, Any]) -> Section:
         "inference": inference_section(_mapping(values.get("inference"))),
         "model": model_section(name["model"]),
         **sections,
-        "layers": Field({}, "any", meaning="device, algorithm and tile settings of single layers, by layer name"),
+        "layers": Field(
+            {}, "any", meaning="device, algorithm and tile settings of single layers, by layer name"
+        ),
         "seeds": Field(1, "int", meaning="runs with seed, seed + 1, ...", minimum=1),
         "search": Field({}, "any", meaning="what `aihw search` varies: key: interval(1e-3,1e-1)"),
         **dict.fromkeys(("about", "claim", "source", "expected", "tolerance"), TEXT),

@@ -1,4 +1,5 @@
-"""Results of several runs: mean, standard deviation and confidence interval over the seeds, best first."""
+"""Results of several runs: mean, standard deviation and confidence interval over the seeds, best
+first."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ METRIC = "test_accuracy"
 
 
 def statistics_of(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, sample standard deviation and half of the 95 % confidence interval; nan where they do not exist."""
+    """Mean, sample standard deviation and half of the 95 % confidence interval; nan where they do
+    not exist."""
     found = spread(values)
     return found.mean, found.std, found.ci95
 
@@ -27,9 +29,13 @@ def metric_of(summaries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def point_row(
-    keys: Mapping[str, str], summaries: Sequence[Mapping[str, Any]], wanted: int, metric: str = METRIC
+    keys: Mapping[str, str],
+    summaries: Sequence[Mapping[str, Any]],
+    wanted: int,
+    metric: str = METRIC,
 ) -> dict[str, Any]:
-    """The row of one point from the summaries of its finished runs. A diverged run counts with what it reached."""
+    """The row of one point from the summaries of its finished runs. A diverged run counts with what
+    it reached."""
     values = [float(s[metric]) for s in summaries if isinstance(s.get(metric), int | float)]
     mean, spread, half = statistics_of(values)
     best = min if less_is_better(metric) else max
@@ -41,11 +47,15 @@ def point_row(
         "std": spread,
         "ci95": half,
         "best": best(values, default=math.nan),
-        "seconds": statistics.fmean([float(s["seconds"]) for s in summaries]) if summaries else math.nan,
+        "seconds": statistics.fmean([float(s["seconds"]) for s in summaries])
+        if summaries
+        else math.nan,
     }
 
 
-def best_first(rows: Sequence[dict[str, Any]], metric: str = METRIC, *, smaller: bool = False) -> list[dict[str, Any]]:
+def best_first(
+    rows: Sequence[dict[str, Any]], metric: str = METRIC, *, smaller: bool = False
+) -> list[dict[str, Any]]:
     """Rows from the best mean to the worst; points without a result last."""
     sign = 1 if smaller or less_is_better(metric) else -1
     return sorted(rows, key=lambda row: math.inf if math.isnan(row[metric]) else sign * row[metric])
@@ -69,7 +79,9 @@ def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as aligned columns."""
     cells = [[*rows[0]], *([_cell(k, v) for k, v in row.items()] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
 
 
 def _cell(key: str, value: Any) -> str:

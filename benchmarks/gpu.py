@@ -1,8 +1,9 @@
-"""Everything that is to be seen on a GPU, in order: equal bits, golden figures, races, whole runs, speed.
+"""Everything that is to be seen on a GPU, in order: equal bits, golden figures, races, whole runs,
+speed.
 
-`python -m benchmarks.gpu --out FOLDER --data MNIST/raw [--golden FOLDER] [--stages bits,golden,races,jobs,speed]` keeps
-a log of each part and `gpu.json`: how each ended, how long it took, and its last lines.
-"""
+`python -m benchmarks.gpu --out FOLDER --data MNIST/raw [--golden FOLDER] [--stages
+bits,golden,races,jobs,speed]` keeps a log of each part and `gpu.json`: how each ended, how long it
+took, and its last lines."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("bits", "golden", "races", "jobs", "speed")
-# Small tests that start the kernels of updates, products and transfers; a sanitizer makes them a hundred times slower.
+# Small tests that start the kernels of updates, products and transfers; a sanitizer makes them a
+# hundred times slower.
 RACY = ("tests/exact/test_cuda_equals_cpu.py", "-k", "linear_step or noisy")
 LAST_LINES = 12
 
@@ -35,14 +37,20 @@ def parts(stage: str, options: argparse.Namespace) -> Iterator[tuple[str, list[s
     if stage == "races":
         for tool in ("memcheck", "racecheck"):
             checked = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "3"]
-            yield f"races-{tool}", [*checked, *python, "pytest", "-q", "-m", "gpu", *RACY, "-p", "no:cacheprovider"]
+            yield (
+                f"races-{tool}",
+                [*checked, *python, "pytest", "-q", "-m", "gpu", *RACY, "-p", "no:cacheprovider"],
+            )
     if stage == "jobs":
         train = [*python, "aihw_cli", "train", "run.device=cuda", f"run.dir={options.out / 'runs'}"]
         data = f"dataset.root={options.data}"
         yield "job-digits", train
         yield "job-fcn", [*train, "conf=mnist_fcn", "preset=gokmen_vlasov", data]
         yield "job-lenet", [*train, "conf=mnist_lenet", data, "run.epochs=1"]
-        yield "job-sweep", [*train, "-m", "device.dw_min=0.001,0.002", "seeds=2", "--gpus", "0", "run.epochs=2"]
+        yield (
+            "job-sweep",
+            [*train, "-m", "device.dw_min=0.001,0.002", "seeds=2", "--gpus", "0", "run.epochs=2"],
+        )
     if stage == "speed":
         yield "speed", [*python, "benchmarks.gpu_speed", "--out", str(options.out / "speed.json")]
 
@@ -54,7 +62,9 @@ def run(name: str, command: list[str], out: Path) -> dict[str, Any]:
     begin = time.perf_counter()
     with (out / f"{name}.log").open("w") as log:
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
+        )
     lines = (out / f"{name}.log").read_text(errors="replace").splitlines()
     seconds = round(time.perf_counter() - begin, 1)
     return {"part": name, "code": done.returncode, "seconds": seconds, "last": lines[-LAST_LINES:]}
@@ -64,7 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the stages one after another; 1 if a part failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "MNIST" / "raw")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT.parent / "shared" / "data" / "MNIST" / "raw"
+    )
     parser.add_argument("--golden", type=Path, default=ROOT.parent / "shared" / "golden" / "public")
     parser.add_argument("--stages", default=",".join(STAGES))
     options = parser.parse_args(arguments)
@@ -75,7 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     for stage in options.stages.split(","):
         for name, command in parts(stage, options):
             found.append(run(name, command, options.out))
-            print(f"{name}: exit code {found[-1]['code']}, {found[-1].get('seconds')} s", flush=True)
+            print(
+                f"{name}: exit code {found[-1]['code']}, {found[-1].get('seconds')} s", flush=True
+            )
             print("\n".join(f"    {line}" for line in found[-1]["last"]), flush=True)
             (options.out / "gpu.json").write_text(json.dumps(found, indent=1) + "\n")
     return int(any(part["code"] for part in found))

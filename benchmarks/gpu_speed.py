@@ -1,9 +1,9 @@
-"""Times on a GPU: update and product kernels against their ceilings, whole training steps eager and captured.
+"""Times on a GPU: update and product kernels against their ceilings, whole training steps eager and
+captured.
 
-`python -m benchmarks.gpu_speed [--out FILE.json]` prints a line for each measurement. Times are medians by CUDA events;
-the ceilings are measured in the same run: bytes of a device-to-device copy a second, and normal numbers a second of a
-kernel that does nothing but draw them.
-"""
+`python -m benchmarks.gpu_speed [--out FILE.json]` prints a line for each measurement. Times are
+medians by CUDA events; the ceilings are measured in the same run: bytes of a device-to-device copy
+a second, and normal numbers a second of a kernel that does nothing but draw them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ SIZES, BATCHES = (1024, 4096), (1, 64, 1024)
 MODELS = (("fcn", 10, (1, 28, 28)), ("lenet", 8, (1, 28, 28)), ("vgg8", 64, (3, 32, 32)))
 
 
-# Each thread draws 4 x DRAWS numbers as the update kernels do, and keeps their sum so that none is left out.
+# Each thread draws 4 x DRAWS numbers as the update kernels do, and keeps their sum so that none is
+# left out.
 DRAWS = 256
 NORMALS = """
 struct NormalsArgs { i64 items; float* sums; };
@@ -80,7 +81,9 @@ def normals_rate() -> float:
 
     items = 1 << 20
     sums = torch.empty(items, device="cuda")
-    text = "\n".join([*(source.text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh")), NORMALS])
+    text = "\n".join(
+        [*(source.text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh")), NORMALS]
+    )
     program, args = Program(text, "cuda"), NormalsArgs(items, sums.data_ptr())
     time = milliseconds(lambda: program.run("draw_normals", args, threads=1))
     return items * 4 * DRAWS / (time * 1e-3)
@@ -100,8 +103,12 @@ def updates(preset: str, bandwidth: float, normals: float) -> Iterator[Row]:
             cells = CellArray(size, size, spec.device, seed=0)
         for batch in BATCHES:
             x, d = (torch.rand(batch, size, device="cuda") * 2 - 1 for _ in range(2))
-            time = milliseconds(functools.partial(cells.update, x, d, LEARNING_RATE, spec.update), 10)
-            pulses = LEARNING_RATE / cells.granularity * float((x.abs().sum(1) * d.abs().sum(1)).sum())
+            time = milliseconds(
+                functools.partial(cells.update, x, d, LEARNING_RATE, spec.update), 10
+            )
+            pulses = (
+                LEARNING_RATE / cells.granularity * float((x.abs().sum(1) * d.abs().sum(1)).sum())
+            )
             moved = 4 * size * size * (2 + cells.layout.size + len(cells.layout.states))
             yield {
                 "task": f"update/{size}/b{batch}/{preset}", "ms": time, "pulses_per_s": pulses / time * 1e3,
@@ -148,7 +155,11 @@ def make_step(preset: str | None, model: str, shape: tuple[int, ...]) -> Callabl
     from engine.experiment.build import build
     from engine.experiment.data import Info
 
-    config = one_tile_config(preset) | {"model": {"name": model}, "loss": {"name": "nll"}, "run": {"seed": 0}}
+    config = one_tile_config(preset) | {
+        "model": {"name": model},
+        "loss": {"name": "nll"},
+        "run": {"seed": 0},
+    }
     config["optimizer"] = {"name": "analog_sgd", "lr": LEARNING_RATE}
     network, optimizer = build(config, Info(shape[1:], 10), torch.device("cuda"))
     x, y = torch.rand(shape, device="cuda"), torch.randint(10, shape[:1], device="cuda")
@@ -173,7 +184,8 @@ def launches(step: Callable[[], Any]) -> int:
 
 
 def captured(step: Callable[[], Any]) -> Callable[[], Any]:
-    """The step as a CUDA graph; replays draw new noise, since steps are counted in device memory."""
+    """The step as a CUDA graph; replays draw new noise, since steps are counted in device
+    memory."""
     import torch
 
     side = torch.cuda.Stream()

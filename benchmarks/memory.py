@@ -1,11 +1,12 @@
-"""Peak memory of one layer's training step beside the bound of the design, each kind of layer in a process of its own.
+"""Peak memory of one layer's training step beside the bound of the design, each kind of layer in a
+process of its own.
 
-What layers and torch's products have in use is held against the bound: three equal layers are made, trained and kept,
-and the largest growth counts. What is resident beside them and does not grow with layers or steps is left out: torch's
-first product of a size leaves a workspace behind (0.3 MiB for 256 x 256, batch 64), so that torch multiplies matrices
-of that size before; code of libraries that is read in is told apart; and memory that the C library would keep after it
-was freed (an ordinary torch layer leaves as much) is given back at once.
-"""
+What layers and torch's products have in use is held against the bound: three equal layers are made,
+trained and kept, and the largest growth counts. What is resident beside them and does not grow with
+layers or steps is left out: torch's first product of a size leaves a workspace behind (0.3 MiB for
+256 x 256, batch 64), so that torch multiplies matrices of that size before; code of libraries that
+is read in is told apart; and memory that the C library would keep after it was freed (an ordinary
+torch layer leaves as much) is given back at once."""
 
 from __future__ import annotations
 
@@ -24,17 +25,20 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 LAYERS = ((256, 256, 64), (1024, 1024, 64), (2048, 2048, 64), (1024, 784, 1024))
 FACTOR = 1.2
 EQUAL_LAYERS = 3
-# Blocks above this size go back to the system when they are freed, instead of leaving gaps in the heap.
+# Blocks above this size go back to the system when they are freed, instead of leaving gaps in the
+# heap.
 GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 def bound(rows: int, columns: int, *, batch: int, constants: int) -> float:
-    """Bytes that a step may need: weights and constants of the cells, inputs and outputs with their gradients."""
+    """Bytes that a step may need: weights and constants of the cells, inputs and outputs with their
+    gradients."""
     return FACTOR * (4 * (1 + constants) * rows * columns + 8 * batch * (rows + columns))
 
 
 def memory(kind: str) -> int:
-    """Bytes resident now (`VmRSS`; `RssFile`: of files) or at most since the last reset (`VmHWM`)."""
+    """Bytes resident now (`VmRSS`; `RssFile`: of files) or at most since the last reset
+    (`VmHWM`)."""
     match = re.search(rf"{kind}:\s+(\d+) kB", STATUS.read_text())
     if match is None:
         raise OSError(f"{STATUS} has no {kind}")
@@ -42,7 +46,8 @@ def memory(kind: str) -> int:
 
 
 def measure(preset: str, shape: tuple[int, int, int]) -> dict[str, Any]:
-    """Peak growth while each of some equal layers is made, trained for three steps and kept; the largest."""
+    """Peak growth while each of some equal layers is made, trained for three steps and kept; the
+    largest."""
     from engine.devices.base import BASE_CELLS, find_device
     from engine.presets import preset as find_preset
 
@@ -60,7 +65,13 @@ def measure(preset: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     device = find_device(spec.device.model)
     constants = len(BASE_CELLS) + len(device.cells) + len(device.states)
     allowed = bound(shape[0], shape[1], batch=shape[2], constants=constants)
-    found = {"preset": preset, "shape": shape, "growth": max(growths), "growths": growths, "code": max(codes)}
+    found = {
+        "preset": preset,
+        "shape": shape,
+        "growth": max(growths),
+        "growths": growths,
+        "code": max(codes),
+    }
     return {**found, "bound": round(allowed), "share": max(growths) / allowed}
 
 
@@ -98,7 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
     """A line for each preset and layer; exit code 1 if one is above its bound."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--presets", default="gokmen_vlasov,ecram", metavar="NAME,NAME")
-    parser.add_argument("--one", nargs=4, metavar=("PRESET", "OUT", "IN", "BATCH"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--one", nargs=4, metavar=("PRESET", "OUT", "IN", "BATCH"), help=argparse.SUPPRESS
+    )
     options = parser.parse_args(arguments)
     if options.one:
         rows, columns, batch = (int(value) for value in options.one[1:])
@@ -109,7 +122,9 @@ def main(arguments: list[str] | None = None) -> int:
         for shape in LAYERS:
             told = [sys.executable, "-m", "benchmarks.memory", "--one", preset, *map(str, shape)]
             environment = {**os.environ, **GIVEN_BACK}
-            done = subprocess.run(told, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                told, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 print(f"{preset} {shape}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
                 above += 1
@@ -117,7 +132,9 @@ def main(arguments: list[str] | None = None) -> int:
             found = json.loads(done.stdout.splitlines()[-1])
             above += found["share"] > 1
             size = f"out {shape[0]} in {shape[1]} batch {shape[2]}"
-            amounts = f"{found['growth'] / 2**20:.1f} MiB of {found['bound'] / 2**20:.1f} MiB allowed"
+            amounts = (
+                f"{found['growth'] / 2**20:.1f} MiB of {found['bound'] / 2**20:.1f} MiB allowed"
+            )
             code = f"and {found['code'] / 2**20:.1f} MiB of code"
             print(f"{preset:16} {size:28} {amounts} ({found['share']:.2f}), {code}", flush=True)
     return 1 if above else 0

@@ -1,4 +1,5 @@
-"""What LR-TT costs over its rank, beside Tiki-Taka whose second array is as large as the visible one."""
+"""What LR-TT costs over its rank, beside Tiki-Taka whose second array is as large as the visible
+one."""
 
 from __future__ import annotations
 
@@ -30,14 +31,17 @@ def cells(layer: Any) -> int:
 
 
 def seconds(layers: list[Any], rounds: int) -> list[float]:
-    """Median time of a training step (forward, backward, update) of each layer; the layers take turns."""
+    """Median time of a training step (forward, backward, update) of each layer; the layers take
+    turns."""
     import torch
 
     from engine.optim import AnalogSGD
 
     draws = torch.Generator().manual_seed(1)
     # As with images: four inputs of five are zero; gradients as they are after the first epoch.
-    x = torch.rand(STEPS, BATCH, COLUMNS, generator=draws) * (torch.rand(STEPS, BATCH, COLUMNS, generator=draws) < 0.2)
+    x = torch.rand(STEPS, BATCH, COLUMNS, generator=draws) * (
+        torch.rand(STEPS, BATCH, COLUMNS, generator=draws) < 0.2
+    )
     d = 1e-4 * torch.randn(STEPS, BATCH, ROWS, generator=draws)
     optimizers = [AnalogSGD(layer.parameters(), lr=0.3) for layer in layers]
     times: list[list[float]] = [[] for _ in layers]
@@ -66,10 +70,17 @@ def main(arguments: list[str] | None = None) -> int:
     # The same cells everywhere: the fast array of Tiki-Taka is made of those of LR-TT's factors.
     devices = {"fast": specs[0].algorithm.devices["in_factor"]}
     algorithm = dataclasses.replace(preset("tiki_taka_idealized").algorithm, devices=devices)
-    layers = [layer_of(spec) for spec in (dataclasses.replace(specs[0], algorithm=algorithm), *specs)]
-    found = [(cells(layer), taken) for layer, taken in zip(layers, seconds(layers, options.rounds), strict=True)]
+    layers = [
+        layer_of(spec) for spec in (dataclasses.replace(specs[0], algorithm=algorithm), *specs)
+    ]
+    found = [
+        (cells(layer), taken)
+        for layer, taken in zip(layers, seconds(layers, options.rounds), strict=True)
+    ]
     names = ["Tiki-Taka", *map(str, RANKS)]
-    print("| rank | further cells | of Tiki-Taka's | step | of Tiki-Taka's |\n|---|---|---|---|---|")
+    print(
+        "| rank | further cells | of Tiki-Taka's | step | of Tiki-Taka's |\n|---|---|---|---|---|"
+    )
     for name, (more, taken) in zip(names, found, strict=True):
         share, speed = more / found[0][0], taken / found[0][1]
         print(f"| {name} | {more} | {share:.3f} | {1e3 * taken:.2f} ms | {speed:.2f} |")

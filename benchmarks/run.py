@@ -1,8 +1,9 @@
-"""Times every task here and, if another Python with aihwkit is given, there, in turns; prints and writes a table.
+"""Times every task here and, if another Python with aihwkit is given, there, in turns; prints and
+writes a table.
 
-Turns matter: the speed of one machine can change by a factor of two between minutes. A turn is a process of one side
-that times all tasks of a family, such as train/fcn/b10, with the same number of threads.
-"""
+Turns matter: the speed of one machine can change by a factor of two between minutes. A turn is a
+process of one side that times all tasks of a family, such as train/fcn/b10, with the same number of
+threads."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ Commands = tuple[list[str], list[str] | None]
 
 @dataclass
 class Times:
-    """Milliseconds of a step in each round, ours and the peer's; `notes` says why a side is missing."""
+    """Milliseconds of a step in each round, ours and the peer's; `notes` says why a side is
+    missing."""
 
     ours: list[float] = field(default_factory=list)
     peer: list[float] = field(default_factory=list)
@@ -39,7 +41,12 @@ class Times:
         ours = statistics.median(self.ours) if self.ours else None
         peer = statistics.median(self.peer) if self.peer else None
         ratio = round(peer / ours, 3) if ours and peer else None
-        row: dict[str, Any] = {"ours_ms": ours, "peer_ms": peer, "ratio": ratio, "runs": len(self.ours)}
+        row: dict[str, Any] = {
+            "ours_ms": ours,
+            "peer_ms": peer,
+            "ratio": ratio,
+            "runs": len(self.ours),
+        }
         return row | ({"notes": self.notes} if self.notes else {})
 
 
@@ -62,7 +69,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"round {number + 1} of {options.rounds} done", file=sys.stderr, flush=True)
     show(results)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {"machine": machine(options.threads), "versions": versions(options.peer)}
+    found: dict[str, Any] = {
+        "machine": machine(options.threads),
+        "versions": versions(options.peer),
+    }
     # Below the number of threads in use the machine was quiet but for us.
     found["load_average"] = [round(load, 2) for load in os.getloadavg()]
     rows = {name: times.row() for name, times in results.items()}
@@ -85,7 +95,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def families(names: list[str]) -> dict[str, list[str]]:
-    """Tasks that are timed in one process: those of one network and batch, of one update, and all products."""
+    """Tasks that are timed in one process: those of one network and batch, of one update, and all
+    products."""
     found: dict[str, list[str]] = {}
     for name in names:
         family = "mvm" if name.startswith("mvm/") else name.rpartition("/")[0]
@@ -94,7 +105,8 @@ def families(names: list[str]) -> dict[str, list[str]]:
 
 
 def one_turn(results: dict[str, Times], commands: Commands, options: argparse.Namespace) -> None:
-    """Ours, then the peer's timings of a family. What is not built, or fails, is asked for only once."""
+    """Ours, then the peer's timings of a family. What is not built, or fails, is asked for only
+    once."""
     for side, command in zip(("ours", "peer"), commands, strict=True):
         names = [name for name, times in results.items() if side not in times.notes]
         if not command or not names:
@@ -107,11 +119,23 @@ def one_turn(results: dict[str, Times], commands: Commands, options: argparse.Na
                 times.notes[side] = line["not_built"]
 
 
-def lines_of(command: list[str], names: list[str], options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def lines_of(
+    command: list[str], names: list[str], options: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
     """What one process reports for these tasks; those that it does not come to have failed."""
-    told = ["--data", str(options.data), "--threads", str(options.threads), "--seconds", str(options.seconds)]
+    told = [
+        "--data",
+        str(options.data),
+        "--threads",
+        str(options.threads),
+        "--seconds",
+        str(options.seconds),
+    ]
     # OpenMP libraries other than torch's own read these; torch's is set by the scripts.
-    environment = os.environ | {"OMP_NUM_THREADS": str(options.threads), "MKL_NUM_THREADS": str(options.threads)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(options.threads),
+        "MKL_NUM_THREADS": str(options.threads),
+    }
     done = subprocess.run(
         [*command, "--tasks", f"^({'|'.join(map(re.escape, names))})$", *told],
         cwd=ROOT,
@@ -123,7 +147,9 @@ def lines_of(command: list[str], names: list[str], options: argparse.Namespace) 
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     last = (done.stderr.strip().splitlines() or ["no output"])[-1]
     failed: dict[str, Any] = {"not_built": f"failed: {last}"}
-    return dict.fromkeys(names, failed) | {line["task"]: line for line in lines if line["task"] in names}
+    return dict.fromkeys(names, failed) | {
+        line["task"]: line for line in lines if line["task"] in names
+    }
 
 
 def show(results: dict[str, Times]) -> None:
@@ -138,7 +164,9 @@ def show(results: dict[str, Times]) -> None:
         row = times.row()
         ours = f"{row['ours_ms']:.3f}" if row["ours_ms"] else "not built"
         peer = f"{row['peer_ms']:.3f}" if row["peer_ms"] else "-"
-        table.add_row(name, ours, peer, f"{row['ratio']:.2f}" if row["ratio"] else "-", str(row["runs"]))
+        table.add_row(
+            name, ours, peer, f"{row['ratio']:.2f}" if row["ratio"] else "-", str(row["runs"])
+        )
     console = Console()
     console.print(table)
     for name, times in results.items():
@@ -167,7 +195,9 @@ def versions(peer: str) -> dict[str, str]:
         found["aihw"] = "checkout"
     if peer:
         code = "import importlib.metadata as m; print(m.version('aihwkit'), m.version('torch'))"
-        told = subprocess.run([peer, "-c", code], capture_output=True, text=True, check=False).stdout.split()
+        told = subprocess.run(
+            [peer, "-c", code], capture_output=True, text=True, check=False
+        ).stdout.split()
         found |= dict(zip(("peer aihwkit", "peer torch"), told, strict=False))
     return found
 

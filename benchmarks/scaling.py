@@ -1,9 +1,9 @@
-"""How the time and the memory of a training step grow: with the tile, the batch, the pulses of an update, the threads.
+"""How the time and the memory of a training step grow: with the tile, the batch, the pulses of an
+update, the threads.
 
-`python -m benchmarks.scaling [--curves REGEX]` trains one layer for some steps at each point, in a process of its own,
-the points of a curve in turn for some rounds, prints medians, and writes them to benchmarks/out/scaling.json, with a
-plot beside it.
-"""
+`python -m benchmarks.scaling [--curves REGEX]` trains one layer for some steps at each point, in a
+process of its own, the points of a curve in turn for some rounds, prints medians, and writes them
+to benchmarks/out/scaling.json, with a plot beside it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ CURVES: dict[str, tuple[int, ...]] = {
     "threads": (1, 2),
 }
 LARGE = {"threads": {"size": 1024}}
-# What the work grows with: cells with the square of the size, pulses with the length of trains at most.
+# What the work grows with: cells with the square of the size, pulses with the length of trains at
+# most.
 POWERS = {"size": 2, "threads": -1}
 COMMANDS = {"aihw --help": ["--help"], "aihw ls": ["ls"]}
 Row = dict[str, Any]
 
 
 def measure(preset: str, point: dict[str, int], seconds: float) -> Row:
-    """Median time of a step of one layer, its update alone, and the most memory that the process and the layer had."""
+    """Median time of a step of one layer, its update alone, and the most memory that the process
+    and the layer had."""
     import torch
 
     from benchmarks.memory import memory, train
@@ -47,7 +49,11 @@ def measure(preset: str, point: dict[str, int], seconds: float) -> Row:
 
     torch.set_num_threads(point["threads"])
     torch.manual_seed(0)
-    update = {"desired_bl": point["desired_bl"], "update_bl_management": False} if point["desired_bl"] else {}
+    update = (
+        {"desired_bl": point["desired_bl"], "update_bl_management": False}
+        if point["desired_bl"]
+        else {}
+    )
     spec = find_preset(preset, mapping={"max_input_size": 0, "max_output_size": 0}, update=update)
     train(spec, (8, 8, 2))  # what the process takes in at first use is not the layer's
     before = memory("VmRSS")
@@ -65,10 +71,14 @@ def measure(preset: str, point: dict[str, int], seconds: float) -> Row:
         optimizer.step()
         steps.append(time.perf_counter() - begin)
         updates.append(time.perf_counter() - middle)
-        # Weights that one gradient pushes on and on make outputs that bound management reads several times.
+        # Weights that one gradient pushes on and on make outputs that bound management reads
+        # several times.
         d.neg_()
     half = len(steps) // 2
-    times = {"step_ms": statistics.median(steps[half:]) * 1e3, "update_ms": statistics.median(updates[half:]) * 1e3}
+    times = {
+        "step_ms": statistics.median(steps[half:]) * 1e3,
+        "update_ms": statistics.median(updates[half:]) * 1e3,
+    }
     peak = memory("VmHWM")
     return times | {"layer_MiB": (peak - before) / 2**20, "peak_MiB": peak / 2**20}
 
@@ -87,12 +97,16 @@ def point_of(name: str, value: int, preset: str, seconds: float) -> Row:
 def curve(name: str, preset: str, seconds: float, rounds: int) -> list[Row]:
     """The points of a curve, one after another in each round; medians of the rounds.
 
-    `growth` is how much longer a step takes than at the point before, over how much more work there is.
-    """
-    found = [[point_of(name, value, preset, seconds) for value in CURVES[name]] for _ in range(rounds)]
+    `growth` is how much longer a step takes than at the point before, over how much more work there
+    is."""
+    found = [
+        [point_of(name, value, preset, seconds) for value in CURVES[name]] for _ in range(rounds)
+    ]
     rows: list[Row] = []
     for value, measured in zip(CURVES[name], zip(*found, strict=True), strict=True):
-        row: Row = {name: value} | {key: statistics.median(one[key] for one in measured) for key in measured[0]}
+        row: Row = {name: value} | {
+            key: statistics.median(one[key] for one in measured) for key in measured[0]
+        }
         if rows:
             more = (value / rows[-1][name]) ** POWERS.get(name, 1)
             row["growth"] = row["step_ms"] / rows[-1]["step_ms"] / more
@@ -108,7 +122,12 @@ def start_up(rounds: int = 5) -> Row:
         times = []
         for _ in range(rounds):
             begin = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "aihw_cli", *words], cwd=ROOT, capture_output=True, check=True)
+            subprocess.run(
+                [sys.executable, "-m", "aihw_cli", *words],
+                cwd=ROOT,
+                capture_output=True,
+                check=True,
+            )
             times.append(time.perf_counter() - begin)
         found[name] = statistics.median(times)
         print(f"{name}: {found[name]:.3f} s", flush=True)
@@ -116,7 +135,8 @@ def start_up(rounds: int = 5) -> Row:
 
 
 def plot(found: dict[str, list[Row]], path: Path) -> None:
-    """A panel for each curve, on logarithmic axes; dotted: proportional to the work beyond its middle."""
+    """A panel for each curve, on logarithmic axes; dotted: proportional to the work beyond its
+    middle."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -128,7 +148,12 @@ def plot(found: dict[str, list[Row]], path: Path) -> None:
         for key, style in (("step_ms", "o-"), ("update_ms", "s--")):
             panel.plot(at, [row[key] for row in rows], style, label=key.removesuffix("_ms"))
         middle, power = rows[len(rows) // 2], POWERS.get(name, 1)
-        panel.plot(at, [middle["step_ms"] * (v / middle[name]) ** power for v in at], "k:", label="proportional")
+        panel.plot(
+            at,
+            [middle["step_ms"] * (v / middle[name]) ** power for v in at],
+            "k:",
+            label="proportional",
+        )
         panel.set(xscale="log", yscale="log", xlabel=name, ylabel="milliseconds")
         panel.legend(fontsize=7)
     figure.tight_layout()

@@ -1,4 +1,5 @@
-"""Start-up times: the commands that must answer at once, and a warm `aihw train` up to its first step."""
+"""Start-up times: the commands that must answer at once, and a warm `aihw train` up to its first
+step."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ sys.exit(main(sys.argv[1:]) or 3)
 
 
 def show(name: str, commands: list[list[str]]) -> bool:
-    """Runs the commands one after the other and prints their median and smallest time. False if one fails."""
+    """Runs the commands one after the other and prints their median and smallest time. False if one
+    fails."""
     times = []
     for command in commands:
         begin = time.perf_counter()
@@ -39,7 +41,9 @@ def show(name: str, commands: list[list[str]]) -> bool:
         if done.returncode:
             print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
             return False
-    print(f"{name:32} median {statistics.median(times):.2f} s, least {min(times):.2f} s", flush=True)
+    print(
+        f"{name:32} median {statistics.median(times):.2f} s, least {min(times):.2f} s", flush=True
+    )
     return True
 
 
@@ -50,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     rounds = parser.parse_args(arguments).rounds
     with tempfile.TemporaryDirectory() as folder:
         train = [sys.executable, "-c", FIRST_STEP, "train", f"run.dir={folder}"]
-        # Every run has a seed, and so a folder, of its own; the very first one may have to compile the kernels.
+        # Every run has a seed, and so a folder, of its own; the very first one may have to compile
+        # the kernels.
         seeded = [[*train, f"run.seed={number}"] for number in range(rounds + 1)]
         good = [
             show("aihw --help", [[*AIHW, "--help"]] * rounds),

@@ -1,8 +1,7 @@
 """Our side of the benchmark: times each task in this process and prints one JSON line for it.
 
-A step of a training task is forward, backward and the optimizer step on MNIST images in order, one tile for each
-layer. The time of a task is the median of the second half of its steps.
-"""
+A step of a training task is forward, backward and the optimizer step on MNIST images in order, one
+tile for each layer. The time of a task is the median of the second half of its steps."""
 
 from __future__ import annotations
 
@@ -66,7 +65,11 @@ def training(model: str, preset: str | None, batch: int) -> Callable[[Budget], f
         from engine.experiment.data import Info
         from engine.experiment.datasets import mnist
 
-        config = one_tile_config(preset) | {"model": {"name": model}, "loss": {"name": "nll"}, "run": {"seed": 0}}
+        config = one_tile_config(preset) | {
+            "model": {"name": model},
+            "loss": {"name": "nll"},
+            "run": {"seed": 0},
+        }
         config["optimizer"] = {"name": "analog_sgd", "lr": LEARNING_RATE}
         data = mnist.load({"root": str(budget.data)})
         network, optimizer = build(config, Info((1, 28, 28), 10), torch.device("cpu"))
@@ -114,8 +117,11 @@ def updating(preset: str, size: int, batch: int) -> Callable[[Budget], float]:
     return run
 
 
-def multiplying(preset: str | None, train: bool, size: int = 512, batch: int = 256) -> Callable[[Budget], float]:
-    """One analog product, in training with its backward pass; without a preset the default periphery."""
+def multiplying(
+    preset: str | None, train: bool, size: int = 512, batch: int = 256
+) -> Callable[[Budget], float]:
+    """One analog product, in training with its backward pass; without a preset the default
+    periphery."""
 
     def run(budget: Budget) -> float:
         import torch
@@ -162,7 +168,8 @@ def all_tasks() -> dict[str, tuple[int, Callable[[Budget], float]]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints `{"task": ..., "step_ms": ..., "samples_per_s": ...}`, or `"not_built"` with the reason."""
+    """Prints `{"task": ..., "step_ms": ..., "samples_per_s": ...}`, or `"not_built"` with the
+    reason."""
     from engine.settings import UserError
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__)
@@ -185,7 +192,11 @@ def main(arguments: list[str] | None = None) -> int:
         except (UserError, ImportError) as error:
             line: dict[str, Any] = {"task": name, "not_built": str(error).splitlines()[0]}
         else:
-            line = {"task": name, "step_ms": round(seconds * 1e3, 4), "samples_per_s": round(samples / seconds, 1)}
+            line = {
+                "task": name,
+                "step_ms": round(seconds * 1e3, 4),
+                "samples_per_s": round(samples / seconds, 1),
+            }
         print(json.dumps(line), flush=True)
     return 0
 

@@ -1,1 +1,2 @@
-"""The engine of aihw: devices, crossbar tiles, learning algorithms, torch layers and experiments."""
+"""The engine of aihw: devices, crossbar tiles, learning algorithms, torch layers and
+experiments."""

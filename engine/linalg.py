@@ -1,8 +1,8 @@
 """A matrix on analog tiles for solvers: products with it and its transpose, and updates by pulses.
 
-Vectors are those of linear algebra: x [I], or several as the columns of [I, K]. Tensors give tensors, NumPy arrays
-give NumPy arrays, so `scipy.sparse.linalg.aslinearoperator(matrix)` works where SciPy is there.
-"""
+Vectors are those of linear algebra: x [I], or several as the columns of [I, K]. Tensors give
+tensors, NumPy arrays give NumPy arrays, so `scipy.sparse.linalg.aslinearoperator(matrix)` works
+where SciPy is there."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ FULL_RANGE = 1.0
 class AnalogMatrix(nn.Module):
     """An O x I matrix on tiles of the settings `tile`: a TileSpec, or the name of a preset.
 
-    The largest element takes `tile.mapping.weight_scaling_omega`, or the range of the cells where that is 0; cells
-    whose own range is narrower hold less. `seed` fixes devices and noise.
-    """
+    The largest element takes `tile.mapping.weight_scaling_omega`, or the range of the cells where
+    that is 0; cells whose own range is narrower hold less. `seed` fixes devices and noise."""
 
     def __init__(self, matrix: Any, tile: TileSpec | str, *, seed: int = 0) -> None:
         super().__init__()
@@ -69,14 +68,16 @@ class AnalogMatrix(nn.Module):
 
     @torch.no_grad()
     def update(self, d: Any, x: Any, lr: float = 1.0) -> None:
-        """Changes A by about lr d x^T with the pulses of the tile's algorithm; K columns are K updates in order."""
+        """Changes A by about lr d x^T with the pulses of the tile's algorithm; K columns are K
+        updates in order."""
         rows, columns = self._rows(d, 0), self._rows(x, 1)
         if rows.shape[0] != columns.shape[0]:
             raise ValueError(f"d has {rows.shape[0]} vectors, x has {columns.shape[0]}")
         outs, n = rows.split(self.grid.out_sizes, 1), len(self.grid.in_sizes)
         ins = columns.split(self.grid.in_sizes, 1)
         for k, tile in enumerate(analog_tiles(self.grid)):
-            # A tile descends, and its own scale lies between its weights and the elements of the matrix.
+            # A tile descends, and its own scale lies between its weights and the elements of the
+            # matrix.
             tile.record(ins[k % n].contiguous(), -outs[k // n].contiguous())
             tile.learn(lr)
 
@@ -94,7 +95,9 @@ class AnalogMatrix(nn.Module):
         """Vectors as the rows of a batch."""
         values = _tensor(vectors).to(self._device)
         if values.dim() not in (1, 2) or values.shape[0] != self.shape[axis]:
-            raise ValueError(f"the matrix is {_size(self.shape)} and does not fit a vector {_size(values.shape)}")
+            raise ValueError(
+                f"the matrix is {_size(self.shape)} and does not fit a vector {_size(values.shape)}"
+            )
         return values.reshape(values.shape[0], -1).T.contiguous()
 
     @staticmethod
@@ -103,12 +106,18 @@ class AnalogMatrix(nn.Module):
         columns = rows.T if np.ndim(like) == 2 else rows[0]
         if isinstance(like, Tensor):
             return columns.to(like.dtype)
-        return columns.cpu().numpy().astype(np.asarray(like).dtype if np.asarray(like).dtype.kind == "f" else "f4")
+        return (
+            columns.cpu()
+            .numpy()
+            .astype(np.asarray(like).dtype if np.asarray(like).dtype.kind == "f" else "f4")
+        )
 
 
 def cell_range(spec: TileSpec) -> float:
     """The largest weight that a cell takes in both directions; 1 for cells without bounds."""
-    bounds = [abs(spec.device.params[name]) for name in ("w_max", "w_min") if name in spec.device.params]
+    bounds = [
+        abs(spec.device.params[name]) for name in ("w_max", "w_min") if name in spec.device.params
+    ]
     return min(bounds, default=FULL_RANGE) or FULL_RANGE
 
 

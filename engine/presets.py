@@ -27,7 +27,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 @functools.cache
 def _loader() -> type:
-    """YAML's safe loader, with `1e-3` read as a number (as the recipes' composition does) and no double keys."""
+    """YAML's safe loader, with `1e-3` read as a number (as the recipes' composition does) and no
+    double keys."""
     import re
 
     import yaml
@@ -37,7 +38,9 @@ def _loader() -> type:
             seen: set[Any] = set()
             for key, _ in node.value:
                 if isinstance(key.value, str) and key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key.value!r} twice", key.start_mark
+                    )
                 seen.add(str(key.value))
             return super().construct_mapping(node, deep)
 
@@ -53,7 +56,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise UserError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+        ) from None
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
@@ -77,7 +82,8 @@ def groups() -> dict[str, list[Path]]:
 
 
 def members(group: str) -> dict[str, list[Path]]:
-    """Every member of a group with its files: the first is used, further ones are shadowed by it."""
+    """Every member of a group with its files: the first is used, further ones are shadowed by
+    it."""
     found: dict[str, list[Path]] = {}
     for folder in groups().get(group, []):
         for path in sorted(folder.rglob("*.yaml")):
@@ -98,7 +104,9 @@ def overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in top.items():
         old = merged.get(key)
-        merged[key] = overlay(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        merged[key] = (
+            overlay(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        )
     return merged
 
 
@@ -125,7 +133,8 @@ def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def inference(name: str, **changes: Any) -> InferenceSpec:
-    """How weights are programmed, by a preset: `inference("pcm", times=["1h"], noise={"drift_scale": 0.5})`."""
+    """How weights are programmed, by a preset: `inference("pcm", times=["1h"],
+    noise={"drift_scale": 0.5})`."""
     try:
         return InferenceSpec.from_config(overlay(load_member("inference", name), changes))
     except ValueError as error:
@@ -133,28 +142,38 @@ def inference(name: str, **changes: Any) -> InferenceSpec:
 
 
 def preset_values(name: str) -> dict[str, Any]:
-    """`device`, `algorithm` and `tile` of a preset, or of a device preset with the standard periphery and plain SGD."""
+    """`device`, `algorithm` and `tile` of a preset, or of a device preset with the standard
+    periphery and plain SGD."""
     if name in members("preset") or name not in members("device"):
         values = load_member("preset", name)
     else:
         values = {"device": load_member("device", name)}
     defaults = {"tile": "preset", "algorithm": "sgd"}
-    return {part: values[part] if part in values else load_member(part, defaults[part]) for part in PARTS}
+    return {
+        part: values[part] if part in values else load_member(part, defaults[part])
+        for part in PARTS
+    }
 
 
 def preset(name: str, **changes: Any) -> TileSpec:
-    """The tile specification of a preset: `preset("ecram", dw_min=0.001, forward={"out_noise": 0.0})`.
+    """The tile specification of a preset: `preset("ecram", dw_min=0.001, forward={"out_noise":
+    0.0})`.
 
-    A change names a setting of the algorithm, a parameter of the device, a part of the tile (forward, backward,
-    update, mapping, modifier and so on, as a mapping), or `device`, `tile`, `algorithm` with another member's name or
-    a mapping.
-    """
+    A change names a setting of the algorithm, a parameter of the device, a part of the tile
+    (forward, backward, update, mapping, modifier and so on, as a mapping), or `device`, `tile`,
+    `algorithm` with another member's name or a mapping."""
     config = preset_values(name)
     for key, change in changes.items():
         if key in PARTS:
-            config[key] = load_member(key, change) if isinstance(change, str) else overlay(config[key], change)
+            config[key] = (
+                load_member(key, change)
+                if isinstance(change, str)
+                else overlay(config[key], change)
+            )
     known = {
-        "algorithm": {f.name for f in fields(find_algorithm(config["algorithm"].get("name", "sgd")).Settings)},
+        "algorithm": {
+            f.name for f in fields(find_algorithm(config["algorithm"].get("name", "sgd")).Settings)
+        },
         "tile": set(TILE_PARTS),
         "device": {"model", *device_keys(config["device"].get("model", "constant_step"))},
     }
@@ -163,12 +182,16 @@ def preset(name: str, **changes: Any) -> TileSpec:
             continue
         part = next((p for p in ("algorithm", "tile", "device") if key in known[p]), None)
         if part is None:
-            raise UserError(f"preset {name!r} has no setting {key!r}; {nearest(key, set().union(*known.values()))}")
+            raise UserError(
+                f"preset {name!r} has no setting {key!r}; {nearest(key, set().union(*known.values()))}"
+            )
         config[part] = overlay(config[part], {key: change})
     try:
         spec = TileSpec.from_config(config)
         kind = find_algorithm(spec.algorithm.name).Settings
-        spec.algorithm.params = asdict(read_settings(kind, spec.algorithm.params, f"algorithm.{spec.algorithm.name}"))
+        spec.algorithm.params = asdict(
+            read_settings(kind, spec.algorithm.params, f"algorithm.{spec.algorithm.name}")
+        )
     except ValueError as error:
         raise UserError(f"preset {name!r}: {error}") from None
     return spec

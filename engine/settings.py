@@ -10,7 +10,8 @@ KINDS = ("conf", "presets", "experiments")
 
 
 class UserError(ValueError):
-    """The user's input is wrong: the message is one or two lines that say what, where and what is allowed."""
+    """The user's input is wrong: the message is one or two lines that say what, where and what is
+    allowed."""
 
 
 def cache_dir() -> Path:
@@ -22,15 +23,18 @@ def cache_dir() -> Path:
 
 
 def compiler_command() -> str:
-    """The C++ compiler that the user asks for (`AIHW_CXX`), or an empty string for the first one found."""
+    """The C++ compiler that the user asks for (`AIHW_CXX`), or an empty string for the first one
+    found."""
     return os.environ.get("AIHW_CXX", "")
 
 
 def use_gpu(number: str) -> None:
-    """Let this process see one GPU, counted among those that it sees now. Call it before CUDA is first used."""
+    """Let this process see one GPU, counted among those that it sees now. Call it before CUDA is
+    first used."""
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     index = int(number) if number.isdigit() else len(visible)
-    # CUDA's own order is by speed; the user reads the numbers from nvidia-smi, which orders them by their bus.
+    # CUDA's own order is by speed; the user reads the numbers from nvidia-smi, which orders them by
+    # their bus.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     os.environ["CUDA_VISIBLE_DEVICES"] = visible[index] if index < len(visible) else number
 
@@ -42,7 +46,8 @@ def packaged_data() -> Path:
 
 
 def data_dirs() -> list[Path]:
-    """Roots searched for conf/, presets/ and experiments/: the user's own folder first, then the packaged one."""
+    """Roots searched for conf/, presets/ and experiments/: the user's own folder first, then the
+    packaged one."""
     packaged = packaged_data()
     own = Path(os.environ.get("AIHW_DATA") or Path.cwd()).resolve()
     if own != packaged and any((own / kind).is_dir() for kind in KINDS):

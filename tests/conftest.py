@@ -9,7 +9,8 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Point the kernel cache at .pytest_cache, so that tests neither read nor fill the user's own."""
+    """Point the kernel cache at .pytest_cache, so that tests neither read nor fill the user's
+    own."""
     cache = getattr(config, "cache", None)
     if cache is not None:
         os.environ.setdefault("AIHW_CACHE", str(cache.mkdir("kernels")))
@@ -30,6 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    """Small tensors gain nothing from a team of threads, and several tests at a time would fight for the cores."""
+    """Small tensors gain nothing from a team of threads, and several tests at a time would fight
+    for the cores."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)

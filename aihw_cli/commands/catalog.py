@@ -17,13 +17,26 @@ from engine.presets import groups, members, nearest, read_yaml
 from engine.settings import UserError
 
 RECIPE, STEP = "recipe", "step"
-ORDER = (RECIPE, "device", "tile", "algorithm", "preset", STEP, "model", "dataset", "optimizer", "inference", "run")
+ORDER = (
+    RECIPE,
+    "device",
+    "tile",
+    "algorithm",
+    "preset",
+    STEP,
+    "model",
+    "dataset",
+    "optimizer",
+    "inference",
+    "run",
+)
 USE = {RECIPE: "conf=NAME", STEP: "device.model=NAME"}
 
 
 @dataclass(frozen=True)
 class Member:
-    """Something that has a name: its kind, its file, and the packaged file that it shadows, if any."""
+    """Something that has a name: its kind, its file, and the packaged file that it shadows, if
+    any."""
 
     kind: str
     name: str
@@ -43,7 +56,9 @@ class Member:
         except UserError as error:
             return f"(cannot be read: {error})"
         inner = values.get(self.kind) if self.kind == "preset" else None
-        found = (inner if isinstance(inner, dict) else values).get("claim" if self.kind == RECIPE else "about", "")
+        found = (inner if isinstance(inner, dict) else values).get(
+            "claim" if self.kind == RECIPE else "about", ""
+        )
         return " ".join(str(found).split())
 
     def as_data(self) -> dict[str, str]:
@@ -63,11 +78,14 @@ def all_members(kind: str) -> list[Member]:
         return [Member(STEP, name, base.FOLDER / f"{name}.py") for name in device_names()]
     found = recipes() if kind == RECIPE else members(kind)
     short = {name: name.removeprefix("basics/") if kind == RECIPE else name for name in found}
-    return [Member(kind, short[n], paths[0], (*paths, None)[1]) for n, paths in sorted(found.items())]
+    return [
+        Member(kind, short[n], paths[0], (*paths, None)[1]) for n, paths in sorted(found.items())
+    ]
 
 
 def find(name: str) -> list[Member]:
-    """The members of a name, or of `kind/name`; the first is meant. Raises UserError with the nearest name."""
+    """The members of a name, or of `kind/name`; the first is meant. Raises UserError with the
+    nearest name."""
     kind, _, rest = name.partition("/")
     if kind in kinds() and rest:
         found = {m.name: m for m in all_members(kind)}
@@ -123,7 +141,9 @@ def completion(arguments: Arguments) -> int:
         raise UserError(f"no completion for {arguments.words[0]!r}; there is bash")
     print(
         "_aihw() {\n"
-        '  if [ "$COMP_CWORD" -eq 1 ]; then COMPREPLY=($(compgen -W "' + " ".join(verbs) + '" -- "$2"))\n'
+        '  if [ "$COMP_CWORD" -eq 1 ]; then COMPREPLY=($(compgen -W "'
+        + " ".join(verbs)
+        + '" -- "$2"))\n'
         '  else COMPREPLY=($(compgen -f -- "$2")); fi\n'
         "}\ncomplete -o filenames -F _aihw aihw"
     )
@@ -139,7 +159,10 @@ def _listing(wanted: list[str]) -> Iterator[str]:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for kind in wanted:
         found = all_members(kind)
-        rows = [(m.name, m.about() + (f" [yours, shadows {m.shadows}]" if m.shadows else "")) for m in found]
+        rows = [
+            (m.name, m.about() + (f" [yours, shadows {m.shadows}]" if m.shadows else ""))
+            for m in found
+        ]
         lines = table(rows).splitlines() if rows else ["  (none)"]
         lines = [line[: width - 1] + "…" if 0 < width < len(line) else line for line in lines]
         yield "\n".join([f"{kind} ({USE.get(kind, f'{kind}=NAME')})", *lines])
@@ -159,7 +182,11 @@ COMMANDS = (
         "ls",
         "list what there is",
         "aihw ls [KIND] [--json]",
-        (("aihw ls", "everything"), ("aihw ls device", "device presets"), ("aihw ls recipe --json", "for a script")),
+        (
+            ("aihw ls", "everything"),
+            ("aihw ls device", "device presets"),
+            ("aihw ls recipe --json", "for a script"),
+        ),
         ls,
         (Option("--json", "as JSON"),),
         (0, 1),
@@ -172,7 +199,10 @@ COMMANDS = (
         (
             ("aihw cp mnist_fcn my.yaml", "then: aihw train conf=my.yaml"),
             ("aihw cp device/ecram presets/device/mine.yaml", "then: aihw train device=mine"),
-            ("aihw cp step/linear_step my_device.py", "then: aihw train device=my_device.py --allow-code"),
+            (
+                "aihw cp step/linear_step my_device.py",
+                "then: aihw train device=my_device.py --allow-code",
+            ),
         ),
         cp,
         words=(2, 2),

@@ -1,4 +1,5 @@
-"""`aihw device`: how devices answer to pulses, as curves in the terminal, as an image, or as numbers."""
+"""`aihw device`: how devices answer to pulses, as curves in the terminal, as an image, or as
+numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def device(arguments: Arguments) -> int:
     changes = [word for word in words if _is_change(word)]
     if not names:
         raise UserError("aihw device plot needs the name of a device; `aihw ls device` lists them")
-    specs = {name: find_spec(name, changes, allow_code=arguments.has("--allow-code")) for name in names}
+    specs = {
+        name: find_spec(name, changes, allow_code=arguments.has("--allow-code")) for name in names
+    }
     from engine.jit.cpu import CompileError
 
     try:
@@ -49,7 +52,9 @@ def find_spec(name: str, changes: list[str], *, allow_code: bool = False) -> Dev
     texts = [change if change.startswith("device.") else f"device.{change}" for change in changes]
     model, preset = name.removeprefix("step/"), name.removeprefix("device/")
     if model in device_names() and preset not in members("device"):
-        values = {"model": model} | {change.key.removeprefix("device."): change.value for change in read(texts)}
+        values = {"model": model} | {
+            change.key.removeprefix("device."): change.value for change in read(texts)
+        }
     else:
         values = compose([f"device={preset}", *texts], allow_code=allow_code).values["device"]
     try:
@@ -88,12 +93,15 @@ def _measured(specs: dict[str, DeviceSpec]) -> dict[str, Response]:
     found = {name: measure(spec) for name, spec in single.items()}
     for name, response in found.items():
         if response is None:
-            raise UserError(f"device {name} takes any weight in one step; there are no pulses to draw")
+            raise UserError(
+                f"device {name} takes any weight in one step; there are no pulses to draw"
+            )
     return {name: response for name, response in found.items() if response is not None}
 
 
 def _draw(found: dict[str, Response], path: Path) -> None:
-    """Mean and spread of the response, and the step size over the weight with the symmetry point."""
+    """Mean and spread of the response, and the step size over the weight with the symmetry
+    point."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -104,18 +112,36 @@ def _draw(found: dict[str, Response], path: Path) -> None:
         mean, std = response.weights.mean(1), response.weights.std(1)
         share = np.linspace(0, 2, len(mean))
         left.fill_between(share, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
-        left.plot(share, mean, color=colour, label=f"{name}: {response.each * (len(mean) - 1) // 2} pulses each way")
+        left.plot(
+            share,
+            mean,
+            color=colour,
+            label=f"{name}: {response.each * (len(mean) - 1) // 2} pulses each way",
+        )
         for steps, style in ((response.up, "-"), (-response.down, "--")):
             middle, spread = np.nanmean(steps, 1), np.nanstd(steps, 1)
-            right.fill_between(response.grid, middle - spread, middle + spread, color=colour, alpha=0.15, linewidth=0)
+            right.fill_between(
+                response.grid,
+                middle - spread,
+                middle + spread,
+                color=colour,
+                alpha=0.15,
+                linewidth=0,
+            )
             right.plot(response.grid, middle, style, color=colour)
         point = symmetry(response)
         if point is not None:
             height = steps_at(response, point["mean"])[0][0]
-            right.errorbar(point["mean"], height, xerr=point["std"], fmt="o", color=colour, capsize=3)
+            right.errorbar(
+                point["mean"], height, xerr=point["std"], fmt="o", color=colour, capsize=3
+            )
     left.set(xlabel="up pulses, then down pulses (share of the train)", ylabel="weight")
     left.legend()
-    right.set(xlabel="weight", ylabel="step of one pulse (solid up, dashed down)", title="circle: symmetry point")
+    right.set(
+        xlabel="weight",
+        ylabel="step of one pulse (solid up, dashed down)",
+        title="circle: symmetry point",
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
@@ -131,11 +157,18 @@ COMMANDS = (
         (
             ("aihw device plot reram_es", "the curve in the terminal"),
             ("aihw device plot reram_es ecram --out both.png", "an image of both"),
-            ("aihw device plot reram_es dw_min_dtod=0", "without the spread of steps between cells"),
+            (
+                "aihw device plot reram_es dw_min_dtod=0",
+                "without the spread of steps between cells",
+            ),
             ("aihw device plot my_device.py:MyDevice --allow-code", "a device of your own"),
         ),
         device,
-        (Option("--out", "write an image (png, svg, pdf)", "FILE"), CODE, Option("--json", "the numbers as JSON")),
+        (
+            Option("--out", "write an image (png, svg, pdf)", "FILE"),
+            CODE,
+            Option("--json", "the numbers as JSON"),
+        ),
         (1, 99),
         "Up pulses from the lower bound, then down pulses, on 400 cells; and one noiseless pulse at each weight.",
     ),

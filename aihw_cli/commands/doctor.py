@@ -1,4 +1,5 @@
-"""`aihw doctor`: what this machine has, which backend is active and why, what would make it faster."""
+"""`aihw doctor`: what this machine has, which backend is active and why, what would make it
+faster."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def examine() -> dict[str, Any]:
         "compiler": compiler(),
         "GPU driver": driver(),
         "backends": backends(),
-        "cache": str(cache_dir()) + ("" if writable(cache_dir()) else " (not writable: kernels cannot be kept)"),
+        "cache": str(cache_dir())
+        + ("" if writable(cache_dir()) else " (not writable: kernels cannot be kept)"),
         "data folders": [str(folder) for folder in data_dirs()],
         "advice": advice(),
     }
@@ -140,7 +142,10 @@ COMMANDS = (
         "doctor",
         "versions, compiler, GPU, which backend is active and why",
         "aihw doctor [--json]",
-        (("aihw doctor", "what works here and what to install"), ("aihw doctor --json", "for a bug report")),
+        (
+            ("aihw doctor", "what works here and what to install"),
+            ("aihw doctor --json", "for a bug report"),
+        ),
         doctor,
         (Option("--json", "as JSON"),),
     ),

@@ -47,13 +47,17 @@ def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
 
     texts, allow = arguments.words[1:], arguments.has("--allow-code")
     if "=" in arguments.words[0] and not target.exists():
-        raise UserError(f"the run folder, or the file of weights, comes first; usage: {COMMANDS[0].usage}")
+        raise UserError(
+            f"the run folder, or the file of weights, comes first; usage: {COMMANDS[0].usage}"
+        )
     if target.suffix in FILES and not target.is_dir():
         if not target.is_file():
             raise UserError(f"there is no file {target}")
         composed = evaluation.of_file(target, texts, allow_code=allow)
     elif target.is_file():
-        raise UserError(f"{target} is neither a run folder nor a file of weights ({', '.join(FILES)})")
+        raise UserError(
+            f"{target} is neither a run folder nor a file of weights ({', '.join(FILES)})"
+        )
     else:
         composed = evaluation.of_run(target, texts, allow_code=allow)
         refuse_code(read_config(target), target, arguments)
@@ -78,7 +82,11 @@ def table(points: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     rows: dict[float, dict[str, str]] = {}
     for point in points:
         row = rows.setdefault(point["time"], {"after": point["after"]})
-        way = "no compensation" if point["compensation"] == "none" else f"{point['compensation']} compensation"
+        way = (
+            "no compensation"
+            if point["compensation"] == "none"
+            else f"{point['compensation']} compensation"
+        )
         row[way.replace("_", " ")] = f"{point['mean']:.4f} +- {point['std']:.4f}"
     return list(rows.values())
 
@@ -91,12 +99,16 @@ def _show(summary: Mapping[str, Any]) -> None:
     if not sys.stdout.isatty():
         from aihw_cli.table import as_text
 
-        print(f"{title}\n{as_text(rows)}\n{summary['reference']} {summary['reference_accuracy']:.4f}")
+        print(
+            f"{title}\n{as_text(rows)}\n{summary['reference']} {summary['reference_accuracy']:.4f}"
+        )
         return
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(title=title, caption=f"{summary['reference']} {summary['reference_accuracy']:.4f}")
+    drawn = Table(
+        title=title, caption=f"{summary['reference']} {summary['reference_accuracy']:.4f}"
+    )
     for name in rows[0]:
         drawn.add_column(name)
     for row in rows:
@@ -110,11 +122,26 @@ COMMANDS = (
         "program trained weights on noisy devices, let them drift, test at each time",
         "aihw eval RUN_DIR|WEIGHTS_FILE [key=value ...] [--again] [--allow-code] [--json]",
         (
-            ("aihw eval runs/digits/0a1b2c3d4e5f-1", "phase-change memory after 1 s, 1 h, 1 day and 1 year"),
-            ("aihw eval RUN_DIR inference.times=[1s,1h,30d] inference.repeats=25", "other times, more programmings"),
-            ("aihw eval RUN_DIR inference=pcm inference.compensation=per_column", "another compensation"),
-            ("aihw eval RUN_DIR 'layers={fc2:{algorithm:digital}}'", "one layer stays in floating point"),
-            ("aihw eval lenet.safetensors model=lenet dataset=mnist dataset.root=data", "weights from elsewhere"),
+            (
+                "aihw eval runs/digits/0a1b2c3d4e5f-1",
+                "phase-change memory after 1 s, 1 h, 1 day and 1 year",
+            ),
+            (
+                "aihw eval RUN_DIR inference.times=[1s,1h,30d] inference.repeats=25",
+                "other times, more programmings",
+            ),
+            (
+                "aihw eval RUN_DIR inference=pcm inference.compensation=per_column",
+                "another compensation",
+            ),
+            (
+                "aihw eval RUN_DIR 'layers={fc2:{algorithm:digital}}'",
+                "one layer stays in floating point",
+            ),
+            (
+                "aihw eval lenet.safetensors model=lenet dataset=mnist dataset.root=data",
+                "weights from elsewhere",
+            ),
         ),
         evaluate,
         (

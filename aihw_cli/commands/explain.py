@@ -1,4 +1,5 @@
-"""`aihw show`: what a member is, its formula, its parameters with value, default, unit and meaning, its source."""
+"""`aihw show`: what a member is, its formula, its parameters with value, default, unit and meaning,
+its source."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def show(arguments: Arguments) -> int:
         allowed = arguments.has("--allow-code")
         return show_network(arguments.words, allow_code=allowed, as_json=arguments.has("--json"))
     if changes:
-        raise UserError(f"aihw show takes one name, not {changes[0]!r} as well; key=value goes with --model")
+        raise UserError(
+            f"aihw show takes one name, not {changes[0]!r} as well; key=value goes with --model"
+        )
     try:
         found = find(name)
     except UserError:
@@ -103,7 +106,11 @@ def section_of(member: Member, values: Mapping[str, Any]) -> Section:
 def values_of(member: Member) -> dict[str, Any]:
     """What a member sets; a device with the devices of its cells, which its defaults name."""
     values = {} if member.kind == STEP else member.values()
-    return load_member("device", member.name) if member.kind == "device" and "defaults" in values else values
+    return (
+        load_member("device", member.name)
+        if member.kind == "device" and "defaults" in values
+        else values
+    )
 
 
 def parameters(schema: Section, values: Mapping[str, Any]) -> str:
@@ -111,8 +118,13 @@ def parameters(schema: Section, values: Mapping[str, Any]) -> str:
     rows = list(_rows(schema, values))
     own = [row for row in rows if row[1] != ""]
     rest = [row for row in rows if row[1] == ""]
-    heads = (("parameter", "value", "default", "unit", "meaning"), ("at its default", "", "default", "unit", "meaning"))
-    return "\n\n".join(_columns([head, *chosen]) for head, chosen in zip(heads, (own, rest), strict=True) if chosen)
+    heads = (
+        ("parameter", "value", "default", "unit", "meaning"),
+        ("at its default", "", "default", "unit", "meaning"),
+    )
+    return "\n\n".join(
+        _columns([head, *chosen]) for head, chosen in zip(heads, (own, rest), strict=True) if chosen
+    )
 
 
 def describe(entry: Field) -> str:
@@ -133,7 +145,9 @@ def as_data(member: Member) -> dict[str, Any]:
 def _keys(name: str) -> Iterator[tuple[str, list[str], Field]]:
     """Keys that are `name` or end in it, with the step model or algorithm that they belong to."""
     for key, entry in _flat(full_schema({})):
-        if not key.startswith(("device.", "algorithm.")) and (key == name or key.endswith(f".{name}")):
+        if not key.startswith(("device.", "algorithm.")) and (
+            key == name or key.endswith(f".{name}")
+        ):
             yield key, [], entry
     leaf = name.removeprefix("device.").removeprefix("algorithm.")
     for title, names, section in (
@@ -141,7 +155,10 @@ def _keys(name: str) -> Iterator[tuple[str, list[str], Field]]:
         ("algorithm", algorithm_names(), _settings),
     ):
         for member in names:
-            if isinstance(entry_of := section(member).get(leaf), Field) and leaf not in (*TEXTS, *KIND_KEYS):
+            if isinstance(entry_of := section(member).get(leaf), Field) and leaf not in (
+                *TEXTS,
+                *KIND_KEYS,
+            ):
                 yield f"{title}.{leaf}", [member], entry_of
 
 
@@ -177,7 +194,9 @@ def _response(member: Member) -> str:
     from engine.tile.settings import TileSpec
 
     try:
-        values = {"model": member.name} if member.kind == STEP else load_member("device", member.name)
+        values = (
+            {"model": member.name} if member.kind == STEP else load_member("device", member.name)
+        )
         return response_text(TileSpec.from_config({"device": values}).device)
     except CompileError as error:
         return f"no response curve: {error.first}"
@@ -189,25 +208,41 @@ def _device_text(model: str) -> str:
     if model in GROUPS:
         return f"cells {model}: {' '.join(str(GROUPS[model].__doc__).split())}"
     device = find_device(model)
-    texts = {f"step model {model}": device.about, "formula": device.formula, "source of the model": device.source}
+    texts = {
+        f"step model {model}": device.about,
+        "formula": device.formula,
+        "source of the model": device.source,
+    }
     return "\n".join(f"{title}: {text}" for title, text in texts.items() if text)
 
 
 def _noise_text(name: str) -> str:
     model = find_noise_model(name)
-    texts = {f"noise model {name}": model.about, "formula": model.formula, "source of the model": model.source}
+    texts = {
+        f"noise model {name}": model.about,
+        "formula": model.formula,
+        "source of the model": model.source,
+    }
     return "\n".join(f"{title}: {text}" for title, text in texts.items() if text)
 
 
 def _algorithm_text(name: str) -> str:
     module = find_algorithm(name)
     texts = {"algorithm": "ABOUT", "update": "FORMULA", "source of the algorithm": "SOURCE"}
-    return "\n".join(f"{title}: {getattr(module, key)}" for title, key in texts.items() if getattr(module, key, ""))
+    return "\n".join(
+        f"{title}: {getattr(module, key)}"
+        for title, key in texts.items()
+        if getattr(module, key, "")
+    )
 
 
 def _choices(values: Mapping[str, Any]) -> str:
-    pairs = [p for entry in values.get("defaults", []) if isinstance(entry, dict) for p in entry.items()]
-    rows = [(str(k).removeprefix("override ").lstrip("/"), str(v)) for k, v in pairs if v is not None]
+    pairs = [
+        p for entry in values.get("defaults", []) if isinstance(entry, dict) for p in entry.items()
+    ]
+    rows = [
+        (str(k).removeprefix("override ").lstrip("/"), str(v)) for k, v in pairs if v is not None
+    ]
     return "is made of:\n" + _columns(rows, indent=2) if rows else ""
 
 
@@ -248,11 +283,17 @@ COMMANDS = (
             ("aihw show mnist_fcn", "a recipe: its claim and what it is made of"),
             ("aihw show dw_min_std", "a single key"),
             ("aihw show --model mnist_lenet", "its layers, tiles, how they are filled, parameters"),
-            ("aihw show --model resnet20 dataset=cifar10 tile.mapping.max_input_size=256", "with other tiles"),
+            (
+                "aihw show --model resnet20 dataset=cifar10 tile.mapping.max_input_size=256",
+                "with other tiles",
+            ),
         ),
         show,
         (
-            Option("--model", "the layers of a network, as a recipe or the model of this name builds it"),
+            Option(
+                "--model",
+                "the layers of a network, as a recipe or the model of this name builds it",
+            ),
             Option("--allow-code", "allow a device file of your own to run (with --model)"),
             Option("--json", "as JSON"),
         ),

@@ -32,7 +32,9 @@ def reproduce(arguments: Arguments) -> int:
     if "--runs" in arguments.options:
         extra.append(f"run.dir={arguments.options['--runs']}")
     work.check_words(extra)
-    root = Path(next((w.partition("=")[2] for w in reversed(extra) if w.startswith("run.dir=")), "runs")).expanduser()
+    root = Path(
+        next((w.partition("=")[2] for w in reversed(extra) if w.startswith("run.dir=")), "runs")
+    ).expanduser()
     if arguments.has("--commands"):
         return _commands(chosen, extra)
     if arguments.has("--report"):
@@ -54,7 +56,8 @@ def _commands(chosen: list[Chosen], extra: list[str]) -> int:
 
 
 def _run(chosen: list[Chosen], root: Path, extra: list[str], arguments: Arguments) -> int:
-    """What is missing of all figures in one pass: first trainings, then evaluations. Returns the exit code."""
+    """What is missing of all figures in one pass: first trainings, then evaluations. Returns the
+    exit code."""
     from aihw_cli.papers import work
     from aihw_cli.papers.collect import forget
     from aihw_cli.sweeps.drive import INTERRUPTED
@@ -69,7 +72,10 @@ def _run(chosen: list[Chosen], root: Path, extra: list[str], arguments: Argument
             hours = sum(run.minutes for run, *_ in entries) / 60
             cost = f"; about {hours:.1f} h of one core" if find is work.missing else ""
             print(f"{_titles(entries)}: {len(entries)} runs to do{cost}", file=stream, flush=True)
-            code = work.work_off(entries, root, options=arguments.options, stream=stream, until=until) or code
+            code = (
+                work.work_off(entries, root, options=arguments.options, stream=stream, until=until)
+                or code
+            )
             forget()
     return code
 
@@ -141,7 +147,12 @@ def as_data(found: Judgement) -> dict[str, object]:
         for p in found.points
     ]  # fmt: skip
     orders = [{"order": o.text, "holds": o.holds} for o in found.orders]
-    names = {"figure": figure.name, "scaled": found.scaled, "metric": figure.metric, "grade": figure.grade}
+    names = {
+        "figure": figure.name,
+        "scaled": found.scaled,
+        "metric": figure.metric,
+        "grade": figure.grade,
+    }
     verdict = {"kind": found.kind, "told": found.told, "notes": list(found.notes)}
     return {**names, **verdict, "points": points, "orders": orders}
 
@@ -153,25 +164,48 @@ COMMANDS = (
         "aihw reproduce [PAPER[/FIGURE[-scaled]] ...] [dataset.root=FOLDER] [--scaled] [--list] [--report FOLDER]",
         (
             ("aihw reproduce --list", "every figure, its cost, and its last result"),
-            ("aihw reproduce gokmen2016/fig3a --scaled dataset.root=data", "smaller, judged by ordering only"),
-            ("aihw reproduce wu2024/fig5-fcn --jobs 8 dataset.root=data", "in full, eight runs at a time"),
-            ("aihw reproduce rasch2024 gokmen2016/fig4-scaled --jobs 8", "several in one pass, the longest runs first"),
+            (
+                "aihw reproduce gokmen2016/fig3a --scaled dataset.root=data",
+                "smaller, judged by ordering only",
+            ),
+            (
+                "aihw reproduce wu2024/fig5-fcn --jobs 8 dataset.root=data",
+                "in full, eight runs at a time",
+            ),
+            (
+                "aihw reproduce rasch2024 gokmen2016/fig4-scaled --jobs 8",
+                "several in one pass, the longest runs first",
+            ),
             ("aihw reproduce all --scaled --jobs 8", "the smaller version of everything"),
             ("aihw reproduce wu2024 --read", "what is recorded, without running anything"),
-            ("aihw reproduce wu2024 --report reports", "one HTML page for the paper from what is recorded"),
-            ("aihw reproduce wu2024/fig5-fcn --commands", "one aihw train line a run, for a cluster"),
+            (
+                "aihw reproduce wu2024 --report reports",
+                "one HTML page for the paper from what is recorded",
+            ),
+            (
+                "aihw reproduce wu2024/fig5-fcn --commands",
+                "one aihw train line a run, for a cluster",
+            ),
         ),
         reproduce,
         (
             Option("--list", "list the figures with their last results and run nothing"),
             Option("--markdown", "with --list: a page of Markdown with all results"),
-            Option("--scaled", "the smaller version: fewer epochs or samples, judged by ordering only"),
+            Option(
+                "--scaled", "the smaller version: fewer epochs or samples, judged by ordering only"
+            ),
             Option("--read", "read the recorded runs and run nothing"),
-            Option("--report", "write one self-contained page for each paper from the recorded runs", "FOLDER"),
+            Option(
+                "--report",
+                "write one self-contained page for each paper from the recorded runs",
+                "FOLDER",
+            ),
             Option("--runs", "where the run folders are (default runs)", "FOLDER"),
             Option("--commands", "print one command for each run instead of running it"),
             Option("--jobs", "runs at a time", "N"),
-            Option("--time-limit", "stop after this time, with checkpoints to go on from", "MINUTES"),
+            Option(
+                "--time-limit", "stop after this time, with checkpoints to go on from", "MINUTES"
+            ),
             Option("--gpus", "GPUs to deal out, one to a run", "0,1"),
             Option("--json", "the result as one JSON line"),
         ),

@@ -23,7 +23,9 @@ def runs(arguments: Arguments) -> int:
         raise UserError("--csv and --json exclude each other")
     unused = [name for name in arguments.options if name not in VERBS[verb][1]]
     if unused:
-        raise UserError(f"aihw runs {verb} does not take {unused[0]}; it takes {', '.join(VERBS[verb][1])}")
+        raise UserError(
+            f"aihw runs {verb} does not take {unused[0]}; it takes {', '.join(VERBS[verb][1])}"
+        )
     VERBS[verb][0](pick(words), arguments)
     return 0
 
@@ -81,7 +83,11 @@ def _plot(picked: Picked, arguments: Arguments) -> None:
         listing.write(found.rows(), arguments)
     else:
         over = f"{found.x} and {found.y}" if found.y else found.x
-        print(f"{out} shows {found.metric} over {over}" if out is not None else figure.text(found, log))
+        print(
+            f"{out} shows {found.metric} over {over}"
+            if out is not None
+            else figure.text(found, log)
+        )
 
 
 def _width(text: str) -> float:
@@ -90,7 +96,9 @@ def _width(text: str) -> float:
     except ValueError:
         width = 0.0
     if not 1 <= width <= 40:
-        raise UserError(f"--width {text}: inches between 1 and 40 (a column of a paper has about 3.5)")
+        raise UserError(
+            f"--width {text}: inches between 1 and 40 (a column of a paper has about 3.5)"
+        )
     return width
 
 
@@ -111,13 +119,28 @@ COMMANDS = (
         "aihw runs [ls|show|compare|best|plot] [FOLDER ...] [CONDITION ...] [options]",
         (
             ("aihw runs", "all runs below runs/"),
-            ("aihw runs ls device=ecram 'optimizer.lr>0.01' --sort -test_accuracy", "some of them, best first"),
-            ("aihw runs ls lr=0.01..0.1 --seeds --csv", "mean, deviation, confidence interval over the seeds"),
+            (
+                "aihw runs ls device=ecram 'optimizer.lr>0.01' --sort -test_accuracy",
+                "some of them, best first",
+            ),
+            (
+                "aihw runs ls lr=0.01..0.1 --seeds --csv",
+                "mean, deviation, confidence interval over the seeds",
+            ),
             ("aihw runs show runs/digits/0a1b2c3d4e5f-1", "one run in full, with its evaluations"),
-            ("aihw runs compare 0a1b 1b2c", "only what differs; a run may be named by the beginning of its id"),
-            ("aihw runs best runs other/runs --metric test_loss", "configurations by the mean over their seeds"),
+            (
+                "aihw runs compare 0a1b 1b2c",
+                "only what differs; a run may be named by the beginning of its id",
+            ),
+            (
+                "aihw runs best runs other/runs --metric test_loss",
+                "configurations by the mean over their seeds",
+            ),
             ("aihw runs plot status=finished", "learning curves in the terminal"),
-            ("aihw runs plot --x optimizer.lr --group device --out lr.pdf", "a metric over a key, with error bars"),
+            (
+                "aihw runs plot --x optimizer.lr --group device --out lr.pdf",
+                "a metric over a key, with error bars",
+            ),
             ("aihw runs plot --x lr --y dw_min --out map.svg", "a heat map over two keys"),
         ),
         runs,
@@ -133,7 +156,9 @@ COMMANDS = (
             Option("--error", "plot: what error bars show: ci95, std, range, none", "KIND"),
             Option("--log", "plot: logarithmic axes: x, y, xy, none", "AXES"),
             Option("--out", "plot: write an image (png, pdf, svg)", "FILE"),
-            Option("--width", "plot: width of the image in inches (3.5, a column of a paper)", "INCHES"),
+            Option(
+                "--width", "plot: width of the image in inches (3.5, a column of a paper)", "INCHES"
+            ),
             Option("--xlabel", "plot: text at the horizontal axis", "TEXT"),
             Option("--ylabel", "plot: text at the vertical axis", "TEXT"),
             Option("--title", "plot: text above the figure", "TEXT"),

@@ -36,7 +36,10 @@ def train(arguments: Arguments) -> int:
             return _train_once(composed.values, arguments)
     drive.read_options(arguments.options)
     planned = plan(
-        arguments.words, multirun=multirun, allow_code=arguments.has(CODE.name), again=arguments.has("--again")
+        arguments.words,
+        multirun=multirun,
+        allow_code=arguments.has(CODE.name),
+        again=arguments.has("--again"),
     )
     for text in planned.notes if multirun else ():
         note(text)
@@ -78,13 +81,16 @@ def _resume_sweep(sweep: Sweep, arguments: Arguments) -> int:
 
 
 def refuse_code(config: Mapping[str, Any], folder: Path, arguments: Arguments) -> None:
-    """A folder may come from a stranger: the code of its device files runs only if the user says so."""
+    """A folder may come from a stranger: the code of its device files runs only if the user says
+    so."""
     from aihw_cli.check import device_models
     from aihw_cli.overrides import is_device_file
 
     for key, model in () if arguments.has(CODE.name) else device_models(config):
         if isinstance(model, str) and is_device_file(model):
-            raise UserError(f"{key}={model} runs the code of that file: add --allow-code to allow it ({folder})")
+            raise UserError(
+                f"{key}={model} runs the code of that file: add --allow-code to allow it ({folder})"
+            )
 
 
 def _refuse_sweep_options(arguments: Arguments, why: str) -> None:
@@ -110,7 +116,9 @@ def _train_once(config: dict[str, Any], arguments: Arguments) -> int:
     return code
 
 
-def guarded(work: Callable[[PlainReporter], dict[str, Any]], folder: Path, arguments: Arguments) -> int:
+def guarded(
+    work: Callable[[PlainReporter], dict[str, Any]], folder: Path, arguments: Arguments
+) -> int:
     """Run `work`, report on it, and turn its end into an exit code."""
     as_json = arguments.has("--json")
     code, result, last = 0, {"status": "interrupted"}, ""
@@ -150,7 +158,9 @@ def _failure(error: Exception, folder: Path) -> str:
     return "".join(traceback.format_exception(error)) + "the run failed"
 
 
-CODE = Option("--allow-code", "allow a device file of your own to run (device=my_device.py:MyDevice)")
+CODE = Option(
+    "--allow-code", "allow a device file of your own to run (device=my_device.py:MyDevice)"
+)
 JSON = Option("--json", "the result as one JSON line on stdout; progress goes to stderr")
 SCHEDULE = (
     Option("--jobs", "runs at a time, each in its own process (default 1, or one a GPU)", "N"),
@@ -166,16 +176,29 @@ COMMANDS = (
         "aihw train [conf=NAME|FILE.yaml] [key=value ...] [-m [--jobs N] [--gpus 0,1]] [--again] [--json]",
         (
             ("aihw train", "the digits that come with scikit-learn"),
-            ("aihw train device=ecram optimizer.lr=0.05 run.epochs=3", "another device and other values"),
+            (
+                "aihw train device=ecram optimizer.lr=0.05 run.epochs=3",
+                "another device and other values",
+            ),
             ("aihw train conf=mnist_fcn dataset.root=data dataset.download=true", "another recipe"),
             ("aihw train conf=my.yaml", "a recipe of your own"),
-            ("aihw train -m device=ecram,capacitor optimizer.lr=0.1,0.2 --jobs 2", "a sweep, two points at a time"),
-            ("aihw train algorithm=digital seeds=5", "the floating-point baseline, mean of five seeds"),
+            (
+                "aihw train -m device=ecram,capacitor optimizer.lr=0.1,0.2 --jobs 2",
+                "a sweep, two points at a time",
+            ),
+            (
+                "aihw train algorithm=digital seeds=5",
+                "the floating-point baseline, mean of five seeds",
+            ),
             ("aihw train 'layers={fc2:{algorithm:digital}}'", "one layer in floating point"),
         ),
         train,
         (
-            Option("--multirun", "a, b and range(), choice(), glob() make a sweep, one process a point", short="-m"),
+            Option(
+                "--multirun",
+                "a, b and range(), choice(), glob() make a sweep, one process a point",
+                short="-m",
+            ),
             *SCHEDULE,
             Option("--again", "repeat a run that is there already, in a new folder"),
             CODE,
@@ -190,7 +213,10 @@ COMMANDS = (
         "continue an interrupted run, sweep or search",
         "aihw resume FOLDER [--jobs N] [--gpus 0,1] [--trials N] [--allow-code] [--json]",
         (
-            ("aihw resume runs/digits/0a1b2c3d4e5f-1", "ends with the bits of the uninterrupted run"),
+            (
+                "aihw resume runs/digits/0a1b2c3d4e5f-1",
+                "ends with the bits of the uninterrupted run",
+            ),
             ("aihw resume runs/digits/sweep-0a1b2c3d4e5f --jobs 4", "runs only what is missing"),
         ),
         resume,

@@ -1,4 +1,5 @@
-"""`aihw validate`: a recipe, or a preset or group member, checked as a run would check it, and nothing run."""
+"""`aihw validate`: a recipe, or a preset or group member, checked as a run would check it, and
+nothing run."""
 
 from __future__ import annotations
 
@@ -14,7 +15,16 @@ RECIPE = "recipe"
 # A key that tells the kind of a file that does not lie in a group's folder.
 SIGNS = {
     "device": ("model", "dw_min"),
-    "tile": ("forward", "backward", "update", "mapping", "modifier", "clip", "remap", "input_range"),
+    "tile": (
+        "forward",
+        "backward",
+        "update",
+        "mapping",
+        "modifier",
+        "clip",
+        "remap",
+        "input_range",
+    ),
     "recipe": ("defaults", "claim", "dataset", "run", "optimizer", "layers", "device", "tile"),
     "dataset": ("root", "batch_size"),
     "optimizer": ("lr",),
@@ -36,7 +46,8 @@ def validate(arguments: Arguments) -> int:
 
 
 def check(path: Path, kind: str, changes: list[str], *, allow_code: bool = False) -> dict[str, Any]:
-    """The complete configuration of a recipe, or the complete section of a member. Raises UserError."""
+    """The complete configuration of a recipe, or the complete section of a member. Raises
+    UserError."""
     from aihw_cli.check import Checker
     from aihw_cli.compose import compose, flatten
     from aihw_cli.recipe import check_member, check_text, entries
@@ -63,7 +74,9 @@ def kind_of(path: Path) -> str:
     for kind in (RECIPE, "device", "tile", "dataset", "optimizer", "run"):
         if any(sign in values for sign in SIGNS[kind]):
             return kind
-    raise UserError(f"{path}: cannot tell what it is; add --as {RECIPE} or one of {', '.join(sorted(groups()))}")
+    raise UserError(
+        f"{path}: cannot tell what it is; add --as {RECIPE} or one of {', '.join(sorted(groups()))}"
+    )
 
 
 def _recipe_path(path: Path) -> str:
@@ -81,7 +94,10 @@ COMMANDS = (
             ("aihw validate my.yaml", "a recipe of your own"),
             ("aihw validate my.yaml device=ecram", "and what a run would change in it"),
             ("aihw validate presets/device/mine.yaml", "a device preset"),
-            ("aihw validate mine.yaml --as device", "where neither folder nor keys tell what it is"),
+            (
+                "aihw validate mine.yaml --as device",
+                "where neither folder nor keys tell what it is",
+            ),
         ),
         validate,
         (

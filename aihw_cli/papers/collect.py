@@ -32,7 +32,10 @@ def judged(figure: Figure, root: Path, *, scaled: bool) -> Judgement:
 
 def versions(figure: Figure, root: Path) -> list[Judgement]:
     """A figure in full and, where there is one, in its smaller version."""
-    return [judged(figure, root, scaled=scaled) for scaled in ([False, True] if figure.scaled else [False])]
+    return [
+        judged(figure, root, scaled=scaled)
+        for scaled in ([False, True] if figure.scaled else [False])
+    ]
 
 
 def forget() -> None:
@@ -43,7 +46,8 @@ def forget() -> None:
 def recorded(
     figure: Figure, runs: Sequence[Planned], root: Path
 ) -> Iterator[tuple[Planned, dict[str, Any], Run | None]]:
-    """Each planned run, its configuration, and the finished one that has that and the seed, if there is any."""
+    """Each planned run, its configuration, and the finished one that has that and the seed, if
+    there is any."""
     known: dict[tuple[str, int], Path] = {}
     for folder in _folders(figure, root):
         for key, path in finished(folder):
@@ -54,18 +58,26 @@ def recorded(
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """What decides a run beside its seed, its data and the physics texts: without cells, none of theirs do."""
+    """What decides a run beside its seed, its data and the physics texts: without cells, none of
+    theirs do."""
     chosen = deciding(config)
-    if task_of(config) == TRAIN and config["algorithm"]["name"] == "digital" and not config["layers"]:
+    if (
+        task_of(config) == TRAIN
+        and config["algorithm"]["name"] == "digital"
+        and not config["layers"]
+    ):
         chosen = {part: values for part, values in chosen.items() if part not in ("device", "tile")}
     return json.dumps(chosen, sort_keys=True, default=str)
 
 
 def _folders(figure: Figure, root: Path) -> list[Path]:
-    """Where runs of a figure may lie: its own folders first, then those of the other figures of its paper."""
+    """Where runs of a figure may lie: its own folders first, then those of the other figures of its
+    paper."""
     own = folder_name(figure.name)
     names = [own, folder_name(figure.name + SCALED)]
-    beside = sorted(path.name for path in root.glob(f"{folder_name(figure.paper)}-*") if path.is_dir())
+    beside = sorted(
+        path.name for path in root.glob(f"{folder_name(figure.paper)}-*") if path.is_dir()
+    )
     return [root / name for name in dict.fromkeys([*names, *beside]) if (root / name).is_dir()]
 
 
@@ -84,7 +96,8 @@ def finished(folder: Path) -> list[tuple[tuple[str, int], Path]]:
 
 
 def _stored(folder: Path) -> dict[str, Any]:
-    """The configuration of a run, of this version's keys; parts that decide nothing in it are left out."""
+    """The configuration of a run, of this version's keys; parts that decide nothing in it are left
+    out."""
     values = read_config(folder)
     kept = {"name", "task", "dataset", *sections_of(values)}
     return Checker({}, allow_code=False).complete({k: v for k, v in values.items() if k in kept})

@@ -1,4 +1,5 @@
-"""The second step of a figure on inference: the trained network of a run, programmed and tested over time."""
+"""The second step of a figure on inference: the trained network of a run, programmed and tested
+over time."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ SELECTING = ("after", "compensation")
 FOLDER = "eval"
 
 
-def configuration(figure: Figure, run: Planned, folder: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
+def configuration(
+    figure: Figure, run: Planned, folder: Path, extra: Sequence[str] = ()
+) -> dict[str, Any]:
     """The configuration of the evaluation that a point needs of its trained run."""
     from aihw_cli.evaluation import of_run
 
@@ -43,12 +46,18 @@ def with_evaluation(figure: Figure, run: Planned, trained: Run) -> Run | None:
     if summary is None or value is None:
         return None
     seconds = float(trained.summary.get("seconds") or 0) + float(summary.get("seconds") or 0)
-    return replace(trained, summary={**trained.summary, "evaluated_accuracy": value, "seconds": seconds})
+    return replace(
+        trained, summary={**trained.summary, "evaluated_accuracy": value, "seconds": seconds}
+    )
 
 
 def accuracy(run: Planned, summary: Mapping[str, Any]) -> float | None:
     """The mean accuracy at the time, and with the compensation, that a point names."""
-    chosen = dict(w.removeprefix(EVALUATE).split("=", 1) for w in run.point.overrides if w.startswith(EVALUATE))
+    chosen = dict(
+        w.removeprefix(EVALUATE).split("=", 1)
+        for w in run.point.overrides
+        if w.startswith(EVALUATE)
+    )
     after, way = chosen.get("after", "").replace(" ", ""), chosen.get("compensation")
     if not after:
         return float(summary["reference_accuracy"])

@@ -19,7 +19,8 @@ SCALED, ALL = "-scaled", "all"
 
 @dataclass(frozen=True)
 class Chosen:
-    """A figure that was asked for by its own name or by that of a group, in full or in its smaller version."""
+    """A figure that was asked for by its own name or by that of a group, in full or in its smaller
+    version."""
 
     figure: Figure
     scaled: bool = False
@@ -39,7 +40,11 @@ class Planned:
 
 def figures() -> dict[str, Path]:
     """Name and file of every recipe that repeats a figure of a paper."""
-    return {name: paths[0] for name, paths in sorted(recipes().items()) if "reproduce" in read_yaml(paths[0])}
+    return {
+        name: paths[0]
+        for name, paths in sorted(recipes().items())
+        if "reproduce" in read_yaml(paths[0])
+    }
 
 
 def load(name: str, path: Path) -> Figure:
@@ -51,7 +56,8 @@ def load(name: str, path: Path) -> Figure:
 
 
 def select(wanted: Sequence[str], *, scaled: bool = False) -> list[Chosen]:
-    """The figures of `PAPER`, `PAPER/FIGURE`, `PAPER/FIGURE-scaled` and `all`. Raises UserError, naming the nearest."""
+    """The figures of `PAPER`, `PAPER/FIGURE`, `PAPER/FIGURE-scaled` and `all`. Raises UserError,
+    naming the nearest."""
     found = figures()
     chosen: dict[tuple[str, bool], bool] = {}
     for text in wanted:
@@ -75,9 +81,13 @@ def _named(wanted: str, found: Mapping[str, Path]) -> list[str]:
     return chosen
 
 
-def planned(figure: Figure, *, scaled: bool = False, extra: Sequence[str] = ()) -> Iterator[Planned]:
+def planned(
+    figure: Figure, *, scaled: bool = False, extra: Sequence[str] = ()
+) -> Iterator[Planned]:
     """Every run of a figure."""
-    more = (*figure.scaled.changes, f"name={figure.name}{SCALED}") if scaled and figure.scaled else ()
+    more = (
+        (*figure.scaled.changes, f"name={figure.name}{SCALED}") if scaled and figure.scaled else ()
+    )
     for point in figure.points:
         for seed in range(1, figure.seeds + 1):
             own = (f"conf={figure.name}", *point.training, *more, f"run.seed={seed}", "seeds=1")

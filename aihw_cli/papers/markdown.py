@@ -38,7 +38,8 @@ def page(found: Found) -> str:
 def _overview(found: Found) -> Iterator[str]:
     kinds = [best_of(both) for _, both in found]
     counts = ", ".join(
-        f"{len([j for j in kinds if j.kind == kind])} {kind}" for kind in (REPRODUCED, ORDERING, NOT_RUN)
+        f"{len([j for j in kinds if j.kind == kind])} {kind}"
+        for kind in (REPRODUCED, ORDERING, NOT_RUN)
     )
     yield f"{len(found)} figures: {counts}."
     yield ""
@@ -47,7 +48,15 @@ def _overview(found: Found) -> Iterator[str]:
     for (figure, _), best in zip(found, kinds, strict=True):
         small = ", smaller version" if best.scaled and best.kind == ORDERING else ""
         price = cost(figure, scaled=best.scaled)
-        yield _line([figure.name, f"**{best.kind}**{small}", best.told, f"{figure.known} [{figure.grade}]", price])
+        yield _line(
+            [
+                figure.name,
+                f"**{best.kind}**{small}",
+                best.told,
+                f"{figure.known} [{figure.grade}]",
+                price,
+            ]
+        )
 
 
 def _section(figure: Figure, both: Sequence[Judgement]) -> Iterator[str]:
@@ -67,12 +76,18 @@ def _section(figure: Figure, both: Sequence[Judgement]) -> Iterator[str]:
 def _result(judgement: Judgement) -> Iterator[str]:
     figure = judgement.figure
     changes = f" ({' '.join(figure.scaled.changes)})" if judgement.scaled and figure.scaled else ""
-    title = f"Smaller version{changes}, not comparable to the published values" if judgement.scaled else "In full"
+    title = (
+        f"Smaller version{changes}, not comparable to the published values"
+        if judgement.scaled
+        else "In full"
+    )
     yield f"{title}: **{judgement.kind}**, {judgement.told}. {spent(judgement)}"
     yield ""
     rows = [point_row(point, figure) for point in judgement.points if point.values]
     if judgement.scaled:
-        rows = [{k: v for k, v in row.items() if k in ("point", figure.axis, "seeds")} for row in rows]
+        rows = [
+            {k: v for k, v in row.items() if k in ("point", figure.axis, "seeds")} for row in rows
+        ]
     yield _line([*rows[0]])
     yield "|" + "---|" * len(rows[0])
     for row in rows:
@@ -92,7 +107,9 @@ def spent(judgement: Judgement) -> str:
     per = f" of {'/'.join(map(str, sorted(epochs)))} epochs" if epochs else ""
     commits = sorted({str(run.record.get("commit") or "")[:8] for run in runs} - {""})
     many = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    return f"{many}{per}, {hours:.2f} h" + (f", commit {', '.join(commits)}" if commits else "") + "."
+    return (
+        f"{many}{per}, {hours:.2f} h" + (f", commit {', '.join(commits)}" if commits else "") + "."
+    )
 
 
 def _line(cells: Sequence[str]) -> str:

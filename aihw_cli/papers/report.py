@@ -36,9 +36,9 @@ def page(paper: str, chosen: Sequence[Figure], root: Path) -> str:
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
-        TEMPLATE
-    )
+    template = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).get_template(TEMPLATE)
     sections = [_section(figure, root) for figure in chosen]
     sources = list(dict.fromkeys(figure.source for figure in chosen))
     return template.render(
@@ -67,7 +67,8 @@ def _section(figure: Figure, root: Path) -> dict[str, Any]:
     return {
         "figure": figure,
         "remarks": {name: text for name, text in remarks.items() if text},
-        "results": [_result(judgement) for judgement in both if judgement.present] or [_result(both[0])],
+        "results": [_result(judgement) for judgement in both if judgement.present]
+        or [_result(both[0])],
         "recipe": figures()[figure.name].read_text(encoding="utf-8"),
     }
 
@@ -87,7 +88,10 @@ def _result(found: Judgement) -> dict[str, Any]:
 
     rows = [point_row(point, found.figure) for point in found.points if point.values]
     if found.scaled:
-        rows = [{k: v for k, v in row.items() if k in ("point", found.figure.axis, "seeds")} for row in rows]
+        rows = [
+            {k: v for k, v in row.items() if k in ("point", found.figure.axis, "seeds")}
+            for row in rows
+        ]
     return {
         **head,
         "rows": rows,
@@ -105,7 +109,9 @@ def _configuration(found: Judgement) -> str:
     import yaml
 
     run = next(run for point in found.points for run in point.runs)
-    return f"# {run.folder.parent.name}/{run.folder.name}\n" + yaml.safe_dump(read_config(run.folder), sort_keys=False)
+    return f"# {run.folder.parent.name}/{run.folder.name}\n" + yaml.safe_dump(
+        read_config(run.folder), sort_keys=False
+    )
 
 
 def _commands(found: Judgement) -> list[str]:
@@ -115,10 +121,17 @@ def _commands(found: Judgement) -> list[str]:
 
 def _machines(sections: Sequence[dict[str, Any]]) -> list[str]:
     """Versions, commits and machines of all recorded runs, each once."""
-    records = [r for section in sections for result in section["results"] for r in result.get("records", [])]
+    records = [
+        r
+        for section in sections
+        for result in section["results"]
+        for r in result.get("records", [])
+    ]
     told = []
     for record in records:
-        packages = ", ".join(f"{name} {number}" for name, number in record["versions"].items() if number)
+        packages = ", ".join(
+            f"{name} {number}" for name, number in record["versions"].items() if number
+        )
         host = record["host"]
         commit = str(record.get("commit") or "unknown")[:14]
         told.append(f"{packages}; commit {commit}; {host['system']}, {record.get('device', '')}")

@@ -41,7 +41,8 @@ def lines(judgement: Judgement) -> Iterator[str]:
 
 
 def point_row(result: PointResult, figure: Figure) -> dict[str, str]:
-    """The row of a point: what we got beside what the paper says, under a heading that says how well that is known."""
+    """The row of a point: what we got beside what the paper says, under a heading that says how
+    well that is known."""
     row = {
         "point": result.point.name,
         figure.axis: with_spread(result),
@@ -75,7 +76,9 @@ def with_spread(result: PointResult) -> str:
     """Mean and standard deviation over the seeds, with as many decimals as the mean has."""
     if math.isnan(result.std):
         return number(result.mean)
-    return f"{number(result.mean)} ± " + (f"{result.std:.2f}" if abs(result.mean) >= 1 else f"{result.std:.2g}")
+    return f"{number(result.mean)} ± " + (
+        f"{result.std:.2f}" if abs(result.mean) >= 1 else f"{result.std:.2g}"
+    )
 
 
 def number(value: float | None) -> str:
@@ -120,4 +123,6 @@ def cost(figure: Figure, *, scaled: bool = False) -> str:
     total = sum(runs.values()) * figure.seeds
     least, most = min(runs.values()), max(runs.values())
     each = f"{most:g}" if least == most else f"{least:g} to {most:g}"
-    return f"{len(runs) * figure.seeds} x {each} min" + (f" = {total / 60:.1f} h" if total >= 60 else "")
+    return f"{len(runs) * figure.seeds} x {each} min" + (
+        f" = {total / 60:.1f} h" if total >= 60 else ""
+    )

@@ -1,4 +1,5 @@
-"""Run what is missing of figures, each point an ordinary run in its own process, by the mechanism of sweeps."""
+"""Run what is missing of figures, each point an ordinary run in its own process, by the mechanism
+of sweeps."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ from engine.presets import nearest
 from engine.settings import UserError
 
 Entry = tuple[Planned, dict[str, Any], Path]
-FREE = sorted(f"{part}.{key}" for part in ("run", "dataset") for key in LEFT_OUT[part] if key != "seed")
+FREE = sorted(
+    f"{part}.{key}" for part in ("run", "dataset") for key in LEFT_OUT[part] if key != "seed"
+)
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -42,14 +45,23 @@ def commands(figure: Figure, *, scaled: bool, extra: Sequence[str]) -> Iterator[
         yield "aihw train " + " ".join(shlex.quote(word) for word in run.words)
 
 
-def possible(chosen: Sequence[Chosen], extra: Sequence[str], tell: Callable[[str], None]) -> tuple[list[Chosen], bool]:
-    """The figures that can run here, and whether one of a group cannot. Raises UserError for one that was named."""
+def possible(
+    chosen: Sequence[Chosen], extra: Sequence[str], tell: Callable[[str], None]
+) -> tuple[list[Chosen], bool]:
+    """The figures that can run here, and whether one of a group cannot. Raises UserError for one
+    that was named."""
     kept, failed = [], False
     for each in chosen:
         reason = "" if each.named or each.scaled else each.figure.needs
         try:
             if not reason:
-                run_folder(next(configurations([next(planned(each.figure, scaled=each.scaled, extra=extra))])))
+                run_folder(
+                    next(
+                        configurations(
+                            [next(planned(each.figure, scaled=each.scaled, extra=extra))]
+                        )
+                    )
+                )
                 kept.append(each)
         except UserError as error:
             if each.named:
@@ -61,13 +73,16 @@ def possible(chosen: Sequence[Chosen], extra: Sequence[str], tell: Callable[[str
 
 
 def missing(chosen: Sequence[Chosen], root: Path, extra: Sequence[str]) -> list[Entry]:
-    """The runs of figures that are not recorded, the longest first; what figures of a paper share is done once."""
+    """The runs of figures that are not recorded, the longest first; what figures of a paper share
+    is done once."""
     entries: dict[tuple[str, int, str], Entry] = {}
     for figure, scaled in ((c.figure, c.scaled) for c in chosen):
         runs = list(planned(figure, scaled=scaled, extra=extra))
         for run, config, found in recorded(figure, runs, root):
             if found is None:
-                entries.setdefault((figure.paper, run.seed, identity(config)), (run, config, run_folder(config)))
+                entries.setdefault(
+                    (figure.paper, run.seed, identity(config)), (run, config, run_folder(config))
+                )
     return sorted(entries.values(), key=lambda entry: -entry[0].minutes)
 
 
@@ -76,12 +91,22 @@ def unevaluated(chosen: Sequence[Chosen], root: Path, extra: Sequence[str]) -> l
     entries: list[Entry] = []
     for figure, scaled in ((c.figure, c.scaled) for c in chosen if c.figure.evaluate):
         runs = list(planned(figure, scaled=scaled, extra=extra))
-        entries += evaluations.todo(figure, [(run, found) for run, _, found in recorded(figure, runs, root)], extra)
+        entries += evaluations.todo(
+            figure, [(run, found) for run, _, found in recorded(figure, runs, root)], extra
+        )
     return entries
 
 
-def work_off(entries: Sequence[Entry], root: Path, *, options: Mapping[str, str], stream: TextIO, until: float) -> int:
-    """Do the runs, all in one queue, until `until` of the monotonic clock. Returns the exit code."""
+def work_off(
+    entries: Sequence[Entry],
+    root: Path,
+    *,
+    options: Mapping[str, str],
+    stream: TextIO,
+    until: float,
+) -> int:
+    """Do the runs, all in one queue, until `until` of the monotonic clock. Returns the exit
+    code."""
     names = {run.figure for run, *_ in entries}
     sweep = _sweep(entries, root / folder_name(min(names)) if len(names) == 1 else root)
     with drive.locked(sweep.folder):
@@ -92,7 +117,8 @@ def work_off(entries: Sequence[Entry], root: Path, *, options: Mapping[str, str]
 
 
 def _sweep(entries: Sequence[Entry], place: Path) -> Sweep:
-    """A sweep of given runs, each with its point, configuration and folder; its own folder lies in `place`."""
+    """A sweep of given runs, each with its point, configuration and folder; its own folder lies in
+    `place`."""
     names: list[dict[str, str]] = []
     numbers: dict[str, int] = {}
     jobs = []
@@ -102,6 +128,8 @@ def _sweep(entries: Sequence[Entry], place: Path) -> Sweep:
             numbers[text] = len(names)
             names.append({"figure": run.figure, "point": run.point.name})
         jobs.append(Job(numbers[text], run.seed, folder))
-    told = json.dumps([[*numbers], [str(job.folder) for job in jobs]])  # folders do not tell devices and threads
+    told = json.dumps(
+        [[*numbers], [str(job.folder) for job in jobs]]
+    )  # folders do not tell devices and threads
     digest = hashlib.sha256(told.encode()).hexdigest()[:DIGITS]
     return Sweep(place / f"reproduce-{digest}", names, [*numbers], jobs)

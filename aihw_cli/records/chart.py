@@ -38,11 +38,17 @@ class _Axis:
         value = _scaled(value, self.log)
         if not math.isfinite(value):
             return None
-        return min(self.size - 1, max(0, round((value - self.low) / ((self.high - self.low) or 1) * (self.size - 1))))
+        return min(
+            self.size - 1,
+            max(0, round((value - self.low) / ((self.high - self.low) or 1) * (self.size - 1))),
+        )
 
 
-def chart(lines: Sequence[Line], *, labels: tuple[str, str], log: str = "", height: int = HEIGHT) -> list[str]:
-    """The lines of text that draw curves over each other; `log` names logarithmic axes (x, y, xy)."""
+def chart(
+    lines: Sequence[Line], *, labels: tuple[str, str], log: str = "", height: int = HEIGHT
+) -> list[str]:
+    """The lines of text that draw curves over each other; `log` names logarithmic axes (x, y,
+    xy)."""
     across = _axis([x for line in lines for x in line.x], WIDTH, "x" in log)
     values = [v for line in lines for v in (*line.y, *line.low, *line.high)]
     up = _axis(values, height, "y" in log)
@@ -60,19 +66,28 @@ def chart(lines: Sequence[Line], *, labels: tuple[str, str], log: str = "", heig
     left, right = _end(across.low, across.log), _end(across.high, across.log)
     foot = [f"{'':>10} +{'-' * WIDTH}", f"{'':>12}{left}{right:>{WIDTH - len(left)}}"]
     foot.append(f"{'':>12}{labels[0]:^{WIDTH}}".rstrip())
-    named = [f"{'':>12}{mark} {line.name}" for line, mark in zip(lines, MARKS * len(lines), strict=False) if line.name]
+    named = [
+        f"{'':>12}{mark} {line.name}"
+        for line, mark in zip(lines, MARKS * len(lines), strict=False)
+        if line.name
+    ]
     return [f"{'':>12}{labels[1]}", *body, *foot, *named]
 
 
-def heat(rows: Sequence[Sequence[float]], *, names: tuple[Sequence[str], Sequence[str]]) -> list[str]:
-    """A table of values, shaded from the smallest to the largest; `names` are those of rows and columns."""
+def heat(
+    rows: Sequence[Sequence[float]], *, names: tuple[Sequence[str], Sequence[str]]
+) -> list[str]:
+    """A table of values, shaded from the smallest to the largest; `names` are those of rows and
+    columns."""
     known = [value for row in rows for value in row if math.isfinite(value)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     width = max(10, *(len(name) + 2 for name in names[1]))
     side = max(len(name) for name in names[0])
     lines = [f"{'':>{side}}" + "".join(f"{name:>{width}}" for name in names[1])]
     for name, row in zip(names[0], rows, strict=True):
-        lines.append(f"{name:>{side}}" + "".join(f"{_shade(value, low, high):>{width}}" for value in row))
+        lines.append(
+            f"{name:>{side}}" + "".join(f"{_shade(value, low, high):>{width}}" for value in row)
+        )
     return lines
 
 
@@ -107,7 +122,8 @@ def _band(grid: list[list[str]], column: int | None, ends: tuple[int | None, int
 
 
 def _between(line: Line, across: _Axis) -> list[tuple[int, float]]:
-    """A value for each column from the first point to the last, on straight lines between the points."""
+    """A value for each column from the first point to the last, on straight lines between the
+    points."""
     points = [(across.at(x), y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
     known = sorted((x, y) for x, y in points if x is not None)
     found = dict(known)

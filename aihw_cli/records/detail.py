@@ -29,14 +29,23 @@ def show(run: Run) -> str:
     record = {**read_record(run.folder), "status": run_status(run.folder)}
     rows = [(key, cell(key, record[key])) for key in ABOUT if record.get(key) is not None]
     rows.append(("host", " ".join(str(v) for v in (record.get("host") or {}).values())))
-    rows.append(("versions", ", ".join(f"{k} {v}" for k, v in (record.get("versions") or {}).items() if v)))
+    rows.append(
+        ("versions", ", ".join(f"{k} {v}" for k, v in (record.get("versions") or {}).items() if v))
+    )
     rows.append(("checkpoint", _checkpoints(run.folder)))
     kinds = [(part, _kind(run, part)) for part in PARTS]
     result = [(key, cell(key, value)) for key, value in run.result.items() if key not in NAMED]
-    parts = [f"{run.folder}", two_columns(rows), "made of:\n" + two_columns([row for row in kinds if row[1]])]
+    parts = [
+        f"{run.folder}",
+        two_columns(rows),
+        "made of:\n" + two_columns([row for row in kinds if row[1]]),
+    ]
     if result:
         parts.append("result:\n" + two_columns(result))
-    parts += [*_curve(run), *(text for text in map(_evaluation_text, evaluations(run.folder)) if text)]
+    parts += [
+        *_curve(run),
+        *(text for text in map(_evaluation_text, evaluations(run.folder)) if text),
+    ]
     papers = record.get("citations") or []
     if papers:
         parts.append("papers:\n" + "\n".join(f"  {paper}" for paper in papers))
@@ -46,7 +55,12 @@ def show(run: Run) -> str:
 def as_data(run: Run) -> dict[str, Any]:
     """The same for a script, with the whole configuration, the metrics and the evaluations."""
     record = {**read_record(run.folder), "status": run_status(run.folder)}
-    data = {"folder": str(run.folder), "record": record, "config": read_config(run.folder), "result": run.result}
+    data = {
+        "folder": str(run.folder),
+        "record": record,
+        "config": read_config(run.folder),
+        "result": run.result,
+    }
     try:
         metrics: list[dict[str, Any]] = read_metrics(run.folder)
     except UserError as error:
@@ -56,7 +70,11 @@ def as_data(run: Run) -> dict[str, Any]:
 
 def _kind(run: Run, part: str) -> str:
     name, settings = run.label(part), run.config.get(part, {})
-    changed = [f"{key.rpartition('.')[2]} {shown(settings[key])}" for key in (f"{part}.lr",) if key in settings]
+    changed = [
+        f"{key.rpartition('.')[2]} {shown(settings[key])}"
+        for key in (f"{part}.lr",)
+        if key in settings
+    ]
     return ", ".join([name, *changed]) if name else ""
 
 
@@ -64,7 +82,11 @@ def _checkpoints(folder: Path) -> str:
     from engine.experiment.checkpoint import PLACE
 
     home = folder / "checkpoint"
-    found = sorted(path.name for path in home.iterdir() if PLACE.fullmatch(path.name)) if home.is_dir() else []
+    found = (
+        sorted(path.name for path in home.iterdir() if PLACE.fullmatch(path.name))
+        if home.is_dir()
+        else []
+    )
     if not found:
         return "none: the run can be done again, not continued or evaluated"
     epoch, batch = (int(part) for part in found[-1].split("-"))
@@ -79,7 +101,11 @@ def _curve(run: Run) -> Iterator[str]:
             yield f"no curve: {error}"
         return
     for metric in ("test_accuracy", "train_loss"):
-        points = [(float(row["epoch"]), float(row[metric])) for row in rows if metric in row and "epoch" in row]
+        points = [
+            (float(row["epoch"]), float(row[metric]))
+            for row in rows
+            if metric in row and "epoch" in row
+        ]
         if len(points) > 1:
             line = Line("", [x for x, _ in points], [y for _, y in points])
             yield "\n".join(chart([line], labels=("epoch", metric), height=8))
@@ -87,13 +113,17 @@ def _curve(run: Run) -> Iterator[str]:
 
 
 def evaluations(folder: Path) -> Iterator[dict[str, Any]]:
-    """What was evaluated with the weights of a run: the run folders below its eval/, or why one cannot be read."""
+    """What was evaluated with the weights of a run: the run folders below its eval/, or why one
+    cannot be read."""
     home = folder / "eval"
     for path in sorted(home.iterdir()) if home.is_dir() else ():
         if path.is_dir() and not path.name.startswith("."):
             data: dict[str, Any] = {"folder": str(path)}
             try:
-                data |= {"status": run_status(path), "inference": read_config(path).get("inference")}
+                data |= {
+                    "status": run_status(path),
+                    "inference": read_config(path).get("inference"),
+                }
                 data |= {"result": read_summary(path)} if data["status"] in DONE else {}
             except UserError as error:
                 data["problem"] = str(error)
@@ -103,7 +133,11 @@ def evaluations(folder: Path) -> Iterator[dict[str, Any]]:
 def _evaluation_text(data: Mapping[str, Any]) -> str:
     head = f"evaluation {data['folder']}: {data.get('problem') or data['status']}"
     result = data.get("result") or {}
-    rows = [(str(k), cell(str(k), v)) for k, v in result.items() if isinstance(v, int | float) and k not in NAMED]
+    rows = [
+        (str(k), cell(str(k), v))
+        for k, v in result.items()
+        if isinstance(v, int | float) and k not in NAMED
+    ]
     points = [{k: cell(k, v) for k, v in point.items()} for point in result.get("points") or ()]
     table = "\n".join(f"  {line}" for line in as_text(points).splitlines()) if points else ""
     return "\n".join(part for part in (head, two_columns(rows) if rows else "", table) if part)
@@ -114,19 +148,28 @@ def compare(runs: Sequence[Run]) -> list[dict[str, Any]]:
     if len(runs) < 2:
         raise UserError("aihw runs compare needs at least two runs")
     labels = [key for key in distinguishing(runs) if key not in differing(runs)]
-    rows = [_row(key, runs, [run.value(key) for run in runs]) for key in (*labels, *differing(runs, incidental=True))]
+    rows = [
+        _row(key, runs, [run.value(key) for run in runs])
+        for key in (*labels, *differing(runs, incidental=True))
+    ]
     records = [_recorded(run) for run in runs]
     for key in dict.fromkeys(key for record in records for key in record):
         rows.append(_row(key, runs, [record.get(key) for record in records]))
     for key in dict.fromkeys(key for run in runs for key in run.result if key not in NAMED):
         rows.append(_row(key, runs, [run.result.get(key) for run in runs]))
-    return [row for row in rows if len({json.dumps(v, default=str) for k, v in row.items() if k != "key"}) > 1]
+    return [
+        row
+        for row in rows
+        if len({json.dumps(v, default=str) for k, v in row.items() if k != "key"}) > 1
+    ]
 
 
 def _recorded(run: Run) -> dict[str, Any]:
     record = read_record(run.folder)
     own = {key: record.get(key) for key in ("name", "hash", "seed", "commit", "data", "device")}
-    versions = {f"version of {name}": version for name, version in (record.get("versions") or {}).items()}
+    versions = {
+        f"version of {name}": version for name, version in (record.get("versions") or {}).items()
+    }
     host = {f"host {key}": value for key, value in (record.get("host") or {}).items()}
     return {"status": run.status, **own, "threads": record.get("threads"), **versions, **host}
 
@@ -143,6 +186,11 @@ def side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
     if len(folders) <= SIDE_BY_SIDE:
         names = {folder: str(number) for number, folder in enumerate(folders, 1)}
         legend = two_columns([(names[folder], folder) for folder in folders])
-        cells = [{"key": row["key"], **{names[f]: cell(row["key"], row[f]) for f in folders}} for row in rows]
+        cells = [
+            {"key": row["key"], **{names[f]: cell(row["key"], row[f]) for f in folders}}
+            for row in rows
+        ]
         return f"{legend}\n\n{as_text(cells)}"
-    return as_text([{"run": f, **{row["key"]: cell(row["key"], row[f]) for row in rows}} for f in folders])
+    return as_text(
+        [{"run": f, **{row["key"]: cell(row["key"], row[f]) for row in rows}} for f in folders]
+    )

@@ -33,7 +33,8 @@ SPAN = 30.0
 
 
 def is_log(values: Sequence[Any], wanted: str | None, axis: str) -> bool:
-    """Whether an axis is logarithmic: as `--log` says, else for positive numbers over more than a decade and a half."""
+    """Whether an axis is logarithmic: as `--log` says, else for positive numbers over more than a
+    decade and a half."""
     if wanted is not None:
         return axis in wanted
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
@@ -51,17 +52,36 @@ def text(drawing: Drawing, log: str | None) -> str:
         head = f"{drawing.metric} over {drawing.x} (to the right) and {drawing.y} (down)"
         return "\n".join([head, *heat(values, names=names)])
     ticks = _ticks(drawing.curves)
-    places = {shown(tick): float(k) if isinstance(tick, str | bool | list) else tick for k, tick in enumerate(ticks)}
-    axes = "".join(a for a in "xy" if is_log(ticks if a == "x" else [], log, a) and (a == "y" or not _words(ticks)))
-    lines = [Line(c.name, [places[shown(x)] for x in c.x], c.y, c.low, c.high) for c in drawing.curves]
+    places = {
+        shown(tick): float(k) if isinstance(tick, str | bool | list) else tick
+        for k, tick in enumerate(ticks)
+    }
+    axes = "".join(
+        a
+        for a in "xy"
+        if is_log(ticks if a == "x" else [], log, a) and (a == "y" or not _words(ticks))
+    )
+    lines = [
+        Line(c.name, [places[shown(x)] for x in c.x], c.y, c.low, c.high) for c in drawing.curves
+    ]
     below = (
-        f"{drawing.x}: " + ", ".join(f"{k} = {shown(t)}" for k, t in enumerate(ticks)) if _words(ticks) else drawing.x
+        f"{drawing.x}: " + ", ".join(f"{k} = {shown(t)}" for k, t in enumerate(ticks))
+        if _words(ticks)
+        else drawing.x
     )
     return "\n".join(chart(lines, labels=(below, drawing.metric), log=axes))
 
 
-def save(drawing: Drawing, path: Path, *, log: str | None, width: float = WIDTH, texts: Sequence[str] = ()) -> None:
-    """Write the drawing as an image; `texts` are the labels of the axes and a title, where given."""
+def save(
+    drawing: Drawing,
+    path: Path,
+    *,
+    log: str | None,
+    width: float = WIDTH,
+    texts: Sequence[str] = (),
+) -> None:
+    """Write the drawing as an image; `texts` are the labels of the axes and a title, where
+    given."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -86,7 +106,11 @@ def save(drawing: Drawing, path: Path, *, log: str | None, width: float = WIDTH,
 
 def words(key: str) -> str:
     """A key at an axis."""
-    known = {"optimizer.lr": "learning rate", "lr": "learning rate", "dataset.batch_size": "batch size"}
+    known = {
+        "optimizer.lr": "learning rate",
+        "lr": "learning rate",
+        "dataset.batch_size": "batch size",
+    }
     return known.get(key, key.rpartition(".")[2] if "." in key else key.replace("_", " "))
 
 
@@ -102,7 +126,9 @@ def _curves(axes: Axes, drawing: Drawing, log: str | None) -> None:
         if drawing.swept:
             down = [max(0.0, y - low) for y, low in zip(curve.y, curve.low, strict=True)]
             up = [max(0.0, high - y) for y, high in zip(curve.y, curve.high, strict=True)]
-            axes.errorbar(x, curve.y, yerr=[_known(down), _known(up)], marker=marker, capsize=2, **look)
+            axes.errorbar(
+                x, curve.y, yerr=[_known(down), _known(up)], marker=marker, capsize=2, **look
+            )
         else:
             axes.plot(x, curve.y, marker=marker if len(x) <= 15 else "", **look)
             axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
@@ -126,7 +152,9 @@ def _heat(figure: Figure, axes: Axes, drawing: Drawing) -> None:
     rows, columns = _axes_of(drawing)
     values = [[drawing.heat.get((row, column), math.nan) for column in columns] for row in rows]
     image = axes.imshow(values, aspect="auto", origin="lower", cmap="viridis")
-    axes.set_xticks(range(len(columns)), [shown(value) for value in columns], rotation=30, ha="right")
+    axes.set_xticks(
+        range(len(columns)), [shown(value) for value in columns], rotation=30, ha="right"
+    )
     axes.set_yticks(range(len(rows)), [shown(value) for value in rows])
     known = [value for row in values for value in row if not math.isnan(value)]
     middle = (min(known) + max(known)) / 2
@@ -135,7 +163,9 @@ def _heat(figure: Figure, axes: Axes, drawing: Drawing) -> None:
             for j, value in enumerate(row):
                 if not math.isnan(value):
                     colour = "white" if value < middle else "black"
-                    axes.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=6, color=colour)
+                    axes.text(
+                        j, i, f"{value:.3g}", ha="center", va="center", fontsize=6, color=colour
+                    )
     figure.colorbar(image, ax=axes, label=words(drawing.metric))
 
 

@@ -29,11 +29,18 @@ def write(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> None:
         print(json.dumps(plain))
     elif arguments.has("--csv"):
         print(
-            table.as_csv([{k: json.dumps(v) if isinstance(v, list) else v for k, v in r.items()} for r in plain]),
+            table.as_csv(
+                [
+                    {k: json.dumps(v) if isinstance(v, list) else v for k, v in r.items()}
+                    for r in plain
+                ]
+            ),
             end="",
         )
     else:
-        print(table.as_text([{key: cell(key, value) for key, value in row.items()} for row in rows]))
+        print(
+            table.as_text([{key: cell(key, value) for key, value in row.items()} for row in rows])
+        )
 
 
 def cell(key: str, value: Any) -> str:
@@ -56,7 +63,9 @@ def runs(picked: Picked, arguments: Arguments) -> list[Row]:
         rows = [group_row(group, metric) for group in groups]
     else:
         keys = _columns(picked, arguments)
-        rows = [{"run": str(run.folder), **{key: run.value(key) for key in keys}} for run in picked.runs]
+        rows = [
+            {"run": str(run.folder), **{key: run.value(key) for key in keys}} for run in picked.runs
+        ]
     return _cut(_sorted(rows, picked, arguments), arguments)
 
 
@@ -66,7 +75,9 @@ def grouped(picked: Picked, arguments: Arguments) -> list[Group] | None:
         groups = group_by(picked.runs, picked.list(arguments.options["--group"]))
         others = dict.fromkeys(key for group in groups for key in mixed(group))
         if others:
-            note(f"groups hold runs that differ in {_some(list(others))}; add keys to --group, or conditions")
+            note(
+                f"groups hold runs that differ in {_some(list(others))}; add keys to --group, or conditions"
+            )
         return groups
     return over_seeds(picked.runs) if arguments.has("--seeds") else None
 
@@ -82,7 +93,8 @@ def metric_of(picked: Picked, arguments: Arguments) -> str:
 
 
 def _lowest(picked: Picked, metric: str) -> bool:
-    """Whether small values are the good ones: a task says so of its figure, other results by their name."""
+    """Whether small values are the good ones: a task says so of its figure, other results by their
+    name."""
     for task in {str(run.record.get("task") or TRAIN) for run in picked.runs} - {TRAIN}:
         if task in task_names() and metric == find_task(task).FIGURE:
             return bool(find_task(task).LOWER_IS_BETTER)
@@ -104,10 +116,17 @@ def best(picked: Picked, arguments: Arguments) -> list[Row]:
     metric = metric_of(picked, arguments)
     lowest = _lowest(picked, metric)
     groups = grouped(picked, arguments) or over_seeds(picked.runs)
-    ranked = [g for g in best_first(groups, metric, lowest=lowest) if not math.isnan(g.spread(metric).mean)]
+    ranked = [
+        g
+        for g in best_first(groups, metric, lowest=lowest)
+        if not math.isnan(g.spread(metric).mean)
+    ]
     if not ranked:
         raise UserError(f"no run has a result {metric} yet")
-    rows = [{**group_row(group, metric), "run": _best_run(group, metric, lowest=lowest)} for group in ranked]
+    rows = [
+        {**group_row(group, metric), "run": _best_run(group, metric, lowest=lowest)}
+        for group in ranked
+    ]
     return _cut(rows, arguments, 10)
 
 
@@ -121,14 +140,24 @@ def _columns(picked: Picked, arguments: Arguments) -> list[str]:
         return picked.list(arguments.options["--columns"])
     keys, names = distinguishing(picked.runs), {run.record["name"] for run in picked.runs}
     if len(keys) > COLUMNS:
-        first = [key for key in keys if key in ("device", "algorithm") or key.endswith((".name", ".lr"))][:COLUMNS]
+        first = [
+            key for key in keys if key in ("device", "algorithm") or key.endswith((".name", ".lr"))
+        ][:COLUMNS]
         note(
             f"the runs also differ in {_some([key for key in keys if key not in first])} (--columns KEY,... shows them)"
         )
         keys = first
     seeds = ["seed"] if len({run.record["seed"] for run in picked.runs}) > 1 else []
     results = [key for key in (metric_of(picked, arguments), "epochs") if key in picked.keys]
-    return [*(["name"] if len(names) > 1 else []), "status", *keys, *seeds, *results, "seconds", "started"]
+    return [
+        *(["name"] if len(names) > 1 else []),
+        "status",
+        *keys,
+        *seeds,
+        *results,
+        "seconds",
+        "started",
+    ]
 
 
 def _some(keys: Sequence[str]) -> str:
@@ -143,11 +172,16 @@ def _sorted(rows: list[Row], picked: Picked, arguments: Arguments) -> list[Row]:
     falling, name = wanted.startswith("-"), wanted.lstrip("-")
     key = name if name in rows[0] else picked.key(name)
     if key not in rows[0]:
-        raise UserError(f"--sort {name}: the table has no such column; --columns {key},... shows it")
+        raise UserError(
+            f"--sort {name}: the table has no such column; --columns {key},... shows it"
+        )
     missing = [row for row in rows if _none(row[key]) is None]
     known = [row for row in rows if _none(row[key]) is not None]
     numbers = all(isinstance(row[key], int | float) for row in known)
-    return sorted(known, key=lambda row: row[key] if numbers else shown(row[key]), reverse=falling) + missing
+    return (
+        sorted(known, key=lambda row: row[key] if numbers else shown(row[key]), reverse=falling)
+        + missing
+    )
 
 
 def _cut(rows: list[Row], arguments: Arguments, usual: int = 0) -> list[Row]:

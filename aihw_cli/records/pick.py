@@ -36,7 +36,8 @@ class Picked:
 
 
 def pick(words: Sequence[str]) -> Picked:
-    """The runs that `words` mean. Raises UserError if there are none, or if no run can be meant by a word."""
+    """The runs that `words` mean. Raises UserError if there are none, or if no run can be meant by
+    a word."""
     conditions, places = [], []
     for word in words:
         condition = None if os.path.exists(word) else read_condition(word)
@@ -113,7 +114,9 @@ def _named(word: str, problems: list[str]) -> list[Run]:
     below = find_runs([HOME], note)
     found = [run for run in below.runs if any(name.startswith(word) for name in _names(run))]
     if not found:
-        raise UserError(f"{word} is neither a folder, nor the name of a run below {HOME}, nor a condition (key=value)")
+        raise UserError(
+            f"{word} is neither a folder, nor the name of a run below {HOME}, nor a condition (key=value)"
+        )
     return found
 
 

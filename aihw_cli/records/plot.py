@@ -1,4 +1,5 @@
-"""What `aihw runs plot` draws: learning curves, a metric over a swept key with error bars, a heat map over two."""
+"""What `aihw runs plot` draws: learning curves, a metric over a swept key with error bars, a heat
+map over two."""
 
 from __future__ import annotations
 
@@ -48,17 +49,22 @@ class Drawing:
 
     @property
     def swept(self) -> bool:
-        """Whether the horizontal axis is a key of the configuration: points with error bars, no course in time."""
+        """Whether the horizontal axis is a key of the configuration: points with error bars, no
+        course in time."""
         return "." in self.x or self.x in LABELLED
 
     def rows(self) -> list[dict[str, Any]]:
         """The numbers behind the figure."""
         if self.y:
-            return [{self.y: y, self.x: x, self.metric: value} for (y, x), value in self.heat.items()]
+            return [
+                {self.y: y, self.x: x, self.metric: value} for (y, x), value in self.heat.items()
+            ]
         return [
             {"curve": curve.name, self.x: x, self.metric: y, "low": low, "high": high, "runs": runs}
             for curve in self.curves
-            for x, y, low, high, runs in zip(curve.x, curve.y, curve.low, curve.high, curve.runs, strict=True)
+            for x, y, low, high, runs in zip(
+                curve.x, curve.y, curve.low, curve.high, curve.runs, strict=True
+            )
         ]
 
 
@@ -73,7 +79,11 @@ def drawing(picked: Picked, arguments: Arguments) -> Drawing:
     if not arguments.has("--x"):
         return _learning(picked, arguments, error, groups)
     metric, x = metric_of(picked, arguments), picked.key(arguments.options["--x"])
-    runs = [run for run in picked.runs if run.value(x) is not None and not math.isnan(run.number(metric))]
+    runs = [
+        run
+        for run in picked.runs
+        if run.value(x) is not None and not math.isnan(run.number(metric))
+    ]
     if not runs:
         raise UserError(f"no run has both {x} and a result {metric}")
     if arguments.has("--y"):
@@ -90,7 +100,8 @@ def drawing(picked: Picked, arguments: Arguments) -> Drawing:
 
 
 def in_order(values: Sequence[Any]) -> list[Any]:
-    """Values of a key along an axis: numbers by size, texts in the order in which the runs were made."""
+    """Values of a key along an axis: numbers by size, texts in the order in which the runs were
+    made."""
     different = list(dict.fromkeys(values))
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in different)
     return sorted(different) if numbers else different
@@ -98,7 +109,10 @@ def in_order(values: Sequence[Any]) -> list[Any]:
 
 def label(keys: Mapping[str, Any]) -> str:
     """The name of a curve: the last part of each key with its value."""
-    return ", ".join(f"{key.removesuffix('.name').rpartition('.')[2]} {shown(value)}" for key, value in keys.items())
+    return ", ".join(
+        f"{key.removesuffix('.name').rpartition('.')[2]} {shown(value)}"
+        for key, value in keys.items()
+    )
 
 
 def _learning(picked: Picked, arguments: Arguments, error: str, keys: Sequence[str]) -> Drawing:
@@ -128,7 +142,9 @@ def _usual(columns: Mapping[str, None]) -> str:
     return "test_accuracy" if "test_accuracy" in columns else list(columns)[-1]
 
 
-def _course(group: Group, tables: Mapping[int, list[dict[str, Any]]], names: tuple[str, str], error: str) -> Curve:
+def _course(
+    group: Group, tables: Mapping[int, list[dict[str, Any]]], names: tuple[str, str], error: str
+) -> Curve:
     count, metric = names
     found: dict[float, list[float]] = {}
     for run in group.runs:
@@ -140,12 +156,25 @@ def _course(group: Group, tables: Mapping[int, list[dict[str, Any]]], names: tup
 
 def _swept(group: Group, x: str, metric: str, error: str) -> Curve:
     points = {point.keys[x]: point.spread(metric) for point in group_by(group.runs, [x])}
-    return _curve(label(group.keys), {value: points[value] for value in in_order(list(points))}, error)
+    return _curve(
+        label(group.keys), {value: points[value] for value in in_order(list(points))}, error
+    )
 
 
 def _curve(name: str, points: Mapping[Any, Spread], error: str) -> Curve:
-    low, high = zip(*(_ends(found, error) for found in points.values()), strict=True) if points else ((), ())
-    return Curve(name, list(points), [p.mean for p in points.values()], low, high, [p.count for p in points.values()])
+    low, high = (
+        zip(*(_ends(found, error) for found in points.values()), strict=True)
+        if points
+        else ((), ())
+    )
+    return Curve(
+        name,
+        list(points),
+        [p.mean for p in points.values()],
+        low,
+        high,
+        [p.count for p in points.values()],
+    )
 
 
 def _ends(found: Spread, error: str) -> tuple[float, float]:

@@ -1,4 +1,5 @@
-"""From a planned sweep to an exit code: the folder locked, its runs worked off, tables written, failures named."""
+"""From a planned sweep to an exit code: the folder locked, its runs worked off, tables written,
+failures named."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ def read_options(given: Mapping[str, str], before: Options | None = None) -> Opt
     retries = count("--retries", given["--retries"]) if "--retries" in given else before.retries
     gpus = tuple(part.strip() for part in given.get("--gpus", "").split(",") if part.strip())
     if "--gpus" in given and (not gpus or len(set(gpus)) < len(gpus)):
-        raise UserError(f"--gpus takes different numbers separated by commas, such as 0,1, not {given['--gpus']!r}")
+        raise UserError(
+            f"--gpus takes different numbers separated by commas, such as 0,1, not {given['--gpus']!r}"
+        )
     if "--jobs" in given and not jobs:
         raise UserError("--jobs must be at least 1")
     return Options(jobs, gpus or before.gpus, retries, "--fail-fast" in given)
@@ -68,7 +71,9 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         who = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
-        raise UserError(f"{folder} is in use by {who}; `aihw resume {folder}` when it has ended") from None
+        raise UserError(
+            f"{folder} is in use by {who}; `aihw resume {folder}` when it has ended"
+        ) from None
     try:
         with writing("the sweep folder", folder):
             holder.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
@@ -78,7 +83,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def carry_out(planned: Sweep, arguments: Arguments) -> int:
-    """Do what is missing of a sweep, or of the one that is in its folder already. Returns the exit code."""
+    """Do what is missing of a sweep, or of the one that is in its folder already. Returns the exit
+    code."""
     as_json = arguments.has("--json")
     with locked(planned.folder):
         sweep = load(planned.folder) if (planned.folder / MANIFEST).is_file() else planned
@@ -90,9 +96,15 @@ def carry_out(planned: Sweep, arguments: Arguments) -> int:
 
 
 def work_off(
-    sweep: Sweep, stream: TextIO, *, flags: str = "", source: Source | None = None, until: float = math.inf
+    sweep: Sweep,
+    stream: TextIO,
+    *,
+    flags: str = "",
+    source: Source | None = None,
+    until: float = math.inf,
 ) -> int:
-    """Do what is missing of a sweep in a locked folder, and what `source` adds to it. Returns the exit code.
+    """Do what is missing of a sweep in a locked folder, and what `source` adds to it. Returns the
+    exit code.
 
     At `until` of the monotonic clock the runs are interrupted.
     """
@@ -112,7 +124,11 @@ def work_off(
             whole = scheduler.run()
         if not whole:
             sweep.save_tables()
-            print(f"interrupted; go on with: aihw resume {sweep.folder}{flags}", file=stream, flush=True)
+            print(
+                f"interrupted; go on with: aihw resume {sweep.folder}{flags}",
+                file=stream,
+                flush=True,
+            )
             return INTERRUPTED
     sweep.save_tables()
     return OK if all(job.done for job in sweep.jobs) else FAILED
@@ -128,6 +144,10 @@ def tell(sweep: Sweep, code: int, *, as_json: bool) -> None:
         for line in closing_lines(sweep):
             print(line, file=stream)
     if as_json:
-        failed = [{"run": sweep.name(job), "log": str(sweep.log(job))} for job in sweep.jobs if job.status == "failed"]
+        failed = [
+            {"run": sweep.name(job), "log": str(sweep.log(job))}
+            for job in sweep.jobs
+            if job.status == "failed"
+        ]
         points = [table.without_gaps(row) for row in rows]
         print(json.dumps({"folder": str(sweep.folder), "points": points, "failed": failed}))

@@ -1,4 +1,5 @@
-"""Where the runs of a sweep are worked off. An executor starts a task and hands back something to ask for its end."""
+"""Where the runs of a sweep are worked off. An executor starts a task and hands back something to
+ask for its end."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Handle(Protocol):
 
 
 class Executor(Protocol):
-    """Starts tasks, `slots` at a time. `threads` is what each gets if the user did not say; 0 leaves it to torch."""
+    """Starts tasks, `slots` at a time. `threads` is what each gets if the user did not say; 0
+    leaves it to torch."""
 
     slots: int
     threads: int
@@ -42,7 +44,8 @@ class Executor(Protocol):
 
 
 def make_executor(run: Mapping[str, Any], options: Options, folder: Path) -> Executor:
-    """The executor that `run.executor` names, with the settings of `run.cluster`. Raises UserError."""
+    """The executor that `run.executor` names, with the settings of `run.cluster`. Raises
+    UserError."""
     name, cluster = str(run["executor"]), dict(run["cluster"])
     if name != "local" and options.gpus:
         raise UserError(f"--gpus is for run.executor=local; {name} gets GPUs through run.cluster")
@@ -57,7 +60,9 @@ def make_executor(run: Mapping[str, Any], options: Options, folder: Path) -> Exe
     from aihw_cli.sweeps.local import Local
 
     if cluster:
-        raise UserError("run.cluster is for run.executor=submitit or ray; here run.executor is local")
+        raise UserError(
+            "run.cluster is for run.executor=submitit or ray; here run.executor is local"
+        )
     slots = options.jobs or len(options.gpus) or 1
     return Local(slots, options.gpus, share_of_cores(slots))
 

@@ -1,8 +1,7 @@
 """Runs on this machine, each in a process of its own.
 
-The processes are forked from one that has imported torch and has done nothing else: so each starts in milliseconds,
-from the same state as a fresh one, and knows nothing of the others.
-"""
+The processes are forked from one that has imported torch and has done nothing else: so each starts
+in milliseconds, from the same state as a fresh one, and knows nothing of the others."""
 
 from __future__ import annotations
 
@@ -18,7 +17,14 @@ from aihw_cli.sweeps import worker
 from aihw_cli.sweeps.worker import Task
 
 # What a run needs in any case; none of them touches a GPU or starts a thread when it is imported.
-PRELOADED = ["torch", "engine.experiment.train", "engine.experiment.loop", "engine.nn", "engine.optim", "yaml"]
+PRELOADED = [
+    "torch",
+    "engine.experiment.train",
+    "engine.experiment.loop",
+    "engine.nn",
+    "engine.optim",
+    "yaml",
+]
 
 
 class Process:
@@ -57,7 +63,9 @@ class Local:
         self._running = [p for p in self._running if p.exit_code() is None]
         used = [p.gpu for p in self._running]
         gpu = min(self._gpus, key=used.count, default="")
-        process = self._context.Process(target=worker.main, args=(Task(**{**vars(task), "gpu": gpu}),))
+        process = self._context.Process(
+            target=worker.main, args=(Task(**{**vars(task), "gpu": gpu}),)
+        )
         process.start()
         self._running.append(Process(process, gpu))
         return self._running[-1]
@@ -72,4 +80,5 @@ class Local:
             time.sleep(seconds)
 
     def close(self) -> None:
-        """Nothing to give back: the processes have ended, and the one that they come from ends with this one."""
+        """Nothing to give back: the processes have ended, and the one that they come from ends with
+        this one."""

@@ -1,9 +1,10 @@
-"""The folder of a sweep: which points, which runs, what became of them. The run folders stay the truth.
+"""The folder of a sweep: which points, which runs, what became of them. The run folders stay the
+truth.
 
 sweep.json    points by what they change, runs with folder, status and attempts, how many at once
-points.jsonl  the resolved configuration of each point     logs/  what each run said     progress/  where each run is
-table.csv     a row for each point, best first             runs.csv  a row for each run
-"""
+points.jsonl  the resolved configuration of each point     logs/  what each run said     progress/
+where each run is table.csv     a row for each point, best first             runs.csv  a row for
+each run"""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ class Options:
 
 @dataclass
 class Sweep:
-    """The manifest. `points` holds what each point changes, `configs` its whole configuration as JSON."""
+    """The manifest. `points` holds what each point changes, `configs` its whole configuration as
+    JSON."""
 
     folder: Path
     points: list[dict[str, str]]
@@ -94,7 +96,9 @@ class Sweep:
 
     def name(self, job: Job) -> str:
         """What tells a run from the others, for the reader."""
-        return " ".join([*(f"{k}={v}" for k, v in self.points[job.point].items()), f"seed {job.seed}"])
+        return " ".join(
+            [*(f"{k}={v}" for k, v in self.points[job.point].items()), f"seed {job.seed}"]
+        )
 
     def log(self, job: Job) -> Path:
         """Where the lines of a run go."""
@@ -112,7 +116,10 @@ class Sweep:
             "options": vars(self.options),
             "search": self.search,
             "points": self.points,
-            "jobs": [{**vars(job), "folder": os.path.relpath(job.folder, self.folder)} for job in self.jobs],
+            "jobs": [
+                {**vars(job), "folder": os.path.relpath(job.folder, self.folder)}
+                for job in self.jobs
+            ],
         }
         with writing("the sweep's manifest", self.folder):
             write_json(self.folder / MANIFEST, content)
@@ -122,7 +129,9 @@ class Sweep:
         with writing("the sweep's points", self.folder):
             for name in ("logs", "progress"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
-            write_bytes(self.folder / POINTS, "".join(f"{line}\n" for line in self.configs).encode())
+            write_bytes(
+                self.folder / POINTS, "".join(f"{line}\n" for line in self.configs).encode()
+            )
 
     def save_tables(self) -> None:
         """Write table.csv and runs.csv, once there is a point."""
@@ -139,8 +148,13 @@ class Sweep:
         for job in self.jobs:
             wanted[job.point] += 1
             found[job.point] += [job.summary()] if job.done else []
-        metric = self.search.get("metric") or table.metric_of([s for summaries in found for s in summaries])
-        rows = [table.point_row(*parts, metric) for parts in zip(self.points, found, wanted, strict=True)]
+        metric = self.search.get("metric") or table.metric_of(
+            [s for summaries in found for s in summaries]
+        )
+        rows = [
+            table.point_row(*parts, metric)
+            for parts in zip(self.points, found, wanted, strict=True)
+        ]
         return table.best_first(rows, metric, smaller=self.search.get("direction") == "minimize")
 
     def runs(self) -> str:
@@ -149,9 +163,20 @@ class Sweep:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*self.points[0], "seed", *RUN_COLUMNS])
         for job in self.jobs:
-            own = {"status": job.status, "attempts": job.attempts, "folder": job.folder, "error": job.error}
+            own = {
+                "status": job.status,
+                "attempts": job.attempts,
+                "folder": job.folder,
+                "error": job.error,
+            }
             values: Mapping[str, Any] = {**(job.summary() if job.done else {}), **own}
-            writer.writerow([*self.points[job.point].values(), job.seed, *(values.get(key, "") for key in RUN_COLUMNS)])
+            writer.writerow(
+                [
+                    *self.points[job.point].values(),
+                    job.seed,
+                    *(values.get(key, "") for key in RUN_COLUMNS),
+                ]
+            )
         return text.getvalue()
 
 
@@ -178,8 +203,13 @@ def load(folder: Path) -> Sweep:
 
 
 def _jobs(folder: Path, stored: Sequence[Mapping[str, Any]]) -> Iterator[Job]:
-    """Runs as they were noted; what was running or queued then is looked up in its folder when its turn comes."""
+    """Runs as they were noted; what was running or queued then is looked up in its folder when its
+    turn comes."""
     for values in stored:
         place = Path(os.path.normpath(folder / values["folder"]))
-        status = values["status"] if values["status"] in DONE and (place / "summary.json").is_file() else "queued"
+        status = (
+            values["status"]
+            if values["status"] in DONE and (place / "summary.json").is_file()
+            else "queued"
+        )
         yield Job(**{**values, "folder": place, "status": status, "attempts": 0, "error": ""})

@@ -1,4 +1,5 @@
-"""From words to the points and runs of a sweep: every point is composed and checked before anything runs."""
+"""From words to the points and runs of a sweep: every point is composed and checked before anything
+runs."""
 
 from __future__ import annotations
 
@@ -26,16 +27,21 @@ class Composer:
         self.notes: dict[str, None] = {}
 
     def compose(self, words: Sequence[str], whole: bool = False) -> dict[str, Any]:
-        """The configuration of a point. Raises UserError, naming the point if it is not the `whole` command."""
+        """The configuration of a point. Raises UserError, naming the point if it is not the `whole`
+        command."""
         try:
             composed: Composed = compose(words, allow_code=self.allow_code, shared=self.shared)
         except UserError as error:
-            raise UserError(str(error) if whole else f"{error}\nin the point {' '.join(words)}") from None
+            raise UserError(
+                str(error) if whole else f"{error}\nin the point {' '.join(words)}"
+            ) from None
         self.notes.update(dict.fromkeys(composed.notes))
         return composed.values
 
 
-def plan(words: Sequence[str], *, multirun: bool, allow_code: bool = False, again: bool = False) -> Sweep:
+def plan(
+    words: Sequence[str], *, multirun: bool, allow_code: bool = False, again: bool = False
+) -> Sweep:
     """The sweep that `words` describe."""
     names = overrides.swept_keys(words) if multirun else []
     for name in names:
@@ -49,8 +55,17 @@ def plan(words: Sequence[str], *, multirun: bool, allow_code: bool = False, agai
     if again:
         folder = _free(folder)
     keys = [_keys(names, point, config) for point, config in zip(points, values, strict=True)]
-    jobs = [job for number, config in enumerate(values) for job in seeds_of(number, config, again=again)]
-    return Sweep(folder, keys, [as_text(v) for v in values], jobs, words=list(words), notes=list(composer.notes))
+    jobs = [
+        job for number, config in enumerate(values) for job in seeds_of(number, config, again=again)
+    ]
+    return Sweep(
+        folder,
+        keys,
+        [as_text(v) for v in values],
+        jobs,
+        words=list(words),
+        notes=list(composer.notes),
+    )
 
 
 def seeds_of(point: int, config: Mapping[str, Any], *, again: bool = False) -> list[Job]:
@@ -58,13 +73,18 @@ def seeds_of(point: int, config: Mapping[str, Any], *, again: bool = False) -> l
     first = int(config["run"]["seed"])
     place = run_folder(config)
     # The hash leaves the seed out, so that it is computed once for all of them.
-    paths = {s: place.with_name(f"{place.name.rpartition('-')[0]}-{s}") for s in range(first, first + config["seeds"])}
+    paths = {
+        s: place.with_name(f"{place.name.rpartition('-')[0]}-{s}")
+        for s in range(first, first + config["seeds"])
+    }
     return [Job(point, seed, _free(path) if again else path) for seed, path in paths.items()]
 
 
 def sweep_folder(config: Mapping[str, Any], kind: str, content: Any) -> Path:
     """Where a sweep goes: beside the runs of its recipe, named by a hash of `content`."""
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:DIGITS]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[
+        :DIGITS
+    ]
     return Path(config["run"]["dir"]).expanduser() / str(config["name"]) / f"{kind}-{digest}"
 
 

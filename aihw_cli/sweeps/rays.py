@@ -41,14 +41,20 @@ class Running:
 
 
 class Ray:
-    """`run.cluster`: `address` of a running cluster, `init` for ray.init, and the options of a task (num_cpus, ...)."""
+    """`run.cluster`: `address` of a running cluster, `init` for ray.init, and the options of a task
+    (num_cpus, ...)."""
 
     def __init__(self, cluster: Mapping[str, Any], slots: int) -> None:
         self.ray = ray = _ray()
         options = {"num_cpus": 1, **{k: v for k, v in cluster.items() if k not in START}}
-        start = {"address": cluster.get("address"), "log_to_driver": False, "logging_level": "ERROR"}
+        start = {
+            "address": cluster.get("address"),
+            "log_to_driver": False,
+            "logging_level": "ERROR",
+        }
         try:
-            # A worker that served one run is not used for another; Ray's own repetitions would hide a crash from us.
+            # A worker that served one run is not used for another; Ray's own repetitions would hide
+            # a crash from us.
             self.function = ray.remote(max_calls=1, max_retries=0, **options)(worker.work)
             ray.init(**start, **dict(cluster.get("init") or {}))
         except (ValueError, TypeError, ConnectionError) as error:

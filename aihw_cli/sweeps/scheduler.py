@@ -1,4 +1,5 @@
-"""Works off the runs of a sweep: several at a time; a failure stops no other, what crashed is tried again."""
+"""Works off the runs of a sweep: several at a time; a failure stops no other, what crashed is tried
+again."""
 
 from __future__ import annotations
 
@@ -34,12 +35,15 @@ class View(Protocol):
 
 
 class Scheduler:
-    """`feed` is asked for further runs whenever a slot is free and none waits; `ended` hears of each that has ended.
+    """`feed` is asked for further runs whenever a slot is free and none waits; `ended` hears of
+    each that has ended.
 
     At `until` of the monotonic clock the runs are interrupted, and write their checkpoints.
     """
 
-    def __init__(self, sweep: Sweep, executor: Executor, view: View, until: float = math.inf) -> None:
+    def __init__(
+        self, sweep: Sweep, executor: Executor, view: View, until: float = math.inf
+    ) -> None:
         self.sweep, self.executor, self.view, self.until = sweep, executor, view, until
         self.feed: Callable[[], list[Job]] = list
         self.ended: Callable[[Job], None] = lambda job: None
@@ -50,14 +54,21 @@ class Scheduler:
         self._next_save = 0.0
 
     def run(self) -> bool:
-        """Work until nothing is left. Returns False if it was interrupted; then all checkpoints are written."""
+        """Work until nothing is left. Returns False if it was interrupted; then all checkpoints are
+        written."""
         late = False
         with Interrupt() as interrupt:
             try:
                 while True:
                     if interrupt.requested and not self.stopping:
-                        self.stop("interrupted: waiting for the checkpoints of the runs (Ctrl-C again kills them)")
-                    if time.monotonic() > self.until and not self.stopping and (self.running or self.queue):
+                        self.stop(
+                            "interrupted: waiting for the checkpoints of the runs (Ctrl-C again kills them)"
+                        )
+                    if (
+                        time.monotonic() > self.until
+                        and not self.stopping
+                        and (self.running or self.queue)
+                    ):
                         late = True
                         self.stop("the time is over: waiting for the checkpoints of the runs")
                     self._launch()
@@ -112,7 +123,9 @@ class Scheduler:
     def _defer(self, job: Job) -> None:
         """Another process works on this run: look again later, as its result will be ours."""
         if job.label not in self._not_before:
-            self.view.note(f"{self.sweep.name(job)}: another process works on {job.folder}; waiting for it")
+            self.view.note(
+                f"{self.sweep.name(job)}: another process works on {job.folder}; waiting for it"
+            )
         job.status = "queued"
         self._not_before[job.label] = time.monotonic() + BUSY_SECONDS
         self.queue.append(job)
@@ -135,7 +148,8 @@ class Scheduler:
         begun = time.monotonic()
         if begun > self._next_save:
             self.sweep.save()
-            # The manifest of a large sweep takes long to write; what it lacks after a crash stands in the run folders.
+            # The manifest of a large sweep takes long to write; what it lacks after a crash stands
+            # in the run folders.
             self._next_save = time.monotonic() + max(SAVE_SECONDS, 50 * (time.monotonic() - begun))
 
     def _judge(self, job: Job, code: int) -> None:
@@ -168,11 +182,19 @@ class Scheduler:
 def last_words(log: Path) -> str:
     """Why a run failed, from its log."""
     try:
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [
+            line
+            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.strip()
+        ]
     except OSError:
         lines = []
     reasons = [line for line in lines if line.startswith(("error: ", "the run failed: "))]
-    return (reasons or lines or ["it said nothing"])[-1].removeprefix("error: ").removeprefix("the run failed: ")
+    return (
+        (reasons or lines or ["it said nothing"])[-1]
+        .removeprefix("error: ")
+        .removeprefix("the run failed: ")
+    )
 
 
 def _cause(code: int) -> str:

@@ -1,7 +1,7 @@
 """`aihw search`: trials proposed by Optuna, run as the points of a sweep, told back as they end.
 
-The folder is that of a sweep with study.db beside it, Optuna's memory. The manifest and the run folders are the truth:
-a study that lags behind them, or is lost, is brought up to date from them.
+The folder is that of a sweep with study.db beside it, Optuna's memory. The manifest and the run
+folders are the truth: a study that lags behind them, or is lost, is brought up to date from them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Study:
         self.sweep, self.composer = sweep, composer
         self.settings = sweep.search
         self.base = composer.compose(self.settings["fixed"], whole=True)
-        self.dimensions = [Dimension(**{**d, "choices": tuple(d["choices"])}) for d in self.settings["space"]]
+        self.dimensions = [
+            Dimension(**{**d, "choices": tuple(d["choices"])}) for d in self.settings["space"]
+        ]
         self.optuna = _optuna()
         self.study = self._open(sweep.folder / STUDY)
         self.distributions = {d.key: d.distribution() for d in self.dimensions}
@@ -45,15 +47,20 @@ class Study:
 
     def missing(self) -> int:
         """Runs that are not even planned yet."""
-        return max(0, self.settings["trials"] - len(self.sweep.points)) * int(self.settings["seeds"])
+        return max(0, self.settings["trials"] - len(self.sweep.points)) * int(
+            self.settings["seeds"]
+        )
 
     def feed(self) -> list[Job]:
         """The runs of a further trial, or nothing if there are enough."""
         if not self.missing():
             return []
-        # Drawn anew for each trial, so that a search that was interrupted goes on as if it had not been.
+        # Drawn anew for each trial, so that a search that was interrupted goes on as if it had not
+        # been.
         number = len(self.sweep.points)
-        self.study.sampler = self.optuna.samplers.TPESampler(seed=int(self.settings["seed"]) + number)
+        self.study.sampler = self.optuna.samplers.TPESampler(
+            seed=int(self.settings["seed"]) + number
+        )
         trial = self.study.ask(self.distributions)
         jobs = self._add(trial.params)
         self.sweep.save_points()
@@ -61,7 +68,8 @@ class Study:
         return jobs
 
     def ended(self, job: Job) -> None:
-        """Tell the value of a trial when its last run has ended. A trial with a failed run stays open."""
+        """Tell the value of a trial when its last run has ended. A trial with a failed run stays
+        open."""
         runs = [other for other in self.sweep.jobs if other.point == job.point]
         if all(run.done for run in runs):
             self._tell(job.point, runs)
@@ -99,7 +107,9 @@ class Study:
             )
         except Exception as error:  # whatever the database says of a damaged file
             text = str(error).splitlines()[0]
-            raise UserError(f"{path}: {text}; without this file the study is made anew from the runs") from None
+            raise UserError(
+                f"{path}: {text}; without this file the study is made anew from the runs"
+            ) from None
 
     def _catch_up(self) -> None:
         """Trials that only one of the two knows, and values that were not told before a crash."""
@@ -107,10 +117,15 @@ class Study:
         for trial in trials[len(self.sweep.points) :]:
             self._add(trial.params)
         for keys in self.sweep.points[len(trials) :]:
-            params = {d.key: keys[d.key] if d.choices else json.loads(keys[d.key]) for d in self.dimensions}
+            params = {
+                d.key: keys[d.key] if d.choices else json.loads(keys[d.key])
+                for d in self.dimensions
+            }
             running = self.optuna.trial.TrialState.RUNNING
             self.study.add_trial(
-                self.optuna.trial.create_trial(state=running, params=params, distributions=self.distributions)
+                self.optuna.trial.create_trial(
+                    state=running, params=params, distributions=self.distributions
+                )
             )
         for number in range(len(self.sweep.points)):
             runs = [job for job in self.sweep.jobs if job.point == number]
@@ -148,14 +163,19 @@ def go_on(planned: Sweep, arguments: Arguments) -> int:
 def _plan(arguments: Arguments) -> Sweep:
     given, fixed = split(arguments.words)
     # The recipe is read again for each trial, also when the search goes on from another folder.
-    fixed = [f"conf={Path(w[5:]).absolute()}" if w.startswith("conf=") and Path(w[5:]).is_file() else w for w in fixed]
+    fixed = [
+        f"conf={Path(w[5:]).absolute()}" if w.startswith("conf=") and Path(w[5:]).is_file() else w
+        for w in fixed
+    ]
     composer = Composer(arguments.has("--allow-code"))
     base = composer.compose(fixed, whole=True)
     # What the command line fixes or varies goes before the recipe's own search.
     taken = {d.key for d in given} | {word.partition("=")[0] for word in fixed}
     dimensions = [*given, *(d for d in from_recipe(base["search"]) if d.key not in taken)]
     if not dimensions:
-        raise UserError("nothing to search: give a key an interval, such as 'device.dw_min=interval(1e-4,1e-2)'")
+        raise UserError(
+            "nothing to search: give a key an interval, such as 'device.dw_min=interval(1e-4,1e-2)'"
+        )
     for dimension in dimensions:
         for value in dimension.extremes():
             composer.compose([*fixed, f"{dimension.key}={value}"], whole=True)
@@ -174,7 +194,9 @@ def _plan(arguments: Arguments) -> Sweep:
     folder = sweep_folder(base, "search", [base, settings])
     trials = _trials(arguments)
     words, notes = list(arguments.words), list(composer.notes)
-    return Sweep(folder, [], [], [], words=words, notes=notes, search={**settings, "trials": trials})
+    return Sweep(
+        folder, [], [], [], words=words, notes=notes, search={**settings, "trials": trials}
+    )
 
 
 def _trials(arguments: Arguments) -> int:

@@ -1,4 +1,5 @@
-"""Runs as jobs of a Slurm cluster, through submitit. Its executor `local` does the same on this machine, for a try."""
+"""Runs as jobs of a Slurm cluster, through submitit. Its executor `local` does the same on this
+machine, for a try."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ FOR_EVER = 60 * 24 * 365
 
 
 class Point:
-    """What a job calls. Slurm warns it before it must give way or its time is over; then it goes on in a new job."""
+    """What a job calls. Slurm warns it before it must give way or its time is over; then it goes on
+    in a new job."""
 
     def __init__(self, apart: bool) -> None:
         self.apart = apart
@@ -69,7 +71,8 @@ class Job:
 
 
 class Submitit:
-    """Hands every run to submitit. `run.cluster` holds its parameters; `cluster` in it is slurm or local."""
+    """Hands every run to submitit. `run.cluster` holds its parameters; `cluster` in it is slurm or
+    local."""
 
     def __init__(self, folder: Path, cluster: Mapping[str, Any], slots: int) -> None:
         submitit = _submitit()
@@ -80,7 +83,9 @@ class Submitit:
             if self.here:
                 settings.setdefault("timeout_min", FOR_EVER)
             elif "timeout_min" not in settings:
-                raise UserError("run.cluster.timeout_min is missing: the minutes after which Slurm ends a run")
+                raise UserError(
+                    "run.cluster.timeout_min is missing: the minutes after which Slurm ends a run"
+                )
             self.executor = submitit.AutoExecutor(folder=folder.absolute(), cluster=name)
             self.executor.update_parameters(**{"name": "aihw", "cpus_per_task": 1, **settings})
         except (ValueError, NameError, AssertionError, RuntimeError) as error:
@@ -103,7 +108,8 @@ class Submitit:
 
 @contextmanager
 def _deaf_to_the_terminal() -> Iterator[None]:
-    """Processes that are started meanwhile inherit that they ignore Ctrl-C: the sweep tells them when to stop."""
+    """Processes that are started meanwhile inherit that they ignore Ctrl-C: the sweep tells them
+    when to stop."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -1,4 +1,5 @@
-"""What a search varies, in Hydra's grammar: interval(), range(), choice(), a,b; tag(log,...) is a log scale."""
+"""What a search varies, in Hydra's grammar: interval(), range(), choice(), a,b; tag(log,...) is a
+log scale."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ HINT = "write interval(1e-3,1e-1), tag(log,interval(1e-3,1e-1)), int(interval(1,
 
 @dataclass(frozen=True)
 class Dimension:
-    """One key that varies: between `low` and `high`, in steps if `step` is not 0, or over `choices`."""
+    """One key that varies: between `low` and `high`, in steps if `step` is not 0, or over
+    `choices`."""
 
     key: str
     low: float = 0
@@ -70,7 +72,11 @@ def _dimension(override: Any) -> Dimension:
     from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 
     value: Any = override.value()
-    key = f"{override.key_or_group}@{override.package}" if override.package else str(override.key_or_group)
+    key = (
+        f"{override.key_or_group}@{override.package}"
+        if override.package
+        else str(override.key_or_group)
+    )
     log = "log" in getattr(value, "tags", ())
     if isinstance(value, IntervalSweep):
         low, high = value.start or 0, value.end or 0

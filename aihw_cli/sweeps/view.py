@@ -13,7 +13,13 @@ from aihw_cli.table import METRIC, metric_of
 
 REFRESH_SECONDS = 0.25
 ORDER = ("running", "failed", "diverged", "finished", "interrupted", "queued")
-COLOURS = {"running": "cyan", "failed": "red", "diverged": "yellow", "finished": "green", "interrupted": "magenta"}
+COLOURS = {
+    "running": "cyan",
+    "failed": "red",
+    "diverged": "yellow",
+    "finished": "green",
+    "interrupted": "magenta",
+}
 
 
 class PlainView:
@@ -45,7 +51,8 @@ class PlainView:
 
 
 class LiveView(PlainView):
-    """The same lines above a table of all runs, as far as they fit: what runs first, then what went wrong."""
+    """The same lines above a table of all runs, as far as they fit: what runs first, then what went
+    wrong."""
 
     def __init__(self, sweep: Sweep, stream: TextIO, todo: int) -> None:
         super().__init__(sweep, stream, todo)
@@ -80,7 +87,13 @@ class LiveView(PlainView):
         jobs = sorted(self.sweep.jobs, key=lambda job: ORDER.index(job.status))
         height = max(5, self.console.height - 8)
         table = Table(
-            "run", "status", "epoch", "loss", "accuracy", "samples/s", caption=self.counts(len(jobs) - height)
+            "run",
+            "status",
+            "epoch",
+            "loss",
+            "accuracy",
+            "samples/s",
+            caption=self.counts(len(jobs) - height),
         )
         for job in jobs[:height]:
             table.add_row(
@@ -135,7 +148,10 @@ def progress_cells(sweep: Sweep, job: Job) -> list[str]:
     except (OSError, ValueError):
         return ["starting", "", "", ""]
     formats = (("loss", ".4g"), ("accuracy", ".4f"), ("speed", ".0f"))
-    rest = [format(facts[key], shape) if isinstance(facts.get(key), float) else "" for key, shape in formats]
+    rest = [
+        format(facts[key], shape) if isinstance(facts.get(key), float) else ""
+        for key, shape in formats
+    ]
     batch = f", {facts['batch']}/{facts.get('batches')}" if facts.get("batch") else ""
     return [f"{facts.get('epoch', 0)}/{facts.get('epochs', '')}{batch}", *rest]
 
@@ -162,7 +178,10 @@ def reason(sweep: Sweep, job: Job) -> str:
 def closing_lines(sweep: Sweep) -> list[str]:
     """What went wrong, named, after the table of results."""
     lines = []
-    for status, what in (("failed", "failed"), ("diverged", "diverged: their loss is no number any more")):
+    for status, what in (
+        ("failed", "failed"),
+        ("diverged", "diverged: their loss is no number any more"),
+    ):
         jobs = [job for job in sweep.jobs if job.status == status]
         if jobs:
             lines.append(f"{len(jobs)} of {len(sweep.jobs)} runs {what}")

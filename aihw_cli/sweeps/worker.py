@@ -1,4 +1,5 @@
-"""One run of a sweep in a process of its own: what it says goes to a log, how far it is to a small file."""
+"""One run of a sweep in a process of its own: what it says goes to a log, how far it is to a small
+file."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ PROGRESS_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Task:
-    """What a process must know of its run. `threads` 0 leaves the number to torch, `gpu` is the one that it may see."""
+    """What a process must know of its run. `threads` 0 leaves the number to torch, `gpu` is the one
+    that it may see."""
 
     config: str
     folder: str
@@ -38,12 +40,15 @@ class Task:
 
 def absolute(task: Task) -> Task:
     """The same task, for a process that works in another folder."""
-    places = {name: str(Path(getattr(task, name)).absolute()) for name in ("folder", "log", "progress")}
+    places = {
+        name: str(Path(getattr(task, name)).absolute()) for name in ("folder", "log", "progress")
+    }
     return replace(task, **places)  # type: ignore[arg-type]
 
 
 class Teller(PlainReporter):
-    """Lines for the log; beside them epoch, loss and speed as one JSON object, at most twice a second."""
+    """Lines for the log; beside them epoch, loss and speed as one JSON object, at most twice a
+    second."""
 
     def __init__(self, stream: TextIO, path: Path) -> None:
         super().__init__(stream)
@@ -62,7 +67,9 @@ class Teller(PlainReporter):
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         super().epoch(row)
-        self.tell(epoch=row["epoch"], batch=0, loss=row["train_loss"], accuracy=row["test_accuracy"])
+        self.tell(
+            epoch=row["epoch"], batch=0, loss=row["train_loss"], accuracy=row["test_accuracy"]
+        )
 
     def tell(self, **facts: Any) -> None:
         """Replace the file. It is only looked at, so it need not survive a power cut."""
@@ -74,7 +81,8 @@ class Teller(PlainReporter):
 
 
 def work(task: Task) -> int:
-    """Do or finish the run of `task` in this process. Returns an exit code; the reason stands in the log."""
+    """Do or finish the run of `task` in this process. Returns an exit code; the reason stands in
+    the log."""
     for place in (task.log, task.progress):
         Path(place).parent.mkdir(parents=True, exist_ok=True)
     with Path(task.log).open("a", encoding="utf-8") as log, _interruptible():
@@ -89,7 +97,9 @@ def work(task: Task) -> int:
             return BUSY if _in_use(Path(task.folder)) else WRONG_INPUT
         except Exception as error:
             text = (str(error).splitlines() or [""])[0]
-            print(f"{traceback.format_exc()}the run failed: {type(error).__name__}: {text}", file=log)
+            print(
+                f"{traceback.format_exc()}the run failed: {type(error).__name__}: {text}", file=log
+            )
             return FAILED
 
 
@@ -105,7 +115,9 @@ def _train(task: Task, teller: Teller) -> None:
         torch.set_num_threads(task.threads)
     config, folder = json.loads(task.config), Path(task.folder)
     if task.gpu and config["run"]["device"] != "cpu" and not torch.cuda.is_available():
-        raise UserError(f"--gpus {task.gpu}: torch finds no usable GPU of this number; `nvidia-smi -L` lists them")
+        raise UserError(
+            f"--gpus {task.gpu}: torch finds no usable GPU of this number; `nvidia-smi -L` lists them"
+        )
     if not folder.exists() and not folder.name.startswith(run_folder(config).name):
         raise UserError(
             "the data or the physics of aihw changed since the sweep began\n"
@@ -125,7 +137,8 @@ def _in_use(folder: Path) -> bool:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM interrupts as SIGINT does, also before and after the training, which has its own handlers."""
+    """SIGTERM interrupts as SIGINT does, also before and after the training, which has its own
+    handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -142,7 +155,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def main(task: Task) -> None:
     """A process that was forked for `task`: apart from the terminal, and gone with its parent."""
-    # The terminal would interrupt it beside its parent, and the second interrupt stops a run without a checkpoint.
+    # The terminal would interrupt it beside its parent, and the second interrupt stops a run
+    # without a checkpoint.
     os.setsid()
     Path(task.log).parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)

@@ -1,15 +1,20 @@
 """Learning algorithms: which array gets which pulses when. One file each, found by its name.
 
-A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and meaning), a dataclass `Settings`, and
+A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and meaning), a dataclass
+`Settings`, and
 
     init(tile, spec) -> nn.Module        explicit state: every tensor in it is part of a checkpoint
     update(tile, state, x, d, lr)        x [B, I] and d [B, O] of one mini-batch
     end_of_batch(tile, state)            once in an optimizer step, with or without an update
-    check_tile(spec, rows, columns)      optional: refuses what cannot be built, in one line, before anything is
-    forward(tile, state, x)              optional, with backward(tile, state, d): the product where several arrays have
+    check_tile(spec, rows, columns)      optional: refuses what cannot be built, in one line, before
+    anything is
+    forward(tile, state, x)              optional, with backward(tile, state, d): the product where
+    several arrays have
                                          a share; [.., B, I] to [.., B, O] and back
-    set_weights(tile, state, weight)     optional: how weights are written where the visible array is not all there is
-    replays(state) -> bool               optional: whether the host does the same in each further step, so that a GPU
+    set_weights(tile, state, weight)     optional: how weights are written where the visible array
+    is not all there is
+    replays(state) -> bool               optional: whether the host does the same in each further
+    step, so that a GPU
                                          may replay one as a graph; without it, never
 """
 
@@ -36,6 +41,7 @@ def find_algorithm(name: str) -> ModuleType:
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)
         raise ValueError(
-            f"no algorithm {name!r}; " + (f"nearest: {near[0]}" if near else f"there are {', '.join(names)}")
+            f"no algorithm {name!r}; "
+            + (f"nearest: {near[0]}" if near else f"there are {', '.join(names)}")
         )
     return importlib.import_module(f"engine.algorithms.{name}")

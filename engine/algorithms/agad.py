@@ -41,12 +41,19 @@ class Settings(Chopped):
     in_chop_prob: float = setting(
         0.1, "one over the number of sweeps between two switches of a chopper", above=0, maximum=1
     )
-    in_chop_random: bool = setting(False, "choppers switch with that probability at other reads as well")
+    in_chop_random: bool = setting(
+        False, "choppers switch with that probability at other reads as well"
+    )
     tail_weightening: float = setting(
-        5.0, "weight of late reads in the running mean: b = tail_weightening in_chop_prob, at most 1", above=0
+        5.0,
+        "weight of late reads in the running mean: b = tail_weightening in_chop_prob, at most 1",
+        above=0,
     )
     buffer_cap: float = setting(
-        0.0, "largest buffer that is left after a write, without forget_buffer; 0 = no limit", "writes", minimum=0
+        0.0,
+        "largest buffer that is left after a write, without forget_buffer; 0 = no limit",
+        "writes",
+        minimum=0,
     )
     correct_accumulation: bool = setting(
         False, "late reads after a switch count less, as the fast array has had more time"
@@ -56,7 +63,9 @@ class Settings(Chopped):
 def wiring(spec: TileSpec) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
     s = checked_settings(spec, Settings)
-    found = chopper_wiring(s, "dynamic", buffer_cap=s.buffer_cap, correct_accumulation=int(s.correct_accumulation))
+    found = chopper_wiring(
+        s, "dynamic", buffer_cap=s.buffer_cap, correct_accumulation=int(s.correct_accumulation)
+    )
     found.values["tail"] = min(s.tail_weightening / found.values["sweeps"], 1.0)
     return found
 

@@ -1,4 +1,5 @@
-"""Chopped TTv2: the signs of gradients on the fast array switch with choppers and are set right in the buffer."""
+"""Chopped TTv2: the signs of gradients on the fast array switch with choppers and are set right in
+the buffer."""
 
 from __future__ import annotations
 
@@ -42,16 +43,25 @@ class Settings(Chopped):
         True, "choppers of slices switch at random; otherwise after every 1 / in_chop_prob sweeps"
     )
     out_chop_prob: float = setting(
-        0.0, "probability that the chopper of a crossing line switches after a sweep", minimum=0, maximum=1
+        0.0,
+        "probability that the chopper of a crossing line switches after a sweep",
+        minimum=0,
+        maximum=1,
     )
     no_buffer: bool = setting(False, "the buffer forgets everything before each read")
-    random_selection: bool = setting(False, "each read is of a random slice, not of the one after the last")
+    random_selection: bool = setting(
+        False, "each read is of a random slice, not of the one after the last"
+    )
 
 
 def wiring(spec: TileSpec) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
     s = checked_settings(spec, Settings)
-    more = {"out_chop_prob": s.out_chop_prob, "no_buffer": int(s.no_buffer), "random_slice": int(s.random_selection)}
+    more = {
+        "out_chop_prob": s.out_chop_prob,
+        "no_buffer": int(s.no_buffer),
+        "random_slice": int(s.random_selection),
+    }
     return chopper_wiring(s, "chopped", **more)
 
 

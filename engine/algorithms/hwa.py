@@ -1,4 +1,5 @@
-"""Hardware-aware training: weights learn digitally, by their gradient, while every product meets analog hardware."""
+"""Hardware-aware training: weights learn digitally, by their gradient, while every product meets
+analog hardware."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ ARRAYS: dict[str, str] = {}
 class Settings:
     """Settings of hardware-aware training; the disturbance of the weights is the tile's."""
 
-    analog_backward: bool = setting(False, "gradients travel back through tile.backward instead of exactly")
+    analog_backward: bool = setting(
+        False, "gradients travel back through tile.backward instead of exactly"
+    )
 
 
 def check_tile(spec: TileSpec, rows: int, columns: int) -> None:
@@ -37,9 +40,13 @@ def check_tile(spec: TileSpec, rows: int, columns: int) -> None:
 
     settings_of(spec.algorithm, Settings)
     if spec.algorithm.devices:
-        raise ValueError(f"hwa has no array {next(iter(spec.algorithm.devices))!r}; its weights are digital")
+        raise ValueError(
+            f"hwa has no array {next(iter(spec.algorithm.devices))!r}; its weights are digital"
+        )
     if spec.device.cells or not find_device(spec.device.model).ideal:
-        raise ValueError(f"hwa trains digital weights without pulses: it needs device=ideal, not {spec.device.model}")
+        raise ValueError(
+            f"hwa trains digital weights without pulses: it needs device=ideal, not {spec.device.model}"
+        )
 
 
 def init(tile: Tile, spec: TileSpec) -> Trained:
@@ -50,10 +57,14 @@ def init(tile: Tile, spec: TileSpec) -> Trained:
     check_tile(spec, tile.array.out_size, tile.array.in_size)
     weight = tile.array.weight
     tile.array.weight = nn.Parameter(weight.data, requires_grad=weight.requires_grad)  # type: ignore[assignment]
-    return Trained(tile, spec, analog_backward=settings_of(spec.algorithm, Settings).analog_backward)
+    return Trained(
+        tile, spec, analog_backward=settings_of(spec.algorithm, Settings).analog_backward
+    )
 
 
-def product(tile: Tile, state: Trained, x: Tensor, scales: tuple[Tensor | None, Tensor | None]) -> Tensor:
+def product(
+    tile: Tile, state: Trained, x: Tensor, scales: tuple[Tensor | None, Tensor | None]
+) -> Tensor:
     from engine.algorithms.parts.trained import product
 
     return product(tile, state, x, scales)

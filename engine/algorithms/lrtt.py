@@ -1,4 +1,5 @@
-"""Low-rank Tiki-Taka: two thin arrays learn a low-rank change of the visible one, into which it is transferred."""
+"""Low-rank Tiki-Taka: two thin arrays learn a low-rank change of the visible one, into which it is
+transferred."""
 
 from __future__ import annotations
 
@@ -32,27 +33,47 @@ ARRAYS = {
 class Settings:
     """Settings of low-rank Tiki-Taka."""
 
-    rank: int = setting(8, "rank of what A and B learn, at most the smaller side of the tile", minimum=1)
+    rank: int = setting(
+        8, "rank of what A and B learn, at most the smaller side of the tile", minimum=1
+    )
     transfer_every: int = setting(10, "period of the transfers", "mini-batches", minimum=1)
-    transfer_lr: float = setting(0.0, "factor of a transfer, not times lr; 0 = 0.01 / rank", minimum=0)
+    transfer_lr: float = setting(
+        0.0, "factor of a transfer, not times lr; 0 = 0.01 / rank", minimum=0
+    )
     lr_in: float = setting(1.0, "learning rate of A; 0 = A stays", "of lr", minimum=0)
     lr_out: float = setting(1.0, "learning rate of B; 0 = B stays", "of lr", minimum=0)
     after_transfer: str = setting(
-        "keep", "a transfer leaves A and B, A and B = 0, or a new A and B = 0", choices=("keep", "reset_out", "redraw")
+        "keep",
+        "a transfer leaves A and B, A and B = 0, or a new A and B = 0",
+        choices=("keep", "reset_out", "redraw"),
     )
-    init_in: str = setting("uniform", "how A starts; B starts at 0", choices=("uniform", "normal", "orthogonal"))
+    init_in: str = setting(
+        "uniform", "how A starts; B starts at 0", choices=("uniform", "normal", "orthogonal")
+    )
     init_gain: float = setting(
-        1.0, "factor of that start: range 1 / sqrt(inputs), spread sqrt(2 / inputs), or rows of length 1", above=0
+        1.0,
+        "factor of that start: range 1 / sqrt(inputs), spread sqrt(2 / inputs), or rows of length 1",
+        above=0,
     )
-    forward_gain: float = setting(0.0, "share of B A in the forward and backward products", minimum=0)
-    transfer: str = setting("ranks", "pulses by rank, exact product, or nothing", choices=("ranks", "exact", "none"))
-    transfer_read: str = setting("onehot", "ranks are read by their periphery, or exactly", choices=("onehot", "exact"))
+    forward_gain: float = setting(
+        0.0, "share of B A in the forward and backward products", minimum=0
+    )
+    transfer: str = setting(
+        "ranks", "pulses by rank, exact product, or nothing", choices=("ranks", "exact", "none")
+    )
+    transfer_read: str = setting(
+        "onehot", "ranks are read by their periphery, or exactly", choices=("onehot", "exact")
+    )
     rank_chunk: int = setting(
-        0, "ranks that are read and written at a time, which bounds the memory of a transfer; 0 = all", minimum=0
+        0,
+        "ranks that are read and written at a time, which bounds the memory of a transfer; 0 = all",
+        minimum=0,
     )
     update_aux: Update = field(default_factory=Update)
     update_core: Update = field(default_factory=Update)
-    io_aux: Any = setting(None, "periphery of A and B both ways, keys as in tile.forward; null = that of the tile")
+    io_aux: Any = setting(
+        None, "periphery of A and B both ways, keys as in tile.forward; null = that of the tile"
+    )
 
 
 def check_tile(spec: TileSpec, rows: int, columns: int) -> None:
@@ -60,16 +81,22 @@ def check_tile(spec: TileSpec, rows: int, columns: int) -> None:
     s = settings_of(spec.algorithm, Settings)
     if s.rank > min(rows, columns):
         largest = min(rows, columns)
-        raise ValueError(f"algorithm.rank must be 1 to {largest} on a tile of {rows} x {columns}, not {s.rank}")
+        raise ValueError(
+            f"algorithm.rank must be 1 to {largest} on a tile of {rows} x {columns}, not {s.rank}"
+        )
     if s.rank_chunk > s.rank:
-        raise ValueError(f"algorithm.rank_chunk must be 0 (all) to {s.rank}, the rank, not {s.rank_chunk}")
+        raise ValueError(
+            f"algorithm.rank_chunk must be 0 (all) to {s.rank}, the rank, not {s.rank_chunk}"
+        )
     for array in spec.algorithm.devices:
         if array not in ARRAYS:
             raise ValueError(f"lrtt has no array {array!r}; it has {', '.join(ARRAYS)}")
     if s.io_aux is not None:
         read_settings(IO, s.io_aux, "algorithm.io_aux")
     if s.transfer == "exact" and spec.device.model == "one_sided":
-        raise ValueError("algorithm.transfer=exact makes no pulses, which device one_sided needs; take ranks")
+        raise ValueError(
+            "algorithm.transfer=exact makes no pulses, which device one_sided needs; take ranks"
+        )
 
 
 def init(tile: Tile, spec: TileSpec) -> LowRank:
@@ -101,7 +128,11 @@ def forward(tile: Tile, state: LowRank, x: Tensor) -> Tensor:
 def backward(tile: Tile, state: LowRank, d: Tensor) -> Tensor:
     """The same products the other way."""
     back = tile.mvm_t(d)
-    return back if state.gain == 0 else back + state.gain * state.in_factor.mvm_t(state.out_factor.mvm_t(d))
+    return (
+        back
+        if state.gain == 0
+        else back + state.gain * state.in_factor.mvm_t(state.out_factor.mvm_t(d))
+    )
 
 
 def set_weights(tile: Tile, state: LowRank, weight: Tensor) -> None:
@@ -112,4 +143,6 @@ def set_weights(tile: Tile, state: LowRank, weight: Tensor) -> None:
 
 def effective_weights(tile: Tile, state: LowRank) -> Tensor:
     """C + forward_gain B A, [.., O, I]: what the forward product means."""
-    return tile.weight.data + state.gain * (state.out_factor.weight.data @ state.in_factor.weight.data)
+    return tile.weight.data + state.gain * (
+        state.out_factor.weight.data @ state.in_factor.weight.data
+    )

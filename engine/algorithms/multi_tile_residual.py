@@ -1,4 +1,5 @@
-"""Multi-tile residual learning: several coarse arrays make one fine weight, each slower than the one below it."""
+"""Multi-tile residual learning: several coarse arrays make one fine weight, each slower than the
+one below it."""
 
 from __future__ import annotations
 
@@ -43,13 +44,24 @@ __all__ = [
 @dataclass
 class Settings(Residual):
     arrays: int = setting(
-        4, "number of arrays, N + 1; all but the finest have the visible array's device", minimum=2, maximum=MOST_ARRAYS
+        4,
+        "number of arrays, N + 1; all but the finest have the visible array's device",
+        minimum=2,
+        maximum=MOST_ARRAYS,
     )
-    gamma: float = setting(0.5, "share of an array in the weight, relative to the next coarser one", above=0)
-    transfer_every: float = setting(2.0, "period of the reads of the finest array", "mini-batches", above=0)
+    gamma: float = setting(
+        0.5, "share of an array in the weight, relative to the next coarser one", above=0
+    )
+    transfer_every: float = setting(
+        2.0, "period of the reads of the finest array", "mini-batches", above=0
+    )
     every_factor: float = setting(5.0, "how much less often each coarser array is read", minimum=1)
-    transfer_lr: float = setting(0.1, "beta_0, of which the rates of the transfers are multiples; 0 = none", minimum=0)
-    transfer_lr_factor: float = setting(1.2, "how much larger the rate from each finer array is", above=0)
+    transfer_lr: float = setting(
+        0.1, "beta_0, of which the rates of the transfers are multiples; 0 = none", minimum=0
+    )
+    transfer_lr_factor: float = setting(
+        1.2, "how much larger the rate from each finer array is", above=0
+    )
 
 
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from engine.tile.transfers.wiring import Wiring
 
 ABOUT = (
-    "Gradients go to a fast array A near its symmetry point; column by column A is read and written on the visible C."
+    "Gradients go to a fast array A near its symmetry point; "
+    "column by column A is read and written on the visible C."
 )
 FORMULA = (
     "A <- A - fast_lr d^T x;  every transfer_every: y = A e_s + noise,  C[:, s] <- C[:, s] + transfer_lr lr y;  "
@@ -41,7 +42,10 @@ __all__ = [
 @dataclass
 class Settings(Chain):
     with_reset_prob: float = setting(
-        0.0, "probability that a slice of the fast array is reset after its read", minimum=0, maximum=1
+        0.0,
+        "probability that a slice of the fast array is reset after its read",
+        minimum=0,
+        maximum=1,
     )
     transfer_update: Update = field(default_factory=Update)
 

@@ -1,4 +1,5 @@
-"""TTv2: Tiki-Taka with a digital buffer between the arrays, which filters noise out of what is read."""
+"""TTv2: Tiki-Taka with a digital buffer between the arrays, which filters noise out of what is
+read."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from engine.tile.transfers.wiring import Wiring
 
 ABOUT = (
-    "What is read from the fast array A adds up in a digital buffer H; the visible C gets a pulse for each step of it."
+    "What is read from the fast array A adds up in a digital buffer H; "
+    "the visible C gets a pulse for each step of it."
 )
 FORMULA = (
     "H[:, s] <- H[:, s] + transfer_lr lr A e_s;  n = trunc(H / (thres_scale g)) pulses on C, "
@@ -53,7 +55,12 @@ class Settings(Chain):
 def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
     s = checked_settings(spec, Settings)
-    values = {"thres_scale": s.thres_scale, "step": s.step, "momentum": s.momentum, "forget": int(s.forget_buffer)}
+    values = {
+        "thres_scale": s.thres_scale,
+        "step": s.step,
+        "momentum": s.momentum,
+        "forget": int(s.forget_buffer),
+    }
     return chain_wiring((rows, columns), s, "buffered", **values)
 
 

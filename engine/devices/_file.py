@@ -1,4 +1,5 @@
-"""A declaration in a Python file: of the package, or of the user's own, which runs when it is read."""
+"""A declaration in a Python file: of the package, or of the user's own, which runs when it is
+read."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ T = TypeVar("T")
 
 
 def load_member(name: str, kind: type[T], what: str) -> tuple[T, str]:
-    """The `kind` that `path/to/file.py:Name` defines, or the only one of `path/to/file.py`, and the path.
+    """The `kind` that `path/to/file.py:Name` defines, or the only one of `path/to/file.py`, and the
+    path.
 
     Raises ValueError with what is wrong with the file.
     """
@@ -19,7 +21,9 @@ def load_member(name: str, kind: type[T], what: str) -> tuple[T, str]:
     path = Path(path_text).expanduser().resolve()
     if not path.is_file():
         raise ValueError(f"no {what} file {path}")
-    spec = importlib.util.spec_from_file_location(f"aihw_{what.replace(' ', '_')}_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(
+        f"aihw_{what.replace(' ', '_')}_{path.stem}", path
+    )
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -32,7 +36,8 @@ def load_member(name: str, kind: type[T], what: str) -> tuple[T, str]:
 
 
 def only_member(members: Mapping[str, Any], kind: type[T], where: str) -> T:
-    """The one `kind` among the members of a module. Raises ValueError if there are none or several."""
+    """The one `kind` among the members of a module. Raises ValueError if there are none or
+    several."""
     found = [v for v in members.values() if isinstance(v, kind)]
     if len(found) != 1:
         raise ValueError(f"{where} must define one {kind.__name__}, it defines {len(found)}")

@@ -1,12 +1,16 @@
 """What a device is: parameters, constants of a cell, and a few lines of CUDA C for one pulse.
 
-The C struct, the tensors of the cells, the YAML schema and the tables of the documentation all follow from
-this declaration. `step` is the physics; its vocabulary is
+The C struct, the tensors of the cells, the YAML schema and the tables of the documentation all
+follow from this declaration. `step` is the physics; its vocabulary is
 
-    w            weight of the cell, changed in place        up         true for a pulse that raises the weight
-    p.NAME       a parameter of the device                   c.NAME     a constant of this cell, drawn at construction
-    s.NAME       hidden state of this cell, kept over pulses  noise()    a fresh standard normal number
-    uniform()    a fresh number in (0, 1)                    exp_ log_ pow_ sqrt_ abs_ min_ max_ floor_ round_ clamp_
+    w            weight of the cell, changed in place        up         true for a pulse that raises
+    the weight
+    p.NAME       a parameter of the device                   c.NAME     a constant of this cell,
+    drawn at construction
+    s.NAME       hidden state of this cell, kept over pulses  noise()    a fresh standard normal
+    number
+    uniform()    a fresh number in (0, 1)                    exp_ log_ pow_ sqrt_ abs_ min_ max_
+    floor_ round_ clamp_
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ BASE_CELLS = {
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter: its default (which fixes the type), unit, meaning and allowed range (both ends included)."""
+    """A parameter: its default (which fixes the type), unit, meaning and allowed range (both ends
+    included)."""
 
     default: Any
     unit: str = ""
@@ -47,10 +52,13 @@ class Param:
         return type(self.default)
 
     def read(self, name: str, value: Any) -> Any:
-        """`value` as this parameter's type. Raises ValueError with one line that says what is allowed."""
+        """`value` as this parameter's type. Raises ValueError with one line that says what is
+        allowed."""
         if self.kind is list:
             if not isinstance(value, list | tuple) or not value or len(value) > MAX_NODES:
-                raise ValueError(f"{name} must be a list of 1 to {MAX_NODES} numbers, not {value!r}")
+                raise ValueError(
+                    f"{name} must be a list of 1 to {MAX_NODES} numbers, not {value!r}"
+                )
             return [Param(0.0).read(name, v) for v in value]
         if self.kind is bool:
             if not isinstance(value, bool):
@@ -75,16 +83,17 @@ class Param:
 class Device:
     """One kind of device.
 
-    `cells` names the constants of a cell beyond `BASE_CELLS`; the snippet `construct` sets them after the
-    common ones are drawn (training spec: bounds, steps, decay, diffusion, reset, drift). `step` is one pulse and
-    `bounds` what follows every pulse. The expected step, the granularity, is read from a pulse of the mean device:
-    without spreads, with `probe_values` in place of what was asked for, at the weight `probe` ("zero", "middle" of the
-    bounds, or a function of the parameters), in `probe_direction` ("up", "down", "stronger").
-    `jump` is for devices whose pulse moves the weight by shift + slope w + spread noise(), none of which depends on the
-    weight: it sets these three, so that many pulses are drawn at once. `jump_if` says for which parameters that holds.
-    `noise_scales` names parameters that all switch `noise()` off when they are 0.
-    `derive` gives the parameters that follow from others; `check` returns one line if parameters contradict each other.
-    """
+    `cells` names the constants of a cell beyond `BASE_CELLS`; the snippet `construct` sets them
+    after the common ones are drawn (training spec: bounds, steps, decay, diffusion, reset, drift).
+    `step` is one pulse and `bounds` what follows every pulse. The expected step, the granularity,
+    is read from a pulse of the mean device: without spreads, with `probe_values` in place of what
+    was asked for, at the weight `probe` ("zero", "middle" of the bounds, or a function of the
+    parameters), in `probe_direction` ("up", "down", "stronger"). `jump` is for devices whose pulse
+    moves the weight by shift + slope w + spread noise(), none of which depends on the weight: it
+    sets these three, so that many pulses are drawn at once. `jump_if` says for which parameters
+    that holds. `noise_scales` names parameters that all switch `noise()` off when they are 0.
+    `derive` gives the parameters that follow from others; `check` returns one line if parameters
+    contradict each other."""
 
     name: str
     about: str
@@ -109,16 +118,25 @@ class Device:
     path: str = ""
 
     def validate(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters of the device, `values` over the defaults. Raises ValueError in one line."""
+        """All parameters of the device, `values` over the defaults. Raises ValueError in one
+        line."""
         for key in values:
             if key not in self.params:
                 near = difflib.get_close_matches(key, self.params, 1)
-                hint = f"; nearest: {near[0]}" if near else f"; it has {', '.join(sorted(self.params))}"
+                hint = (
+                    f"; nearest: {near[0]}"
+                    if near
+                    else f"; it has {', '.join(sorted(self.params))}"
+                )
                 raise ValueError(f"device {self.name} has no parameter {key!r}{hint}")
-        full = {k: p.read(k, values[k]) if k in values else p.default for k, p in self.params.items()}
+        full = {
+            k: p.read(k, values[k]) if k in values else p.default for k, p in self.params.items()
+        }
         for key, value in (self.derive(full) if self.derive else {}).items():
             if key in values and not math.isclose(full[key], value, rel_tol=1e-6):
-                raise ValueError(f"device {self.name}: {key} follows from others and is {value:g}, not {full[key]:g}")
+                raise ValueError(
+                    f"device {self.name}: {key} follows from others and is {value:g}, not {full[key]:g}"
+                )
             full[key] = value
         problem = self.check(full) if self.check else None
         if problem:
@@ -132,7 +150,8 @@ def device_names() -> list[str]:
 
 
 def find_device(name: str) -> Device:
-    """The device of a built-in name, of a table `steps.csv`, or of `path/to/file.py:Name` (which runs that file).
+    """The device of a built-in name, of a table `steps.csv`, or of `path/to/file.py:Name` (which
+    runs that file).
 
     Raises ValueError with the nearest name, or with what is wrong with the file.
     """

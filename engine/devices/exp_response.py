@@ -1,4 +1,5 @@
-"""Exponential response: the step is 1 at weight 0 and falls exponentially to 0 at the bound that it moves towards."""
+"""Exponential response: the step is 1 at weight 0 and falls exponentially to 0 at the bound that it
+moves towards."""
 
 from engine.devices._common import WRITE_NOISE, base_params, check_bounds
 from engine.devices.base import Device, Param

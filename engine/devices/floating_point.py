@@ -10,7 +10,15 @@ FloatingPoint = Device(
     formula="W -= lr D^T X",
     source="Rasch et al., AICAS 2021, doi:10.1109/AICAS51828.2021.9458494",
     params={
-        k: BASE[k] for k in ("construction_seed", "diffusion", "lifetime", "drift_nu", "drift_t_0", "drift_reset_tol")
+        k: BASE[k]
+        for k in (
+            "construction_seed",
+            "diffusion",
+            "lifetime",
+            "drift_nu",
+            "drift_t_0",
+            "drift_reset_tol",
+        )
     },
     bounds="",
     ideal=True,

@@ -1,4 +1,5 @@
-"""Ideal device: the exact update, as in digital training, behind a periphery that need not be ideal."""
+"""Ideal device: the exact update, as in digital training, behind a periphery that need not be
+ideal."""
 
 from engine.devices._common import BASE
 from engine.devices.base import Device

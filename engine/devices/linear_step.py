@@ -1,4 +1,5 @@
-"""Linear step: the size of a pulse falls linearly with the weight, without having to vanish at the bound."""
+"""Linear step: the size of a pulse falls linearly with the weight, without having to vanish at the
+bound."""
 
 from engine.devices._common import base_params
 from engine.devices.base import Device, Param
@@ -22,10 +23,18 @@ LinearStep = Device(
     | {
         "gamma_up": Param(0.0, "", "mean slope of the up step, in steps per upper bound"),
         "gamma_down": Param(0.0, "", "mean slope of the down step, in steps per lower bound"),
-        "gamma_up_dtod": Param(0.05, "", "device-to-device spread of gamma_up (absolute)", minimum=0),
-        "gamma_down_dtod": Param(0.05, "", "device-to-device spread of gamma_down (absolute)", minimum=0),
-        "allow_increasing": Param(False, "", "slopes may have either sign; otherwise their magnitude counts"),
-        "mean_bound_reference": Param(True, "", "slopes refer to the mean bounds, not to those of the cell"),
+        "gamma_up_dtod": Param(
+            0.05, "", "device-to-device spread of gamma_up (absolute)", minimum=0
+        ),
+        "gamma_down_dtod": Param(
+            0.05, "", "device-to-device spread of gamma_down (absolute)", minimum=0
+        ),
+        "allow_increasing": Param(
+            False, "", "slopes may have either sign; otherwise their magnitude counts"
+        ),
+        "mean_bound_reference": Param(
+            True, "", "slopes refer to the mean bounds, not to those of the cell"
+        ),
     }
     | LINEAR_PARAMS,
     cells=LINEAR_CELLS,

@@ -1,4 +1,5 @@
-"""Piecewise step: the size of a pulse is interpolated between nodes spread evenly over the weight range."""
+"""Piecewise step: the size of a pulse is interpolated between nodes spread evenly over the weight
+range."""
 
 from __future__ import annotations
 
@@ -33,8 +34,12 @@ PiecewiseStep = Device(
     source="Rasch et al., AICAS 2021, doi:10.1109/AICAS51828.2021.9458494",
     params=base_params()
     | {
-        "piecewise_up": Param([1.0], "of dw_min", "up step at nodes from the lower to the upper bound"),
-        "piecewise_down": Param([1.0], "of dw_min", "down step at nodes from the lower to the upper bound"),
+        "piecewise_up": Param(
+            [1.0], "of dw_min", "up step at nodes from the lower to the upper bound"
+        ),
+        "piecewise_down": Param(
+            [1.0], "of dw_min", "down step at nodes from the lower to the upper bound"
+        ),
     }
     | WRITE_NOISE,
     step=place_on("piecewise_up")

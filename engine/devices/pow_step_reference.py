@@ -1,12 +1,14 @@
-"""Power step against a reference: the stored weight is the raw weight of a power-step cell minus a constant."""
+"""Power step against a reference: the stored weight is the raw weight of a power-step cell minus a
+constant."""
 
 from engine.devices._common import base_params, check_bounds
 from engine.devices.base import Device, Param
 from engine.devices.parts.power import POWER_CELLS, POWER_CONSTRUCT, POWER_PARAMS, POWER_PROBE
 from engine.devices.parts.reference import REFERENCE_CELLS, REFERENCE_PARAMS, REFERENCE_PROBE
 
-# Bisection for the weight of equal steps: 30 halvings reach the last bit of a float. Power steps pull back from either
-# bound, so there is a zero in between; a fixed number of pulse pairs instead stops short where steps are small.
+# Bisection for the weight of equal steps: 30 halvings reach the last bit of a float. Power steps
+# pull back from either bound, so there is a zero in between; a fixed number of pulse pairs instead
+# stops short where steps are small.
 SYMMETRY_POINT = """
 c.reference = p.reference_mean + p.reference_std * noise();
 float range = c.max_bound - c.min_bound;
@@ -25,7 +27,8 @@ for (int k = 0; k < pairs + halvings; ++k) {
 c.reference = c.reference + point;
 c.reset_bias = c.reset_bias + point;
 """
-# A stuck cell keeps its weight, which was set to the bound of the weight: that of the raw weight may lie elsewhere.
+# A stuck cell keeps its weight, which was set to the bound of the weight: that of the raw weight
+# may lie elsewhere.
 BOUNDS = "w = c.min_bound < c.max_bound ? clamp_(w, c.min_bound - c.reference, c.max_bound - c.reference) : w;"
 
 PowStepReference = Device(
@@ -40,8 +43,12 @@ PowStepReference = Device(
     | POWER_PARAMS
     | REFERENCE_PARAMS
     | {
-        "n_estimation_steps": Param(-1, "pulse pairs", "this many estimate the symmetry point; <= 0: exact"),
-        "outside_falls": Param(False, "", "raw weights beyond a bound go to the lower one (aihwkit 1.1.0)"),
+        "n_estimation_steps": Param(
+            -1, "pulse pairs", "this many estimate the symmetry point; <= 0: exact"
+        ),
+        "outside_falls": Param(
+            False, "", "raw weights beyond a bound go to the lower one (aihwkit 1.1.0)"
+        ),
     },
     cells=POWER_CELLS | REFERENCE_CELLS,
     construct=POWER_CONSTRUCT + SYMMETRY_POINT,

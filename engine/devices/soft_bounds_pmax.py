@@ -20,7 +20,8 @@ from engine.devices.parts.linear import (
 
 
 def _soft_bounds(values: dict[str, Any]) -> dict[str, Any]:
-    """Step, asymmetry and bounds of the soft-bounds device with this curve (an asymptote beyond range_max)."""
+    """Step, asymmetry and bounds of the soft-bounds device with this curve (an asymptote beyond
+    range_max)."""
     reached = -math.expm1(-values["p_max"] * values["alpha"])
     asymptote = (values["range_max"] - values["range_min"]) / reached
     bottom, top = values["range_min"], values["range_min"] + asymptote
@@ -33,12 +34,20 @@ def _soft_bounds(values: dict[str, Any]) -> dict[str, Any]:
 
 def _check(values: dict[str, Any]) -> str | None:
     if values["range_min"] >= values["range_max"]:
-        return f"range_min ({values['range_min']:g}) must be below range_max ({values['range_max']:g})"
+        return (
+            f"range_min ({values['range_min']:g}) must be below range_max ({values['range_max']:g})"
+        )
     return check_linear(values)
 
 
 _FOLLOWING = ("dw_min", "up_down", "w_min", "w_max")
-_DEFAULTS = {"p_max": 1000.0, "alpha": 0.0005, "range_min": -1.0, "range_max": 1.0, "exact_curve": False}
+_DEFAULTS = {
+    "p_max": 1000.0,
+    "alpha": 0.0005,
+    "range_min": -1.0,
+    "range_max": 1.0,
+    "exact_curve": False,
+}
 _BASE = base_params(**_soft_bounds(_DEFAULTS))
 
 SoftBoundsPmax = Device(
@@ -51,13 +60,27 @@ SoftBoundsPmax = Device(
     "range_min + B (1 - exp(-alpha n))",
     source="Frascaroli et al., Sci. Rep. 8:7178 (2018), doi:10.1038/s41598-018-25376-x",
     params=_BASE
-    | {k: replace(_BASE[k], meaning=_BASE[k].meaning + "; follows from the range, p_max and alpha") for k in _FOLLOWING}
     | {
-        "p_max": Param(1000.0, "pulses", "number of up pulses that leads from range_min to range_max", minimum=1),
+        k: replace(_BASE[k], meaning=_BASE[k].meaning + "; follows from the range, p_max and alpha")
+        for k in _FOLLOWING
+    }
+    | {
+        "p_max": Param(
+            1000.0,
+            "pulses",
+            "number of up pulses that leads from range_min to range_max",
+            minimum=1,
+        ),
         "alpha": Param(0.0005, "1/pulse", "curvature of the response", above=0),
-        "range_min": Param(-1.0, "weight", "lower end of the range, the mean lower bound", maximum=0),
-        "range_max": Param(1.0, "weight", "weight reached after p_max up pulses from range_min", minimum=0),
-        "exact_curve": Param(False, "", "steps give exactly this curve; if not, larger ones, as in aihwkit"),
+        "range_min": Param(
+            -1.0, "weight", "lower end of the range, the mean lower bound", maximum=0
+        ),
+        "range_max": Param(
+            1.0, "weight", "weight reached after p_max up pulses from range_min", minimum=0
+        ),
+        "exact_curve": Param(
+            False, "", "steps give exactly this curve; if not, larger ones, as in aihwkit"
+        ),
     }
     | LINEAR_PARAMS,
     cells=LINEAR_CELLS,

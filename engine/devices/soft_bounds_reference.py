@@ -1,9 +1,15 @@
-"""Soft bounds against a reference: the stored weight is the raw weight of a soft-bounds cell minus a constant."""
+"""Soft bounds against a reference: the stored weight is the raw weight of a soft-bounds cell minus
+a constant."""
 
 from engine.devices._common import WRITE_NOISE, base_params, check_bounds
 from engine.devices.base import Device, Param
 from engine.devices.parts.linear import LINEAR_CELLS, LINEAR_JUMP_IF
-from engine.devices.parts.reference import REFERENCE_BOUNDS, REFERENCE_CELLS, REFERENCE_PARAMS, REFERENCE_PROBE
+from engine.devices.parts.reference import (
+    REFERENCE_BOUNDS,
+    REFERENCE_CELLS,
+    REFERENCE_PARAMS,
+    REFERENCE_PROBE,
+)
 
 SoftBoundsReference = Device(
     name="soft_bounds_reference",
@@ -15,9 +21,15 @@ SoftBoundsReference = Device(
     source="Gong, Rasch et al., IEDM 2022, doi:10.1109/IEDM45625.2022.10019569",
     params=base_params()
     | {
-        "mult_noise": Param(False, "", "pulse noise scales with the step at this weight, not with the step at 0"),
-        "slope_up_dtod": Param(0.0, "of the slope", "spread of the up slope at a fixed step", minimum=0),
-        "slope_down_dtod": Param(0.0, "of the slope", "spread of the down slope at a fixed step", minimum=0),
+        "mult_noise": Param(
+            False, "", "pulse noise scales with the step at this weight, not with the step at 0"
+        ),
+        "slope_up_dtod": Param(
+            0.0, "of the slope", "spread of the up slope at a fixed step", minimum=0
+        ),
+        "slope_down_dtod": Param(
+            0.0, "of the slope", "spread of the down slope at a fixed step", minimum=0
+        ),
     }
     | REFERENCE_PARAMS
     | WRITE_NOISE,

@@ -1,4 +1,5 @@
-"""Table step: measured steps, tabulated over the weight; a CSV file of measurements is a device of this kind."""
+"""Table step: measured steps, tabulated over the weight; a CSV file of measurements is a device of
+this kind."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ TABLES = ("table_up", "table_down", "table_up_std", "table_down_std")
 def _check(values: dict[str, Any]) -> str | None:
     lengths = [len(values[name]) for name in TABLES]
     if len(set(lengths)) > 1:
-        return f"{', '.join(TABLES)} need the same number of nodes, not {', '.join(map(str, lengths))}"
+        return (
+            f"{', '.join(TABLES)} need the same number of nodes, not {', '.join(map(str, lengths))}"
+        )
     return check_bounds(values)
 
 
@@ -30,12 +33,20 @@ TableStep = Device(
     "s + dw_min_std f in place of s; f, s linear between the nodes of their tables from b_min to b_max",
     source="none: the measurement that the table holds; form of Rasch et al., AICAS 2021, "
     "doi:10.1109/AICAS51828.2021.9458494",
-    params=base_params(dw_min_dtod=0.0, dw_min_std=0.0, up_down_dtod=0.0, w_max_dtod=0.0, w_min_dtod=0.0)
+    params=base_params(
+        dw_min_dtod=0.0, dw_min_std=0.0, up_down_dtod=0.0, w_max_dtod=0.0, w_min_dtod=0.0
+    )
     | {
-        "table_up": Param([1.0], "of dw_min", "mean up step at nodes from the lower to the upper bound"),
+        "table_up": Param(
+            [1.0], "of dw_min", "mean up step at nodes from the lower to the upper bound"
+        ),
         "table_down": Param([1.0], "of dw_min", "mean down step at these nodes (positive)"),
-        "table_up_std": Param([0.0], "of dw_min", "cycle-to-cycle spread of the up step at these nodes"),
-        "table_down_std": Param([0.0], "of dw_min", "cycle-to-cycle spread of the down step at these nodes"),
+        "table_up_std": Param(
+            [0.0], "of dw_min", "cycle-to-cycle spread of the up step at these nodes"
+        ),
+        "table_down_std": Param(
+            [0.0], "of dw_min", "cycle-to-cycle spread of the down step at these nodes"
+        ),
     }
     | WRITE_NOISE,
     step=place_on("table_up")
@@ -54,9 +65,12 @@ w += (up ? c.dwmin_up : -c.dwmin_down) * (mean + spread * noise());
 
 
 def from_csv(path: Path) -> Device:
-    """The device whose defaults are the steps measured in a CSV file. Raises ValueError with file and line."""
+    """The device whose defaults are the steps measured in a CSV file. Raises ValueError with file
+    and line."""
     path = path.expanduser().resolve()
     params = dict(TableStep.params)
     for name, value in read_steps(path).items():
         params[name] = replace(params[name], default=value)
-    return replace(TableStep, params=params, about=f"Steps measured in {path.name}.", path=str(path))
+    return replace(
+        TableStep, params=params, about=f"Steps measured in {path.name}.", path=str(path)
+    )

@@ -1,4 +1,5 @@
-"""From a configuration to a network and its optimizer: each layer analog or digital, as the configuration says."""
+"""From a configuration to a network and its optimizer: each layer analog or digital, as the
+configuration says."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU"}
 
 @contextlib.contextmanager
 def told_of(layer: str) -> Iterator[None]:
-    """Settings that do not fit a layer's tiles are the user's, and are named with the layer. Raises UserError."""
+    """Settings that do not fit a layer's tiles are the user's, and are named with the layer. Raises
+    UserError."""
     try:
         yield
     except ValueError as problem:
@@ -38,7 +40,8 @@ def told_of(layer: str) -> Iterator[None]:
 
 
 class Maker:
-    """Makes the layers that a model asks for by name: `digital` ones are torch's, the others lie on tiles."""
+    """Makes the layers that a model asks for by name: `digital` ones are torch's, the others lie on
+    tiles."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -58,9 +61,16 @@ class Maker:
             return self._named(name, AnalogLinear(columns, rows, bias, tile=spec))
 
     def conv2d(
-        self, name: str, channels: tuple[int, int], *, kernel_size: int, bias: bool = True, **window: int
+        self,
+        name: str,
+        channels: tuple[int, int],
+        *,
+        kernel_size: int,
+        bias: bool = True,
+        **window: int,
     ) -> nn.Module:
-        """A convolution from `channels[0]` to `channels[1]` channels; `window` is torch's stride, padding, dilation."""
+        """A convolution from `channels[0]` to `channels[1]` channels; `window` is torch's stride,
+        padding, dilation."""
         from torch import nn
 
         spec = self._spec(name)
@@ -70,10 +80,13 @@ class Maker:
         from engine.nn import AnalogConv2d
 
         with told_of(name):
-            return self._named(name, AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec, **window))
+            return self._named(
+                name, AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec, **window)
+            )
 
     def convert(self, module: nn.Module, name: str = "") -> nn.Module:
-        """Torch's `module` with its layers on tiles where the configuration wants it; their names begin with `name`."""
+        """Torch's `module` with its layers on tiles where the configuration wants it; their names
+        begin with `name`."""
         from torch import nn
 
         from engine.nn import Unconvertible, convert_to_analog
@@ -89,7 +102,9 @@ class Maker:
             made: Any = convert_to_analog(whole, choose, inplace=True)
         except Unconvertible as problem:
             rules = ", ".join(f"{layer}: {{algorithm: digital}}" for layer in problem.layers)
-            raise UserError(f"{problem.reason}; leave them digital with layers: {{{rules}}}") from None
+            raise UserError(
+                f"{problem.reason}; leave them digital with layers: {{{rules}}}"
+            ) from None
         except UserError:
             raise
         except ValueError as problem:
@@ -103,11 +118,14 @@ class Maker:
         from torch import nn
 
         if name not in ACTIVATIONS:
-            raise UserError(f"model.activation: must be one of {', '.join(ACTIVATIONS)}, not {name!r}")
+            raise UserError(
+                f"model.activation: must be one of {', '.join(ACTIVATIONS)}, not {name!r}"
+            )
         return getattr(nn, ACTIVATIONS[name])()
 
     def output(self) -> nn.Module:
-        """What follows the last layer: log-probabilities for the loss nll, nothing for the others."""
+        """What follows the last layer: log-probabilities for the loss nll, nothing for the
+        others."""
         from torch import nn
 
         return nn.LogSoftmax(1) if self.config["loss"]["name"] == "nll" else nn.Identity()
@@ -146,14 +164,17 @@ def check_names(config: Config, layers: Mapping[str, nn.Module]) -> None:
         if not any(fnmatchcase(made, name) for made in layers):
             near = difflib.get_close_matches(name, layers, 1)
             hint = f"nearest: {near[0]}" if near else f"it has {', '.join(layers)}"
-            raise UserError(f"layers: model {config['model']['name']} has no layer {name!r}; {hint}")
+            raise UserError(
+                f"layers: model {config['model']['name']} has no layer {name!r}; {hint}"
+            )
 
 
 def layer_config(config: Config, name: str) -> dict[str, Any]:
-    """Device, algorithm and tile of one layer: the common ones with those of its name, or of patterns, over them.
+    """Device, algorithm and tile of one layer: the common ones with those of its name, or of
+    patterns, over them.
 
-    A rule of `layers` names a layer or is a pattern such as `layer4.*`; where several fit, later ones lie over earlier.
-    """
+    A rule of `layers` names a layer or is a pattern such as `layer4.*`; where several fit, later
+    ones lie over earlier."""
     found = {part: config.get(part) or {} for part in PARTS}
     for pattern, own in (config.get("layers") or {}).items():
         if not fnmatchcase(name, pattern):
@@ -166,7 +187,8 @@ def layer_config(config: Config, name: str) -> dict[str, Any]:
 
 
 def _over(base: Config, own: Any) -> dict[str, Any]:
-    """`own` over `base`. Another model or algorithm replaces all: the old parameters mean nothing."""
+    """`own` over `base`. Another model or algorithm replaces all: the old parameters mean
+    nothing."""
     if isinstance(own, str):
         own = {"name": own}
     if any(key in own and own[key] != base.get(key) for key in KIND_KEYS):
@@ -178,13 +200,18 @@ def _over(base: Config, own: Any) -> dict[str, Any]:
     return merged
 
 
-def build(config: Config, info: Info, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """The network of `config` and its optimizer; what they draw comes from torch's generator, seeded by `run.seed`."""
+def build(
+    config: Config, info: Info, device: torch.device
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """The network of `config` and its optimizer; what they draw comes from torch's generator,
+    seeded by `run.seed`."""
     model, _ = network(config, info, device)
     return model, _optimizer(model, config["optimizer"])
 
 
-def network(config: Config, info: Info, device: torch.device) -> tuple[nn.Module, dict[str, nn.Module]]:
+def network(
+    config: Config, info: Info, device: torch.device
+) -> tuple[nn.Module, dict[str, nn.Module]]:
     """The network of `config` and its layers by the names that `layers` gives settings for."""
     import torch
 
@@ -212,8 +239,14 @@ def _model(make: Maker, info: Info) -> nn.Module:
     takes, given = getattr(member, "TAKES", IMAGES), info.kind
     if takes != given:
         dataset = make.config["dataset"]["name"]
-        raise UserError(f"model {name} takes {takes}, dataset {dataset} holds {given}: choose another dataset or model")
-    known = [p.name for p in inspect.signature(member.build).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        raise UserError(
+            f"model {name} takes {takes}, dataset {dataset} holds {given}: choose another dataset or model"
+        )
+    known = [
+        p.name
+        for p in inspect.signature(member.build).parameters.values()
+        if p.kind is p.KEYWORD_ONLY
+    ]
     for key in settings:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)

@@ -1,8 +1,9 @@
-"""Checkpoints: tensors in safetensors, the rest in json; nothing pickled, each either whole or not there.
+"""Checkpoints: tensors in safetensors, the rest in json; nothing pickled, each either whole or not
+there.
 
-checkpoint/EPOCH-BATCH/ holds `tensors.safetensors` and `state.json`, which carries the checksum of the former and its
-own. The folder is written under another name, synced and renamed; the one before it stays as a reserve.
-"""
+checkpoint/EPOCH-BATCH/ holds `tensors.safetensors` and `state.json`, which carries the checksum of
+the former and its own. The folder is written under another name, synced and renamed; the one before
+it stays as a reserve."""
 
 from __future__ import annotations
 
@@ -32,13 +33,23 @@ class Damaged(Exception):
 
 
 def save_checkpoint(
-    folder: Path, place: tuple[int, int], *, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
+    folder: Path,
+    place: tuple[int, int],
+    *,
+    tensors: Mapping[str, torch.Tensor],
+    state: Mapping[str, Any],
 ) -> None:
-    """Write the checkpoint of `place` (epochs, batches) below `folder` and drop needless ones. Raises OSError."""
+    """Write the checkpoint of `place` (epochs, batches) below `folder` and drop needless ones.
+    Raises OSError."""
     from safetensors.torch import save
 
     content = save({name: _copy(tensor) for name, tensor in tensors.items()})
-    body = {"format": FORMAT, "sha256": _digest(content), "bytes": len(content), "state": dict(state)}
+    body = {
+        "format": FORMAT,
+        "sha256": _digest(content),
+        "bytes": len(content),
+        "state": dict(state),
+    }
     final = folder / f"{place[0]:06d}-{place[1]:09d}"
     temporary = final.with_name(final.name + UNFINISHED)
     try:
@@ -56,8 +67,11 @@ def save_checkpoint(
         shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[str]] | None:
-    """Tensors and state of the newest whole checkpoint, and a line for each newer, damaged one; None without any.
+def load_checkpoint(
+    folder: Path,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[str]] | None:
+    """Tensors and state of the newest whole checkpoint, and a line for each newer, damaged one;
+    None without any.
 
     Raises UserError if there are checkpoints and none is whole.
     """
@@ -87,7 +101,8 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _put(temporary: Path, final: Path) -> None:
-    """Rename into place. A damaged checkpoint of the same place, passed over on resume, makes way."""
+    """Rename into place. A damaged checkpoint of the same place, passed over on resume, makes
+    way."""
     if final.exists():
         aside = final.with_name(final.name + ".replaced" + UNFINISHED)
         shutil.rmtree(aside, ignore_errors=True)
@@ -128,7 +143,9 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise Damaged(f"{STATE} is truncated or was changed")
     body = json.loads(text)
     if body["format"] > FORMAT:
-        raise UserError(f"{path} was written by a newer version of aihw (format {body['format']}); update aihw")
+        raise UserError(
+            f"{path} was written by a newer version of aihw (format {body['format']}); update aihw"
+        )
     if len(content) != body["bytes"]:
         raise Damaged(f"{TENSORS} has {len(content)} bytes instead of {body['bytes']}")
     if _digest(content) != body["sha256"]:

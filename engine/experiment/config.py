@@ -1,4 +1,5 @@
-"""Settings of a run that are not physics: dataset, loss, optimizer, run; each with meaning and range."""
+"""Settings of a run that are not physics: dataset, loss, optimizer, run; each with meaning and
+range."""
 
 from __future__ import annotations
 
@@ -14,7 +15,14 @@ SHAPES = ("constant", "step", "multistep", "exponential", "cosine")
 
 def setting(default: Any, meaning: str, **limits: Any) -> Any:
     """A dataclass field with its documentation; `limits` are unit, minimum, maximum, choices."""
-    metadata = {"unit": "", "minimum": None, "maximum": None, "choices": None, **limits, "meaning": meaning}
+    metadata = {
+        "unit": "",
+        "minimum": None,
+        "maximum": None,
+        "choices": None,
+        **limits,
+        "meaning": meaning,
+    }
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -31,13 +39,23 @@ class Dataset:
     test_batch_size: int = setting(500, "samples in an evaluation step", minimum=1)
     train_samples: int = setting(0, "use only the first n training samples; 0 = all", minimum=0)
     test_samples: int = setting(0, "use only the first n test samples; 0 = all", minimum=0)
-    mean: list[float] = setting([], "subtracted from the inputs: a number, or one a channel; empty = nothing")
-    std: list[float] = setting([], "inputs are divided by it after that: a number, or one a channel", above=0)
+    mean: list[float] = setting(
+        [], "subtracted from the inputs: a number, or one a channel; empty = nothing"
+    )
+    std: list[float] = setting(
+        [], "inputs are divided by it after that: a number, or one a channel", above=0
+    )
     shuffle: bool = setting(True, "draw a new order of the training samples for each epoch")
     path: str = setting("", "the file to learn (text)")
-    sequence_length: int = setting(100, "signs in a sample, over which gradients travel back (text)", minimum=1)
-    valid_part: float = setting(0.0, "share of the text before the test part, judged after each epoch", minimum=0)
-    test_part: float = setting(0.1, "share of the text for testing, at its end; >= 1 = that many signs", above=0)
+    sequence_length: int = setting(
+        100, "signs in a sample, over which gradients travel back (text)", minimum=1
+    )
+    valid_part: float = setting(
+        0.0, "share of the text before the test part, judged after each epoch", minimum=0
+    )
+    test_part: float = setting(
+        0.1, "share of the text for testing, at its end; >= 1 = that many signs", above=0
+    )
 
 
 @dataclass
@@ -54,23 +72,36 @@ class Schedule:
 
     name: str = setting("constant", "shape of the schedule", choices=SHAPES)
     step_size: int = setting(1, "epochs between two reductions (step)", unit="epoch", minimum=1)
-    milestones: list[int] = setting([], "epochs after which the rate is reduced (multistep)", unit="epoch", minimum=0)
-    gamma: float = setting(0.1, "factor of one reduction (step, multistep), or of an epoch (exponential)", minimum=0.0)
+    milestones: list[int] = setting(
+        [], "epochs after which the rate is reduced (multistep)", unit="epoch", minimum=0
+    )
+    gamma: float = setting(
+        0.1, "factor of one reduction (step, multistep), or of an epoch (exponential)", minimum=0.0
+    )
     final: float = setting(0.0, "learning rate at the last epoch (cosine)", minimum=0.0)
 
 
 @dataclass
 class Optimizer:
-    """One optimizer step. Only lr acts on tiles that learn by pulses, all on what learns by gradients."""
+    """One optimizer step. Only lr acts on tiles that learn by pulses, all on what learns by
+    gradients."""
 
-    name: str = setting("analog_sgd", "optimizer; only analog_sgd trains tiles by pulses", choices=OPTIMIZERS)
+    name: str = setting(
+        "analog_sgd", "optimizer; only analog_sgd trains tiles by pulses", choices=OPTIMIZERS
+    )
     lr: float = setting(0.01, "learning rate", minimum=0.0)
     momentum: float = setting(0.0, "momentum (analog_sgd, sgd)", minimum=0.0, maximum=1.0)
     nesterov: bool = setting(False, "Nesterov's momentum (analog_sgd, sgd)")
-    betas: list[float] = setting([0.9, 0.999], "decay of both running means (adam, adamw)", minimum=0.0, maximum=1.0)
+    betas: list[float] = setting(
+        [0.9, 0.999], "decay of both running means (adam, adamw)", minimum=0.0, maximum=1.0
+    )
     eps: float = setting(1e-8, "added to the root of the second one (adam, adamw)", minimum=0.0)
-    weight_decay: float = setting(0.0, "weight decay; decoupled from the gradient in adamw", minimum=0.0)
-    schedule: Schedule = field(default_factory=Schedule, metadata={"meaning": "learning rate over the epochs"})
+    weight_decay: float = setting(
+        0.0, "weight decay; decoupled from the gradient in adamw", minimum=0.0
+    )
+    schedule: Schedule = field(
+        default_factory=Schedule, metadata={"meaning": "learning rate over the epochs"}
+    )
 
 
 @dataclass
@@ -78,16 +109,30 @@ class Run:
     """How long, from which seed, on what, and where the results go."""
 
     epochs: int = setting(5, "passes over the training samples", unit="epoch", minimum=1)
-    seed: int = setting(1, "fixes weights, device variations, noise and data order", minimum=0, maximum=2**63 - 1)
-    device: str = setting("auto", "processor; auto takes a GPU where one works", choices=("auto", "cpu", "cuda"))
-    start: str = setting("", "run folder, or file of tensors, from whose weights training starts; empty = new ones")
+    seed: int = setting(
+        1, "fixes weights, device variations, noise and data order", minimum=0, maximum=2**63 - 1
+    )
+    device: str = setting(
+        "auto", "processor; auto takes a GPU where one works", choices=("auto", "cpu", "cuda")
+    )
+    start: str = setting(
+        "", "run folder, or file of tensors, from whose weights training starts; empty = new ones"
+    )
     threads: int = setting(0, "CPU threads; 0 = all", minimum=0)
     exact: bool = setting(False, "the same bits at any number of threads, slower")
-    graph: bool = setting(True, "a GPU replays training steps as one graph where it can: same bits, faster")
-    checkpoint_every: int = setting(0, "optimizer steps between checkpoints; 0 = every epoch", minimum=0)
+    graph: bool = setting(
+        True, "a GPU replays training steps as one graph where it can: same bits, faster"
+    )
+    checkpoint_every: int = setting(
+        0, "optimizer steps between checkpoints; 0 = every epoch", minimum=0
+    )
     dir: str = setting("runs", "folder that receives the run folders")
-    log: list[str] = setting([], "programs that receive the metrics as well", choices=writer_names())
-    executor: str = setting("local", "who does the runs: this machine, Slurm, or a Ray cluster", choices=EXECUTORS)
+    log: list[str] = setting(
+        [], "programs that receive the metrics as well", choices=writer_names()
+    )
+    executor: str = setting(
+        "local", "who does the runs: this machine, Slurm, or a Ray cluster", choices=EXECUTORS
+    )
     cluster: dict[str, Any] = setting({}, "settings of that executor, see docs/sweeps.md")
 
 

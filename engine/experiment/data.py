@@ -1,4 +1,5 @@
-"""Data in memory, its fingerprint, and the order of samples in an epoch. N samples, then the shape of one sample."""
+"""Data in memory, its fingerprint, and the order of samples in an epoch. N samples, then the shape
+of one sample."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class Info:
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset: inputs [N, ...] as float32, labels [N] as int64; of text, numbers of signs [N, T] for both.
+    """A dataset: inputs [N, ...] as float32, labels [N] as int64; of text, numbers of signs [N, T]
+    for both.
 
     The `valid` part is judged after each epoch like that for testing, if there is one.
     """
@@ -57,21 +59,36 @@ class Data:
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Data(**{k: v if v is None or k == "classes" else v.to(device) for k, v in moved.items()})
+        return Data(
+            **{k: v if v is None or k == "classes" else v.to(device) for k, v in moved.items()}
+        )
 
 
 def load_data(settings: Mapping[str, Any]) -> Data:
-    """The dataset that `settings` (the group `dataset`) names, cut to its first samples where asked for."""
+    """The dataset that `settings` (the group `dataset`) names, cut to its first samples where asked
+    for."""
     data = find_member("datasets", settings["name"]).load(settings)
-    train, test = _count(settings, "train_samples", data.train_y), _count(settings, "test_samples", data.test_y)
+    train, test = (
+        _count(settings, "train_samples", data.train_y),
+        _count(settings, "test_samples", data.test_y),
+    )
     train_x, test_x = (_normalised(x, settings) for x in (data.train_x[:train], data.test_x[:test]))
-    return replace(data, train_x=train_x, train_y=data.train_y[:train], test_x=test_x, test_y=data.test_y[:test])
+    return replace(
+        data,
+        train_x=train_x,
+        train_y=data.train_y[:train],
+        test_x=test_x,
+        test_y=data.test_y[:test],
+    )
 
 
 def dataset_info(settings: Mapping[str, Any]) -> Info:
-    """What a model must know of the dataset, without its files where that does not depend on them."""
+    """What a model must know of the dataset, without its files where that does not depend on
+    them."""
     member = find_member("datasets", settings["name"])
-    return Info(member.SHAPE, member.CLASSES) if hasattr(member, "SHAPE") else load_data(settings).info
+    return (
+        Info(member.SHAPE, member.CLASSES) if hasattr(member, "SHAPE") else load_data(settings).info
+    )
 
 
 def _normalised(x: torch.Tensor, settings: Mapping[str, Any]) -> torch.Tensor:
@@ -94,12 +111,15 @@ def _normalised(x: torch.Tensor, settings: Mapping[str, Any]) -> torch.Tensor:
 def _count(settings: Mapping[str, Any], key: str, labels: torch.Tensor) -> int:
     wanted = int(settings.get(key) or 0)
     if wanted > len(labels):
-        raise UserError(f"dataset.{key}: {settings['name']} has {len(labels)}, not {wanted}; 0 takes all")
+        raise UserError(
+            f"dataset.{key}: {settings['name']} has {len(labels)}, not {wanted}; 0 takes all"
+        )
     return wanted or len(labels)
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
-    """A short hash of the dataset's files: equal for a file and its gzipped form, different for different data."""
+    """A short hash of the dataset's files: equal for a file and its gzipped form, different for
+    different data."""
     digest = hashlib.sha256(str(settings["name"]).encode())
     for path in find_member("datasets", settings["name"]).files(settings):
         digest.update(f"{path.name.removesuffix('.gz')} {_checksum(path)}\n".encode())
@@ -107,13 +127,16 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
 
 def _checksum(path: Path) -> str:
-    """CRC-32 and length of the plain content; a gzip file ends with both, so it need not be unpacked."""
+    """CRC-32 and length of the plain content; a gzip file ends with both, so it need not be
+    unpacked."""
     try:
         with path.open("rb") as file:
             if path.suffix == ".gz":
                 file.seek(-8, 2)
                 tail = file.read(8)
-                return f"{int.from_bytes(tail[:4], 'little'):08x} {int.from_bytes(tail[4:], 'little')}"
+                return (
+                    f"{int.from_bytes(tail[:4], 'little'):08x} {int.from_bytes(tail[4:], 'little')}"
+                )
             crc, size = 0, 0
             while block := file.read(CHUNK):
                 crc, size = zlib.crc32(block, crc), size + len(block)

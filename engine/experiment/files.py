@@ -33,7 +33,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace `path` by `value` as JSON; numbers that JSON lacks (infinite, undefined) become null."""
+    """Replace `path` by `value` as JSON; numbers that JSON lacks (infinite, undefined) become
+    null."""
     write_bytes(path, (json.dumps(_plain(value), indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -71,4 +72,6 @@ def writing(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise UserError(f"cannot write {what} in {folder}: {problem.strerror or problem}") from problem
+        raise UserError(
+            f"cannot write {what} in {folder}: {problem.strerror or problem}"
+        ) from problem

@@ -17,9 +17,21 @@ from engine.tile.settings import GROUPS
 FORMAT = 1
 LENGTH = 12
 TEXT_FOLDERS = ("physics", "kernels")
-# Folders, processor, threads and who does the run do not decide the result; the seed stands beside the hash.
+# Folders, processor, threads and who does the run do not decide the result; the seed stands beside
+# the hash.
 LEFT_OUT = {
-    "run": ("seed", "device", "threads", "dir", "checkpoint_every", "start", "executor", "cluster", "log", "graph"),
+    "run": (
+        "seed",
+        "device",
+        "threads",
+        "dir",
+        "checkpoint_every",
+        "start",
+        "executor",
+        "cluster",
+        "log",
+        "graph",
+    ),
     "dataset": ("root", "path", "download"),
 }
 SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "run", "layers")
@@ -65,9 +77,14 @@ def sections_of(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _clean(value: Any) -> Any:
-    """Without texts for the reader, and with a device file by its name only: its content is hashed, not its place."""
+    """Without texts for the reader, and with a device file by its name only: its content is hashed,
+    not its place."""
     if isinstance(value, Mapping):
-        return {k: _device_name(v) if k == "model" else _clean(v) for k, v in value.items() if k not in WORDS}
+        return {
+            k: _device_name(v) if k == "model" else _clean(v)
+            for k, v in value.items()
+            if k not in WORDS
+        }
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
     return value
@@ -78,12 +95,14 @@ def _device_name(model: Any) -> Any:
 
 
 def is_device_file(model: str) -> bool:
-    """Whether a device model is named by its file (`path/to/file.py:Name`, `steps.csv`) instead of by its name."""
+    """Whether a device model is named by its file (`path/to/file.py:Name`, `steps.csv`) instead of
+    by its name."""
     return ":" in model or model.endswith((".py", ".csv"))
 
 
 def physics_texts(config: Mapping[str, Any]) -> Iterator[bytes]:
-    """The texts from which the kernels of this run are made: shared physics, kernels, and its devices."""
+    """The texts from which the kernels of this run are made: shared physics, kernels, and its
+    devices."""
     for name in TEXT_FOLDERS:
         for path in sorted((ROOT / "engine" / name).glob("*.cu*")):
             yield path.name.encode() + b"\n" + path.read_bytes()
@@ -92,15 +111,20 @@ def physics_texts(config: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def _device_text(model: str) -> bytes:
-    """The snippets of a device and the names that they use; for a device of the user's own, its whole file as well."""
+    """The snippets of a device and the names that they use; for a device of the user's own, its
+    whole file as well."""
     if model in GROUPS:
         return b""
     try:
         device = find_device(model)
     except ValueError as problem:
         raise UserError(f"device.model: {problem}") from problem
-    text = "\n".join((device.construct, device.step, device.bounds, *device.cells, *device.states)).encode()
-    return text + (Path(model.partition(":")[0]).expanduser().read_bytes() if is_device_file(model) else b"")
+    text = "\n".join(
+        (device.construct, device.step, device.bounds, *device.cells, *device.states)
+    ).encode()
+    return text + (
+        Path(model.partition(":")[0]).expanduser().read_bytes() if is_device_file(model) else b""
+    )
 
 
 def device_models(config: Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""Ctrl-C between two steps instead of inside one, so that the checkpoint that follows is consistent."""
+"""Ctrl-C between two steps instead of inside one, so that the checkpoint that follows is
+consistent."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """While it is entered, the first signal only sets `requested`; the second one interrupts at once."""
+    """While it is entered, the first signal only sets `requested`; the second one interrupts at
+    once."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -1,7 +1,7 @@
 """The training loop's state and steps: a model, its optimizer, the data, and the place reached.
 
-Everything that decides what follows is in `tensors()` and `state()`; from these, `load()` continues with the same bits.
-"""
+Everything that decides what follows is in `tensors()` and `state()`; from these, `load()` continues
+with the same bits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Place:
-    """How far a run has come. `loss` and `correct` are sums over the samples of the current epoch."""
+    """How far a run has come. `loss` and `correct` are sums over the samples of the current
+    epoch."""
 
     epoch: int = 0
     batch: int = 0
@@ -43,7 +44,8 @@ class Place:
 
 
 class Loop:
-    """One run in memory. Raises UserError while it is made if the configuration or the data are unusable."""
+    """One run in memory. Raises UserError while it is made if the configuration or the data are
+    unusable."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
@@ -51,7 +53,9 @@ class Loop:
         self.data = load_data(config["dataset"])
         self.model, self.optimizer = build(config, self.data.info, self.device)
         if config["run"].get("start"):
-            start_from(self.model, Path(config["run"]["start"]).expanduser(), config, info=self.data.info)
+            start_from(
+                self.model, Path(config["run"]["start"]).expanduser(), config, info=self.data.info
+            )
         self.data = self.data.to(self.device)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.loss_function = make_loss(config["loss"])
@@ -68,7 +72,8 @@ class Loop:
         return learning_rate(self.config["optimizer"], self.place.epoch, self.epochs)
 
     def steps(self) -> Iterator[torch.Tensor]:
-        """Train to the end of the current epoch; yields the loss of each step, between two steps."""
+        """Train to the end of the current epoch; yields the loss of each step, between two
+        steps."""
         self.model.train()
         if self.place.batch == 0:
             begin_streams(self.model)
@@ -79,8 +84,12 @@ class Loop:
         self.correct_sum.fill_(int(self.place.correct))
         mark = time.perf_counter()
         while self.place.batch < self.steps_per_epoch:
-            index = order[self.place.batch * self.batch_size : (self.place.batch + 1) * self.batch_size]
-            loss = self._step(index) if self.replayed is None else self.replayed.step(index, self.lr())
+            index = order[
+                self.place.batch * self.batch_size : (self.place.batch + 1) * self.batch_size
+            ]
+            loss = (
+                self._step(index) if self.replayed is None else self.replayed.step(index, self.lr())
+            )
             self.place.batch += 1
             self.place.steps += 1
             self.place.samples += len(index)
@@ -109,7 +118,8 @@ class Loop:
 
     def _step(self, index: torch.Tensor) -> torch.Tensor:
         x, y = self.data.train_x.index_select(0, index), self.data.train_y.index_select(0, index)
-        # Not optimizer.zero_grad(): its first call imports torch._dynamo, which takes more than a second.
+        # Not optimizer.zero_grad(): its first call imports torch._dynamo, which takes more than a
+        # second.
         for parameter in self.parameters:
             parameter.grad = None
         output = self.model(x)
@@ -121,13 +131,16 @@ class Loop:
         self.correct_sum.add_((output.detach().argmax(1) == y).sum())
         return value
 
-    def evaluate(self, x: torch.Tensor | None = None, y: torch.Tensor | None = None) -> tuple[float, float]:
+    def evaluate(
+        self, x: torch.Tensor | None = None, y: torch.Tensor | None = None
+    ) -> tuple[float, float]:
         """Loss per label and accuracy on x and y, or on the test set."""
         x, y = (self.data.test_x if x is None else x), (self.data.test_y if y is None else y)
         return evaluate(self.model, self.config, x, y)
 
     def end_epoch(self, seconds: float) -> dict[str, Any]:
-        """Evaluate, note the row of the epoch, and step to the next one. `seconds` is the time of the run so far."""
+        """Evaluate, note the row of the epoch, and step to the next one. `seconds` is the time of
+        the run so far."""
         data, count = self.data, self.data.train_y.numel()
         figures = {"train": (self.loss_sum.item() / count, self.correct_sum.item() / count)}
         if data.valid_x is not None and data.valid_y is not None:
@@ -140,14 +153,24 @@ class Loop:
                 row[f"{part}_perplexity"] = perplexity(loss)
         row |= {"samples": self.place.samples, "seconds": round(seconds, 3)}
         self.place.rows.append(row)
-        self.place.epoch, self.place.batch, self.place.loss, self.place.correct = self.place.epoch + 1, 0, 0.0, 0.0
+        self.place.epoch, self.place.batch, self.place.loss, self.place.correct = (
+            self.place.epoch + 1,
+            0,
+            0.0,
+            0.0,
+        )
         self.loss_sum.zero_()
         self.correct_sum.zero_()
         return row
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Every tensor of a checkpoint: the model, the optimizer's memory, and torch's random state."""
-        found = {f"model/{k}": v for k, v in self.model.state_dict().items() if isinstance(v, torch.Tensor)}
+        """Every tensor of a checkpoint: the model, the optimizer's memory, and torch's random
+        state."""
+        found = {
+            f"model/{k}": v
+            for k, v in self.model.state_dict().items()
+            if isinstance(v, torch.Tensor)
+        }
         for number, parameter in enumerate(self.parameters):
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 if isinstance(value, torch.Tensor):
@@ -160,12 +183,18 @@ class Loop:
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors."""
         self.place.loss, self.place.correct = self.loss_sum.item(), self.correct_sum.item()
-        model = {k: v for k, v in self.model.state_dict().items() if not isinstance(v, torch.Tensor)}
+        model = {
+            k: v for k, v in self.model.state_dict().items() if not isinstance(v, torch.Tensor)
+        }
         return {"place": asdict(self.place), "model": model}
 
     def load(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint. Raises UserError if it is of another model."""
-        own = {key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")}
+        own = {
+            key.removeprefix("model/"): value
+            for key, value in tensors.items()
+            if key.startswith("model/")
+        }
         try:
             self.model.load_state_dict({**own, **state["model"]})
         except RuntimeError as problem:
@@ -176,9 +205,12 @@ class Loop:
             if key.startswith("optimizer/"):
                 _, number, name = key.split("/", 2)
                 parameter = self.parameters[int(number)]
-                # Adam counts its steps on the CPU, whatever the processor of the parameters, unless they are replayed.
+                # Adam counts its steps on the CPU, whatever the processor of the parameters, unless
+                # they are replayed.
                 stays = name == "step" and self.replayed is None
-                self.optimizer.state[parameter][name] = value if stays else value.to(parameter.device)
+                self.optimizer.state[parameter][name] = (
+                    value if stays else value.to(parameter.device)
+                )
         torch.set_rng_state(tensors["random/cpu"])
         if self.device.type == "cuda" and "random/cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random/cuda"])
@@ -191,7 +223,8 @@ class Loop:
 def evaluate(
     model: torch.nn.Module, config: Mapping[str, Any], x: torch.Tensor, y: torch.Tensor
 ) -> tuple[float, float]:
-    """Loss per label and accuracy of a network on inputs and labels, with the loss and batches of `config`."""
+    """Loss per label and accuracy of a network on inputs and labels, with the loss and batches of
+    `config`."""
     model.eval()
     begin_streams(model)
     size = int(config["dataset"].get("test_batch_size") or 500)

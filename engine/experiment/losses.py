@@ -1,4 +1,5 @@
-"""Losses on a batch of network outputs [B, classes] and labels [B], or [B, classes, T] and [B, T] over T signs."""
+"""Losses on a batch of network outputs [B, classes] and labels [B], or [B, classes, T] and [B, T]
+over T signs."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ def make_loss(settings: Mapping[str, Any]) -> LossFunction:
     if name not in LOSSES:
         raise UserError(f"loss.name: no loss {name!r}; there are {', '.join(LOSSES)}")
     if reduction not in REDUCTIONS:
-        raise UserError(f"loss.reduction: must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
+        raise UserError(
+            f"loss.reduction: must be one of {', '.join(REDUCTIONS)}, not {reduction!r}"
+        )
     function = LOSSES[name]
 
     def loss(output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,8 @@ from engine.settings import UserError
 
 
 def without_gpu(run: Mapping[str, Any]) -> str:
-    """Why `run.device=auto` passes over the GPU that torch has; empty if there is none, or another choice was made."""
+    """Why `run.device=auto` passes over the GPU that torch has; empty if there is none, or another
+    choice was made."""
     if run.get("device", "auto") != "auto" or not torch.cuda.is_available():
         return ""
     usable, why = cuda.available()
@@ -20,14 +21,16 @@ def without_gpu(run: Mapping[str, Any]) -> str:
 
 
 def processor(run: Mapping[str, Any]) -> torch.device:
-    """The processor that the group `run` asks for, with its number of threads, and repeatable algorithms on a GPU."""
+    """The processor that the group `run` asks for, with its number of threads, and repeatable
+    algorithms on a GPU."""
     wanted = run.get("device", "auto")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UserError(
             f"run.device=cuda: torch finds no usable GPU ({cuda.available()[1]}); run.device=cpu works without"
         )
     if run.get("exact"):
-        # Torch splits large activations and sums over threads, and their last bits depend on where it cuts.
+        # Torch splits large activations and sums over threads, and their last bits depend on where
+        # it cuts.
         torch.set_num_threads(1)
     elif run.get("threads"):
         torch.set_num_threads(int(run["threads"]))

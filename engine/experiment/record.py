@@ -30,7 +30,8 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """The commit of the checkout, with `-dirty` if files differ from it; empty for an installed package."""
+    """The commit of the checkout, with `-dirty` if files differ from it; empty for an installed
+    package."""
     if not (ROOT / ".git").exists():
         return ""
     command = [
@@ -45,7 +46,9 @@ def git_commit() -> str:
         "--exclude=*",
     ]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
 
@@ -61,7 +64,8 @@ def now() -> str:
 
 
 def citations(config: Mapping[str, Any]) -> list[str]:
-    """The papers of the recipe, its task, presets, device, algorithm, model and dataset, each once."""
+    """The papers of the recipe, its task, presets, device, algorithm, model and dataset, each
+    once."""
     return list(dict.fromkeys(text.strip() for text in _sources(config) if text and text.strip()))
 
 

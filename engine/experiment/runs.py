@@ -1,9 +1,8 @@
 """Run folders: runs/<recipe>/<hash>-<seed>/, made whole, locked while a process works in them.
 
-run.json      status, versions, commit, seed, machine, times, papers
-config.yaml   the resolved configuration     metrics.csv   a row for each epoch     log.txt   what happened, with times
-checkpoint/   see checkpoint.py              summary.json  the result, once there is one
-"""
+run.json      status, versions, commit, seed, machine, times, papers config.yaml   the resolved
+configuration     metrics.csv   a row for each epoch     log.txt   what happened, with times
+checkpoint/   see checkpoint.py              summary.json  the result, once there is one"""
 
 from __future__ import annotations
 
@@ -33,10 +32,13 @@ DONE = ("finished", "diverged")
 
 
 def run_folder(config: Mapping[str, Any], *, again: bool = False) -> Path:
-    """The folder of the run that `config` describes; with `again`, the first one of it that is free."""
+    """The folder of the run that `config` describes; with `again`, the first one of it that is
+    free."""
     run = config["run"]
     recipe = folder_name(str(config.get("name") or "run"))
-    path = Path(run.get("dir") or "runs").expanduser() / recipe / f"{run_hash(config)}-{run['seed']}"
+    path = (
+        Path(run.get("dir") or "runs").expanduser() / recipe / f"{run_hash(config)}-{run['seed']}"
+    )
     if not again:
         return path
     number, free = 2, path
@@ -51,7 +53,8 @@ def folder_name(recipe: str) -> str:
 
 
 def run_status(folder: Path) -> str:
-    """absent, running, interrupted, failed, diverged or finished. A run whose process died is interrupted."""
+    """absent, running, interrupted, failed, diverged or finished. A run whose process died is
+    interrupted."""
     if not folder.exists():
         return "absent"
     status = str(read_record(folder)["status"])
@@ -67,12 +70,15 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     if not folder.is_dir() or not path.is_file():
         raise UserError(
-            f"{folder} is no run folder: " + ("it has no run.json" if folder.is_dir() else "there is no such folder")
+            f"{folder} is no run folder: "
+            + ("it has no run.json" if folder.is_dir() else "there is no such folder")
         )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] > FORMAT:
-            raise UserError(f"{folder} was written by a newer version of aihw (format {found['format']}); update aihw")
+            raise UserError(
+                f"{folder} was written by a newer version of aihw (format {found['format']}); update aihw"
+            )
         found["status"], found["hash"], found["id"]
     except (OSError, ValueError, KeyError, TypeError) as problem:
         if isinstance(problem, UserError):
@@ -110,7 +116,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def stored_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with absolute paths to data, weights and device files, so that it can be resumed from any folder."""
+    """`config` with absolute paths to data, weights and device files, so that it can be resumed
+    from any folder."""
     stored = copy.deepcopy(dict(config))
     for section, key in (("dataset", "root"), ("dataset", "path"), ("run", "start")):
         if stored[section].get(key):
@@ -140,7 +147,8 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: Mapping[str, Any], **more: Any) -> RunFolder:
-        """Make the folder of a new run; it appears under its name with all its first files, or not at all."""
+        """Make the folder of a new run; it appears under its name with all its first files, or not
+        at all."""
         import yaml
 
         require(config)
@@ -150,13 +158,18 @@ class RunFolder:
             temporary.mkdir()
             try:
                 lock = _acquire(temporary / "lock", path)
-                write_bytes(temporary / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode())
+                write_bytes(
+                    temporary / "config.yaml",
+                    yaml.safe_dump(dict(config), sort_keys=False).encode(),
+                )
                 write_json(temporary / "run.json", _first_record(path, config, more))
                 os.rename(temporary, path)
             except OSError:
                 shutil.rmtree(temporary, ignore_errors=True)
                 if path.is_dir():
-                    raise UserError(f"{path} was made by another process meanwhile; it is in use") from None
+                    raise UserError(
+                        f"{path} was made by another process meanwhile; it is in use"
+                    ) from None
                 raise
         return cls(path, lock)._follow(config)
 
@@ -189,7 +202,10 @@ class RunFolder:
 
     def log(self, text: str) -> None:
         """Append to log.txt."""
-        with writing("log.txt", self.path), (self.path / "log.txt").open("a", encoding="utf-8") as file:
+        with (
+            writing("log.txt", self.path),
+            (self.path / "log.txt").open("a", encoding="utf-8") as file,
+        ):
             file.write(f"{record.now()} {text}\n")
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -200,7 +216,8 @@ class RunFolder:
         self._writers.rows(rows)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the result, then the status: a crash in between leaves a run that resumes and ends at once."""
+        """Write the result, then the status: a crash in between leaves a run that resumes and ends
+        at once."""
         with writing("summary.json", self.path):
             write_json(self.path / "summary.json", summary)
         self._writers.finish(summary)
@@ -229,7 +246,8 @@ def _first_record(path: Path, config: Mapping[str, Any], more: Mapping[str, Any]
 
 
 def _acquire(path: Path, folder: Path) -> IO[str]:
-    """Lock `path` for as long as the returned file stays open; the kernel frees it when the process dies."""
+    """Lock `path` for as long as the returned file stays open; the kernel frees it when the process
+    dies."""
     file = path.open("a+", encoding="utf-8")
     if not _try_lock(file):
         file.seek(0)
@@ -243,7 +261,8 @@ def _acquire(path: Path, folder: Path) -> IO[str]:
 
 
 def _try_lock(file: IO[str]) -> bool:
-    """Once more after a moment: whoever asks for the status of a run holds its lock for an instant."""
+    """Once more after a moment: whoever asks for the status of a run holds its lock for an
+    instant."""
     for wait in (0.05, 0.2, None):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

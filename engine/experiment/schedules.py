@@ -1,4 +1,5 @@
-"""Learning-rate schedules: pure functions of the epoch, so that a resumed run needs no state of them.
+"""Learning-rate schedules: pure functions of the epoch, so that a resumed run needs no state of
+them.
 
 An epoch counts from 0; the shapes are those of torch's schedulers, stepped once an epoch.
 """
@@ -19,7 +20,9 @@ def learning_rate(optimizer: Settings, epoch: int, epochs: int) -> float:
     schedule = optimizer.get("schedule") or {"name": "constant"}
     name = schedule.get("name", "constant")
     if name not in SHAPES:
-        raise UserError(f"optimizer.schedule.name: no schedule {name!r}; there are {', '.join(SHAPES)}")
+        raise UserError(
+            f"optimizer.schedule.name: no schedule {name!r}; there are {', '.join(SHAPES)}"
+        )
     return SHAPES[name](schedule, float(optimizer["lr"]), epoch, epochs)
 
 

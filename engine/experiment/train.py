@@ -15,7 +15,15 @@ from engine.experiment.data import fingerprint
 from engine.experiment.files import writing
 from engine.experiment.identity import run_hash
 from engine.experiment.interrupt import Interrupt
-from engine.experiment.runs import DONE, RunFolder, has_metrics, read_config, read_summary, run_status, stored_config
+from engine.experiment.runs import (
+    DONE,
+    RunFolder,
+    has_metrics,
+    read_config,
+    read_summary,
+    run_status,
+    stored_config,
+)
 from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.settings import UserError
 
@@ -36,7 +44,8 @@ class Reporter(Protocol):
 
 
 def train(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
-    """Train `config` in `folder`, or do its task. Returns the summary; a run that is there is reported, or resumed."""
+    """Train `config` in `folder`, or do its task. Returns the summary; a run that is there is
+    reported, or resumed."""
     if run_status(folder) != "absent":
         return resume(folder, reporter)
     if task_of(config) != TRAIN:
@@ -45,14 +54,19 @@ def train(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[s
 
     config = stored_config(config)
     loop = Loop(config)
-    more = {"data": fingerprint(config["dataset"]), "device": str(loop.device), "threads": _threads()}
+    more = {
+        "data": fingerprint(config["dataset"]),
+        "device": str(loop.device),
+        "threads": _threads(),
+    }
     with RunFolder.create(folder, config, **more) as run:
         run.log(f"started on {loop.device}")
         return _Training(run, loop, reporter).go()
 
 
 def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
-    """Go on with the run in `folder` from its last whole checkpoint; a run that is done is only reported."""
+    """Go on with the run in `folder` from its last whole checkpoint; a run that is done is only
+    reported."""
     status = run_status(folder)
     if status in DONE:
         reporter.message(f"{folder} is {status} already")
@@ -68,7 +82,9 @@ def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
         loop = Loop(config)
         found = load_checkpoint(folder / "checkpoint")
         if found is None and has_metrics(folder):
-            reporter.message(f"{folder} has no checkpoint any more: its training starts anew and repeats every bit")
+            reporter.message(
+                f"{folder} has no checkpoint any more: its training starts anew and repeats every bit"
+            )
         if found:
             tensors, state, problems = found
             if state.get("run") != run.record["id"]:
@@ -79,9 +95,13 @@ def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
             for line in problems:
                 run.log(line)
                 reporter.message(line)
-        run.update(status="running", device=str(loop.device), threads=_threads(), resumed=record.now())
+        run.update(
+            status="running", device=str(loop.device), threads=_threads(), resumed=record.now()
+        )
         run.log(f"resumed after epoch {loop.place.epoch}, step {loop.place.batch}")
-        reporter.message(f"resuming {folder} after epoch {loop.place.epoch}, step {loop.place.batch}")
+        reporter.message(
+            f"resuming {folder} after epoch {loop.place.epoch}, step {loop.place.batch}"
+        )
         run.write_metrics(loop.place.rows)
         return _Training(run, loop, reporter).go()
 
@@ -114,7 +134,8 @@ def _begin_task(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> 
 
 
 def _work(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> dict[str, Any]:
-    """Do the task in a run folder that this process holds. Its status says how it ended, whatever happens."""
+    """Do the task in a run folder that this process holds. Its status says how it ended, whatever
+    happens."""
     start = time.perf_counter()
     try:
         reporter.started(config, run.path, 0)
@@ -206,8 +227,11 @@ class _Training:
                 self._save()
             now = time.perf_counter()
             if now - self.reported > REPORT_SECONDS:
-                # The speed of the whole run so far: an epoch may be shorter than the time between two reports.
-                speed = place.samples / place.training_seconds if place.training_seconds > 0 else 0.0
+                # The speed of the whole run so far: an epoch may be shorter than the time between
+                # two reports.
+                speed = (
+                    place.samples / place.training_seconds if place.training_seconds > 0 else 0.0
+                )
                 self.reporter.step(place.epoch + 1, place.batch, loss.item(), speed)
                 self.reported = now
             if interrupt.requested and place.batch < self.loop.steps_per_epoch:
@@ -224,11 +248,14 @@ class _Training:
         self.loop.place.seconds = time.perf_counter() - self.begin
         state = {"run": self.run.record["id"], **self.loop.state()}
         with writing("the checkpoint", self.run.path):
-            save_checkpoint(self.run.path / "checkpoint", place, tensors=self.loop.tensors(), state=state)
+            save_checkpoint(
+                self.run.path / "checkpoint", place, tensors=self.loop.tensors(), state=state
+            )
         self.saved = place
 
     def _diverged(self) -> bool:
-        """Whether the loss of the last epoch is no number any more; more epochs would not bring it back."""
+        """Whether the loss of the last epoch is no number any more; more epochs would not bring it
+        back."""
         rows = self.loop.place.rows
         return bool(rows) and not math.isfinite(rows[-1]["train_loss"])
 
@@ -241,7 +268,11 @@ class _Training:
             "test_accuracy": rows[-1]["test_accuracy"],
             "test_loss": rows[-1]["test_loss"],
             "best_test_accuracy": max(row["test_accuracy"] for row in rows),
-            **{key: rows[-1][key] for key in ("test_perplexity", "valid_loss", "valid_perplexity") if key in rows[-1]},
+            **{
+                key: rows[-1][key]
+                for key in ("test_perplexity", "valid_loss", "valid_perplexity")
+                if key in rows[-1]
+            },
             "epochs": place.epoch,
             "samples": place.samples,
             "seconds": rows[-1]["seconds"],
@@ -254,9 +285,14 @@ class _Training:
         return summary
 
     def _leave(self, status: str, text: str) -> None:
-        """Note the end as far as the disk allows: the reason for it must not be hidden by a second error."""
+        """Note the end as far as the disk allows: the reason for it must not be hidden by a second
+        error."""
         try:
             self.run.log(text)
-            self.run.update(status=status, ended=record.now(), seconds=round(time.perf_counter() - self.begin, 3))
+            self.run.update(
+                status=status,
+                ended=record.now(),
+                seconds=round(time.perf_counter() - self.begin, 3),
+            )
         except UserError as problem:
             self.reporter.message(str(problem))

@@ -1,4 +1,5 @@
-"""Analog inference: weights programmed on noisy devices, read after some time, with or without compensation.
+"""Analog inference: weights programmed on noisy devices, read after some time, with or without
+compensation.
 
 programmed = program(network, InferenceSpec(noise_model="pcm"), seed=1)
 programmed.drift_to("1h")
@@ -19,10 +20,11 @@ __all__ = ["Converter", "InferenceSpec", "program"]
 
 
 def program(where: Any, spec: InferenceSpec, *, seed: int = 0) -> Programmed:
-    """Programs the weights of all tiles of a network, or of an iterable of tiles; `seed` draws other devices.
+    """Programs the weights of all tiles of a network, or of an iterable of tiles; `seed` draws
+    other devices.
 
-    From then on the tiles compute with what was programmed, until `restore()`. Raises UserError if there is no tile.
-    """
+    From then on the tiles compute with what was programmed, until `restore()`. Raises UserError if
+    there is no tile."""
     from engine.inference.programming import Programmed
 
     return Programmed(where, spec, seed=seed)

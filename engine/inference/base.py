@@ -1,12 +1,19 @@
-"""What a noise model is: parameters, what a device keeps after programming, and a few lines of CUDA C for each event.
+"""What a noise model is: parameters, what a device keeps after programming, and a few lines of CUDA
+C for each event.
 
-`program` is what programming makes of a target, `drift` what is read of a device at a time. Their vocabulary:
+`program` is what programming makes of a target, `drift` what is read of a device at a time. Their
+vocabulary:
 
-    g            conductance in uS, changed in place          g_max g_min  range of the converter in uS
-    p.NAME       a parameter of the model                     p.NAME_n     length of a parameter that is a list
-    c.NAME       what this device keeps, set by `program`     t            seconds since programming (`drift` only)
-    noise()      a fresh standard normal number               exp_ log_ log10_ pow_ sqrt_ abs_ min_ max_ clamp_
-    m.NAME       an expression of `moment` over p and t (`drift` only): computed once for all devices of a read
+    g            conductance in uS, changed in place          g_max g_min  range of the converter in
+    uS
+    p.NAME       a parameter of the model                     p.NAME_n     length of a parameter
+    that is a list
+    c.NAME       what this device keeps, set by `program`     t            seconds since programming
+    (`drift` only)
+    noise()      a fresh standard normal number               exp_ log_ log10_ pow_ sqrt_ abs_ min_
+    max_ clamp_
+    m.NAME       an expression of `moment` over p and t (`drift` only): computed once for all
+    devices of a read
     polynomial(p.NAME, (int)p.NAME_n, x), polygon(p.X, p.Y, (int)p.X_n, x)
 """
 
@@ -29,9 +36,9 @@ FOLDER = Path(__file__).parent / "models"
 class NoiseModel:
     """One technology.
 
-    `kept` names what each device keeps from programming for later. `converter` holds the settings of the converter
-    that differ from the usual ones. `check` returns one line if parameters contradict each other.
-    """
+    `kept` names what each device keeps from programming for later. `converter` holds the settings
+    of the converter that differ from the usual ones. `check` returns one line if parameters
+    contradict each other."""
 
     name: str
     about: str
@@ -52,9 +59,14 @@ class NoiseModel:
         for key in values:
             if key not in self.params:
                 near = difflib.get_close_matches(key, self.params, 1)
-                hint = f"nearest: {near[0]}" if near else f"it has {', '.join(self.params) or 'none'}"
+                hint = (
+                    f"nearest: {near[0]}" if near else f"it has {', '.join(self.params) or 'none'}"
+                )
                 raise ValueError(f"noise model {self.name} has no parameter {key!r}; {hint}")
-        full = {k: p.read(f"noise.{k}", values[k]) if k in values else p.default for k, p in self.params.items()}
+        full = {
+            k: p.read(f"noise.{k}", values[k]) if k in values else p.default
+            for k, p in self.params.items()
+        }
         problem = self.check(full) if self.check else None
         if problem:
             raise ValueError(f"noise model {self.name}: {problem}")
@@ -78,4 +90,6 @@ def find_noise_model(name: str) -> NoiseModel:
         near = difflib.get_close_matches(name, noise_model_names(), 1)
         hint = f"nearest: {near[0]}" if near else f"there are {', '.join(noise_model_names())}"
         raise ValueError(f"no noise model {name!r}; {hint}")
-    return only_member(vars(importlib.import_module(f"engine.inference.models.{name}")), NoiseModel, name)
+    return only_member(
+        vars(importlib.import_module(f"engine.inference.models.{name}")), NoiseModel, name
+    )

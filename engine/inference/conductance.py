@@ -1,7 +1,8 @@
-"""The conductances of one tile: made from its weights, kept, and turned back into weights at any time.
+"""The conductances of one tile: made from its weights, kept, and turned back into weights at any
+time.
 
-Shapes: L lanes (left out for L = 1), O x I cells, K devices in a cell, C values that a device keeps.
-"""
+Shapes: L lanes (left out for L = 1), O x I cells, K devices in a cell, C values that a device
+keeps."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ NEVER = 3e38
 class Conductances:
     """G [K, .., O, I] as programmed, and what each device keeps from it [K, C, .., O, I]."""
 
-    def __init__(self, model: NoiseModel, spec: InferenceSpec, like: Tensor, keys: list[int]) -> None:
+    def __init__(
+        self, model: NoiseModel, spec: InferenceSpec, like: Tensor, keys: list[int]
+    ) -> None:
         self.model, self.spec, self.shape, self.calls = model, spec, like.shape, 0
         self.name = spec.noise_model if model.path else model.name
         where, converter = like.device, spec.converter
@@ -47,7 +50,8 @@ class Conductances:
         self.seen = torch.empty_like(self.g) if spec.wires.enabled else None
 
     def program(self, target: Tensor) -> Tensor:
-        """Programs target weights [.., O, I]; returns the weights that the devices make. Raises UserError for NaN."""
+        """Programs target weights [.., O, I]; returns the weights that the devices make. Raises
+        UserError for NaN."""
         self.limits = self._limits(target)
         if not bool(torch.isfinite(self.limits).all()):
             raise UserError("there are weights that are not finite: they cannot be programmed")
@@ -61,7 +65,8 @@ class Conductances:
         return out
 
     def drift(self, time: float) -> Tensor:
-        """The weights [.., O, I] that the devices make `time` seconds after programming, read once."""
+        """The weights [.., O, I] that the devices make `time` seconds after programming, read
+        once."""
         self.calls += 1
         return self._run("drift_cells", self.weight, time=time, anew=int(self.spec.reconvert))
 
@@ -69,7 +74,9 @@ class Conductances:
     def gain(self) -> float:
         """Conductance of a weight of 1 (one lane)."""
         low, high = self.limits[0].tolist()
-        span: float = _with_converter(read_struct("inference.cuh", "InferenceArgs")(), self.spec.converter).span
+        span: float = _with_converter(
+            read_struct("inference.cuh", "InferenceArgs")(), self.spec.converter
+        ).span
         return span / max(-low, high, 1e-7)
 
     def _limits(self, weight: Tensor) -> Tensor:
@@ -84,7 +91,11 @@ class Conductances:
         args.matrices, args.cells, args.call = matrices, out.numel() // matrices, self.calls
         args.items = matrices * ((args.cells + LANES - 1) // LANES)
         names = ("w", "limits", "tables", "params", "g", "kept", "out", "control")
-        fill(args, names, (weight, self.limits, self.tables, self.params, self.g, self.kept, out, self.control))
+        fill(
+            args,
+            names,
+            (weight, self.limits, self.tables, self.params, self.g, self.kept, out, self.control),
+        )
         args.noise_g_max = self.spec.noise_g_max or self.spec.converter.g_max
         if self.seen is not None:
             args.read = self.seen.data_ptr()

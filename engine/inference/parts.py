@@ -1,4 +1,5 @@
-"""Pieces that several noise models share: the polynomial of the programming noise, power-law drift, 1/f noise."""
+"""Pieces that several noise models share: the polynomial of the programming noise, power-law drift,
+1/f noise."""
 
 from __future__ import annotations
 
@@ -10,7 +11,9 @@ MOST_TERMS = 8
 
 PROGRAM_PARAMS = {
     "prog_coeff": Param(
-        [0.26348, 1.965, -1.1731], "uS", "programming noise: coefficients of 1, G_T / g_max, (G_T / g_max)^2, ..."
+        [0.26348, 1.965, -1.1731],
+        "uS",
+        "programming noise: coefficients of 1, G_T / g_max, (G_T / g_max)^2, ...",
     ),
     "prog_coeff_g_max": Param(
         25.0, "uS", "g_max at which prog_coeff was measured; the noise scales with g_max", above=0
@@ -54,4 +57,8 @@ g = max_(drifted + p.read_noise_scale * drifted * relative * m.root * noise(), 0
 def check_terms(values: dict[str, Any]) -> str | None:
     """One line if the polynomial of the programming noise has more terms than the kernels take."""
     terms = len(values["prog_coeff"])
-    return f"prog_coeff takes at most {MOST_TERMS} numbers, not {terms}" if terms > MOST_TERMS else None
+    return (
+        f"prog_coeff takes at most {MOST_TERMS} numbers, not {terms}"
+        if terms > MOST_TERMS
+        else None
+    )

@@ -1,4 +1,5 @@
-"""Programmed tiles: what their devices hold, what time makes of it, and the factors that make up for it.
+"""Programmed tiles: what their devices hold, what time makes of it, and the factors that make up
+for it.
 
 Shapes: L lanes (left out for L = 1), O outputs, I inputs, K devices in a cell.
 """
@@ -23,17 +24,23 @@ from engine.tile.tile import Tile
 
 
 class Programmed:
-    """All tiles of a network with their weights on devices. Their old weights come back with `restore()`."""
+    """All tiles of a network with their weights on devices. Their old weights come back with
+    `restore()`."""
 
-    def __init__(self, where: nn.Module | Iterable[Tile], spec: InferenceSpec, *, seed: int = 0) -> None:
+    def __init__(
+        self, where: nn.Module | Iterable[Tile], spec: InferenceSpec, *, seed: int = 0
+    ) -> None:
         found = where.modules() if isinstance(where, nn.Module) else where
         self.spec, self.time = spec, 0.0
         self.tiles = [ProgrammedTile(tile, spec, seed) for tile in found if isinstance(tile, Tile)]
         if not self.tiles:
-            raise UserError("there is nothing to program: no analog tiles; engine.nn.convert_to_analog makes some")
+            raise UserError(
+                "there is nothing to program: no analog tiles; engine.nn.convert_to_analog makes some"
+            )
 
     def drift_to(self, time: float | str) -> None:
-        """The tiles compute with their weights at `time` (seconds, or `1h`) after programming, read anew.
+        """The tiles compute with their weights at `time` (seconds, or `1h`) after programming, read
+        anew.
 
         Every call starts from what was programmed. Raises UserError for a time that cannot be.
         """
@@ -48,7 +55,8 @@ class Programmed:
 
     @property
     def factors(self) -> list[Tensor | None]:
-        """The compensation factor of each tile: [1], or [O] per column; None without compensation."""
+        """The compensation factor of each tile: [1], or [O] per column; None without
+        compensation."""
         return [tile.factor for tile in self.tiles]
 
     def restore(self) -> None:
@@ -59,7 +67,12 @@ class Programmed:
     def __enter__(self) -> Programmed:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.restore()
 
 
@@ -88,7 +101,9 @@ class ProgrammedTile:
         self._write(self.conductances.drift(time))
         self._connect()
         if self.baseline is not None:
-            self.factor = self.baseline / readout(self.tile, per_column=self.spec.compensation == "per_column")
+            self.factor = self.baseline / readout(
+                self.tile, per_column=self.spec.compensation == "per_column"
+            )
         self.compensate()
 
     def compensate(self, on: bool = True) -> None:
@@ -106,7 +121,8 @@ class ProgrammedTile:
             self.tile.forward_product.wires = self.ladder
 
     def _write(self, weight: Tensor) -> None:
-        # Past the array's own way of setting weights, which draws the write noise of its training device.
+        # Past the array's own way of setting weights, which draws the write noise of its training
+        # device.
         self.tile.array.weight.data.copy_(weight)
         self.factor = None
         self.tile.compensation = None

@@ -1,4 +1,5 @@
-"""Write and verify with the pulses of the training device: the array learns its weights, one-hot inputs at a time."""
+"""Write and verify with the pulses of the training device: the array learns its weights, one-hot
+inputs at a time."""
 
 from __future__ import annotations
 
@@ -16,13 +17,15 @@ LR = 0.1
 
 
 @torch.no_grad()
-def write(where: nn.Module | Iterable[Tile], *, tolerance: float = 0.01, rounds: int = 10000) -> list[float]:
-    """Writes the weights that the tiles have onto their cells again, from 0, by pulses; what they reach stays on them.
+def write(
+    where: nn.Module | Iterable[Tile], *, tolerance: float = 0.01, rounds: int = 10000
+) -> list[float]:
+    """Writes the weights that the tiles have onto their cells again, from 0, by pulses; what they
+    reach stays on them.
 
-    A round reads a tile through its periphery and pulses away the difference, until the mean absolute one is below
-    `tolerance` times the largest weight. Returns for each tile what is left, in that unit. Raises UserError for tiles
-    whose cells are not pulsed.
-    """
+    A round reads a tile through its periphery and pulses away the difference, until the mean
+    absolute one is below `tolerance` times the largest weight. Returns for each tile what is left,
+    in that unit. Raises UserError for tiles whose cells are not pulsed."""
     found = where.modules() if isinstance(where, nn.Module) else where
     tiles = [tile for tile in found if isinstance(tile, Tile)]
     for tile in tiles:

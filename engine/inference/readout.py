@@ -15,10 +15,11 @@ FLOOR = 1e-4
 
 @torch.no_grad()
 def readout(tile: Tile, *, per_column: bool, weight: Tensor | None = None) -> Tensor:
-    """Mean absolute output over one-hot inputs: [1], or [O] per column (lanes: [L, 1, 1], [L, 1, O]).
+    """Mean absolute output over one-hot inputs: [1], or [O] per column (lanes: [L, 1, 1], [L, 1,
+    O]).
 
-    The tile is read through its periphery, without compensation; `weight` [.., O, I] is read exactly instead.
-    """
+    The tile is read through its periphery, without compensation; `weight` [.., O, I] is read
+    exactly instead."""
     array = tile.array
     lead = (array.lanes,) if array.lanes > 1 else ()
     if weight is None:
@@ -26,7 +27,9 @@ def readout(tile: Tile, *, per_column: bool, weight: Tensor | None = None) -> Te
         y = _evaluated(tile, one_hot if lead else one_hot.view(array.in_size, array.in_size))
     else:
         y = weight.mT.contiguous() * tile.spec.forward.out_scale
-    columns = _mean(y, (*lead, 1, array.out_size), "mean_outputs", reads=array.in_size, joined=not per_column)
+    columns = _mean(
+        y, (*lead, 1, array.out_size), "mean_outputs", reads=array.in_size, joined=not per_column
+    )
     if per_column:
         return columns if lead else columns.view(-1)
     means = _mean(columns, (*lead, 1, 1), "mean_matrices", reads=1, joined=True)

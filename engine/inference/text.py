@@ -70,7 +70,11 @@ def _function(model: NoiseModel, event: str, arguments: str) -> list[str]:
     body = re.sub(r"\bnoise\(\)", lambda _: f"z_[{next(numbers)}]", snippet)
     count = len(re.findall(r"\bnoise\(\)", snippet))
     path = model.path or str(HERE / "models" / f"{model.name}.py")
-    lines = Path(path).read_text(encoding="utf-8").partition(snippet)[0].count("\n") + 1 if snippet else 1
+    lines = (
+        Path(path).read_text(encoding="utf-8").partition(snippet)[0].count("\n") + 1
+        if snippet
+        else 1
+    )
     return [
         f"#define {event.upper()}_NOISE {count}",
         f"FN void {event}_device({arguments}, const NoiseModel& p, const Reach& r, float t, const float* z_) {{",

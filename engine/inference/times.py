@@ -9,7 +9,15 @@ from typing import Any
 
 from engine.settings import UserError
 
-UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "week": 604800.0, "month": 2628000.0, "y": 31536000.0}
+UNITS = {
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "week": 604800.0,
+    "month": 2628000.0,
+    "y": 31536000.0,
+}
 NAMES = {"sec": "s", "second": "s", "minute": "min", "hour": "h", "day": "d", "w": "week", "mo": "month", "year": "y",
          "yr": "y", "a": "y"}  # fmt: skip
 
@@ -17,7 +25,9 @@ NAMES = {"sec": "s", "second": "s", "minute": "min", "hour": "h", "day": "d", "w
 def seconds(value: Any, where: str = "time") -> float:
     """Seconds of a number, or of a text such as `1h` or `2.5 d`. Raises UserError in one line."""
     if isinstance(value, str):
-        found = re.fullmatch(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z]*)\s*", value)
+        found = re.fullmatch(
+            r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z]*)\s*", value
+        )
         if found is None:
             raise UserError(f"{where} must be a number with a unit, such as 1h, not {value!r}")
         number, unit = float(found[1]), found[2] or "s"
@@ -41,9 +51,14 @@ def label(time: float) -> str:
 
 def _unit(unit: str, where: str, value: str) -> float:
     singular = unit.removesuffix("s") if len(unit) > 2 else unit
-    name = next((n for n in (unit, NAMES.get(unit, ""), singular, NAMES.get(singular, "")) if n in UNITS), "")
+    name = next(
+        (n for n in (unit, NAMES.get(unit, ""), singular, NAMES.get(singular, "")) if n in UNITS),
+        "",
+    )
     if name:
         return UNITS[name]
     near = difflib.get_close_matches(unit, UNITS, 1)
     hint = f"nearest: {near[0]}; " if near else ""
-    raise UserError(f"{where} {value!r} has an unknown unit {unit!r}; {hint}there are {', '.join(UNITS)}")
+    raise UserError(
+        f"{where} {value!r} has an unknown unit {unit!r}; {hint}there are {', '.join(UNITS)}"
+    )

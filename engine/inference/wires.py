@@ -39,7 +39,8 @@ def wires_program(backend: str) -> Program:
 
 
 class Ladder:
-    """The columns of one tile. Weights that stand for wires and cells change with the conductances alone."""
+    """The columns of one tile. Weights that stand for wires and cells change with the conductances
+    alone."""
 
     def __init__(self, tile: Tile, spec: InferenceSpec, conductances: Conductances) -> None:
         self.io, self.wires, self.conductances = tile.spec.forward, spec.wires, conductances
@@ -90,7 +91,8 @@ class Ladder:
         self._run("wire_outputs", args)
 
     def _disturb(self, args: Any, charge: Tensor, length: Tensor, draws: Draws) -> None:
-        """Adds to charges [P, B, O] what cells that are read with inputs of `length` [B, I] add to them by chance."""
+        """Adds to charges [P, B, O] what cells that are read with inputs of `length` [B, I] add to
+        them by chance."""
         square, batch = length.square(), len(length)
         variance = torch.stack([square @ spread.T for spread in self.spread.flatten(0, 1)])
         share = torch.empty(2, batch, device=charge.device)
@@ -98,7 +100,12 @@ class Ladder:
         fill(args, ("share", "variance", "charge"), (share, variance, charge))
         self._run("wire_levels", args)
         args.items = batch * ((self.outputs + 3) // 4)
-        args.control, args.call, args.draw, args.first = draws.control, draws.call, draws.stream, draws.first
+        args.control, args.call, args.draw, args.first = (
+            draws.control,
+            draws.call,
+            draws.stream,
+            draws.first,
+        )
         self._run("wire_noise", args)
 
     def _args(self, number: int) -> Any:
@@ -107,16 +114,25 @@ class Ladder:
         steps, step = self._steps(number)
         args.inputs, args.outputs, args.physical = self.inputs, self.outputs, self.rows
         args.noise, args.unit = wires.read_noise, self.unit
-        args.before, args.segments, args.pairs = (self.rows - self.inputs) // 2, wires.segments, self.pairs
+        args.before, args.segments, args.pairs = (
+            (self.rows - self.inputs) // 2,
+            wires.segments,
+            self.pairs,
+        )
         args.wire = 1e-6 * wires.resistance * (self.rows // wires.segments)
         args.idle, args.v_read = self._idle(), wires.v_read
         args.steps, args.step = steps, step
-        args.integration, args.digital = INTEGRATIONS.index(wires.integration), int(wires.adc_quantized)
+        args.integration, args.digital = (
+            INTEGRATIONS.index(wires.integration),
+            int(wires.adc_quantized),
+        )
         args.frequency = wires.adc_frequency
         for pair, factor in enumerate(self.conductances.spec.converter.significance or [1.0]):
             args.weight[pair] = factor
         # A cell drives 0.2 V times its conductance for each step that its input lasts.
-        args.scale = step / (0.2 * self.conductances.gain) if self.conductances.limits.numel() else 0.0
+        args.scale = (
+            step / (0.2 * self.conductances.gain) if self.conductances.limits.numel() else 0.0
+        )
         return args
 
     def _steps(self, number: int) -> tuple[int, float]:
@@ -153,16 +169,28 @@ def _check(io: IO, spec: InferenceSpec, tile: Tile) -> None:
     rows = _rows(spec, tile)
     problems = [
         (tile.array.lanes > 1, "one lane"),
-        (spec.converter.kind == "single_device", "pairs of devices, not converter.kind=single_device"),
+        (
+            spec.converter.kind == "single_device",
+            "pairs of devices, not converter.kind=single_device",
+        ),
         (
             io.is_perfect or io.mv_type not in ("OnePass", "SplitMode", "BitWise"),
             "mv_type OnePass, SplitMode or BitWise",
         ),
-        (step_size(io.inp_res, io.inp_bound) <= 0 or io.inp_bound != 1, "a DAC with steps (inp_res > 0, inp_bound=1)"),
+        (
+            step_size(io.inp_res, io.inp_bound) <= 0 or io.inp_bound != 1,
+            "a DAC with steps (inp_res > 0, inp_bound=1)",
+        ),
         (io.bound_management != "None", f"bound_management=None, not {io.bound_management}"),
         (io.ir_drop > 0 or io.w_noise > 0, "ir_drop=0 and w_noise=0 in tile.forward"),
-        (rows < tile.array.in_size, f"at least as many rows as inputs ({tile.array.in_size}), not {rows}"),
-        (rows % spec.wires.segments > 0, f"rows ({rows}) that are a multiple of segments ({spec.wires.segments})"),
+        (
+            rows < tile.array.in_size,
+            f"at least as many rows as inputs ({tile.array.in_size}), not {rows}",
+        ),
+        (
+            rows % spec.wires.segments > 0,
+            f"rows ({rows}) that are a multiple of segments ({spec.wires.segments})",
+        ),
     ]
     for wrong, needed in problems:
         if wrong:

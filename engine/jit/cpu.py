@@ -1,7 +1,8 @@
-"""Kernels on a CPU: the host C++ compiler turns the text into a library at first use; ctypes calls it.
+"""Kernels on a CPU: the host C++ compiler turns the text into a library at first use; ctypes calls
+it.
 
-Threads are those of the OpenMP runtime that torch brought along: a second runtime would fight it for the cores.
-"""
+Threads are those of the OpenMP runtime that torch brought along: a second runtime would fight it
+for the cores."""
 
 from __future__ import annotations
 
@@ -33,8 +34,14 @@ class CompileError(RuntimeError):
     @property
     def first(self) -> str:
         """The first complaint in a line: file, line, and what is wrong."""
-        found = re.search(r"^(\S.*?)(?::(\d+):\d+|\((\d+)\)): (?:fatal )?error: (.*)$", str(self), re.M)
-        return f"{found[1]}:{found[2] or found[3]}: {found[4]}" if found else str(self).strip().split("\n", 1)[0]
+        found = re.search(
+            r"^(\S.*?)(?::(\d+):\d+|\((\d+)\)): (?:fatal )?error: (.*)$", str(self), re.M
+        )
+        return (
+            f"{found[1]}:{found[2] or found[3]}: {found[4]}"
+            if found
+            else str(self).strip().split("\n", 1)[0]
+        )
 
 
 @functools.cache
@@ -44,7 +51,9 @@ def compiler() -> tuple[str, ...]:
     if wanted:
         command = tuple(wanted.split())
         if shutil.which(command[0]) is None:
-            raise settings.UserError(f"AIHW_CXX names the compiler {command[0]!r}, which is not on the PATH")
+            raise settings.UserError(
+                f"AIHW_CXX names the compiler {command[0]!r}, which is not on the PATH"
+            )
         return command
     for name in ("c++", "g++", "clang++"):
         if shutil.which(name):
@@ -60,19 +69,25 @@ def compiler() -> tuple[str, ...]:
 
 @functools.cache
 def machine() -> str:
-    """What a `-march=native` library depends on: a library from a shared home must not reach another kind of CPU."""
+    """What a `-march=native` library depends on: a library from a shared home must not reach
+    another kind of CPU."""
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.exists() else platform.processor()
-    return " ".join(sorted(set(re.findall(r"^(?:flags|model name|Features)\s*:\s*(.*)$", text, re.M))))
+    return " ".join(
+        sorted(set(re.findall(r"^(?:flags|model name|Features)\s*:\s*(.*)$", text, re.M)))
+    )
 
 
 @functools.cache
 def _version(command: tuple[str, ...]) -> str:
-    return subprocess.run([*command, "--version"], capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        [*command, "--version"], capture_output=True, text=True, check=False
+    ).stdout
 
 
 def build(text: str) -> Path:
-    """The compiled library of a text, from the cache or made now. Raises CompileError with the compiler's log."""
+    """The compiled library of a text, from the cache or made now. Raises CompileError with the
+    compiler's log."""
     command = compiler()
     key = "\0".join([text, *FLAGS, *command, _version(command), machine()])
     path = settings.cache_dir() / "cpu" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
@@ -83,16 +98,22 @@ def build(text: str) -> Path:
         source, made = Path(scratch) / "kernel.cpp", Path(scratch) / "kernel.so"
         source.write_text(text)
         done = subprocess.run(
-            [*command, *FLAGS, str(source), "-o", str(made), "-lm"], capture_output=True, text=True, check=False
+            [*command, *FLAGS, str(source), "-o", str(made), "-lm"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise CompileError(done.stderr.strip())
-        os.replace(made, path)  # parallel runs may both get here: the last one wins with the same content
+        os.replace(
+            made, path
+        )  # parallel runs may both get here: the last one wins with the same content
     return path
 
 
 class Library:
-    """A compiled text: its functions take one struct and a number of threads; without `team` on one, and no torch."""
+    """A compiled text: its functions take one struct and a number of threads; without `team` on
+    one, and no torch."""
 
     def __init__(self, text: str, *, team: bool = True) -> None:
         self._handle = ctypes.CDLL(str(build(text)))
@@ -110,10 +131,13 @@ class Library:
 
 @functools.cache
 def team_fork() -> int:
-    """Address of GOMP_parallel in the OpenMP runtime that is already loaded, or 0 (then one thread does the work)."""
+    """Address of GOMP_parallel in the OpenMP runtime that is already loaded, or 0 (then one thread
+    does the work)."""
     import torch  # noqa: F401  brings the runtime into the process
 
-    for path in sorted(set(re.findall(r"/\S*lib(?:gomp|iomp5|omp)\S*\.so\S*", Path("/proc/self/maps").read_text()))):
+    for path in sorted(
+        set(re.findall(r"/\S*lib(?:gomp|iomp5|omp)\S*\.so\S*", Path("/proc/self/maps").read_text()))
+    ):
         found = getattr(ctypes.CDLL(path), "GOMP_parallel", None)
         if found is not None:
             return ctypes.cast(found, ctypes.c_void_p).value or 0

@@ -1,8 +1,9 @@
-"""Kernels on an NVIDIA GPU: NVRTC compiles the text, CuPy loads it and launches it on torch's stream and memory.
+"""Kernels on an NVIDIA GPU: NVRTC compiles the text, CuPy loads it and launches it on torch's
+stream and memory.
 
-CuPy's own compilation is not used: it adds `-ftz=true`, with which subnormal numbers differ from the CPU's.
-A kernel is `extern "C" __global__ void NAME(const Args a)`, with one struct by value whose first member is `i64 items`.
-"""
+CuPy's own compilation is not used: it adds `-ftz=true`, with which subnormal numbers differ from
+the CPU's. A kernel is `extern "C" __global__ void NAME(const Args a)`, with one struct by value
+whose first member is `i64 items`."""
 
 from __future__ import annotations
 
@@ -42,19 +43,28 @@ def available() -> tuple[bool, str]:
     advice = f"pip install 'aihw[{extra}]'"
     try:
         compiler_version()
-    except Exception as error:  # CuPy raises errors of several kinds where CUDA's libraries do not fit
+    except (
+        Exception
+    ) as error:  # CuPy raises errors of several kinds where CUDA's libraries do not fit
         return False, f"CuPy or its compiler cannot be used ({_first_line(error)}): {advice}"
     import cupy
     import torch
 
     if not torch.cuda.is_available():
-        return False, f"torch {torch.__version__} finds no GPU that it can use with a driver for CUDA {_dotted(driver)}"
+        return (
+            False,
+            f"torch {torch.__version__} finds no GPU that it can use with a driver for CUDA {_dotted(driver)}",
+        )
     name = torch.cuda.get_device_name()
-    return True, f"{name}, {device_arch()}, CuPy {cupy.__version__}, driver for CUDA {_dotted(driver)}"
+    return (
+        True,
+        f"{name}, {device_arch()}, CuPy {cupy.__version__}, driver for CUDA {_dotted(driver)}",
+    )
 
 
 def driver_version() -> int | None:
-    """The newest CUDA that the NVIDIA driver serves, as 1000 * major + 10 * minor; None without a driver."""
+    """The newest CUDA that the NVIDIA driver serves, as 1000 * major + 10 * minor; None without a
+    driver."""
     version = ctypes.c_int(0)
     try:
         status = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
@@ -70,7 +80,8 @@ def compiler_version() -> tuple[int, int]:
 
 
 def device_arch() -> str:
-    """What to compile for on torch's current GPU: its own architecture, else the newest PTX that NVRTC knows."""
+    """What to compile for on torch's current GPU: its own architecture, else the newest PTX that
+    NVRTC knows."""
     import torch
 
     major, minor = torch.cuda.get_device_capability()
@@ -82,12 +93,14 @@ def device_arch() -> str:
 
 
 def compile(text: str, arch: str) -> bytes:
-    """Binary of a kernel text for a real architecture (`sm_80`), or its PTX for a virtual one (`compute_80`)."""
+    """Binary of a kernel text for a real architecture (`sm_80`), or its PTX for a virtual one
+    (`compute_80`)."""
     return build(text, arch).read_bytes()
 
 
 def build(text: str, arch: str) -> Path:
-    """Path of the compiled text in the cache; compiles at first use. Processes may race: the last rename wins."""
+    """Path of the compiled text in the cache; compiles at first use. Processes may race: the last
+    rename wins."""
     path = _cached(text, arch)
     if not path.is_file():
         _store(path, _run_compiler(text, arch))
@@ -146,7 +159,11 @@ def at(device: int) -> contextlib.AbstractContextManager[Any]:
     """Makes a GPU torch's current one for a while; nothing is done where it is already."""
     import torch
 
-    return contextlib.nullcontext() if torch.cuda.current_device() == device else torch.cuda.device(device)
+    return (
+        contextlib.nullcontext()
+        if torch.cuda.current_device() == device
+        else torch.cuda.device(device)
+    )
 
 
 def parameter_size(ptx: str, kernel: str) -> tuple[int, int]:
@@ -154,9 +171,13 @@ def parameter_size(ptx: str, kernel: str) -> tuple[int, int]:
     found = re.search(rf"\.entry\s+{re.escape(kernel)}\s*\(([^)]*)\)", ptx)
     if found is None:
         raise ValueError(f"the PTX holds no kernel named {kernel}")
-    declared = re.fullmatch(r"\s*\.param\s+\.align\s+(\d+)\s+\.b8\s+\w+\[(\d+)\]\s*", found.group(1))
+    declared = re.fullmatch(
+        r"\s*\.param\s+\.align\s+(\d+)\s+\.b8\s+\w+\[(\d+)\]\s*", found.group(1)
+    )
     if declared is None:
-        raise ValueError(f"{kernel} must take exactly one struct by value, not ({found.group(1).strip()})")
+        raise ValueError(
+            f"{kernel} must take exactly one struct by value, not ({found.group(1).strip()})"
+        )
     return int(declared.group(2)), int(declared.group(1))
 
 
@@ -179,7 +200,8 @@ class _Handle:
 
 @functools.lru_cache(maxsize=256)
 def _borrowed(pointer: int, device: int) -> Any:
-    """CuPy's view of torch's stream. Torch keeps its streams for good, so the view may be kept too."""
+    """CuPy's view of torch's stream. Torch keeps its streams for good, so the view may be kept
+    too."""
     import cupy
 
     if hasattr(cupy.cuda.Stream, "from_external"):  # CuPy 14, where ExternalStream is deprecated

@@ -1,4 +1,5 @@
-"""The C text of arrays of two devices that exchange weights: each in a namespace of its own, then the transfer."""
+"""The C text of arrays of two devices that exchange weights: each in a namespace of its own, then
+the transfer."""
 
 from __future__ import annotations
 
@@ -12,18 +13,27 @@ from engine.jit.source import Layout, text_of
 
 SLOW = ("pulsing.cuh", "jump.cuh", "window.cuh", "block.cuh", "block_pulses.cuh")
 WALK = ("walk.cuh", "trains.cu", "update_exact.cu")
-TRANSFER = ("transfer_events.cu", "transfer_plan.cu", "transfer_read.cu", "transfer.cu", "transfer_walk.cu")
+TRANSFER = (
+    "transfer_events.cu",
+    "transfer_plan.cu",
+    "transfer_read.cu",
+    "transfer.cu",
+    "transfer_walk.cu",
+)
 TRANSFER_CPU = ("transfer_cpu.cu",)
 
 
 def pair_text(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) -> str:
-    """One translation unit for a fast array and slower ones, each given by its device model and layout."""
+    """One translation unit for a fast array and slower ones, each given by its device model and
+    layout."""
     loops = fast_loops(backend)
     first, second = _body(fast, SLOW + loops), _body(slow, SLOW)
     again = [f"#undef {macro}" for macro in sorted(_macros(first) & _macros(second))]
     parts = [text_of(name) for name in (*source.PHYSICS, "transfer.cuh")]
     parts += ["namespace fast {", first, "}"]
-    parts += ["namespace slow = fast;"] if fast == slow else [*again, "namespace slow {", second, "}"]
+    parts += (
+        ["namespace slow = fast;"] if fast == slow else [*again, "namespace slow {", second, "}"]
+    )
     parts += [text_of(name) for name in TRANSFER + (TRANSFER_CPU if backend == "cpu" else ())]
     return "\n".join(parts)
 

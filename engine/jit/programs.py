@@ -13,7 +13,8 @@ Launch = Callable[..., None]
 
 
 class Program:
-    """The kernels of one text on one backend. `run` starts one; tensors in `args` must stay alive until it is done."""
+    """The kernels of one text on one backend. `run` starts one; tensors in `args` must stay alive
+    until it is done."""
 
     def __init__(self, text: str, backend: str) -> None:
         self.backend = backend
@@ -22,7 +23,9 @@ class Program:
         else:
             from engine.jit import cuda
 
-            self._module = functools.cache(lambda device: cuda.load(cuda.build(text, cuda.device_arch())))
+            self._module = functools.cache(
+                lambda device: cuda.load(cuda.build(text, cuda.device_arch()))
+            )
             self._module(cuda.current_device())
         self._functions: dict[str | tuple[str, int], Any] = {}
 
@@ -37,7 +40,8 @@ class Program:
         function(ctypes.addressof(args), threads)
 
     def _launch(self, name: str, args: ctypes.Structure, *, warp: bool) -> None:
-        """On the GPU that holds the tensors, which need not be torch's current one: each has its own module."""
+        """On the GPU that holds the tensors, which need not be torch's current one: each has its
+        own module."""
         from engine.jit import cuda
 
         with cuda.at(device := cuda.device_of(args)):

@@ -32,10 +32,24 @@ TRAINING = (
     *("modifier.cuh", "range.cuh", "modifier.cu", "range.cu"),
 )
 NOT_IN_C = ("construction_seed",)
-OPTIONAL = {"decay_scale": "1.0f", "diffusion_rate": "0.0f", "reset_bias": "0.0f", "drift_nu": "0.0f"}
-UNBOUND = {"max_bound": "3.4e38f", "min_bound": "-3.4e38f", "dwmin_up": "0.0f", "dwmin_down": "0.0f"}
+OPTIONAL = {
+    "decay_scale": "1.0f",
+    "diffusion_rate": "0.0f",
+    "reset_bias": "0.0f",
+    "drift_nu": "0.0f",
+}
+UNBOUND = {
+    "max_bound": "3.4e38f",
+    "min_bound": "-3.4e38f",
+    "dwmin_up": "0.0f",
+    "dwmin_down": "0.0f",
+}
 NEUTRAL = UNBOUND | OPTIONAL
-NO_SPREAD = {"w_max": 3.4e38, "w_min": -3.4e38, **{name: 0.0 for name in BASE if name.endswith("_dtod")}}
+NO_SPREAD = {
+    "w_max": 3.4e38,
+    "w_min": -3.4e38,
+    **{name: 0.0 for name in BASE if name.endswith("_dtod")},
+}
 DRIFT_STATES = ("drift_calls", "drift_seen", "drift_from", "drift_w0")
 
 
@@ -51,7 +65,8 @@ class Layout:
         return len(self.cells) + len(self.states)
 
     def column(self, name: str) -> int:
-        """Place of a constant or state in the record. Raises LookupError if this array does not hold it."""
+        """Place of a constant or state in the record. Raises LookupError if this array does not
+        hold it."""
         names = self.cells + self.states
         if name not in names:
             raise LookupError(f"no per-cell value {name!r}; there are {', '.join(names)}")
@@ -59,11 +74,14 @@ class Layout:
 
 
 def layout(device: Device, params: Mapping[str, Any]) -> Layout:
-    """Only what these parameters need is stored: no decay constants without a lifetime, and so on."""
+    """Only what these parameters need is stored: no decay constants without a lifetime, and so
+    on."""
     needed = {
         "decay_scale": params.get("lifetime", 0) > 0,
         "diffusion_rate": params.get("diffusion", 0) > 0,
-        "reset_bias": "reset_bias" in device.cells or params.get("reset", 0) != 0 or params.get("reset_dtod", 0) != 0,
+        "reset_bias": "reset_bias" in device.cells
+        or params.get("reset", 0) != 0
+        or params.get("reset_dtod", 0) != 0,
         "drift_nu": params.get("drift_nu", 0) > 0,
     }
     own = [name for name in device.cells if name not in needed]
@@ -116,7 +134,9 @@ def device_parts(device: Device, place: Layout) -> tuple[str, str]:
 
 def mvm_text(backend: str = "cuda") -> str:
     """The translation unit of the matrix products: it knows no device."""
-    return "\n".join(text_of(name) for name in PRODUCTS + (PRODUCTS_CPU if backend == "cpu" else ()))
+    return "\n".join(
+        text_of(name) for name in PRODUCTS + (PRODUCTS_CPU if backend == "cpu" else ())
+    )
 
 
 def patches_text() -> str:
@@ -137,7 +157,10 @@ def rounds_text() -> str:
 
 def digital_text() -> str:
     """The translation unit of what algorithms compute beside their arrays."""
-    return "\n".join(text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh", "digital.cuh", "digital.cu"))
+    return "\n".join(
+        text_of(name)
+        for name in ("portable.cuh", "maths.cuh", "random.cuh", "digital.cuh", "digital.cu")
+    )
 
 
 def training_text() -> str:
@@ -146,7 +169,8 @@ def training_text() -> str:
 
 
 def text_of(name: str) -> str:
-    """A header or kernel file and what it includes, with names and lines for the compiler's messages."""
+    """A header or kernel file and what it includes, with names and lines for the compiler's
+    messages."""
     lines = header(name).replace("#pragma once", "").split("\n")
     for number, line in enumerate(lines, 2):
         if line.startswith("#include"):
@@ -155,7 +179,9 @@ def text_of(name: str) -> str:
 
 
 def _c_params(device: Device) -> list[tuple[str, type]]:
-    return [(name, p.kind) for name, p in ({**BASE, **device.params}).items() if name not in NOT_IN_C]
+    return [
+        (name, p.kind) for name, p in ({**BASE, **device.params}).items() if name not in NOT_IN_C
+    ]
 
 
 def _structs(device: Device, place: Layout) -> str:
@@ -235,12 +261,17 @@ def _step(device: Device) -> str:
 
 
 def _located(device: Device, field: str, body: str) -> list[str]:
-    """The snippet with the place it stands at, so that a compiler's message points into the user's file."""
+    """The snippet with the place it stands at, so that a compiler's message points into the user's
+    file."""
     if not body.strip():
         return []
     path = device.path or f"engine/devices/{device.name}.py"
     line = _line_of(path, getattr(device, field))
-    return [f'#line {line} "{path if line > 1 else f"{path}:{field}"}"', body, f'#line 1 "made from {path}"']
+    return [
+        f'#line {line} "{path if line > 1 else f"{path}:{field}"}"',
+        body,
+        f'#line 1 "made from {path}"',
+    ]
 
 
 def _line_of(path: str, snippet: str) -> int:

@@ -26,11 +26,14 @@ def header(name: str) -> str:
 
 @functools.cache
 def read_struct(header_name: str, name: str) -> type[ctypes.Structure]:
-    """The struct `name` of a header as a ctypes type. Raises LookupError if the header does not define it."""
+    """The struct `name` of a header as a ctypes type. Raises LookupError if the header does not
+    define it."""
     found = re.search(rf"^struct {name} \{{(.*?)\}};", header(header_name), re.S | re.M)
     if found is None:
         raise LookupError(f"no struct {name} in {header_name}")
-    fields = [field for line in found[1].split(";") if line.strip() for field in _fields(line.strip())]
+    fields = [
+        field for line in found[1].split(";") if line.strip() for field in _fields(line.strip())
+    ]
     return type(name, (ctypes.Structure,), {"_fields_": fields})
 
 

@@ -19,7 +19,8 @@ MOST_PENDING = 4096
 
 
 class AnalogTile(nn.Module):
-    """One tile with its learning algorithm. x [B, I] gives y [B, O], plus a digital bias [O] if there is one."""
+    """One tile with its learning algorithm. x [B, I] gives y [B, O], plus a digital bias [O] if
+    there is one."""
 
     def __init__(self, out: int, inputs: int, spec: TileSpec, *, seed: int, tile_id: int) -> None:
         super().__init__()
@@ -41,7 +42,9 @@ class AnalogTile(nn.Module):
         mapping = spec.mapping
         remaps = spec.remap.type != "None"
         scales = out if mapping.weight_scaling_columnwise or remaps else 1
-        self.register_buffer("scale", torch.ones(scales) if mapping.weight_scaling_omega > 0 or remaps else None)
+        self.register_buffer(
+            "scale", torch.ones(scales) if mapping.weight_scaling_omega > 0 or remaps else None
+        )
         learned = torch.ones(out if mapping.out_scaling_columnwise else 1)
         self.out_scale = nn.Parameter(learned) if mapping.learn_out_scaling else None
         self.pending: list[tuple[Tensor, Tensor]] = []
@@ -56,7 +59,9 @@ class AnalogTile(nn.Module):
             self.settle(only_if_changed=True)
             scales = (self.scale, self.out_scale)
             with _full_precision(x):
-                found: Tensor = find_algorithm(self.algorithm).product(self.tile, self.state, x, scales)
+                found: Tensor = find_algorithm(self.algorithm).product(
+                    self.tile, self.state, x, scales
+                )
             found = found.to(x.dtype)
             return found if bias is None else found + bias
         # Past nn.Module's own search for attributes, which takes longer than a small product.
@@ -71,12 +76,14 @@ class AnalogTile(nn.Module):
         return y if bias is None else y + bias
 
     def settle(self, *, only_if_changed: bool = False) -> None:
-        """After an optimizer's step: what it means for weights that learn by their gradient; others have learned.
+        """After an optimizer's step: what it means for weights that learn by their gradient; others
+        have learned.
 
-        Optimizers that do not call it are noticed at the next product of the training, or when training ends or the
-        state is asked for.
-        """
-        if not self.trained or (only_if_changed and not (self.training and self.state.changed(self.tile))):
+        Optimizers that do not call it are noticed at the next product of the training, or when
+        training ends or the state is asked for."""
+        if not self.trained or (
+            only_if_changed and not (self.training and self.state.changed(self.tile))
+        ):
             return
         with torch.no_grad():
             algorithm = find_algorithm(self.algorithm)
@@ -102,12 +109,21 @@ class AnalogTile(nn.Module):
         return self._modules[name]
 
     def set_weights(self, logical: Tensor) -> None:
-        """Writes logical weights [O, I], scaled to the range of the tile; learned output scales start again at 1."""
+        """Writes logical weights [O, I], scaled to the range of the tile; learned output scales
+        start again at 1."""
         if self.scale is not None:
             mapping = self.tile.spec.mapping
-            top = logical.abs().amax(1) if mapping.weight_scaling_columnwise else logical.abs().amax().view(1)
+            top = (
+                logical.abs().amax(1)
+                if mapping.weight_scaling_columnwise
+                else logical.abs().amax().view(1)
+            )
             omega = mapping.weight_scaling_omega
-            self.scale.copy_(torch.where(top > 0, top / omega, torch.ones_like(top)) if omega > 0 else torch.ones(1))
+            self.scale.copy_(
+                torch.where(top > 0, top / omega, torch.ones_like(top))
+                if omega > 0
+                else torch.ones(1)
+            )
             logical = logical / self.scale.view(-1, 1)
         if self.out_scale is not None:
             self.out_scale.data.fill_(1.0)
@@ -126,7 +142,8 @@ class AnalogTile(nn.Module):
         return weight
 
     def record(self, x: Tensor, d: Tensor) -> None:
-        """Keeps a sample batch until the optimizer's step. Raises RuntimeError if no step ever comes."""
+        """Keeps a sample batch until the optimizer's step. Raises RuntimeError if no step ever
+        comes."""
         if x.shape[0] == 0:
             return
         # A recurrent layer records every time step of one backward pass, however many there are.
@@ -142,7 +159,10 @@ class AnalogTile(nn.Module):
         """One update of the tile with everything that backward recorded since the last one."""
         if not self.pending:
             return
-        x, d = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*self.pending, strict=True))
+        x, d = (
+            parts[0] if len(parts) == 1 else torch.cat(parts)
+            for parts in zip(*self.pending, strict=True)
+        )
         self.forget()
         scale = self._buffers["scale"]
         if scale is not None:
@@ -162,7 +182,8 @@ class AnalogTile(nn.Module):
         self.pass_time(self._modules["tile"], self._modules["state"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AnalogTile:
-        """Moves with the model, but keeps its types: physics is float32 also in a model of half precision."""
+        """Moves with the model, but keeps its types: physics is float32 also in a model of half
+        precision."""
 
         def move(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
@@ -195,7 +216,9 @@ class _Product(torch.autograd.Function):
     """y = tile(x); backward reads the tile the other way and leaves x and dL/dy for the update."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, owner: AnalogTile) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, owner: AnalogTile
+    ) -> Tensor:
         ctx.owner, ctx.kind = owner, x.dtype
         with _full_precision(x):
             y = owner.read(x)
@@ -223,7 +246,8 @@ class _Product(torch.autograd.Function):
 
 
 def _is_reached(node: Any) -> bool:
-    """Whether this backward pass goes on to a leaf: `torch.autograd.grad` for inputs alone must not teach the tile."""
+    """Whether this backward pass goes on to a leaf: `torch.autograd.grad` for inputs alone must not
+    teach the tile."""
     try:
         return torch._C._will_engine_execute_node(node)
     except RuntimeError:  # raised where exactly this leaf was asked for
@@ -232,7 +256,11 @@ def _is_reached(node: Any) -> bool:
 
 def _full_precision(x: Tensor) -> AbstractContextManager[Any]:
     """Autocast must not halve the precision of a product."""
-    return torch.autocast(x.device.type, enabled=False) if torch.is_autocast_enabled(x.device.type) else nullcontext()
+    return (
+        torch.autocast(x.device.type, enabled=False)
+        if torch.is_autocast_enabled(x.device.type)
+        else nullcontext()
+    )
 
 
 def analog_tiles(module: nn.Module) -> Iterator[AnalogTile]:

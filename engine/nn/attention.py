@@ -15,7 +15,8 @@ ARGUMENTS = ("embed_dim", "num_heads", "dropout", "add_zero_attn", "kdim", "vdim
 
 
 class AnalogMultiheadAttention(AnalogLayer):
-    """torch.nn.MultiheadAttention on analog tiles: one grid each for queries, keys, values and the output.
+    """torch.nn.MultiheadAttention on analog tiles: one grid each for queries, keys, values and the
+    output.
 
     Products of activations with each other (queries with keys, weights with values) stay digital.
     """
@@ -32,17 +33,32 @@ class AnalogMultiheadAttention(AnalogLayer):
     ) -> None:  # fmt: skip
         super().__init__()
         if embed_dim < 1 or num_heads < 1 or embed_dim % num_heads:
-            raise ValueError(f"embed_dim must be a multiple of num_heads, not {embed_dim} and {num_heads}")
-        self.embed_dim, self.num_heads, self.dropout, self.bias = embed_dim, num_heads, dropout, bias
-        self.kdim, self.vdim, self.head_dim = kdim or embed_dim, vdim or embed_dim, embed_dim // num_heads
+            raise ValueError(
+                f"embed_dim must be a multiple of num_heads, not {embed_dim} and {num_heads}"
+            )
+        self.embed_dim, self.num_heads, self.dropout, self.bias = (
+            embed_dim,
+            num_heads,
+            dropout,
+            bias,
+        )
+        self.kdim, self.vdim, self.head_dim = (
+            kdim or embed_dim,
+            vdim or embed_dim,
+            embed_dim // num_heads,
+        )
         self.add_zero_attn, self.batch_first = add_zero_attn, batch_first
         same = self.kdim == self.vdim == embed_dim
         matrices = {}
         for name, inputs in (("q", embed_dim), ("k", self.kdim), ("v", self.vdim)):
-            weight, rows = ("in_proj_weight", 3 * embed_dim) if same else (f"{name}_proj_weight", embed_dim)
+            weight, rows = (
+                ("in_proj_weight", 3 * embed_dim) if same else (f"{name}_proj_weight", embed_dim)
+            )
             bound = (6 / (inputs + rows)) ** 0.5
             matrices[name] = Matrix((embed_dim, inputs), weight, "in_proj_bias", bound, 0.0)
-        matrices["out"] = Matrix((embed_dim, embed_dim), "out_proj.weight", "out_proj.bias", bias_bound=0.0)
+        matrices["out"] = Matrix(
+            (embed_dim, embed_dim), "out_proj.weight", "out_proj.bias", bias_bound=0.0
+        )
         self.place(matrices, bias=bias, tile=tile, seed=seed)
         for name in ("bias_k", "bias_v"):
             start = nn.init.xavier_normal_(torch.empty(1, 1, embed_dim)) if add_bias_kv else None
@@ -60,12 +76,15 @@ class AnalogMultiheadAttention(AnalogLayer):
         for name, (x, size) in given.items():
             if x.dim() not in (2, 3) or x.shape[-1] != size:
                 kind = {"q": "query", "k": "key", "v": "value"}[name]
-                raise ValueError(f"{type(self).__name__} takes x [.., {size}] as its {kind}, not {list(x.shape)}")
+                raise ValueError(
+                    f"{type(self).__name__} takes x [.., {size}] as its {kind}, not {list(x.shape)}"
+                )
         turned = self.batch_first and query.dim() == 3
         parts = [self.get_submodule(name)(x.to(torch.float32)) for name, (x, _) in given.items()]
         parts = [part.transpose(0, 1) for part in parts] if turned else parts
         same = torch.eye(self.embed_dim, device=query.device)
-        # All that follows the projections, masks above all, is torch's; its own projections change nothing.
+        # All that follows the projections, masks above all, is torch's; its own projections change
+        # nothing.
         with torch.autocast(query.device.type, enabled=False):
             attended, weights = functional.multi_head_attention_forward(
                 parts[0], parts[1], parts[2], self.embed_dim, self.num_heads,
@@ -87,9 +106,12 @@ class AnalogMultiheadAttention(AnalogLayer):
         return {name: getattr(self, name) for name in ARGUMENTS} | own
 
     def extra_repr(self) -> str:
-        return f"{self.embed_dim}, {self.num_heads}, batch_first={self.batch_first}, bias={self.bias}"
+        return (
+            f"{self.embed_dim}, {self.num_heads}, batch_first={self.batch_first}, bias={self.bias}"
+        )
 
 
 def _full(values: Tensor | None) -> Tensor | None:
-    """A mask or bias in the type in which attention is computed here; masks may be of truth values as well."""
+    """A mask or bias in the type in which attention is computed here; masks may be of truth values
+    as well."""
     return values.to(torch.float32) if values is not None and values.is_floating_point() else values

@@ -1,4 +1,5 @@
-"""Input ranges of tiles from data, for networks that were not trained with them. B samples, I inputs."""
+"""Input ranges of tiles from data, for networks that were not trained with them. B samples, I
+inputs."""
 
 from __future__ import annotations
 
@@ -19,13 +20,13 @@ MODES = ("quantile", "max", "moving_quantile", "moving_std")
 class Calibration:
     """How a range follows from the inputs that a tile meets; rows that are all 0 never count.
 
-    `quantile` of the magnitudes in at most `rows` rows drawn from all batches; `max` of them all; `moving_quantile`,
-    the mean over all reads of the quantile in each; `moving_std`, the mean over the first `rows` reads of `std_alpha`
-    standard deviations.
+    `quantile` of the magnitudes in at most `rows` rows drawn from all batches; `max` of them all;
+    `moving_quantile`, the mean over all reads of the quantile in each; `moving_std`, the mean over
+    the first `rows` reads of `std_alpha` standard deviations.
 
-    With an `output_quantile` above 0 the range is then raised until that share of the outputs of `rows` rows is within
-    the bound of the ADC: smaller inputs, and no more than noise and steps let through, against outputs cut off.
-    """
+    With an `output_quantile` above 0 the range is then raised until that share of the outputs of
+    `rows` rows is within the bound of the ADC: smaller inputs, and no more than noise and steps let
+    through, against outputs cut off."""
 
     mode: str = "quantile"
     quantile: float = 0.99995
@@ -44,12 +45,15 @@ class Calibration:
         if self.std_alpha <= 0:
             raise ValueError(f"std_alpha must be > 0, not {self.std_alpha:g}")
         if not 0 <= self.output_quantile <= 1:
-            raise ValueError(f"output_quantile must be 0 (off) or at most 1, not {self.output_quantile:g}")
+            raise ValueError(
+                f"output_quantile must be 0 (off) or at most 1, not {self.output_quantile:g}"
+            )
 
 
 @dataclass
 class _Sample:
-    """Rows drawn from all that come by, each with the same probability: those that drew the least numbers."""
+    """Rows drawn from all that come by, each with the same probability: those that drew the least
+    numbers."""
 
     most: int
     generator: torch.Generator
@@ -70,7 +74,9 @@ class _Seen:
 
     def __init__(self, how: Calibration, tile: AnalogTile, seed: int) -> None:
         self.how, self.tile, self.parts = how, tile, list[float]()
-        self.inputs, self.outputs = (_Sample(how.rows, torch.Generator().manual_seed(seed)) for _ in range(2))
+        self.inputs, self.outputs = (
+            _Sample(how.rows, torch.Generator().manual_seed(seed)) for _ in range(2)
+        )
 
     def add(self, x: Tensor) -> None:
         """Takes note of the inputs x [B, I] of one read."""
@@ -99,7 +105,8 @@ class _Seen:
         return max(found, self._of_outputs()) if found > 0 else 0.0
 
     def _of_outputs(self) -> float:
-        """The range at which the ADC cuts off no more outputs than allowed, or 0 where none are cut off."""
+        """The range at which the ADC cuts off no more outputs than allowed, or 0 where none are cut
+        off."""
         io = self.tile.tile.spec.forward
         if self.outputs.rows is None or io.is_perfect or not 0 < io.out_bound < float("inf"):
             return 0.0
@@ -107,18 +114,27 @@ class _Seen:
         return _quantile(self.outputs.rows, self.how.output_quantile) / (io.out_bound * constant)
 
 
-def calibrate(model: nn.Module, batches: Iterable[Any], how: Calibration | None = None) -> dict[str, float]:
-    """Sets the input range of every tile below `model` that has one, and returns them by the tiles' names.
+def calibrate(
+    model: nn.Module, batches: Iterable[Any], how: Calibration | None = None
+) -> dict[str, float]:
+    """Sets the input range of every tile below `model` that has one, and returns them by the tiles'
+    names.
 
-    A batch is an input, a tuple that begins with it, or a mapping of arguments. While it runs all tiles compute exact
-    products, so that the range of one does not depend on that of another; no noise is drawn. Tiles that meet nothing
-    but 0 keep theirs. Raises ValueError in one line if there is no data, or no tile with an input range.
-    """
+    A batch is an input, a tuple that begins with it, or a mapping of arguments. While it runs all
+    tiles compute exact products, so that the range of one does not depend on that of another; no
+    noise is drawn. Tiles that meet nothing but 0 keep theirs. Raises ValueError in one line if
+    there is no data, or no tile with an input range."""
     how = how or Calibration()
     tiles = {name: part for name, part in model.named_modules() if isinstance(part, AnalogTile)}
-    ranged = {name: tile for name, tile in tiles.items() if getattr(tile.state, "input_range", None) is not None}
+    ranged = {
+        name: tile
+        for name, tile in tiles.items()
+        if getattr(tile.state, "input_range", None) is not None
+    }
     if not ranged:
-        raise ValueError("no tile has an input range: tile.input_range.enable=true (with algorithm hwa) gives them one")
+        raise ValueError(
+            "no tile has an input range: tile.input_range.enable=true (with algorithm hwa) gives them one"
+        )
     seen = {name: _Seen(how, tile, how.seed + k) for k, (name, tile) in enumerate(ranged.items())}
     modes = {part: part.training for part in model.modules()}
     model.eval()
@@ -155,7 +171,8 @@ def _run(model: nn.Module, batch: Any) -> int:
 
 @contextmanager
 def _exact(tiles: Mapping[str, AnalogTile], seen: Mapping[str, _Seen]) -> Iterator[None]:
-    """Within it, tiles give exact products of their logical weights, and those of `seen` note their inputs."""
+    """Within it, tiles give exact products of their logical weights, and those of `seen` note their
+    inputs."""
     try:
         for name, tile in tiles.items():
             tile.__dict__["forward"] = _product(tile, seen.get(name))
@@ -178,7 +195,8 @@ def _product(tile: AnalogTile, seen: _Seen | None) -> Any:
 
 
 def _quantile(x: Tensor, share: float) -> float:
-    """The quantile of magnitudes, as torch has it, whose own function takes no more than 2^24 numbers."""
+    """The quantile of magnitudes, as torch has it, whose own function takes no more than 2^24
+    numbers."""
     values = x.abs().flatten().sort().values
     place = share * (len(values) - 1)
     low = int(place)

@@ -15,10 +15,11 @@ ARGUMENTS = ("in_channels", "out_channels", "kernel_size", "stride", "padding", 
 
 
 class AnalogConv(AnalogLayer):
-    """A convolution [B, C, extents] to [B, out, extents'], its kernel a matrix [out, C kernel] on tiles.
+    """A convolution [B, C, extents] to [B, out, extents'], its kernel a matrix [out, C kernel] on
+    tiles.
 
-    Takes torch's arguments in torch's order; zero padding and one group only. As in torch the batch may be left out.
-    """
+    Takes torch's arguments in torch's order; zero padding and one group only. As in torch the batch
+    may be left out."""
 
     axes: ClassVar[int]
 
@@ -28,10 +29,18 @@ class AnalogConv(AnalogLayer):
     ) -> None:  # fmt: skip
         super().__init__()
         if groups != 1:
-            raise ValueError(f"{type(self).__name__} has one group, not {groups}: tiles hold one full matrix")
+            raise ValueError(
+                f"{type(self).__name__} has one group, not {groups}: tiles hold one full matrix"
+            )
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.stride = self._sizes("kernel_size", kernel_size), self._sizes("stride", stride)
-        self.padding, self.dilation = self._sizes("padding", padding, 0), self._sizes("dilation", dilation)
+        self.kernel_size, self.stride = (
+            self._sizes("kernel_size", kernel_size),
+            self._sizes("stride", stride),
+        )
+        self.padding, self.dilation = (
+            self._sizes("padding", padding, 0),
+            self._sizes("dilation", dilation),
+        )
         self.window = Window(*(_three(v, fill) for v, fill in (
             (self.kernel_size, 1), (self.stride, 1), (self.padding, 0), (self.dilation, 1))))  # fmt: skip
         shape = (out_channels, in_channels, *self.kernel_size)
@@ -42,11 +51,14 @@ class AnalogConv(AnalogLayer):
         images = x if batched else x.unsqueeze(0)
         if images.dim() != self.axes + 2 or images.shape[1] != self.in_channels:
             extents = ", ".join("DHW"[-self.axes :])
-            raise ValueError(f"{type(self).__name__} takes x [B, {self.in_channels}, {extents}], not {list(x.shape)}")
+            raise ValueError(
+                f"{type(self).__name__} takes x [B, {self.in_channels}, {extents}], not {list(x.shape)}"
+            )
         places = self.window.places(_three(tuple(images.shape[2:]), 1))[3 - self.axes :]
         volumes = images.reshape(*images.shape[:2], *_three(tuple(images.shape[2:]), 1))
         y = self.grid.product(patches(volumes, self.window, ones=int(self.grid.analog_bias)))
-        # The channels stay last in memory: what follows takes them as they are, and nothing large is transposed.
+        # The channels stay last in memory: what follows takes them as they are, and nothing large
+        # is transposed.
         y = y.view(images.shape[0], *places, self.out_channels).movedim(-1, 1).to(x.dtype)
         return y if batched else y.squeeze(0)
 
@@ -56,7 +68,9 @@ class AnalogConv(AnalogLayer):
             raise ValueError(f"{layer.groups} groups")
         if layer.padding_mode != "zeros":
             raise ValueError(f"padding_mode {layer.padding_mode}")
-        settings = {name: getattr(layer, name) for name in ARGUMENTS} | {"bias": layer.bias is not None}
+        settings = {name: getattr(layer, name) for name in ARGUMENTS} | {
+            "bias": layer.bias is not None
+        }
         return settings | {"padding": _padding(layer)}
 
     def digital_settings(self) -> dict[str, Any]:

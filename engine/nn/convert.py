@@ -15,8 +15,16 @@ from engine.tile.settings import TileSpec
 
 Rule = TileSpec | None
 Choice = TileSpec | Callable[[str, nn.Module], Rule]
-# Layers with weight matrices of which there is no analog form here: better named than silently left out.
-UNSUPPORTED = (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase, nn.RNNCellBase, nn.Bilinear, nn.MultiheadAttention)
+# Layers with weight matrices of which there is no analog form here: better named than silently left
+# out.
+UNSUPPORTED = (
+    nn.modules.conv._ConvNd,
+    nn.Linear,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.Bilinear,
+    nn.MultiheadAttention,
+)
 
 
 class Unconvertible(ValueError):
@@ -24,7 +32,9 @@ class Unconvertible(ValueError):
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         self.layers = list(problems)
-        self.reason = "cannot be put on tiles: " + ", ".join(f"{name} ({why})" for name, why in problems.items())
+        self.reason = "cannot be put on tiles: " + ", ".join(
+            f"{name} ({why})" for name, why in problems.items()
+        )
         super().__init__(f"{self.reason}; leave them digital with exclude={self.layers}")
 
 
@@ -32,19 +42,24 @@ def convert_to_analog(
     module: nn.Module, tile: Choice, *, layers: Mapping[str, Rule] | None = None, exclude: Iterable[str] = (),
     inplace: bool = False,
 ) -> nn.Module:  # fmt: skip
-    """A copy of `module` whose layers with weight matrices, and their weights, lie on tiles of the settings `tile`.
+    """A copy of `module` whose layers with weight matrices, and their weights, lie on tiles of the
+    settings `tile`.
 
-    With `inplace` it is `module` itself that changes. `layers` gives single layers (`"fc3"`, `"block*.conv1"`) other
-    settings, or None for a digital one; the last rule that fits counts. `tile` may also be a function of name and
-    layer. `exclude` names layers, or whole parts of the network, that stay as they are. Raises ValueError in one line
-    that names every layer that cannot be converted.
-    """
+    With `inplace` it is `module` itself that changes. `layers` gives single layers (`"fc3"`,
+    `"block*.conv1"`) other settings, or None for a digital one; the last rule that fits counts.
+    `tile` may also be a function of name and layer. `exclude` names layers, or whole parts of the
+    network, that stay as they are. Raises ValueError in one line that names every layer that cannot
+    be converted."""
     exclude, rules = list(exclude), dict(layers or {})
     if inplace and _holds_weights(module):
-        raise ValueError(f"a {type(module).__name__} alone cannot be converted in place: take what is returned")
+        raise ValueError(
+            f"a {type(module).__name__} alone cannot be converted in place: take what is returned"
+        )
     found = module if inplace else copy.deepcopy(module)
     _check_names(found, [*exclude, *rules])
-    asked = {name: (layer, _rule(name, layer, tile, rules)) for name, layer in _walk(found, exclude)}
+    asked = {
+        name: (layer, _rule(name, layer, tile, rules)) for name, layer in _walk(found, exclude)
+    }
     chosen = {name: (layer, rule) for name, (layer, rule) in asked.items() if rule is not None}
     _refuse(found, {name: layer for name, (layer, _) in chosen.items()})
     kinds = {kind.digital: kind for kind in layer_types()}
@@ -58,12 +73,17 @@ def convert_to_analog(
 
 
 def convert_to_digital(module: nn.Module) -> nn.Module:
-    """A copy of `module` with torch's layers in the place of those on tiles; they hold the logical weights."""
+    """A copy of `module` with torch's layers in the place of those on tiles; they hold the logical
+    weights."""
     found = copy.deepcopy(module)
-    return _replaced(found, {id(m): _digital(m) for m in found.modules() if isinstance(m, AnalogLayer)})
+    return _replaced(
+        found, {id(m): _digital(m) for m in found.modules() if isinstance(m, AnalogLayer)}
+    )
 
 
-def _walk(module: nn.Module, exclude: Iterable[str], name: str = "") -> Iterator[tuple[str, nn.Module]]:
+def _walk(
+    module: nn.Module, exclude: Iterable[str], name: str = ""
+) -> Iterator[tuple[str, nn.Module]]:
     """Layers with weight matrices below a module by their full names, without those excluded."""
     if name and any(fnmatchcase(name, pattern) for pattern in exclude):
         return
@@ -116,7 +136,9 @@ def _refuse(module: nn.Module, layers: Mapping[str, nn.Module]) -> None:
 
 
 def _holds_weights(module: nn.Module) -> bool:
-    return isinstance(module, UNSUPPORTED) or type(module) in {kind.digital for kind in layer_types()}
+    return isinstance(module, UNSUPPORTED) or type(module) in {
+        kind.digital for kind in layer_types()
+    }
 
 
 def _analog(layer: nn.Module, kind: type[AnalogLayer], tile: TileSpec) -> AnalogLayer:
@@ -142,7 +164,8 @@ def _digital(layer: AnalogLayer) -> nn.Module:
 
 
 def _without_shortcuts(module: nn.Module) -> nn.Module:
-    """Torch's transformers, when they are evaluated, take the weights out of their layers and never call these."""
+    """Torch's transformers, when they are evaluated, take the weights out of their layers and never
+    call these."""
     for part in module.modules():
         if any(isinstance(m, AnalogLayer) for m in part.modules()):
             if isinstance(part, nn.TransformerEncoderLayer):
@@ -153,7 +176,8 @@ def _without_shortcuts(module: nn.Module) -> nn.Module:
 
 
 def _replaced(module: nn.Module, made: Mapping[int, nn.Module]) -> nn.Module:
-    """`module` with the layers of `made` in place of those with these ids, wherever they are used."""
+    """`module` with the layers of `made` in place of those with these ids, wherever they are
+    used."""
     if id(module) in made:
         return made[id(module)]
     for part in list(module.modules()):

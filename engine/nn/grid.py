@@ -1,4 +1,5 @@
-"""A matrix on as many tiles as it needs: inputs are split, partial outputs summed digitally, outputs concatenated."""
+"""A matrix on as many tiles as it needs: inputs are split, partial outputs summed digitally,
+outputs concatenated."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ class TileGrid(nn.Module):
         return self.product(rows).view(*x.shape[:-1], sum(self.out_sizes)).to(x.dtype)
 
     def product(self, rows: Tensor) -> Tensor:
-        """y [B, O] in float32 of rows [B, I] in float32, with a last column of ones for an analog bias."""
+        """y [B, O] in float32 of rows [B, I] in float32, with a last column of ones for an analog
+        bias."""
         # Past nn.Module's own search for attributes, which takes longer than a small product.
         listed: Any = self._modules["tiles"]
         tiles, bias = listed._modules, self._parameters.get("bias")

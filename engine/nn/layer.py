@@ -1,4 +1,5 @@
-"""What all layers on tiles share, and how they are found: one file a layer, like devices and algorithms."""
+"""What all layers on tiles share, and how they are found: one file a layer, like devices and
+algorithms."""
 
 from __future__ import annotations
 
@@ -21,11 +22,12 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Matrix:
-    """One weight matrix of a layer: its shape, its name and that of its bias, and its start in torch's layer.
+    """One weight matrix of a layer: its shape, its name and that of its bias, and its start in
+    torch's layer.
 
-    Torch may keep several matrices in one parameter; here they have the same name, and lie there one after another.
-    A start is uniform within plus or minus `bound`, `bias_bound`; None = 1 / sqrt(inputs).
-    """
+    Torch may keep several matrices in one parameter; here they have the same name, and lie there
+    one after another. A start is uniform within plus or minus `bound`, `bias_bound`; None = 1 /
+    sqrt(inputs)."""
 
     shape: tuple[int, ...]
     weight: str = "weight"
@@ -39,19 +41,25 @@ class Matrix:
 
 
 class AnalogLayer(nn.Module):
-    """A layer whose weights are matrices on grids of tiles. `digital` is torch's layer of the same meaning."""
+    """A layer whose weights are matrices on grids of tiles. `digital` is torch's layer of the same
+    meaning."""
 
     digital: ClassVar[type[nn.Module]]
     grid: TileGrid
     matrices: dict[str, Matrix]
 
-    def place(self, matrices: Mapping[str, Matrix], *, bias: bool, tile: TileSpec, seed: int | None) -> None:
-        """Makes the grid of every matrix under its name here, and starts it as torch starts its layers."""
+    def place(
+        self, matrices: Mapping[str, Matrix], *, bias: bool, tile: TileSpec, seed: int | None
+    ) -> None:
+        """Makes the grid of every matrix under its name here, and starts it as torch starts its
+        layers."""
         self.matrices = dict(matrices)
         seed = draw_seed(seed)
         for number, (name, matrix) in enumerate(self.matrices.items()):
             own = seed if len(matrices) == 1 else derive(seed, number) >> 2
-            made = TileGrid(matrix.shape[0], matrix.inputs, tile, bias=bias and bool(matrix.bias), seed=own)
+            made = TileGrid(
+                matrix.shape[0], matrix.inputs, tile, bias=bias and bool(matrix.bias), seed=own
+            )
             self.add_module(name, made)
             weight, start_bias = start_weights(matrix, made.room())
             made.set_weights(weight, start_bias if bias and matrix.bias else None)
@@ -76,7 +84,9 @@ class AnalogLayer(nn.Module):
             if bias is not None:
                 found.setdefault(matrix.bias, []).append(bias)
         own = {name: p.data.clone() for name, p in self.named_parameters(recurse=False)}
-        return {name: torch.cat(parts) if len(parts) > 1 else parts[0] for name, parts in found.items()} | own
+        return {
+            name: torch.cat(parts) if len(parts) > 1 else parts[0] for name, parts in found.items()
+        } | own
 
     def set_logical_weights(self, values: Mapping[str, Tensor]) -> None:
         """Writes weights and biases that are named, shaped and joined as in torch's layer."""
@@ -92,12 +102,15 @@ class AnalogLayer(nn.Module):
 
     def _only(self) -> tuple[TileGrid, Matrix]:
         if len(self.matrices) > 1:
-            raise ValueError(f"{type(self).__name__} has {len(self.matrices)} matrices: take logical_weights()")
+            raise ValueError(
+                f"{type(self).__name__} has {len(self.matrices)} matrices: take logical_weights()"
+            )
         return self.grid, self.matrices["grid"]
 
     @classmethod
     def settings_of(cls, layer: Any) -> dict[str, Any]:
-        """Arguments that make this layer in the place of torch's. Raises ValueError if tiles cannot do it."""
+        """Arguments that make this layer in the place of torch's. Raises ValueError if tiles cannot
+        do it."""
         raise NotImplementedError
 
     def digital_settings(self) -> dict[str, Any]:
@@ -106,12 +119,14 @@ class AnalogLayer(nn.Module):
 
 
 def draw_seed(seed: int | None) -> int:
-    """The seed of a layer: given, or drawn from torch's generator, so that torch.manual_seed fixes everything."""
+    """The seed of a layer: given, or drawn from torch's generator, so that torch.manual_seed fixes
+    everything."""
     return int(torch.randint(2**62, ()).item()) if seed is None else seed
 
 
 def start_weights(matrix: Matrix, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The first weights [O, I] and bias [O]; the weights are drawn into `room` if it has their shape."""
+    """The first weights [O, I] and bias [O]; the weights are drawn into `room` if it has their
+    shape."""
     out, inputs = matrix.shape[0], matrix.inputs
     fits = room is not None and room.shape == (out, inputs)
     usual = 1 / math.sqrt(inputs)
@@ -126,6 +141,10 @@ def layer_types() -> list[type[AnalogLayer]]:
     found: dict[str, type[AnalogLayer]] = {}
     for path in sorted(FOLDER.glob("[a-z]*.py")):
         for member in vars(importlib.import_module(f"engine.nn.{path.stem}")).values():
-            if isinstance(member, type) and issubclass(member, AnalogLayer) and "digital" in vars(member):
+            if (
+                isinstance(member, type)
+                and issubclass(member, AnalogLayer)
+                and "digital" in vars(member)
+            ):
                 found[member.__name__] = member
     return [found[name] for name in sorted(found)]

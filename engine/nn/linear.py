@@ -13,13 +13,19 @@ from engine.tile.settings import TileSpec
 class AnalogLinear(AnalogLayer):
     """y = x W^T + b on analog tiles: x [.., in_features] gives y [.., out_features].
 
-    `tile` says what the tiles are made of (`engine.presets.preset`); `seed` fixes devices and noise.
-    """
+    `tile` says what the tiles are made of (`engine.presets.preset`); `seed` fixes devices and
+    noise."""
 
     digital = nn.Linear
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, *, tile: TileSpec, seed: int | None = None
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        tile: TileSpec,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
@@ -32,10 +38,18 @@ class AnalogLinear(AnalogLayer):
 
     @classmethod
     def settings_of(cls, layer: nn.Linear) -> dict[str, Any]:
-        return {"in_features": layer.in_features, "out_features": layer.out_features, "bias": layer.bias is not None}
+        return {
+            "in_features": layer.in_features,
+            "out_features": layer.out_features,
+            "bias": layer.bias is not None,
+        }
 
     def digital_settings(self) -> dict[str, Any]:
-        return {"in_features": self.in_features, "out_features": self.out_features, "bias": self.grid.has_bias}
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "bias": self.grid.has_bias,
+        }
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.grid.has_bias}"

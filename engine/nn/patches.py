@@ -1,7 +1,7 @@
 """Images to rows of patches and back, natively, for one, two and three dimensions alike.
 
-Shapes: B samples, C channels, D H W the extents of an image (1 for axes that it does not have), P patches of an image.
-"""
+Shapes: B samples, C channels, D H W the extents of an image (1 for axes that it does not have), P
+patches of an image."""
 
 from __future__ import annotations
 
@@ -38,14 +38,19 @@ class Window:
     def places(self, extents: Axes) -> Axes:
         """How many places the window has along each axis. Raises ValueError if it does not fit."""
         rules = zip(extents, self.kernel, self.step, self.padding, self.dilation, strict=True)
-        found = [(size + 2 * pad - dil * (k - 1) - 1) // step + 1 for size, k, step, pad, dil in rules]
+        found = [
+            (size + 2 * pad - dil * (k - 1) - 1) // step + 1 for size, k, step, pad, dil in rules
+        ]
         if min(found) < 1:
-            raise ValueError(f"a window of {self.kernel} does not fit into images of {extents}, padding {self.padding}")
+            raise ValueError(
+                f"a window of {self.kernel} does not fit into images of {extents}, padding {self.padding}"
+            )
         return found[0], found[1], found[2]
 
 
 def patches(x: Tensor, window: Window, *, ones: int = 0) -> Tensor:
-    """Rows [B P, C kd kh kw + ones] of x [B, C, D, H, W] in float32; the last `ones` columns are 1."""
+    """Rows [B P, C kd kh kw + ones] of x [B, C, D, H, W] in float32; the last `ones` columns are
+    1."""
     return _Patches.apply(x.to(torch.float32), window, ones)
 
 
@@ -68,7 +73,9 @@ class _Patches(torch.autograd.Function):
         rows = grads[0].to(torch.float32).contiguous()
         b, c, *extents = ctx.shape
         # The gradient lies as the image did: with the channels last after another convolution.
-        image = rows.new_empty(b, *extents, c).movedim(-1, 1) if ctx.last else rows.new_empty(ctx.shape)
+        image = (
+            rows.new_empty(b, *extents, c).movedim(-1, 1) if ctx.last else rows.new_empty(ctx.shape)
+        )
         _run("return_patches", image, rows, ctx.window)
         return image, None, None
 
@@ -105,16 +112,20 @@ def _plan(name: str, window: Window, layout: Layout, row: int) -> tuple[Any, Ten
 
 
 def _columns_of(window: Window, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
-    """[4, columns]: offset of a column's number from the corner of its patch, and its place along D, H and W."""
+    """[4, columns]: offset of a column's number from the corner of its patch, and its place along
+    D, H and W."""
     _check_size(sum(size * stride for size, stride in zip(shape, strides, strict=True)), shape[1:])
     reach = [torch.arange(k) * d for k, d in zip(window.kernel, window.dilation, strict=True)]
-    channel, z, y, x = (axis.flatten() for axis in torch.meshgrid(torch.arange(shape[0]), *reach, indexing="ij"))
+    channel, z, y, x = (
+        axis.flatten() for axis in torch.meshgrid(torch.arange(shape[0]), *reach, indexing="ij")
+    )
     offset = channel * strides[0] + z * strides[1] + y * strides[2] + x * strides[3]
     return _in_blocks(torch.stack([offset, z, y, x]), NOWHERE).flatten().to(torch.int32)
 
 
 def _taps_of(window: Window, extents: Axes, row: int) -> Tensor:
-    """[kd, D] patches along D, then [kh kw, H W] offsets of rows: what sees a number through a tap, or -1."""
+    """[kd, D] patches along D, then [kh kw, H W] offsets of rows: what sees a number through a tap,
+    or -1."""
     places = window.places(extents)
     _check_size(math.prod(places) * row, extents)
     z, y, x = (_seen(window, axis, size, places[axis]) for axis, size in enumerate(extents))
@@ -129,7 +140,9 @@ def _seen(window: Window, axis: int, size: int, places: int) -> Tensor:
     taps = torch.arange(window.kernel[axis]).view(-1, 1) * window.dilation[axis]
     moved = torch.arange(size) + window.padding[axis] - taps
     place = moved.div(window.step[axis], rounding_mode="floor")
-    return torch.where((moved % window.step[axis] == 0) & (place >= 0) & (place < places), place, -1)
+    return torch.where(
+        (moved % window.step[axis] == 0) & (place >= 0) & (place < places), place, -1
+    )
 
 
 def _in_blocks(table: Tensor, filling: int) -> Tensor:
@@ -139,4 +152,6 @@ def _in_blocks(table: Tensor, filling: int) -> Tensor:
 
 def _check_size(numbers: int, extents: Axes | tuple[int, ...]) -> None:
     if numbers >= 1 << 31:
-        raise ValueError(f"images of {tuple(extents)} are too large for a convolution: {numbers} numbers a sample")
+        raise ValueError(
+            f"images of {tuple(extents)} are too large for a convolution: {numbers} numbers a sample"
+        )

@@ -1,8 +1,9 @@
-"""Recurrent networks on analog tiles: two matrices in a layer and direction, one for inputs and one for the state.
+"""Recurrent networks on analog tiles: two matrices in a layer and direction, one for inputs and one
+for the state.
 
-Shapes: T time steps, B samples, I inputs, H hidden, G rows of all gates, D directions, N layers. Packed sequences are
-[S, I]: the B' samples that are left at each time step, one step after the other.
-"""
+Shapes: T time steps, B samples, I inputs, H hidden, G rows of all gates, D directions, N layers.
+Packed sequences are [S, I]: the B' samples that are left at each time step, one step after the
+other."""
 
 from __future__ import annotations
 
@@ -41,11 +42,15 @@ class Sizes:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} at least, not {getattr(self, name)}")
         if self.proj_size >= self.hidden_size:
-            raise ValueError(f"proj_size must be below hidden_size ({self.hidden_size}), not {self.proj_size}")
+            raise ValueError(
+                f"proj_size must be below hidden_size ({self.hidden_size}), not {self.proj_size}"
+            )
         if not 0 <= self.dropout <= 1:
             raise ValueError(f"dropout must be between 0 and 1, not {self.dropout:g}")
         if self.nonlinearity not in NONLINEARITIES:
-            raise ValueError(f"nonlinearity must be one of {', '.join(NONLINEARITIES)}, not {self.nonlinearity!r}")
+            raise ValueError(
+                f"nonlinearity must be one of {', '.join(NONLINEARITIES)}, not {self.nonlinearity!r}"
+            )
 
     @property
     def state_size(self) -> int:
@@ -64,11 +69,12 @@ class Sizes:
 
 
 class Recurrent(AnalogLayer):
-    """x [T, B, I] (or [B, T, I] with batch_first, or [T, I]) and a first state give y [T, B, D H] and the last state.
+    """x [T, B, I] (or [B, T, I] with batch_first, or [T, I]) and a first state give y [T, B, D H]
+    and the last state.
 
-    A PackedSequence gives a PackedSequence, and the state of each sample after its own last step. The inputs of all
-    time steps are read in one call, the state step by step; no two reads share their noise.
-    """
+    A PackedSequence gives a PackedSequence, and the state of each sample after its own last step.
+    The inputs of all time steps are read in one call, the state step by step; no two reads share
+    their noise."""
 
     arguments: ClassVar[tuple[str, ...]] = (
         "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional",
@@ -88,7 +94,9 @@ class Recurrent(AnalogLayer):
             first = part.partition("_")[0] == "l0"
             inputs = sizes.input_size if first else sizes.state_size * sizes.directions
             for name, columns in ((f"ih_{part}", inputs), (f"hh_{part}", sizes.state_size)):
-                matrices[name] = Matrix((rows, columns), f"weight_{name}", f"bias_{name}", bound, bound)
+                matrices[name] = Matrix(
+                    (rows, columns), f"weight_{name}", f"bias_{name}", bound, bound
+                )
             if sizes.proj_size:
                 shape = (sizes.proj_size, sizes.hidden_size)
                 matrices[f"hr_{part}"] = Matrix(shape, f"weight_hr_{part}", "", bound, bound)
@@ -110,7 +118,8 @@ class Recurrent(AnalogLayer):
         return y.to(x.dtype), ends if self.states > 1 else ends[0]
 
     def _packed(self, x: PackedSequence, state: Any) -> tuple[PackedSequence, Any]:
-        """Samples of different lengths, the longest first; states come and go in the order of the user."""
+        """Samples of different lengths, the longest first; states come and go in the order of the
+        user."""
         if x.data.dim() != 2 or x.data.shape[1] != self.sizes.input_size:
             wanted, found = f"[S, {self.sizes.input_size}]", list(x.data.shape)
             raise ValueError(f"{type(self).__name__} takes packed sequences {wanted}, not {found}")
@@ -122,7 +131,9 @@ class Recurrent(AnalogLayer):
         ends = tuple(torch.stack(parts).to(x.data.dtype) for parts in zip(*last, strict=True))
         if x.unsorted_indices is not None:
             ends = tuple(end.index_select(1, x.unsorted_indices) for end in ends)
-        y = PackedSequence(values.to(x.data.dtype), x.batch_sizes, x.sorted_indices, x.unsorted_indices)
+        y = PackedSequence(
+            values.to(x.data.dtype), x.batch_sizes, x.sorted_indices, x.unsorted_indices
+        )
         return y, ends if self.states > 1 else ends[0]
 
     def advance(self, given: Tensor, state: State, part: str) -> State:
@@ -147,7 +158,9 @@ class Recurrent(AnalogLayer):
         time = 1 if sizes.batch_first and x.dim() == 3 else 0
         if x.dim() not in (2, 3) or x.shape[-1] != sizes.input_size or x.shape[time] == 0:
             axes = "B, T" if sizes.batch_first else "T, B"
-            raise ValueError(f"{name} takes x [{axes}, {sizes.input_size}] with T >= 1, not {list(x.shape)}")
+            raise ValueError(
+                f"{name} takes x [{axes}, {sizes.input_size}] with T >= 1, not {list(x.shape)}"
+            )
 
     def _first_states(self, state: Any, values: Tensor, batch: int, *, lone: bool) -> State:
         """Every state [N D, B, H] before the first step: the given ones, or 0."""
@@ -159,26 +172,36 @@ class Recurrent(AnalogLayer):
         given = tuple(state) if self.states > 1 else (state,)
         given = tuple(part.unsqueeze(1) if lone and part.dim() == 2 else part for part in given)
         if [tuple(part.shape) for part in given] != shapes:
-            wanted, found = (", ".join(str(list(s)) for s in many) for many in (shapes, [g.shape for g in given]))
+            wanted, found = (
+                ", ".join(str(list(s)) for s in many) for many in (shapes, [g.shape for g in given])
+            )
             raise ValueError(f"{type(self).__name__} takes a first state {wanted}, not {found}")
         return tuple(part.to(torch.float32) for part in given)
 
-    def _layers(self, values: Tensor, firsts: State, left: list[int] | None) -> tuple[Tensor, list[State]]:
-        """Outputs [T, B, D H] or [S, D H] of the last layer, and the last state of every layer and direction.
+    def _layers(
+        self, values: Tensor, firsts: State, left: list[int] | None
+    ) -> tuple[Tensor, list[State]]:
+        """Outputs [T, B, D H] or [S, D H] of the last layer, and the last state of every layer and
+        direction.
 
         `left` counts the samples of each time step where they are packed.
         """
         sizes, last = self.sizes, []
         for layer in range(sizes.num_layers):
             here = range(layer * sizes.directions, (layer + 1) * sizes.directions)
-            ran = [self._run(sizes.parts[k], values, tuple(first[k] for first in firsts), left) for k in here]
+            ran = [
+                self._run(sizes.parts[k], values, tuple(first[k] for first in firsts), left)
+                for k in here
+            ]
             values = torch.cat([outputs for outputs, _ in ran], -1) if len(ran) > 1 else ran[0][0]
             last += [end for _, end in ran]
             if sizes.dropout and layer < sizes.num_layers - 1:
                 values = functional.dropout(values, sizes.dropout, self.training)
         return values, last
 
-    def _run(self, part: str, values: Tensor, first: State, left: list[int] | None) -> tuple[Tensor, State]:
+    def _run(
+        self, part: str, values: Tensor, first: State, left: list[int] | None
+    ) -> tuple[Tensor, State]:
         """One layer in one direction over all time steps."""
         read, back = self.get_submodule(f"ih_{part}")(values), part.endswith("_reverse")
         given = read.unbind(0) if left is None else read.split(left)
@@ -187,7 +210,9 @@ class Recurrent(AnalogLayer):
         for step in reversed(given) if back else given:
             have, now = state[0].shape[0], step.shape[0]
             if now > have:  # backwards in time, shorter sequences begin later
-                state = tuple(torch.cat([own, new[have:now]]) for own, new in zip(state, first, strict=True))
+                state = tuple(
+                    torch.cat([own, new[have:now]]) for own, new in zip(state, first, strict=True)
+                )
             elif now < have:
                 ended.append(tuple(own[now:] for own in state))
                 state = tuple(own[:now] for own in state)
@@ -226,8 +251,8 @@ class AnalogRNN(Recurrent):
 class AnalogLSTM(Recurrent):
     """torch.nn.LSTM on analog tiles, with projections of the state as an option.
 
-    i, f, g, o = W_ih x + W_hh h + b;  c' = sigmoid(f) c + sigmoid(i) tanh(g);  h' = sigmoid(o) tanh(c')
-    """
+    i, f, g, o = W_ih x + W_hh h + b;  c' = sigmoid(f) c + sigmoid(i) tanh(g);  h' = sigmoid(o)
+    tanh(c')"""
 
     digital, gates, states = nn.LSTM, 4, 2
     arguments = (*Recurrent.arguments, "proj_size")
@@ -251,8 +276,8 @@ class AnalogLSTM(Recurrent):
 class AnalogGRU(Recurrent):
     """torch.nn.GRU on analog tiles.
 
-    r, z = sigmoid(W_ih x + W_hh h + b);  n = tanh(W_in x + b_in + r (W_hn h + b_hn));  h' = n + z (h - n)
-    """
+    r, z = sigmoid(W_ih x + W_hh h + b);  n = tanh(W_in x + b_in + r (W_hn h + b_hn));  h' = n + z
+    (h - n)"""
 
     digital, gates = nn.GRU, 3
 

@@ -1,4 +1,5 @@
-"""What a network is made of: its layers, the tiles that they lie on, and how well they fill them."""
+"""What a network is made of: its layers, the tiles that they lie on, and how well they fill
+them."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from engine.nn.layer import AnalogLayer
 
 @dataclass(frozen=True)
 class Row:
-    """One layer. `reads` is how often its tiles are read for one sample, `cells` how many hold weights."""
+    """One layer. `reads` is how often its tiles are read for one sample, `cells` how many hold
+    weights."""
 
     layer: str
     kind: str
@@ -75,22 +77,29 @@ class Summary:
     def last_line(self) -> str:
         """The totals in a line."""
         t = self.totals
-        tiles = f"{t['tiles']} tile{'s' * (t['tiles'] != 1)}, {t['utilisation']:.1%} used" if t["tiles"] else "no tiles"
+        tiles = (
+            f"{t['tiles']} tile{'s' * (t['tiles'] != 1)}, {t['utilisation']:.1%} used"
+            if t["tiles"]
+            else "no tiles"
+        )
         return f"{t['parameters']:,} parameters: {t['cells']:,} in cells of {tiles}; {t['digital']:,} digital"
 
     def __str__(self) -> str:
         table = self.cells()
         widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
-        lines = ("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table)
+        lines = (
+            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+            for line in table
+        )
         return "\n".join([*lines, self.last_line()])
 
 
 def analog_summary(model: nn.Module, example: Sequence[int] | Tensor) -> Summary:
     """Layers, tiles, their use and parameters of `model`.
 
-    `example` is the shape of an input with its batch (`(1, 3, 32, 32)`; zeros are run through), or an input itself. The
-    model is left as it was; noise that it draws for evaluation goes on from where it stood.
-    """
+    `example` is the shape of an input with its batch (`(1, 3, 32, 32)`; zeros are run through), or
+    an input itself. The model is left as it was; noise that it draws for evaluation goes on from
+    where it stood."""
     layers = dict(_layers(model))
     seen: dict[str, Any] = {}
     reads: dict[int, int] = {}
@@ -100,7 +109,11 @@ def analog_summary(model: nn.Module, example: Sequence[int] | Tensor) -> Summary
         hooks += [tile.register_forward_pre_hook(_counting(reads)) for tile in analog_tiles(layer)]
     modes = {part: part.training for part in model.modules()}
     where = next((p.device for p in model.parameters()), torch.device("cpu"))
-    x = example.to(where) if isinstance(example, Tensor) else torch.zeros(tuple(example), device=where)
+    x = (
+        example.to(where)
+        if isinstance(example, Tensor)
+        else torch.zeros(tuple(example), device=where)
+    )
     try:
         with torch.no_grad():
             model.eval()(x)
@@ -110,7 +123,10 @@ def analog_summary(model: nn.Module, example: Sequence[int] | Tensor) -> Summary
         for hook in hooks:
             hook.remove()
     return Summary(
-        [_row(name, layer, seen.get(name), _mean_reads(layer, reads, len(x))) for name, layer in layers.items()]
+        [
+            _row(name, layer, seen.get(name), _mean_reads(layer, reads, len(x)))
+            for name, layer in layers.items()
+        ]
     )
 
 
@@ -118,8 +134,12 @@ def _layers(module: nn.Module, name: str = "") -> list[tuple[str, nn.Module]]:
     """Analog layers, and other modules that hold parameters of their own."""
     if isinstance(module, AnalogLayer):
         return [(name or "module", module)]
-    own = [(name or "module", module)] if any(True for _ in module.parameters(recurse=False)) else []
-    children = (_layers(child, f"{name}.{key}" if name else key) for key, child in module.named_children())
+    own = (
+        [(name or "module", module)] if any(True for _ in module.parameters(recurse=False)) else []
+    )
+    children = (
+        _layers(child, f"{name}.{key}" if name else key) for key, child in module.named_children()
+    )
     found = [*own, *(pair for pairs in children for pair in pairs)]
     return list({id(layer): (key, layer) for key, layer in reversed(found)}.values())[::-1]
 
@@ -190,7 +210,10 @@ def _several(sizes: list[tuple[int, int]]) -> str:
     counts: dict[tuple[int, int], int] = {}
     for size in sizes:
         counts[size] = counts.get(size, 0) + 1
-    return ", ".join((f"{n} of " if n > 1 else "") + f"{rows} x {columns}" for (rows, columns), n in counts.items())
+    return ", ".join(
+        (f"{n} of " if n > 1 else "") + f"{rows} x {columns}"
+        for (rows, columns), n in counts.items()
+    )
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

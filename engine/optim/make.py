@@ -26,32 +26,45 @@ DEFAULTS: dict[str, Any] = {"momentum": 0.0, "nesterov": False, "betas": [0.9, 0
 
 
 def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> Optimizer:
-    """The optimizer `settings["name"]` for all parameters of a network, whose tiles it settles after each step.
+    """The optimizer `settings["name"]` for all parameters of a network, whose tiles it settles
+    after each step.
 
-    Raises ValueError in one line for settings that it does not have, and for layers that it cannot train.
-    """
+    Raises ValueError in one line for settings that it does not have, and for layers that it cannot
+    train."""
     name = str(settings.get("name") or "analog_sgd")
     if name not in TAKES:
         raise ValueError(f"optimizer.name must be one of {', '.join(TAKES)}, not {name!r}")
     given = {key: value for key, value in settings.items() if value is not None}
     for key, default in DEFAULTS.items():
         if key not in TAKES[name] and key in given and _plain(given[key]) != default:
-            raise ValueError(f"optimizer.{key} means nothing to {name}, which takes {', '.join(COMMON + TAKES[name])}")
-    pulsed = sorted({_layer(path) for path, m in model.named_modules() if isinstance(m, AnalogTile) and not m.trained})
+            raise ValueError(
+                f"optimizer.{key} means nothing to {name}, which takes {', '.join(COMMON + TAKES[name])}"
+            )
+    pulsed = sorted(
+        {
+            _layer(path)
+            for path, m in model.named_modules()
+            if isinstance(m, AnalogTile) and not m.trained
+        }
+    )
     if pulsed and name != "analog_sgd":
         raise ValueError(
             f"optimizer {name} follows gradients, but layers {', '.join(pulsed)} learn by pulses: "
             "optimizer=analog_sgd trains them, or algorithm=hwa gives them gradients"
         )
     values = {key: _plain(given.get(key, DEFAULTS[key])) for key in TAKES[name]}
-    values |= {"lr": float(given.get("lr", 0.01)), "weight_decay": float(given.get("weight_decay", 0.0))}
+    values |= {
+        "lr": float(given.get("lr", 0.01)),
+        "weight_decay": float(given.get("weight_decay", 0.0)),
+    }
     if values.get("nesterov") and not values["momentum"]:
         raise ValueError("optimizer.nesterov needs a momentum > 0")
     return settle_after_steps(_kind(name)(model.parameters(), **values), model)
 
 
 def settle_after_steps(optimizer: Optimizer, model: nn.Module) -> Optimizer:
-    """Clips and remaps tiles that learn by gradients at the end of each step of any torch optimizer."""
+    """Clips and remaps tiles that learn by gradients at the end of each step of any torch
+    optimizer."""
     tiles = [m for m in model.modules() if isinstance(m, AnalogTile) and m.trained]
 
     def settle(*_: Any) -> None:
@@ -65,11 +78,15 @@ def settle_after_steps(optimizer: Optimizer, model: nn.Module) -> Optimizer:
 
 @functools.cache
 def _kind(name: str) -> type[Any]:
-    """The class of a name. Those of torch lose wrappers that import its compiler, for a second and for nothing."""
+    """The class of a name. Those of torch lose wrappers that import its compiler, for a second and
+    for nothing."""
     if name == "analog_sgd":
         return AnalogSGD
     kind: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
-    bare = {"step": torch.no_grad()(inspect.unwrap(kind.step)), "add_param_group": AnalogSGD.add_param_group}
+    bare = {
+        "step": torch.no_grad()(inspect.unwrap(kind.step)),
+        "add_param_group": AnalogSGD.add_param_group,
+    }
     return type(kind.__name__, (kind,), bare)
 
 

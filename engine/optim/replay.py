@@ -1,9 +1,9 @@
-"""Training steps on a GPU as one CUDA graph: captured once for a batch size and learning rate, then replayed.
+"""Training steps on a GPU as one CUDA graph: captured once for a batch size and learning rate, then
+replayed.
 
-A small network takes far longer to launch than to compute. Draws depend on the step counters of the arrays, which live
-on the GPU and here go on in every step; the number of a call, which the host counts, begins anew in each. So replayed
-and launched steps are equal to the bit.
-"""
+A small network takes far longer to launch than to compute. Draws depend on the step counters of the
+arrays, which live on the GPU and here go on in every step; the number of a call, which the host
+counts, begins anew in each. So replayed and launched steps are equal to the bit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from engine.nn.analog import AnalogTile
 from engine.tile.cells import STEP, CellArray
 from engine.tile.group import CellGroup
 
-# Steps of a batch size that are launched one by one before it is captured: they load kernels and make plans.
+# Steps of a batch size that are launched one by one before it is captured: they load kernels and
+# make plans.
 WARM_UP = 3
 # Where the calls of each step begin: beyond all that went into making the arrays.
 FIRST_CALL = 1 << 30
@@ -54,7 +55,12 @@ class Replayed:
     """`step` of the indices of a mini-batch, as a graph where `replay` allows it."""
 
     def __init__(
-        self, model: nn.Module, optimizer: Optimizer, step: Callable[[Tensor], Tensor], *, replay: bool = True
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        step: Callable[[Tensor], Tensor],
+        *,
+        replay: bool = True,
     ) -> None:
         self.own_step, self.replay = step, replay
         self.tiles = [part for part in model.modules() if isinstance(part, AnalogTile)]

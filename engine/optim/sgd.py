@@ -7,7 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch.optim.optimizer import (
+    Optimizer,
+    _global_optimizer_post_hooks,
+    _global_optimizer_pre_hooks,
+)
 from torch.optim.sgd import sgd
 
 from engine.tile.weight import AnalogWeight
@@ -16,20 +20,31 @@ from engine.tile.weight import AnalogWeight
 class AnalogSGD(Optimizer):
     """torch's SGD on digital parameters, pulses on analog tiles.
 
-    Tiles take the learning rate of their group and nothing else: momentum, Nesterov and weight decay would need a
-    digital copy of the weights. A step trains digital parameters, then all tiles, then lets time act on all tiles.
-    Raises ValueError for a negative learning rate.
-    """
+    Tiles take the learning rate of their group and nothing else: momentum, Nesterov and weight
+    decay would need a digital copy of the weights. A step trains digital parameters, then all
+    tiles, then lets time act on all tiles. Raises ValueError for a negative learning rate."""
 
-    # Torch wraps this method so that its first call imports its compiler, for more than a second and for nothing.
+    # Torch wraps this method so that its first call imports its compiler, for more than a second
+    # and for nothing.
     add_param_group = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
 
     def __init__(
-        self, params: Any, lr: float = 0.01, *, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False
+        self,
+        params: Any,
+        lr: float = 0.01,
+        *,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
     ) -> None:
         if lr < 0:
             raise ValueError(f"lr must be >= 0, not {lr:g}")
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+        }
         super().__init__(params, defaults)
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
@@ -37,8 +52,8 @@ class AnalogSGD(Optimizer):
             return _watched_step(self, closure)
         return self._step(closure)
 
-    # Torch would wrap each step for its profiler and for hooks, of which there are none as a rule, at the price of a
-    # small layer.
+    # Torch would wrap each step for its profiler and for hooks, of which there are none as a rule,
+    # at the price of a small layer.
     step.hooked = True  # type: ignore[attr-defined]
 
     def _step(self, closure: Callable[[], Tensor] | None) -> Tensor | None:

@@ -1,1 +1,2 @@
-"""Recorded runs, read back: found below folders, filtered by their configuration, grouped, compared."""
+"""Recorded runs, read back: found below folders, filtered by their configuration, grouped,
+compared."""

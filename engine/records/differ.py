@@ -10,18 +10,26 @@ from engine.records.run import LABELLED, Run
 
 TEXTS = ("about", "source", "claim", "expected", "tolerance", "cite")
 # What does not decide the result of a run; runs that differ in nothing else are repetitions.
-INCIDENTAL = {"name", "seeds", *(f"{section}.{key}" for section, keys in LEFT_OUT.items() for key in keys)}
+INCIDENTAL = {
+    "name",
+    "seeds",
+    *(f"{section}.{key}" for section, keys in LEFT_OUT.items() for key in keys),
+}
 Section = Mapping[str, Any]
 NONE: Section = {}
 
 
 def differing(runs: Sequence[Run], *, incidental: bool = False) -> list[str]:
-    """All keys in which the runs differ, texts left out; those that decide no result only if wanted."""
-    return [key for name in _sections(runs) for key in _in_section(runs, name, incidental=incidental)]
+    """All keys in which the runs differ, texts left out; those that decide no result only if
+    wanted."""
+    return [
+        key for name in _sections(runs) for key in _in_section(runs, name, incidental=incidental)
+    ]
 
 
 def distinguishing(runs: Sequence[Run]) -> list[str]:
-    """The fewest keys that tell the runs apart: where presets or kinds differ, their names stand for their values."""
+    """The fewest keys that tell the runs apart: where presets or kinds differ, their names stand
+    for their values."""
     found: list[str] = []
     for name in _sections(runs):
         keys = _in_section(runs, name)
@@ -52,7 +60,8 @@ def _in_section(runs: Sequence[Run], name: str, *, incidental: bool = False) -> 
         return []
     sections = list(kinds.values())
     keys = dict.fromkeys(key for section in sections for key in section)
-    # A key that only some runs have tells of the version that wrote them, except among the changes of layers.
+    # A key that only some runs have tells of the version that wrote them, except among the changes
+    # of layers.
     absent = incidental or name == "layers"
     unequal = [key for key in keys if _differs(sections, key, absent=absent)]
     told = [key for key in unequal if key.rpartition(".")[2] not in TEXTS]

@@ -1,4 +1,5 @@
-"""Run folders below a folder, and what the index keeps of each: a stamp that tells a change, and the values."""
+"""Run folders below a folder, and what the index keeps of each: a stamp that tells a change, and
+the values."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ TOP = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 
 
 def run_folders(root: Path, known: Collection[str]) -> Iterator[str]:
-    """Paths of all run folders below `root`, relative to it. Those in `known` are not looked into."""
+    """Paths of all run folders below `root`, relative to it. Those in `known` are not looked
+    into."""
     yield from _below(str(root), "", known, DEPTH)
 
 
@@ -57,7 +59,8 @@ def stamp(folder: str) -> str:
 
 
 def read_values(folder: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Entries of run.json; the result, from summary.json or else the last row of the metrics; what is wrong with it."""
+    """Entries of run.json; the result, from summary.json or else the last row of the metrics; what
+    is wrong with it."""
     found = read_record(folder)
     record = {key: found.get(key) for key in RECORDED}
     record |= {"processor": found.get("device"), "host": (found.get("host") or {}).get("name")}
@@ -65,14 +68,20 @@ def read_values(folder: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
     for name, read in (("summary.json", _summary), ("metrics.csv", _last_row)):
         if (folder / name).is_file():
             try:
-                return record, {k: v for k, v in read(folder).items() if k not in RECORDED or k == "seconds"}, problem
+                return (
+                    record,
+                    {k: v for k, v in read(folder).items() if k not in RECORDED or k == "seconds"},
+                    problem,
+                )
             except UserError as error:
                 problem = problem or str(error)
     return record, {}, problem
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    return {k: v for k, v in read_summary(folder).items() if isinstance(v, int | float | str | None)}
+    return {
+        k: v for k, v in read_summary(folder).items() if isinstance(v, int | float | str | None)
+    }
 
 
 def _last_row(folder: Path) -> dict[str, Any]:
@@ -110,7 +119,11 @@ def config_texts(folder: Path) -> dict[str, str]:
     except (OSError, ValueError) as problem:
         raise UserError(f"{folder / 'config.yaml'} is missing or damaged: {problem}") from problem
     # A section that refers to an anchor of another one cannot be read by itself.
-    parts = [text] if re.search(r"[:-] +[&*]\w", text) else [part for part in TOP.split(text) if part.strip()]
+    parts = (
+        [text]
+        if re.search(r"[:-] +[&*]\w", text)
+        else [part for part in TOP.split(text) if part.strip()]
+    )
     return {hashlib.sha256(part.encode()).hexdigest()[:24]: part for part in parts}
 
 

@@ -40,11 +40,15 @@ def group_by(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
 def over_seeds(runs: Sequence[Run]) -> list[Group]:
     """Repetitions joined: runs of one hash, which covers whatever decides a result but the seed."""
     keys = distinguishing(runs)
-    return [Group({**{k: g.runs[0].value(k) for k in keys}, **g.keys}, g.runs) for g in group_by(runs, ["hash"])]
+    return [
+        Group({**{k: g.runs[0].value(k) for k in keys}, **g.keys}, g.runs)
+        for g in group_by(runs, ["hash"])
+    ]
 
 
 def mixed(group: Group) -> list[str]:
-    """Keys beside the seed in which the runs of a group differ, so that their mean hides something."""
+    """Keys beside the seed in which the runs of a group differ, so that their mean hides
+    something."""
     return differing(group.runs)
 
 

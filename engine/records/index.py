@@ -1,8 +1,8 @@
 """What is known of the runs below a folder, kept in an SQLite file of the user's cache.
 
-The folders stay the truth: each look compares their files' times with the index and reads again what changed. An index
-that was deleted, is damaged or of another version is made anew. Several processes may look at once.
-"""
+The folders stay the truth: each look compares their files' times with the index and reads again
+what changed. An index that was deleted, is damaged or of another version is made anew. Several
+processes may look at once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Found:
 
 
 def find_runs(folders: Sequence[Path], say: Callable[[str], None] = lambda _: None) -> Found:
-    """All runs in and below `folders`, oldest first. `say` is told of a long wait. Raises UserError for no folder."""
+    """All runs in and below `folders`, oldest first. `say` is told of a long wait. Raises UserError
+    for no folder."""
     found = Found()
     for folder in folders:
         root = folder.expanduser()
@@ -63,7 +64,8 @@ def index_path(root: Path) -> Path:
 
 
 def _look(root: Path, found: Found, say: Callable[[str], None]) -> None:
-    """Through the index; through one made anew if it is damaged; without one if the cache cannot be used."""
+    """Through the index; through one made anew if it is damaged; without one if the cache cannot be
+    used."""
     path = index_path(root)
     for place in (None,) if (root / "run.json").is_file() else (path, path, None):
         try:
@@ -84,7 +86,9 @@ def _opened(path: Path | None) -> Iterator[sqlite3.Connection]:
     """An index with its tables; None makes one in memory."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path or ":memory:", timeout=WAIT_SECONDS, isolation_level=None)) as base:
+    with closing(
+        sqlite3.connect(path or ":memory:", timeout=WAIT_SECONDS, isolation_level=None)
+    ) as base:
         base.execute("PRAGMA synchronous = OFF")
         if _version(base) != VERSION:
             with _writing(base):
@@ -107,7 +111,8 @@ def _make_tables(base: sqlite3.Connection) -> None:
 
 @contextmanager
 def _writing(base: sqlite3.Connection) -> Iterator[None]:
-    """One transaction. The lock is taken at its beginning: two readers that both want to write would wait forever."""
+    """One transaction. The lock is taken at its beginning: two readers that both want to write
+    would wait forever."""
     base.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -145,7 +150,9 @@ def _refresh(base: sqlite3.Connection, root: Path, say: Callable[[str], None]) -
         parts |= fresh.keys()
 
 
-def _row(path: Path, name: tuple[str, str], known: set[str], fresh: dict[str, str]) -> tuple[str, ...]:
+def _row(
+    path: Path, name: tuple[str, str], known: set[str], fresh: dict[str, str]
+) -> tuple[str, ...]:
     """What the index keeps of a run; new parts of its configuration go into `fresh`."""
     try:
         record, result, problem = read_values(path)
@@ -160,18 +167,23 @@ def _row(path: Path, name: tuple[str, str], known: set[str], fresh: dict[str, st
 
 def _collect(base: sqlite3.Connection, root: Path, found: Found) -> None:
     parts: dict[str, dict[str, Any]] = {
-        digest: json.loads(text) for digest, text in base.execute("SELECT digest, sections FROM parts")
+        digest: json.loads(text)
+        for digest, text in base.execute("SELECT digest, sections FROM parts")
     }
     rows = base.execute("SELECT folder, record, result, parts, problem FROM runs").fetchall()
     for folder, record, result, names, problem in rows:
         if problem:
             found.problems.append(problem)
         if record:
-            config = {name: values for part in names.split() for name, values in parts[part].items()}
+            config = {
+                name: values for part in names.split() for name, values in parts[part].items()
+            }
             found.runs.append(_run(root / folder, json.loads(record), json.loads(result), config))
 
 
-def _run(folder: Path, record: dict[str, Any], result: dict[str, Any], config: dict[str, Any]) -> Run:
+def _run(
+    folder: Path, record: dict[str, Any], result: dict[str, Any], config: dict[str, Any]
+) -> Run:
     if record["status"] == "running":
         record["status"] = _status(folder)
     return Run(folder, record, result, config)

@@ -12,8 +12,21 @@ from typing import Any
 from engine.presets import members, read_yaml
 from engine.settings import UserError
 
-# Entries of run.json that can be asked for; `processor` is called `device` there, which here is the cells' device.
-RECORDED = ("name", "status", "seed", "hash", "id", "started", "ended", "seconds", "commit", "task", "threads")
+# Entries of run.json that can be asked for; `processor` is called `device` there, which here is the
+# cells' device.
+RECORDED = (
+    "name",
+    "status",
+    "seed",
+    "hash",
+    "id",
+    "started",
+    "ended",
+    "seconds",
+    "commit",
+    "task",
+    "threads",
+)
 OWN = (*RECORDED, "processor", "host", "folder")
 # A section by itself stands for its name; of these three, for the preset that it was made from.
 LABELLED = ("device", "tile", "algorithm")
@@ -21,7 +34,8 @@ LABELLED = ("device", "tile", "algorithm")
 
 @dataclass(frozen=True)
 class Run:
-    """A run. `config` holds each section flat, by dotted keys; equal sections of several runs are one object."""
+    """A run. `config` holds each section flat, by dotted keys; equal sections of several runs are
+    one object."""
 
     folder: Path
     record: Mapping[str, Any]
@@ -47,7 +61,8 @@ class Run:
         return self.result.get(key)
 
     def label(self, part: str) -> str:
-        """The preset that a part was made from, changed values or not; else the name of its model."""
+        """The preset that a part was made from, changed values or not; else the name of its
+        model."""
         section = self.config.get(part, {})
         name = section.get(f"{part}.model") or section.get(f"{part}.name") or ""
         about = section.get(f"{part}.about")
@@ -56,12 +71,17 @@ class Run:
     def number(self, key: str) -> float:
         """A value as a number; nan if it is none."""
         value = self.value(key)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
+        return (
+            float(value)
+            if isinstance(value, int | float) and not isinstance(value, bool)
+            else float("nan")
+        )
 
 
 @functools.cache
 def _presets(part: str) -> dict[str, str]:
-    """Names of the presets of a part by what they say about themselves, which is written into every run."""
+    """Names of the presets of a part by what they say about themselves, which is written into every
+    run."""
     found = {}
     for name, paths in members(part).items():
         about = read_yaml(paths[0]).get("about")

@@ -1,4 +1,5 @@
-"""Which runs are meant: conditions on any key, written `key=value`, `key>0.1`, `key=0.1..1`, `key~text`."""
+"""Which runs are meant: conditions on any key, written `key=value`, `key>0.1`, `key=0.1..1`,
+`key~text`."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ COMMA = re.compile(r",(?![^\[]*\])")
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition on a key. `=` takes several values (any of them), ranges `low..high`, and `*` in texts."""
+    """One condition on a key. `=` takes several values (any of them), ranges `low..high`, and `*`
+    in texts."""
 
     key: str
     sign: str
@@ -38,7 +40,8 @@ class Condition:
 
 
 def read_condition(word: str) -> Condition | None:
-    """The condition that a word of the command line is; None if it is none. Raises UserError if it says nothing."""
+    """The condition that a word of the command line is; None if it is none. Raises UserError if it
+    says nothing."""
     found = CONDITION.fullmatch(word)
     if found is None:
         return None
@@ -50,10 +53,14 @@ def read_condition(word: str) -> Condition | None:
     return Condition(key, sign, text.strip())
 
 
-def select(runs: Iterable[Run], conditions: Sequence[Condition], keys: Mapping[str, None]) -> list[Run]:
+def select(
+    runs: Iterable[Run], conditions: Sequence[Condition], keys: Mapping[str, None]
+) -> list[Run]:
     """The runs that fulfil all conditions. Raises UserError for a key that no run has."""
     wanted = [(complete_key(condition.key, keys), condition) for condition in conditions]
-    return [run for run in runs if all(condition.holds(run.value(key)) for key, condition in wanted)]
+    return [
+        run for run in runs if all(condition.holds(run.value(key)) for key, condition in wanted)
+    ]
 
 
 def shown(value: Any) -> str:
@@ -62,7 +69,13 @@ def shown(value: Any) -> str:
         return str(value).lower() if value is not None else "-"
     if isinstance(value, float):
         return f"{value:.6g}"
-    return value if isinstance(value, str) else json.dumps(value) if isinstance(value, list | dict) else str(value)
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(value)
+        if isinstance(value, list | dict)
+        else str(value)
+    )
 
 
 def _equal(value: Any, text: str) -> bool:

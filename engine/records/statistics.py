@@ -12,7 +12,8 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Spread:
-    """Statistics of repeated results; nan where one does not exist. `ci95` is half of the confidence interval."""
+    """Statistics of repeated results; nan where one does not exist. `ci95` is half of the
+    confidence interval."""
 
     count: int
     mean: float
@@ -23,7 +24,8 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean, sample standard deviation, and the 95 % interval of the mean by Student's t; nan is left out."""
+    """Mean, sample standard deviation, and the 95 % interval of the mean by Student's t; nan is
+    left out."""
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return Spread(0, math.nan, math.nan, math.nan, math.nan, math.nan)

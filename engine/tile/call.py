@@ -1,4 +1,5 @@
-"""One call of an analog product: which kernels run, in which memory, and what calls of one shape have in common."""
+"""One call of an analog product: which kernels run, in which memory, and what calls of one shape
+have in common."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ ONE_THREAD = 8192
 # So few multiplications are left to the kernels around them: a call of torch takes longer.
 SMALL_PRODUCT = 1 << 17
 MOST_ROWS = 64
-# Vectors between kernels are kept from call to call while they are small; larger ones would add up over the tiles.
+# Vectors between kernels are kept from call to call while they are small; larger ones would add up
+# over the tiles.
 KEPT_NUMBERS = 1 << 18
 
 
@@ -38,7 +40,8 @@ class Readable(Protocol):
 
 
 class Draws(NamedTuple):
-    """What the noise of a call is drawn from: address of the control block, call, stream, first vector."""
+    """What the noise of a call is drawn from: address of the control block, call, stream, first
+    vector."""
 
     control: int
     call: int
@@ -62,29 +65,48 @@ class Call:
         self.scales = args.items * (1 + 2 * numbers["passes"])
         self.groups = _groups(numbers, batch, asymmetric=owner.asymmetry is not None)
         on_cpu, size = x.device.type == "cpu", args.items * sections * (args.n_in + args.n_out)
-        self.alone = owner.exact or (on_cpu and args.items * sections * args.n_in * args.n_out <= SMALL_PRODUCT)
+        self.alone = owner.exact or (
+            on_cpu and args.items * sections * args.n_in * args.n_out <= SMALL_PRODUCT
+        )
         self.alone = self.alone and owner.wires is None
-        # For few vectors, or back from few outputs, a kernel of our own, in its own fixed order, is faster than torch.
+        # For few vectors, or back from few outputs, a kernel of our own, in its own fixed order, is
+        # faster than torch.
         short = batch <= MOST_ROWS or (owner.direction == "backward" and args.n_in <= MOST_ROWS)
         plain = on_cpu and sections == 1 and owner.asymmetry is None and owner.wires is None
         self.in_rows = plain and (owner.exact or short)
-        # Several vectors for each of a batch: with weights laid out once for all of them faster than torch, too.
+        # Several vectors for each of a batch: with weights laid out once for all of them faster
+        # than torch, too.
         self.in_panels = on_cpu and sections > 1 and owner.asymmetry is None and owner.wires is None
         self.one_thread = size < ONE_THREAD
         self.kept = self._space(x.device) if on_cpu and size <= KEPT_NUMBERS else None
         self.pointed: Any = None
 
     def run(
-        self, owner: Product, array: Readable, x: Tensor, numbers: tuple[int, int, int], y: Tensor | None
+        self,
+        owner: Product,
+        array: Readable,
+        x: Tensor,
+        numbers: tuple[int, int, int],
+        y: Tensor | None,
     ) -> Tensor:
-        """Fills in what changes from call to call (`numbers`: call, stream, first vector) and starts the kernels."""
+        """Fills in what changes from call to call (`numbers`: call, stream, first vector) and
+        starts the kernels."""
         args, run, weight = self.args, self.program.run, weight_of(array)
         y = x.new_empty(self.y_shape) if y is None else y
         args.call, args.stream, args.first = numbers
-        args.x, args.w, args.y, args.control = x.data_ptr(), weight.data_ptr(), y.data_ptr(), control_of(array)
+        args.x, args.w, args.y, args.control = (
+            x.data_ptr(),
+            weight.data_ptr(),
+            y.data_ptr(),
+            control_of(array),
+        )
         v, z, scales = space = self.kept or self._space(x.device)
         if space is not self.pointed:
-            args.v, args.alpha, args.sums = v.data_ptr(), scales.data_ptr(), scales.data_ptr() + 4 * args.items
+            args.v, args.alpha, args.sums = (
+                v.data_ptr(),
+                scales.data_ptr(),
+                scales.data_ptr() + 4 * args.items,
+            )
             self.pointed = self.kept
         args.z = args.y if z is None else z.data_ptr()
         own = own_of(array)
@@ -130,7 +152,8 @@ class Call:
             args.items = items
 
     def _multiply(self, owner: Product, weight: Tensor, v: Tensor, z: Tensor, draws: Draws) -> None:
-        """The digital products of all sections, as many of them at once as meet the same weights."""
+        """The digital products of all sections, as many of them at once as meet the same
+        weights."""
         if owner.wires is not None:
             owner.wires.multiply(v, z, draws)
             return
@@ -142,11 +165,16 @@ class Call:
         for first, last, asymmetric, absolute in self.groups:
             w = weight * owner.asymmetry if asymmetric and owner.asymmetry is not None else weight
             w = w.abs() if absolute else w
-            multiply(v[..., first:last, :], w.mT if owner.direction == "forward" else w, out=z[..., first:last, :])
+            multiply(
+                v[..., first:last, :],
+                w.mT if owner.direction == "forward" else w,
+                out=z[..., first:last, :],
+            )
 
 
 def weight_of(array: Any) -> Tensor:
-    """The weights to read; of a module past its own search for attributes, which takes longer than a small product."""
+    """The weights to read; of a module past its own search for attributes, which takes longer than
+    a small product."""
     own = array.__dict__
     found: Tensor = own["_parameters"]["weight"] if "_parameters" in own else array.weight
     return found
@@ -163,21 +191,40 @@ def shaped(direction: str, array: Readable, batch: int) -> Any:
     args = read_struct("periphery.cuh", "MvmArgs")()
     args.items, args.lanes, args.batch = array.lanes * batch, array.lanes, batch
     if direction == "forward":
-        args.n_in, args.n_out, args.w_out, args.w_in = array.in_size, array.out_size, array.in_size, 1
+        args.n_in, args.n_out, args.w_out, args.w_in = (
+            array.in_size,
+            array.out_size,
+            array.in_size,
+            1,
+        )
     else:
-        args.n_in, args.n_out, args.w_out, args.w_in = array.out_size, array.in_size, 1, array.in_size
+        args.n_in, args.n_out, args.w_out, args.w_in = (
+            array.out_size,
+            array.in_size,
+            1,
+            array.in_size,
+        )
     return args
 
 
-def _groups(numbers: dict[str, Any], batch: int, *, asymmetric: bool) -> list[tuple[int, int, bool, bool]]:
-    """Rows that meet the same weights: first and last row, whether with the asymmetry, whether with absolute values."""
-    passes, signed, absolute = (numbers[name] for name in ("passes", "signed_kinds", "absolute_kinds"))
+def _groups(
+    numbers: dict[str, Any], batch: int, *, asymmetric: bool
+) -> list[tuple[int, int, bool, bool]]:
+    """Rows that meet the same weights: first and last row, whether with the asymmetry, whether with
+    absolute values."""
+    passes, signed, absolute = (
+        numbers[name] for name in ("passes", "signed_kinds", "absolute_kinds")
+    )
     ends = [signed, passes * signed, passes * signed + absolute, numbers["sections"]]
     kinds = [(asymmetric, False), (False, False), (asymmetric, True), (False, True)]
     if not asymmetric:
         ends, kinds = [passes * signed, numbers["sections"]], [(False, False), (False, True)]
     starts = [0, *ends[:-1]]
-    return [(batch * a, batch * b, *kind) for a, b, kind in zip(starts, ends, kinds, strict=True) if b > a]
+    return [
+        (batch * a, batch * b, *kind)
+        for a, b, kind in zip(starts, ends, kinds, strict=True)
+        if b > a
+    ]
 
 
 def scaled(y: Tensor, scale: float) -> Tensor:

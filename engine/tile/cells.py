@@ -1,7 +1,7 @@
 """An array of cells: weights, the constants of every cell, and all that pulses and time do to them.
 
-Shapes: L lanes (independent copies in one launch; no leading axis for L = 1), O rows, I columns, B samples.
-"""
+Shapes: L lanes (independent copies in one launch; no leading axis for L = 1), O rows, I columns, B
+samples."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ STEP, LR = 2, 3
 class CellArray(nn.Module):
     """O x I cells of one device.
 
-    `weight` is what is read; `cells[..., k]` are the constants and hidden states of each cell (`parameter(name)` is
-    a view of one). All draws depend on (seed, tile id, call) alone, never on torch's generator.
-    """
+    `weight` is what is read; `cells[..., k]` are the constants and hidden states of each cell
+    (`parameter(name)` is a view of one). All draws depend on (seed, tile id, call) alone, never on
+    torch's generator."""
 
     def __init__(
         self,
@@ -67,23 +67,31 @@ class CellArray(nn.Module):
     params: Tensor
 
     def parameter(self, name: str) -> Tensor:
-        """View [.., O, I] of a constant or hidden state of the cells. Raises LookupError with the names there are."""
+        """View [.., O, I] of a constant or hidden state of the cells. Raises LookupError with the
+        names there are."""
         return self.cells[..., self.layout.column(name)]
 
     @property
     def persistent(self) -> Tensor:
         """The hidden weight below the write noise, or the weight itself where there is none."""
-        return self.parameter("persistent") if "persistent" in self.layout.states else self.weight.data
+        return (
+            self.parameter("persistent") if "persistent" in self.layout.states else self.weight.data
+        )
 
     @functools.cached_property
     def granularity(self) -> float:
         """The expected step of one pulse, read off a mean cell."""
-        return pulses.granularity(self.spec.model, tuple((k, _frozen(v)) for k, v in sorted(self.spec.params.items())))
+        return pulses.granularity(
+            self.spec.model, tuple((k, _frozen(v)) for k, v in sorted(self.spec.params.items()))
+        )
 
     def set_weights(self, weight: Tensor) -> None:
-        """Writes weights [.., O, I], clipped to the bounds of each cell, with write noise where wanted."""
+        """Writes weights [.., O, I], clipped to the bounds of each cell, with write noise where
+        wanted."""
         self.weight.data.copy_(weight)
-        self._array_call("set_cells", amount=float(self.spec.params.get("apply_write_noise_on_set", True)))
+        self._array_call(
+            "set_cells", amount=float(self.spec.params.get("apply_write_noise_on_set", True))
+        )
 
     def decay(self, alpha: float = 1.0) -> None:
         """One mini-batch of decay towards the reset value, scaled by `alpha`."""
@@ -98,8 +106,11 @@ class CellArray(nn.Module):
         self._array_call("clip_cells", amount=limit)
 
     def reset(self, start: int = 0, count: int = -1, prob: float = 1.0) -> None:
-        """Resets `count` columns from `start` on (wrapping; -1 = all), each cell with probability `prob`."""
-        self._array_call("reset_cells", start=start, count=count if count >= 0 else self.in_size, amount=prob)
+        """Resets `count` columns from `start` on (wrapping; -1 = all), each cell with probability
+        `prob`."""
+        self._array_call(
+            "reset_cells", start=start, count=count if count >= 0 else self.in_size, amount=prob
+        )
 
     def reset_where(self, chosen: Tensor) -> None:
         """Resets the cells that `chosen` [.., O, I] (float32) marks with anything but 0."""
@@ -124,7 +135,8 @@ class CellArray(nn.Module):
         trains.pulse_all(self, n)
 
     def update(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
-        """Changes the weights by about -lr d^T x, pulse by pulse, summed over samples x [.., B, I], d [.., B, O]."""
+        """Changes the weights by about -lr d^T x, pulse by pulse, summed over samples x [.., B, I],
+        d [.., B, O]."""
         pulses.update(self, x, d, lr, update)
 
     def program(self) -> Program:
@@ -149,16 +161,21 @@ class CellArray(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         clock = int.from_bytes(ctypes.c_double(self.clock), "little", signed=True)
-        return torch.tensor([self.calls, self.seed, _signed(self.tile_id), self.copies, clock], dtype=torch.int64)
+        return torch.tensor(
+            [self.calls, self.seed, _signed(self.tile_id), self.copies, clock], dtype=torch.int64
+        )
 
     def set_extra_state(self, state: Tensor) -> None:
         self.calls, self.seed, tile_id, self.copies, clock = (int(v) for v in state)
         self.tile_id = tile_id & ((1 << 64) - 1)
-        self.clock = ctypes.c_double.from_buffer_copy(clock.to_bytes(8, "little", signed=True)).value
+        self.clock = ctypes.c_double.from_buffer_copy(
+            clock.to_bytes(8, "little", signed=True)
+        ).value
         self._lr = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the device: one of a file of the user's own holds functions that no other process can find."""
+        """Without the device: one of a file of the user's own holds functions that no other process
+        can find."""
         return {key: value for key, value in self.__dict__.items() if key != "model"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -186,7 +203,11 @@ class CellArray(nn.Module):
         args = read_struct("pulsing.cuh", "ArrayArgs")()
         args.lanes, args.rows, args.cols = self.lanes, self.out_size, self.in_size
         args.items, args.call = self.weight.numel(), self.next_call()
-        fill(args, ("w", "cells", "params", "control"), (self.weight, self.cells, self.params, self.control))
+        fill(
+            args,
+            ("w", "cells", "params", "control"),
+            (self.weight, self.cells, self.params, self.control),
+        )
         for key, value in values.items():
             setattr(args, key, value)
         self.program().run(name, args, threads=torch.get_num_threads())

@@ -17,7 +17,16 @@ from engine.tile import trains
 from engine.tile.cells import CellArray
 from engine.tile.keys import derive
 from engine.tile.mvm import Product
-from engine.tile.settings import DENSE, GROUPS, POLICIES, DeviceSpec, OneSided, Update, Vector, read_settings
+from engine.tile.settings import (
+    DENSE,
+    GROUPS,
+    POLICIES,
+    DeviceSpec,
+    OneSided,
+    Update,
+    Vector,
+    read_settings,
+)
 from engine.tile.trains import Trains
 from engine.tile.weight import AnalogWeight
 
@@ -27,9 +36,8 @@ TURN = 4
 class CellGroup(nn.Module):
     """O x I cells of K devices each: W = sum of factor_k W_k.
 
-    `devices` are the arrays of the single devices; the first one's key and calls number the trains, which all share.
-    Every device has the pulse noise of its own array.
-    """
+    `devices` are the arrays of the single devices; the first one's key and calls number the trains,
+    which all share. Every device has the pulse noise of its own array."""
 
     def __init__(
         self, out: int, inputs: int, device: DeviceSpec, *,
@@ -40,7 +48,15 @@ class CellGroup(nn.Module):
         self.seed, self.tile_id = seed, tile_id
         self.settings: Any = read_settings(GROUPS[device.model], device.params, device.model)
         self.devices = nn.ModuleList(
-            CellArray(out, inputs, spec, seed=seed, tile_id=derive(tile_id, k + 1), lanes=lanes, trains=False)
+            CellArray(
+                out,
+                inputs,
+                spec,
+                seed=seed,
+                tile_id=derive(tile_id, k + 1),
+                lanes=lanes,
+                trains=False,
+            )
             for k, spec in enumerate(device.devices)
         )
         lead = (lanes,) if lanes > 1 else ()
@@ -49,7 +65,11 @@ class CellGroup(nn.Module):
         self.policy, self.first = _policy(self.settings)
         self.updates = self.samples = 0
         sided = isinstance(self.settings, OneSided)
-        reads = [Product(self.settings.refresh_forward, "forward", a) for a in self.arrays] if sided else []
+        reads = (
+            [Product(self.settings.refresh_forward, "forward", a) for a in self.arrays]
+            if sided
+            else []
+        )
         self.reads = nn.ModuleList(reads)
         self._combine()
 
@@ -83,10 +103,13 @@ class CellGroup(nn.Module):
         return total
 
     def parameter(self, name: str) -> Tensor:
-        """View [.., O, I] of `0.max_bound`: the constant or hidden state of one device. Raises LookupError."""
+        """View [.., O, I] of `0.max_bound`: the constant or hidden state of one device. Raises
+        LookupError."""
         number, _, own = name.partition(".")
         if not own or not number.isdigit() or int(number) >= len(self.devices):
-            raise LookupError(f"no per-cell value {name!r}; write 0.max_bound to {len(self.devices) - 1}.max_bound")
+            raise LookupError(
+                f"no per-cell value {name!r}; write 0.max_bound to {len(self.devices) - 1}.max_bound"
+            )
         return self.arrays[int(number)].parameter(own)
 
     @property
@@ -102,7 +125,8 @@ class CellGroup(nn.Module):
 
     @torch.no_grad()
     def set_weights(self, weight: Tensor) -> None:
-        """W on every device, or on the one that a fixed policy picks; one-sided: its positive and its negative part."""
+        """W on every device, or on the one that a fixed policy picks; one-sided: its positive and
+        its negative part."""
         self.updates = self.samples = 0
         self.control[:, TURN] = 0
         weight = weight.to(self.weight)
@@ -129,7 +153,8 @@ class CellGroup(nn.Module):
         self._each("reset", start, count, prob)
 
     def reset_where(self, chosen: Tensor) -> None:
-        """Resets all devices of the cells that `chosen` [.., O, I] (float32) marks with anything but 0."""
+        """Resets all devices of the cells that `chosen` [.., O, I] (float32) marks with anything
+        but 0."""
         self._each("reset_where", chosen)
 
     def drift(self, time: float) -> None:
@@ -140,7 +165,8 @@ class CellGroup(nn.Module):
             self._each("end_of_batch")
 
     def pulse(self, n: int) -> None:
-        """Exactly |n| pulses on every cell, up for n > 0: on the devices that the policy picks, pulse by pulse."""
+        """Exactly |n| pulses on every cell, up for n > 0: on the devices that the policy picks,
+        pulse by pulse."""
         if isinstance(self.settings, OneSided):
             self.arrays[int(n < 0)].pulse(abs(n))
         elif self.policy == "all":
@@ -148,21 +174,29 @@ class CellGroup(nn.Module):
         elif self.policy == "fixed":
             self.arrays[self.first].pulse(n)
         elif n:
-            sure = torch.ones(self.lanes, abs(n), 1, 1, dtype=torch.int32, device=self.weight.device)
-            x, d = (sure.expand(-1, -1, -1, size).contiguous() for size in (self.in_size, self.out_size))
-            made = Trains(trains.sure_plans(self.lead, abs(n), 1, n > 0), self.control.clone(), x, d)
+            sure = torch.ones(
+                self.lanes, abs(n), 1, 1, dtype=torch.int32, device=self.weight.device
+            )
+            x, d = (
+                sure.expand(-1, -1, -1, size).contiguous() for size in (self.in_size, self.out_size)
+            )
+            made = Trains(
+                trains.sure_plans(self.lead, abs(n), 1, n > 0), self.control.clone(), x, d
+            )
             self.take(self.deal(made), made)
         self._combine()
 
     def update(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
-        """Changes the weights by about -lr d^T x, as the policy shares it among the devices. Raises ValueError."""
+        """Changes the weights by about -lr d^T x, as the policy shares it among the devices. Raises
+        ValueError."""
         if lr == 0.0 or x.numel() == 0:
             return
         self.pulse_samples(x, d, lr, update)
         self.settle(x.shape[-2])
 
     def pulse_samples(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
-        """The pulses of an update, or of a part of one: `settle` follows once. Raises ValueError."""
+        """The pulses of an update, or of a part of one: `settle` follows once. Raises
+        ValueError."""
         if update.pulse_type in DENSE:
             self._exact(x, d, lr, update)
             return
@@ -198,32 +232,41 @@ class CellGroup(nn.Module):
 
     def _exact(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
         if isinstance(self.settings, OneSided) or self.policy not in ("all", "fixed"):
-            kind = self.spec.model if isinstance(self.settings, OneSided) else f"policy {self.policy}"
-            raise ValueError(f"pulse_type {update.pulse_type} makes no pulses; {kind} needs StochasticCompressed")
+            kind = (
+                self.spec.model if isinstance(self.settings, OneSided) else f"policy {self.policy}"
+            )
+            raise ValueError(
+                f"pulse_type {update.pulse_type} makes no pulses; {kind} needs StochasticCompressed"
+            )
         for device in self._learning():
             device.update(x, d, lr, update)
         self._combine()
 
     def deal(self, t: Trains) -> Tensor:
-        """Plans [K, lanes, samples, 4] of each device: those of all samples, or of its own, as the policy says."""
+        """Plans [K, lanes, samples, 4] of each device: those of all samples, or of its own, as the
+        policy says."""
         if isinstance(self.settings, OneSided):
             return t.plans.expand(2, *t.plans.shape)
         policy = POLICIES.index(self.policy), self.first
         return trains.deal_plans(t, len(self.devices), self.control, self.lead.calls, policy)
 
     def take(self, plans: Tensor, t: Trains) -> None:
-        """The pulses of plans [K, lanes, samples, 4] that were dealt; one-sided: of the lines that take each up."""
+        """The pulses of plans [K, lanes, samples, 4] that were dealt; one-sided: of the lines that
+        take each up."""
         if isinstance(self.settings, OneSided):
             shares = trains.split_words(t)
         else:
-            shares = [replace(t, plans=own, frozen=None if k else t.frozen) for k, own in enumerate(plans)]
+            shares = [
+                replace(t, plans=own, frozen=None if k else t.frozen) for k, own in enumerate(plans)
+            ]
         for device, own in zip(self.arrays, shares, strict=True):
             trains.apply_trains(device, own)
         self._combine()
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Resets one-sided pairs of which both devices have come far up, and writes their difference to one of them."""
+        """Resets one-sided pairs of which both devices have come far up, and writes their
+        difference to one of them."""
         up, down = (
             read.read(self._one_hot(), device, call=device.next_call(), training=True).contiguous()
             for read, device in zip(self._products(), self.arrays, strict=True)
@@ -277,7 +320,8 @@ def make_array(
     out: int, inputs: int, device: DeviceSpec, *,
     seed: int = 0, tile_id: int = 0, lanes: int = 1, trains: bool = True,
 ) -> Cells:  # fmt: skip
-    """The array of a device: of single devices, or of cells of several if `device` names a group of them."""
+    """The array of a device: of single devices, or of cells of several if `device` names a group of
+    them."""
     kind = CellGroup if device.model in GROUPS else CellArray
     return kind(out, inputs, device, seed=seed, tile_id=tile_id, lanes=lanes, trains=trains)
 

@@ -1,4 +1,5 @@
-"""Keys of random streams: every array draws from its own, made from the seed of the run and the id of the tile."""
+"""Keys of random streams: every array draws from its own, made from the seed of the run and the id
+of the tile."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """One analog matrix product of a tile: fused kernels before and after the digital products.
 
-Shapes: L lanes (leading axis left out for L = 1), B samples, I inputs, O outputs, S sections (vectors of one kind; each
-takes part in one digital product).
-"""
+Shapes: L lanes (leading axis left out for L = 1), B samples, I inputs, O outputs, S sections
+(vectors of one kind; each takes part in one digital product)."""
 
 from __future__ import annotations
 
@@ -17,7 +16,12 @@ from engine.tile.call import KEPT_NUMBERS, Call, Draws, Readable, own_of, scaled
 from engine.tile.periphery import check_io, has_asymmetry, has_spreads, is_perfect, plan_numbers
 from engine.tile.settings import IO
 
-STREAMS = {("forward", True): 16, ("backward", True): 32, ("forward", False): 48, ("backward", False): 64}
+STREAMS = {
+    ("forward", True): 16,
+    ("backward", True): 32,
+    ("forward", False): 48,
+    ("backward", False): 64,
+}
 SPREADS = 4
 # Converted inputs of one part of a large batch on a CPU, and the fewest vectors of a part.
 MOST_CONVERTED = 1 << 18
@@ -33,7 +37,8 @@ class Wires(Protocol):
 
 
 class Product(nn.Module):
-    """The periphery of one direction of a tile. `exact` takes the fixed-order product instead of torch's."""
+    """The periphery of one direction of a tile. `exact` takes the fixed-order product instead of
+    torch's."""
 
     average: Tensor | None
     frozen: Tensor | None
@@ -45,7 +50,8 @@ class Product(nn.Module):
         self.io, self.direction, self.exact, self.perfect = io, direction, False, is_perfect(io)
         self.sections = plan_numbers(io, 1, forward=direction == "forward")["sections"]
         self.streams = STREAMS[direction, False], STREAMS[direction, True]
-        # Takes the place of the digital product while weights lie on wires that drop voltage over time.
+        # Takes the place of the digital product while weights lie on wires that drop voltage over
+        # time.
         self.wires: Wires | None = None
         self._plans: dict[torch.device, Tensor] = {}
         self._prepared: dict[Any, list[Call]] = {}
@@ -55,7 +61,8 @@ class Product(nn.Module):
             self.register_buffer(name, tensor)
 
     def read(self, x: Tensor, array: Readable, *, call: int, training: bool) -> Tensor:
-        """y [.., B, O] of x [.., B, I] with the weights [.., O, I] forward, the other way round backward.
+        """y [.., B, O] of x [.., B, I] with the weights [.., O, I] forward, the other way round
+        backward.
 
         Raises RuntimeError if x lives on another processor than the weights.
         """
@@ -68,7 +75,9 @@ class Product(nn.Module):
             x = x.to(torch.float32).contiguous()
         if self.perfect and not self.exact and own_of(array) is None:
             w = weight.detach()
-            return scaled(torch.matmul(x, w.mT if self.direction == "forward" else w), self.io.out_scale)
+            return scaled(
+                torch.matmul(x, w.mT if self.direction == "forward" else w), self.io.out_scale
+            )
         stream = self.streams[training]
         small = self.sections == 1 and x.numel() <= MOST_CONVERTED
         if small or (rows := self._part(x, array)) >= x.shape[-2]:
@@ -82,17 +91,21 @@ class Product(nn.Module):
     def _part(self, x: Tensor, array: Readable) -> int:
         """Vectors that are read at once.
 
-        A large batch goes in parts: converted inputs never take as much memory as the inputs, and several vectors for
-        each of them stay in memory that is kept, most of it in a cache.
-        """
+        A large batch goes in parts: converted inputs never take as much memory as the inputs, and
+        several vectors for each of them stay in memory that is kept, most of it in a cache."""
         if array.lanes > 1 or self.average is not None or x.device.type != "cpu":
             return int(x.shape[-2])
         if self.sections > 1:
-            return max(LEAST_ROWS, KEPT_NUMBERS // (self.sections * (array.in_size + array.out_size)))
+            return max(
+                LEAST_ROWS, KEPT_NUMBERS // (self.sections * (array.in_size + array.out_size))
+            )
         return max(LEAST_ROWS, MOST_CONVERTED // x.shape[-1])
 
-    def _read_rows(self, x: Tensor, array: Readable, numbers: tuple[int, int, int], y: Tensor | None) -> Tensor:
-        """Reads x [.., B, I] at once; `numbers` are call, stream, and the place of its first vector in the batch."""
+    def _read_rows(
+        self, x: Tensor, array: Readable, numbers: tuple[int, int, int], y: Tensor | None
+    ) -> Tensor:
+        """Reads x [.., B, I] at once; `numbers` are call, stream, and the place of its first vector
+        in the batch."""
         key = (x.shape, x.device, self.exact, self.wires is None)
         waiting = self._prepared.get(key)
         if waiting is None:
@@ -109,7 +122,9 @@ class Product(nn.Module):
         """The settings as the kernels read them."""
         if where not in self._plans:
             struct = read_struct("periphery.cuh", "MvmPlan")()
-            for name, value in plan_numbers(self.io, inputs, forward=self.direction == "forward").items():
+            for name, value in plan_numbers(
+                self.io, inputs, forward=self.direction == "forward"
+            ).items():
                 setattr(struct, name, value)
             self._plans[where] = torch.frombuffer(bytearray(struct), dtype=torch.uint8).to(where)
         return self._plans[where]
@@ -120,17 +135,23 @@ class Product(nn.Module):
 
 
 def _lasting(owner: Product, array: Readable) -> dict[str, Tensor | None]:
-    """Running average [L], spreads of the outputs [L, 4, O] and of the weights, where the settings need them."""
+    """Running average [L], spreads of the outputs [L, 4, O] and of the weights, where the settings
+    need them."""
     args, weight = shaped(owner.direction, array, 1), array.weight.data
     where, program, lanes = weight.device, mvm_program(weight.device.type), array.lanes
     averages = owner.io.noise_management == "AverageAbsMax" and not owner.perfect
     average = torch.full((lanes,), -1.0, device=where) if averages else None
-    frozen = torch.empty(lanes, SPREADS, args.n_out, device=where) if has_spreads(owner.io) else None
+    frozen = (
+        torch.empty(lanes, SPREADS, args.n_out, device=where) if has_spreads(owner.io) else None
+    )
     asymmetry = torch.empty_like(weight) if has_asymmetry(owner.io) else None
     # Both directions draw from the key of the array.
     args.call = int(owner.direction == "backward")
     fill(args, ("control", "plan"), (array.control, owner.plan(where, args.n_in)))
-    for name, tensor, items in (("mvm_freeze", frozen, lanes), ("mvm_freeze_weights", asymmetry, weight.numel())):
+    for name, tensor, items in (
+        ("mvm_freeze", frozen, lanes),
+        ("mvm_freeze_weights", asymmetry, weight.numel()),
+    ):
         if tensor is not None:
             args.items, args.frozen, args.asymmetry = items, tensor.data_ptr(), tensor.data_ptr()
             program.run(name, args, threads=1)

@@ -1,4 +1,5 @@
-"""What the settings of a periphery mean together: contradictions, and the numbers that its kernels take."""
+"""What the settings of a periphery mean together: contradictions, and the numbers that its kernels
+take."""
 
 from __future__ import annotations
 
@@ -34,13 +35,15 @@ def is_perfect(io: IO) -> bool:
 
 
 def step_size(res: float, bound: float) -> float:
-    """Width of a converter's step from its resolution: a share of the range, or a number of steps if above 1."""
+    """Width of a converter's step from its resolution: a share of the range, or a number of steps
+    if above 1."""
     share = 0.0 if res <= 0 else 1 / res if res > 1 else res
     return 2 * bound * share if bound > 0 and math.isfinite(bound) else 0.0
 
 
 def clipping_limit(io: IO) -> float:
-    """The output from which on the ADC counts as clipping; 0 where it does not, or at another one for each sample."""
+    """The output from which on the ADC counts as clipping; 0 where it does not, or at another one
+    for each sample."""
     if is_perfect(io) or io.out_bound <= 0:
         return 0.0
     limit = AT_BOUND * io.out_scale * io.out_bound
@@ -85,16 +88,29 @@ PLAIN = (
 
 def _contradictions(io: IO) -> list[tuple[bool, str]]:
     managed, mode = io.noise_management != "None", io.mv_type
-    unbound = [side for side in ("inp", "out") if getattr(io, f"{side}_bound") <= 0 < getattr(io, f"{side}_res")]
+    unbound = [
+        side
+        for side in ("inp", "out")
+        if getattr(io, f"{side}_bound") <= 0 < getattr(io, f"{side}_res")
+    ]
     polar = io.w_read_asymmetry_dtod > 0 and not mode.startswith("PosNeg")
     found = [
         (
             managed and io.inp_bound != 1,
             f"noise_management={io.noise_management} needs inp_bound=1, not {io.inp_bound:g}",
         ),
-        *[(True, f"{s}_res={getattr(io, f'{s}_res'):g} needs a bound: {s}_bound must be > 0") for s in unbound],
-        (io.w_noise > 0 and io.w_noise_type == "None", f"w_noise={io.w_noise:g} needs a w_noise_type, such as PCMRead"),
-        (polar, f"w_read_asymmetry_dtod={io.w_read_asymmetry_dtod:g} needs mv_type=PosNegSeparate, not {mode}"),
+        *[
+            (True, f"{s}_res={getattr(io, f'{s}_res'):g} needs a bound: {s}_bound must be > 0")
+            for s in unbound
+        ],
+        (
+            io.w_noise > 0 and io.w_noise_type == "None",
+            f"w_noise={io.w_noise:g} needs a w_noise_type, such as PCMRead",
+        ),
+        (
+            polar,
+            f"w_read_asymmetry_dtod={io.w_read_asymmetry_dtod:g} needs mv_type=PosNegSeparate, not {mode}",
+        ),
     ]
     return found + (_split_contradictions(io) if mode in ("SplitMode", "BitWise") else [])
 
@@ -103,10 +119,16 @@ def _split_contradictions(io: IO) -> list[tuple[bool, str]]:
     bits, mode, shift = _magnitude_bits(io), io.mv_type, io.split_mode_bit_shift
     rest = f"mv_type={mode} drives whole DAC steps:"
     return [
-        (not 1 <= bits <= MOST_BITS, f"mv_type={mode} needs inp_res = 1 / (2^bits - 2), not {io.inp_res:g}"),
+        (
+            not 1 <= bits <= MOST_BITS,
+            f"mv_type={mode} needs inp_res = 1 / (2^bits - 2), not {io.inp_res:g}",
+        ),
         (io.inp_noise > 0, f"{rest} inp_noise must be 0, not {io.inp_noise:g}"),
         (io.inp_asymmetry != 0, f"{rest} inp_asymmetry must be 0, not {io.inp_asymmetry:g}"),
-        (mode == "SplitMode" and shift >= bits, f"split_mode_bit_shift must be < {bits} for this inp_res, not {shift}"),
+        (
+            mode == "SplitMode" and shift >= bits,
+            f"split_mode_bit_shift must be < {bits} for this inp_res, not {shift}",
+        ),
     ]
 
 
@@ -146,7 +168,10 @@ def _converters(io: IO) -> dict[str, Any]:
     # Kernels take 0 for a bound that is not there.
     finite = {f"{side}_bound": max(getattr(io, f"{side}_bound"), 0.0) for side in ("inp", "out")}
     finite = {name: bound if math.isfinite(bound) else 0.0 for name, bound in finite.items()}
-    return finite | {"inp_step": step_size(io.inp_res, io.inp_bound), "out_step": step_size(io.out_res, io.out_bound)}
+    return finite | {
+        "inp_step": step_size(io.inp_res, io.inp_bound),
+        "out_step": step_size(io.out_res, io.out_bound),
+    }
 
 
 def _currents(io: IO, inputs: int) -> dict[str, Any]:

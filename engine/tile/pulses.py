@@ -20,18 +20,28 @@ if TYPE_CHECKING:
 
 SLOTS = 31
 MAX_WORDS = 128
-TYPES = {"StochasticCompressed": 0, "Stochastic": 0, "MeanCount": 1, "DeterministicImplicit": 2, "NoneWithDevice": 3}
+TYPES = {
+    "StochasticCompressed": 0,
+    "Stochastic": 0,
+    "MeanCount": 1,
+    "DeterministicImplicit": 2,
+    "NoneWithDevice": 3,
+}
 # Trains are kept from call to call while they are small; larger ones would add up over the tiles.
 KEPT_WORDS = 1 << 16
 KEPT_UPDATES = 8
-# A GPU is busy with so many cells if each has a thread of its own; with fewer, and samples to share, each has a warp.
+# A GPU is busy with so many cells if each has a thread of its own; with fewer, and samples to
+# share, each has a warp.
 FEW_CELLS, MANY_SAMPLES = 1 << 16, 64
 # With fewer samples a thread a cell has less to set up; a GPU is busy with so many warps.
 SOME_SAMPLES, MANY_STRIPS = 4, 1 << 15
 
 
-def update(array: CellArray, x: Tensor, d: Tensor, lr: float, settings: Update, *, lr_scale: float = 1.0) -> None:
-    """One update with x [.., B, I] and d [.., B, O]; `lr_scale` multiplies the learning rate inside the kernels."""
+def update(
+    array: CellArray, x: Tensor, d: Tensor, lr: float, settings: Update, *, lr_scale: float = 1.0
+) -> None:
+    """One update with x [.., B, I] and d [.., B, O]; `lr_scale` multiplies the learning rate inside
+    the kernels."""
     if lr == 0.0 or x.numel() == 0:
         return
     if array.model.ideal or settings.pulse_type == "None":
@@ -42,7 +52,9 @@ def update(array: CellArray, x: Tensor, d: Tensor, lr: float, settings: Update, 
     key = (x.shape, x.device, lr, lr_scale, *vars(settings).values())
     prepared = array.prepared.get(key)
     if prepared is None:
-        prepared = array.prepared.keep(key, PreparedUpdate(array, x.shape[-2], settings, lr * lr_scale))
+        prepared = array.prepared.keep(
+            key, PreparedUpdate(array, x.shape[-2], settings, lr * lr_scale)
+        )
         prepared.args.lr_scale = lr_scale
     prepared.run(array, x, d)
 
@@ -58,14 +70,17 @@ class PreparedUpdate:
         self.args.type, self.args.plan = self.kind, self.plan.tensor.data_ptr()
         self.program = array.program()
         small = array.lanes * batch * self.words * (array.in_size + array.out_size) <= KEPT_WORDS
-        self.space = _space(array, batch, self.words) if small and self.program.backend == "cpu" else None
+        self.space = (
+            _space(array, batch, self.words) if small and self.program.backend == "cpu" else None
+        )
         self.pointed: Any = None
 
     def run(self, array: CellArray, x: Tensor, d: Tensor) -> None:
         """Plans, trains and pulses for the samples x and d."""
         args, program, threads = self.args, self.program, torch.get_num_threads()
         space = self.space or _space(array, args.batch, self.words)
-        # Past nn.Module's own search for attributes, which takes longer than filling in the addresses.
+        # Past nn.Module's own search for attributes, which takes longer than filling in the
+        # addresses.
         own = array._buffers
         args.w, args.cells = array._parameters["weight"].data_ptr(), own["cells"].data_ptr()  # type: ignore[union-attr]
         args.params, args.control = own["params"].data_ptr(), own["control"].data_ptr()  # type: ignore[union-attr]
@@ -85,7 +100,8 @@ class PreparedUpdate:
 
 
 class PreparedUpdates:
-    """The prepared updates of an array; they hold addresses, so a copy of the array starts without any."""
+    """The prepared updates of an array; they hold addresses, so a copy of the array starts without
+    any."""
 
     def __init__(self) -> None:
         self._kept: dict[Any, PreparedUpdate] = {}
@@ -108,7 +124,8 @@ class PreparedUpdates:
 
 
 def pulse_cells(program: Program, args: Any, *, exact: bool = False) -> None:
-    """The pulses of trains that are made, or the exact outer product, on all cells: by the kernel that a GPU takes."""
+    """The pulses of trains that are made, or the exact outer product, on all cells: by the kernel
+    that a GPU takes."""
     kernel, args.items, warp = _gpu_kernel(args)
     if exact:
         kernel, args.items, warp = "update_exact", args.lanes * args.rows * args.cols, False
@@ -156,7 +173,11 @@ def _args(array: CellArray, batch: int, words: int) -> Any:
     args.lanes, args.rows, args.cols = array.lanes, array.out_size, array.in_size
     args.batch, args.words = batch, words
     args.noise_on = int(_noisy(array.model, array.spec.params))
-    fill(args, ("w", "cells", "params", "control"), (array.weight, array.cells, array.params, array.control))
+    fill(
+        args,
+        ("w", "cells", "params", "control"),
+        (array.weight, array.cells, array.params, array.control),
+    )
     return args
 
 
@@ -188,10 +209,16 @@ def _plan(u: Update, granularity: float, lr: float, where: torch.device) -> _Pla
 
 
 @functools.lru_cache(maxsize=256)
-def _cached_plan(items: tuple[tuple[str, Any], ...], granularity: float, longest: int, where: torch.device) -> _Plan:
+def _cached_plan(
+    items: tuple[tuple[str, Any], ...], granularity: float, longest: int, where: torch.device
+) -> _Plan:
     u = dict(items)
     struct = read_struct("pulses.cuh", "PulsePlan")()
-    struct.granularity, struct.desired_bl, struct.grad_scale = granularity, u["desired_bl"], u["um_grad_scale"]
+    struct.granularity, struct.desired_bl, struct.grad_scale = (
+        granularity,
+        u["desired_bl"],
+        u["um_grad_scale"],
+    )
     struct.res, struct.x_res, struct.d_res = u["res"], u["x_res_implicit"], u["d_res_implicit"]
     struct.type, struct.fixed_bl, struct.max_bl = TYPES[u["pulse_type"]], u["fixed_bl"], longest
     struct.manage_bl, struct.manage_update = u["update_bl_management"], u["update_management"]
@@ -200,7 +227,8 @@ def _cached_plan(items: tuple[tuple[str, Any], ...], granularity: float, longest
 
 
 def probe(array: CellArray, weight: Tensor, *, up: bool) -> Tensor:
-    """Weights [.., O, I] after one noiseless pulse on each `weight`, where neither bounds nor write noise act."""
+    """Weights [.., O, I] after one noiseless pulse on each `weight`, where neither bounds nor write
+    noise act."""
     kept = array.weight.data.clone()
     array.weight.data.copy_(weight)
     array._array_call("probe_cells", amount=1.0 if up else -1.0)
@@ -211,7 +239,8 @@ def probe(array: CellArray, weight: Tensor, *, up: bool) -> Tensor:
 
 @functools.lru_cache(maxsize=256)
 def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
-    """The expected step of a device: one pulse on a mean cell, noise off, at the weight and direction it names."""
+    """The expected step of a device: one pulse on a mean cell, noise off, at the weight and
+    direction it names."""
     from engine.tile.cells import CellArray
 
     device = find_device(model)
@@ -219,7 +248,11 @@ def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
         return 1.0
     asked: dict[str, Any] = {k: list(v) if isinstance(v, tuple) else v for k, v in items}
     asked |= device.probe_values
-    still = [k for k in asked if k.endswith(("_dtod", "_std")) or k in ("lifetime", "diffusion", "drift_nu")]
+    still = [
+        k
+        for k in asked
+        if k.endswith(("_dtod", "_std")) or k in ("lifetime", "diffusion", "drift_nu")
+    ]
     quiet = {k: [0.0] * len(asked[k]) if isinstance(asked[k], list) else 0.0 for k in still}
     asked |= quiet | {"corrupt_devices_prob": 0.0}
     if device.derive:
@@ -229,7 +262,11 @@ def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
     sizes = {}
     for name, up in (("up", True), ("down", False)):
         sizes[name] = abs(float(probe(array, torch.full((1, 1), start), up=up)) - start)
-    size = max(sizes.values()) if device.probe_direction == "stronger" else sizes[device.probe_direction]
+    size = (
+        max(sizes.values())
+        if device.probe_direction == "stronger"
+        else sizes[device.probe_direction]
+    )
     return size or float(asked.get("dw_min", 1.0))
 
 

@@ -1,7 +1,8 @@
-"""How the cells of a device answer to pulses: measured by running its snippet, never by a second formula.
+"""How the cells of a device answer to pulses: measured by running its snippet, never by a second
+formula.
 
-Needs a compiler but not torch, so that a curve can be shown at once. Shapes: T moments, G weights of a grid, N cells.
-"""
+Needs a compiler but not torch, so that a curve can be shown at once. Shapes: T moments, G weights
+of a grid, N cells."""
 
 from __future__ import annotations
 
@@ -31,11 +32,12 @@ CONTROL_WORDS = 16
 
 @dataclass(frozen=True)
 class Response:
-    """What 400 cells do in a train of up pulses from their lower bound and one of down pulses, and step by step.
+    """What 400 cells do in a train of up pulses from their lower bound and one of down pulses, and
+    step by step.
 
-    `weights` [2 T + 1, N] after every `each` pulses. `up` and `down` [G, N]: the change by one noiseless pulse at each
-    weight of `grid` (down: negative), NaN beyond the bounds of a cell. `symmetry` [N]: where both are as large, or NaN.
-    """
+    `weights` [2 T + 1, N] after every `each` pulses. `up` and `down` [G, N]: the change by one
+    noiseless pulse at each weight of `grid` (down: negative), NaN beyond the bounds of a cell.
+    `symmetry` [N]: where both are as large, or NaN."""
 
     each: int
     weights: Array
@@ -46,7 +48,8 @@ class Response:
 
 
 def measure(device: DeviceSpec, *, seed: int = 0) -> Response | None:
-    """The response of a device; None for one without pulses of its own. Raises CompileError, or UserError."""
+    """The response of a device; None for one without pulses of its own. Raises CompileError, or
+    UserError."""
     model = find_device(device.model)
     if model.ideal:
         return None
@@ -64,7 +67,8 @@ def measure(device: DeviceSpec, *, seed: int = 0) -> Response | None:
 
 
 def _run(device: DeviceSpec, seed: int, grid: Array, each: int) -> dict[str, Array]:
-    """What the kernel writes: low, high [N], up, down [G, N], and weights [2 T + 1, N] if there are pulses."""
+    """What the kernel writes: low, high [N], up, down [G, N], and weights [2 T + 1, N] if there are
+    pulses."""
     model, moments = find_device(device.model), MOMENTS if each else 0
     found = {
         "low": np.empty(CELLS, np.float32), "high": np.empty(CELLS, np.float32),
@@ -89,11 +93,14 @@ def _kernel(text: str) -> Any:
 
 
 def _crossing(grid: Array, balance: Array) -> Array:
-    """[N]: where the sum of both steps first falls through zero, between two weights of the grid."""
+    """[N]: where the sum of both steps first falls through zero, between two weights of the
+    grid."""
     before, after = balance[:-1], balance[1:]
     crosses = (before > 0) & (after <= 0)
     first, cells = crosses.argmax(0), np.arange(balance.shape[1])
     a, b = before[first, cells], after[first, cells]
     some = crosses.any(0)
     share = np.divide(a, a - b, out=np.full_like(a, np.nan), where=some)
-    return np.where(some, grid[first] + (grid[first + 1] - grid[first]) * share, np.nan).astype(np.float32)
+    return np.where(some, grid[first] + (grid[first + 1] - grid[first]) * share, np.nan).astype(
+        np.float32
+    )

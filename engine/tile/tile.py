@@ -14,10 +14,18 @@ from engine.tile.settings import TileSpec
 
 
 class Tile(nn.Module):
-    """O x I cells with DACs and ADCs on both sides. x [.., B, I] gives y [.., B, O]; gradients travel back."""
+    """O x I cells with DACs and ADCs on both sides. x [.., B, I] gives y [.., B, O]; gradients
+    travel back."""
 
     def __init__(
-        self, out: int, inputs: int, spec: TileSpec, *, seed: int = 0, tile_id: int = 0, lanes: int = 1
+        self,
+        out: int,
+        inputs: int,
+        spec: TileSpec,
+        *,
+        seed: int = 0,
+        tile_id: int = 0,
+        lanes: int = 1,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -25,7 +33,8 @@ class Tile(nn.Module):
         self.forward_product = Product(spec.forward, "forward", self.array)
         self.backward_product = Product(spec.backward, "backward", self.array)
         self.read_calls = 0
-        # Digital factor of the outputs, set while drifted weights are compensated for; not part of a checkpoint.
+        # Digital factor of the outputs, set while drifted weights are compensated for; not part of
+        # a checkpoint.
         self.register_buffer("compensation", None, persistent=False)
 
     compensation: Tensor | None
@@ -35,13 +44,15 @@ class Tile(nn.Module):
         return self.array.weight
 
     def mvm(self, x: Tensor, other: Readable | None = None) -> Tensor:
-        """The analog product with the weights, or with those of `other`: x [.., B, I] to [.., B, O]."""
+        """The analog product with the weights, or with those of `other`: x [.., B, I] to [.., B,
+        O]."""
         y = self._read(self._modules["forward_product"], x, other)
         factor = self._buffers["compensation"]
         return y if factor is None else y * factor
 
     def mvm_t(self, d: Tensor, other: Readable | None = None) -> Tensor:
-        """The analog product with the transposed weights, or with those of `other`: d [.., B, O] to [.., B, I]."""
+        """The analog product with the transposed weights, or with those of `other`: d [.., B, O] to
+        [.., B, I]."""
         return self._read(self._modules["backward_product"], d, other)
 
     def set_exact(self, on: bool) -> None:
@@ -56,11 +67,14 @@ class Tile(nn.Module):
 
     def _read(self, product: Any, v: Tensor, other: Readable | None) -> Tensor:
         array: Any = self._modules["array"]
-        # Reading for evaluation has noise of its own, so that testing a network does not change how it trains.
+        # Reading for evaluation has noise of its own, so that testing a network does not change how
+        # it trains.
         if self.training:
             call = array.next_call()
         else:
             # Past nn.Module, whose own way of setting takes longer than a small product.
             call = self.__dict__["read_calls"] = self.read_calls + 1
-        y: Tensor = product.read(v, array if other is None else other, call=call, training=self.training)
+        y: Tensor = product.read(
+            v, array if other is None else other, call=call, training=self.training
+        )
         return y

@@ -1,4 +1,5 @@
-"""Pulse trains as things of their own: drawn once, then dealt out to one or several arrays of the same shape."""
+"""Pulse trains as things of their own: drawn once, then dealt out to one or several arrays of the
+same shape."""
 
 from __future__ import annotations
 
@@ -11,7 +12,17 @@ from torch import Tensor
 
 from engine.jit.programs import Program, fill, group_program
 from engine.jit.struct import read_struct
-from engine.tile.pulses import _SPACE, MAX_WORDS, SLOTS, TYPES, _args, _plain, _plan, _space, pulse_cells
+from engine.tile.pulses import (
+    _SPACE,
+    MAX_WORDS,
+    SLOTS,
+    TYPES,
+    _args,
+    _plain,
+    _plan,
+    _space,
+    pulse_cells,
+)
 from engine.tile.settings import Update
 
 if TYPE_CHECKING:
@@ -22,9 +33,9 @@ if TYPE_CHECKING:
 class Trains:
     """Pulse trains of one update call, for one or for many arrays of the same shape.
 
-    plans [lanes, batch, 4], x_words [lanes, batch, words, I], d_words [lanes, batch, words, O]; `frozen` is the control
-    block that they were drawn with, None for one that is still to be copied.
-    """
+    plans [lanes, batch, 4], x_words [lanes, batch, words, I], d_words [lanes, batch, words, O];
+    `frozen` is the control block that they were drawn with, None for one that is still to be
+    copied."""
 
     plans: Tensor
     frozen: Tensor | None
@@ -33,8 +44,11 @@ class Trains:
     kind: int = 0
 
 
-def draw_trains(array: CellArray, x: Tensor, d: Tensor, settings: Update, *, granularity: float) -> Trains:
-    """Trains with the random numbers of `array` and the learning rate that was set last, for steps of `granularity`."""
+def draw_trains(
+    array: CellArray, x: Tensor, d: Tensor, settings: Update, *, granularity: float
+) -> Trains:
+    """Trains with the random numbers of `array` and the learning rate that was set last, for steps
+    of `granularity`."""
     x, d = _plain(x, array), _plain(d, array)
     plan = _plan(settings, granularity, array.lr, array.weight.device)
     kind = TYPES[settings.pulse_type]
@@ -49,19 +63,26 @@ def draw_trains(array: CellArray, x: Tensor, d: Tensor, settings: Update, *, gra
 
 
 def fill_trains(array: CellArray, samples: tuple[Tensor, Tensor], plan: Any, made: Trains) -> None:
-    """The words of `made`, whose plans and frozen control are there, for (x, d), with random numbers of a new call."""
+    """The words of `made`, whose plans and frozen control are there, for (x, d), with random
+    numbers of a new call."""
     _make(array, _train_args(array, *samples, plan, made))
 
 
 def _train_args(array: CellArray, x: Tensor, d: Tensor, plan: Any, t: Trains) -> Any:
     args = _args(array, x.shape[-2], t.x_words.shape[2])
     args.type, args.lr_scale, args.call = t.kind, 1.0, array.next_call()
-    fill(args, ("x", "d", "plan", *_SPACE), (x, d, plan.tensor, t.plans, t.frozen, t.x_words, t.d_words))
+    fill(
+        args,
+        ("x", "d", "plan", *_SPACE),
+        (x, d, plan.tensor, t.plans, t.frozen, t.x_words, t.d_words),
+    )
     return args
 
 
 def _make(array: CellArray, args: Any) -> None:
-    args.items = array.lanes * args.batch * ((array.in_size + 31) // 32 + (array.out_size + 31) // 32)
+    args.items = (
+        array.lanes * args.batch * ((array.in_size + 31) // 32 + (array.out_size + 31) // 32)
+    )
     array.program().run("make_trains", args, threads=torch.get_num_threads(), warp=True)
 
 
@@ -103,8 +124,11 @@ def sure_plans(array: CellArray, batch: int, length: int, up: bool) -> Tensor:
     return plans
 
 
-def deal_plans(t: Trains, devices: int, control: Tensor, call: int, policy: tuple[int, int]) -> Tensor:
-    """Plans [devices, lanes, samples, 4]: all samples for each device, or its own, by `policy` and the first device."""
+def deal_plans(
+    t: Trains, devices: int, control: Tensor, call: int, policy: tuple[int, int]
+) -> Tensor:
+    """Plans [devices, lanes, samples, 4]: all samples for each device, or its own, by `policy` and
+    the first device."""
     args, plans = _group_args(t, devices), _plans_of(t, devices, 1)
     (args.policy, args.first), args.call = policy, call
     fill(args, ("control", "frozen", "dealt"), (control, t.frozen, plans))
@@ -113,7 +137,8 @@ def deal_plans(t: Trains, devices: int, control: Tensor, call: int, policy: tupl
 
 
 def split_words(t: Trains) -> list[Trains]:
-    """For both devices of a one-sided pair: each sample as two, of positive inputs and of negative ones."""
+    """For both devices of a one-sided pair: each sample as two, of positive inputs and of negative
+    ones."""
     args, plans = _group_args(t, 2), _plans_of(t, 2, 2)
     lanes, samples, words, inputs = t.x_words.shape
     x_words = t.x_words.new_empty(lanes, 2 * samples, words, inputs)
@@ -121,7 +146,10 @@ def split_words(t: Trains) -> list[Trains]:
     fill(args, ("x_split", "d_split", "dealt"), (x_words, d_words, plans))
     args.items *= words * (inputs + t.d_words.shape[3])
     _program(t).run("split_words", args, threads=torch.get_num_threads())
-    return [Trains(plans[k], t.frozen if k == 0 else None, x_words, d_words[k], t.kind) for k in range(2)]
+    return [
+        Trains(plans[k], t.frozen if k == 0 else None, x_words, d_words[k], t.kind)
+        for k in range(2)
+    ]
 
 
 def _group_args(t: Trains, devices: int) -> Any:

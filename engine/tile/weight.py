@@ -1,4 +1,5 @@
-"""The parameter that torch sees: the weights of a tile, which learn by pulses instead of by a gradient."""
+"""The parameter that torch sees: the weights of a tile, which learn by pulses instead of by a
+gradient."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class Learner(Protocol):
 
 
 class AnalogWeight(nn.Parameter):
-    """A parameter whose `grad` stays None: its owner collects inputs and gradients and turns them into pulses."""
+    """A parameter whose `grad` stays None: its owner collects inputs and gradients and turns them
+    into pulses."""
 
     _owner: weakref.ref[Any] | None = None
 

@@ -1,4 +1,5 @@
-"""The commands that only read: help, ls, show, cp, validate, doctor, completion; and what they must not import."""
+"""The commands that only read: help, ls, show, cp, validate, doctor, completion; and what they must
+not import."""
 
 from __future__ import annotations
 
@@ -14,7 +15,17 @@ from aihw_cli.main import COMMANDS
 from tests.cli.conftest import write
 
 EVERYTHING = [(kind, m.name) for kind in kinds() for m in all_members(kind)]
-HEAVY = ("torch", "hydra", "omegaconf", "torchvision", "cupy", "matplotlib", "sklearn", "rich", "numpy")
+HEAVY = (
+    "torch",
+    "hydra",
+    "omegaconf",
+    "torchvision",
+    "cupy",
+    "matplotlib",
+    "sklearn",
+    "rich",
+    "numpy",
+)
 
 
 def test_alone_it_prints_the_map(aihw) -> None:
@@ -33,7 +44,15 @@ def test_every_command_has_help_with_examples(aihw, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["ls"], ["show", "mnist_fcn"], ["completion", "bash"], ["train", "--help"], ["doctor"]]
+    "words",
+    [
+        ["--help"],
+        ["ls"],
+        ["show", "mnist_fcn"],
+        ["completion", "bash"],
+        ["train", "--help"],
+        ["doctor"],
+    ],
 )
 def test_nothing_heavy_is_imported(words: list[str]) -> None:
     code = f"import sys; from aihw_cli.main import main; main({words!r}); print(sys.modules.keys() & {set(HEAVY)!r})"
@@ -117,7 +136,9 @@ def test_validate_tells_a_file_by_its_keys(aihw, folder: Path) -> None:
     write(folder / "b.yaml", "forward: {out_noise: 0.0}\n")
     write(folder / "c.yaml", "run: {epochs: 2}\n")
     found = [aihw("validate", f"{name}.yaml").out for name in "abc"]
-    assert ["valid device" in found[0], "valid tile" in found[1], "valid recipe" in found[2]] == [True] * 3
+    assert ["valid device" in found[0], "valid tile" in found[1], "valid recipe" in found[2]] == [
+        True
+    ] * 3
 
 
 def test_validate_gives_the_whole_configuration(aihw, folder: Path) -> None:
@@ -142,6 +163,10 @@ def test_completion_is_shell_text(aihw) -> None:
 def test_a_reader_that_leaves_is_no_error() -> None:
     command = f"{sys.executable} -m aihw_cli ls | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
     )
     assert done.stdout.splitlines()[-1] == "0" and done.stderr == ""

@@ -41,7 +41,8 @@ def test_every_member_composes_and_has_its_text(group: str, name: str) -> None:
 
 
 def assert_given(given: dict, complete: dict) -> None:
-    """What a member says is what the complete configuration holds, also in the devices of its cells."""
+    """What a member says is what the complete configuration holds, also in the devices of its
+    cells."""
     for key, value in given.items():
         if isinstance(value, dict):
             assert_given(value, complete[key])
@@ -76,7 +77,9 @@ def test_a_preset_of_a_recipe_can_be_taken_away(folder: Path) -> None:
 
 
 def test_a_parameter_that_no_file_lists_can_be_set() -> None:
-    values = compose(["device.drift_nu=0.1", "tile.backward.inp_noise=0.02", "optimizer.schedule.name=cosine"]).values
+    values = compose(
+        ["device.drift_nu=0.1", "tile.backward.inp_noise=0.02", "optimizer.schedule.name=cosine"]
+    ).values
     assert values["device"]["drift_nu"] == 0.1
     assert values["tile"]["backward"]["inp_noise"] == 0.02
     assert values["optimizer"]["schedule"]["name"] == "cosine"
@@ -91,10 +94,17 @@ def test_numbers_take_the_type_of_their_key() -> None:
 
 def test_own_members_shadow_packaged_ones_and_it_is_said(folder: Path) -> None:
     assert compose(["device=ecram"]).notes == []
-    mine = write(folder / "presets/device/ecram.yaml", "about: mine\nsource: me\nmodel: constant_step\ndw_min: 0.01\n")
+    mine = write(
+        folder / "presets/device/ecram.yaml",
+        "about: mine\nsource: me\nmodel: constant_step\ndw_min: 0.01\n",
+    )
     composed = compose(["device=ecram"])
     assert composed.values["device"]["dw_min"] == 0.01
-    assert len(composed.notes) == 1 and str(mine) in composed.notes[0] and "shadows" in composed.notes[0]
+    assert (
+        len(composed.notes) == 1
+        and str(mine) in composed.notes[0]
+        and "shadows" in composed.notes[0]
+    )
 
 
 def test_layers_become_complete_sections() -> None:
@@ -113,7 +123,9 @@ def test_layers_become_complete_sections() -> None:
 
 
 def test_a_layer_with_another_step_model_starts_from_its_defaults() -> None:
-    device = compose(["layers.fc1.device={model:linear_step,gamma_up:0.2}"]).values["layers"]["fc1"]["device"]
+    device = compose(["layers.fc1.device={model:linear_step,gamma_up:0.2}"]).values["layers"][
+        "fc1"
+    ]["device"]
     assert (device["model"], device["gamma_up"], device["dw_min"]) == ("linear_step", 0.2, 0.001)
 
 
@@ -121,11 +133,19 @@ def test_a_device_file_replaces_the_device_and_needs_permission(folder: Path) ->
     write(folder / "my_device.py", DEVICE_FILE)
     with pytest.raises(UserError, match="--allow-code"):
         compose(["device=my_device.py:MyDevice"])
-    device = compose(["device=my_device.py:MyDevice", "device.size=0.25"], allow_code=True).values["device"]
-    assert (device["model"], device["size"], device["dw_min"]) == ("my_device.py:MyDevice", 0.25, 0.1)
+    device = compose(["device=my_device.py:MyDevice", "device.size=0.25"], allow_code=True).values[
+        "device"
+    ]
+    assert (device["model"], device["size"], device["dw_min"]) == (
+        "my_device.py:MyDevice",
+        0.25,
+        0.1,
+    )
 
 
-@pytest.mark.parametrize("text", ["device: {model: 'evil.py:X'}", "layers: {fc1: {device: {model: evil.py}}}"])
+@pytest.mark.parametrize(
+    "text", ["device: {model: 'evil.py:X'}", "layers: {fc1: {device: {model: evil.py}}}"]
+)
 def test_a_recipe_cannot_run_code(folder: Path, text: str) -> None:
     write(folder / "evil.py", "open('was_here', 'w').close()")
     path = write(folder / "mine.yaml", text)
@@ -159,7 +179,11 @@ def test_composes_inside_a_program_that_uses_hydra_itself(folder: Path) -> None:
 def test_preset_from_python_takes_changes_of_every_part() -> None:
     spec = preset("ecram", dw_min=0.001, forward={"out_noise": 0.0}, mapping={"max_input_size": 0})
     assert spec.device.params["dw_min"] == 0.001
-    assert (spec.forward.out_noise, spec.forward.out_bound, spec.backward.out_noise) == (0.0, 20.0, 0.1)
+    assert (spec.forward.out_noise, spec.forward.out_bound, spec.backward.out_noise) == (
+        0.0,
+        20.0,
+        0.1,
+    )
     assert spec.mapping.max_input_size == 0
     assert preset("ecram", device="capacitor").device.params["dw_min"] == 0.005
     with pytest.raises(UserError, match="nearest: dw_min"):

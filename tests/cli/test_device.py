@@ -45,7 +45,9 @@ def test_show_of_a_cell_of_several_devices_draws_each_kind(aihw) -> None:
     assert "device a of a cell:\nresponse of 400 cells" in aihw("show", "device/ecram2").out
 
 
-def test_show_without_a_compiler_says_why_there_is_no_curve(aihw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_show_without_a_compiler_says_why_there_is_no_curve(
+    aihw, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from engine.jit import cpu
     from engine.settings import UserError
 
@@ -60,7 +62,10 @@ def test_show_without_a_compiler_says_why_there_is_no_curve(aihw, monkeypatch: p
 
 def test_plot_in_the_terminal_with_a_changed_parameter(aihw) -> None:
     text = aihw("device", "plot", "ecram", "soft_bounds", "dw_min_dtod=0.0").out
-    assert [line for line in text.splitlines() if line in ("ecram", "soft_bounds")] == ["ecram", "soft_bounds"]
+    assert [line for line in text.splitlines() if line in ("ecram", "soft_bounds")] == [
+        "ecram",
+        "soft_bounds",
+    ]
     assert "spread between cells 30 %" in aihw("device", "plot", "step/soft_bounds").out
     assert "spread between cells 30 %" not in text
 
@@ -70,10 +75,17 @@ def test_numbers_for_a_script(aihw) -> None:
     assert len(found["pulses"]) == len(found["mean"]) == len(found["std"])
     assert len(found["weight"]) == len(found["up"]) == len(found["down_std"])
     assert abs(found["symmetry"]["mean"]) < 0.01 and found["symmetry"]["share"] == 1.0
-    assert json.loads(aihw("device", "plot", "gokmen_vlasov", "--json").out)["gokmen_vlasov"]["symmetry"] is None
+    assert (
+        json.loads(aihw("device", "plot", "gokmen_vlasov", "--json").out)["gokmen_vlasov"][
+            "symmetry"
+        ]
+        is None
+    )
 
 
-@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
 def test_an_image(aihw, folder: Path, suffix: str, start: bytes) -> None:
     result = aihw("device", "plot", "reram_es", "ecram", "--out", f"plots/both.{suffix}")
     assert result.code == 0 and result.out == f"plots/both.{suffix} shows reram_es, ecram\n"
@@ -90,7 +102,12 @@ def test_a_device_of_ones_own_needs_permission_and_is_drawn(aihw, folder: Path) 
 
 def test_a_broken_snippet_names_file_and_line(aihw, folder: Path) -> None:
     path = write(folder / "mine.py", FILE.replace("p.power", "p.powder"))
-    line = path.read_text().splitlines().index(next(x for x in path.read_text().splitlines() if "powder" in x)) + 1
+    line = (
+        path.read_text()
+        .splitlines()
+        .index(next(x for x in path.read_text().splitlines() if "powder" in x))
+        + 1
+    )
     result = aihw("device", "plot", "mine.py:Steep", "--allow-code")
     assert result.code == 2 and result.err.count("\n") == 1
     assert f"{path.resolve()}:{line}: " in result.err and "powder" in result.err

@@ -1,4 +1,5 @@
-"""Wrong input: one or two lines with key, value, what is allowed and its origin; exit code 2; nothing written."""
+"""Wrong input: one or two lines with key, value, what is allowed and its origin; exit code 2;
+nothing written."""
 
 from __future__ import annotations
 
@@ -22,33 +23,57 @@ ON_THE_COMMAND_LINE = {
     "unreadable override": (["train", "model.hidden=[1"], ["model.hidden=[1"]),
     "deleted key": (["train", "~optimizer.lr=1"], ["deleted"]),
     "comma without -m": (["train", "optimizer.lr=1,2"], ["-m", "[a,b]"]),
-    "unknown key": (["train", "optimizer.lrr=3"], ["optimizer.lrr", "nearest: optimizer.lr", "command line"]),
+    "unknown key": (
+        ["train", "optimizer.lrr=3"],
+        ["optimizer.lrr", "nearest: optimizer.lr", "command line"],
+    ),
     "unknown key with Hydra's plus": (["train", "+lrr=3"], ["lrr", "nearest: optimizer.lr"]),
-    "unknown section": (["train", "optimiser.lr=3"], ["optimiser", "nearest: optimizer", "command line"]),
-    "unknown device parameter": (["train", "device.dw_mim=1"], ["device.dw_mim", "nearest: device.dw_min"]),
+    "unknown section": (
+        ["train", "optimiser.lr=3"],
+        ["optimiser", "nearest: optimizer", "command line"],
+    ),
+    "unknown device parameter": (
+        ["train", "device.dw_mim=1"],
+        ["device.dw_mim", "nearest: device.dw_min"],
+    ),
     "parameter of another device": (
         ["train", "device.gamma_up=1"],
         ["device.gamma_up", "aihw show gamma_up", "(command line)"],
     ),
     "unknown tile key": (["train", "tile.forward.outnoise=1"], ["nearest: tile.forward.out_noise"]),
     "unknown model setting": (["train", "model=fcn", "model.hiden=[3]"], ["model.hiden"]),
-    "text for a number": (["train", "optimizer.lr=fast"], ["optimizer.lr", "number", "'fast'", "command line"]),
+    "text for a number": (
+        ["train", "optimizer.lr=fast"],
+        ["optimizer.lr", "number", "'fast'", "command line"],
+    ),
     "fraction for a count": (["train", "run.epochs=2.5"], ["run.epochs", "whole number", "2.5"]),
     "number for a flag": (["train", "run.exact=2"], ["run.exact", "true or false"]),
     "flag for a number": (["train", "run.seed=true"], ["run.seed", "number"]),
     "number for a list": (["train", "model.hidden=3"], ["model.hidden", "list of int"]),
     "text in a list": (["train", "model.hidden=[3,x]"], ["model.hidden[1]", "'x'"]),
-    "number for a section": (["train", "optimizer.schedule=3"], ["optimizer.schedule", "section", "milestones"]),
+    "number for a section": (
+        ["train", "optimizer.schedule=3"],
+        ["optimizer.schedule", "section", "milestones"],
+    ),
     "name for a section": (["train", "loss=mse"], ["loss.name=mse"]),
     "not a number": (["train", "optimizer.lr=nan"], ["optimizer.lr", "finite"]),
-    "below the range": (["train", "device.dw_min=-1"], ["device.dw_min", "> 0", "-1", "command line"]),
-    "above the range": (["train", "device.corrupt_devices_prob=2"], ["corrupt_devices_prob", "<= 1"]),
+    "below the range": (
+        ["train", "device.dw_min=-1"],
+        ["device.dw_min", "> 0", "-1", "command line"],
+    ),
+    "above the range": (
+        ["train", "device.corrupt_devices_prob=2"],
+        ["corrupt_devices_prob", "<= 1"],
+    ),
     "no seed": (["train", "seeds=0"], ["seeds", ">= 1"]),
     "no epoch": (["train", "run.epochs=0"], ["run.epochs", ">= 1"]),
     "not among the choices": (["train", "run.device=tpu"], ["auto, cpu, cuda", "'tpu'"]),
     "unknown management": (["train", "tile.forward.noise_management=Abs"], ["AbsMax"]),
     "bounds that cross": (["train", "device.w_min=1", "device.w_max=-1"], ["w_m", "command line"]),
-    "bounds without a range": (["train", "device.w_min=0", "device.w_max=0"], ["w_min", "w_max", "below"]),
+    "bounds without a range": (
+        ["train", "device.w_min=0", "device.w_max=0"],
+        ["w_min", "w_max", "below"],
+    ),
     "settings that contradict": (
         ["train", "device=ecram", "device.mult_noise=false", "device.reverse_up=true"],
         ["reverse_up", "mult_noise=true", "command line"],
@@ -64,13 +89,28 @@ ON_THE_COMMAND_LINE = {
     "unknown algorithm name": (["train", "algorithm.name=sgdd"], ["sgdd", "sgd"]),
     "group without a name": (["train", "device=null"], ["device needs a name"]),
     "group with a mapping": (["train", "device={dw_min: 1}"], ["device takes the name"]),
-    "array that the algorithm has not": (["train", "device@algorithm.fast=ecram"], ["no array algorithm.fast"]),
+    "array that the algorithm has not": (
+        ["train", "device@algorithm.fast=ecram"],
+        ["no array algorithm.fast"],
+    ),
     "package into hydra": (["train", "device@hydra.x=ecram"], ["hydra"]),
     "hydra itself": (["train", "hydra.verbose=true"], ["of Hydra itself"]),
-    "device file without permission": (["train", "device=mine.py:Mine"], ["mine.py:Mine", "--allow-code"]),
-    "device file that is not there": (["train", "device=mine.py:Mine", "--allow-code"], ["no device file"]),
-    "layer part unknown": (["train", "layers.fc1.devise=ecram"], ["layers.fc1.devise", "nearest: device"]),
-    "layer value wrong": (["train", "layers.fc1.device.dw_min=-1"], ["layers.fc1.device.dw_min", "> 0"]),
+    "device file without permission": (
+        ["train", "device=mine.py:Mine"],
+        ["mine.py:Mine", "--allow-code"],
+    ),
+    "device file that is not there": (
+        ["train", "device=mine.py:Mine", "--allow-code"],
+        ["no device file"],
+    ),
+    "layer part unknown": (
+        ["train", "layers.fc1.devise=ecram"],
+        ["layers.fc1.devise", "nearest: device"],
+    ),
+    "layer value wrong": (
+        ["train", "layers.fc1.device.dw_min=-1"],
+        ["layers.fc1.device.dw_min", "> 0"],
+    ),
     "layer device unknown": (["train", "layers.fc1.device=ecrm"], ["nearest: ecram"]),
     "layer no mapping": (["train", "layers.fc1=3"], ["layers.fc1", "device, tile, algorithm"]),
     "sweep over nothing": (["train", "-m", "device=glob(z*)"], ["matches nothing"]),
@@ -139,7 +179,11 @@ def test_a_wrong_value_in_a_member_is_named_with_its_file(aihw, folder: Path) ->
 
 @pytest.mark.parametrize(
     "text, expected",
-    [("x = (\n", "SyntaxError"), ("import nothing_like_this\n", "nothing_like_this"), ("Other = 1\n", "has no device")],
+    [
+        ("x = (\n", "SyntaxError"),
+        ("import nothing_like_this\n", "nothing_like_this"),
+        ("Other = 1\n", "has no device"),
+    ],
 )
 def test_a_device_file_that_cannot_be_used(aihw, folder: Path, text: str, expected: str) -> None:
     write(folder / "mine.py", text)
@@ -149,13 +193,19 @@ def test_a_device_file_that_cannot_be_used(aihw, folder: Path, text: str, expect
 
 def test_a_run_folder_that_cannot_be_made(aihw, folder: Path) -> None:
     write(folder / "taken", "a file, no folder")
-    result = aihw("train", "algorithm=digital", "run.epochs=1", "dataset.train_samples=20", "run.dir=taken")
+    result = aihw(
+        "train", "algorithm=digital", "run.epochs=1", "dataset.train_samples=20", "run.dir=taken"
+    )
     check(result.code, result.err, ["run folder", "taken"])
     assert [p.name for p in folder.iterdir()] == ["taken"]
 
 
 def test_no_compiler(folder: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "AIHW_CXX": "no-such-compiler"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "AIHW_CXX": "no-such-compiler",
+    }
     command = [sys.executable, "-m", "aihw_cli", "train", f"run.dir={folder / 'runs'}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     check(done.returncode, done.stderr, ["no-such-compiler"])

@@ -17,7 +17,13 @@ Aihw = Callable[..., Result]
 @pytest.fixture
 def run_dir(aihw: Aihw) -> Path:
     """A short digital run."""
-    words = ["algorithm=digital", "run.epochs=1", "dataset.train_samples=200", "dataset.test_samples=60", "--json"]
+    words = [
+        "algorithm=digital",
+        "run.epochs=1",
+        "dataset.train_samples=200",
+        "dataset.test_samples=60",
+        "--json",
+    ]
     result = aihw("train", *words, "run.device=cpu", "run.threads=1")
     return Path(json.loads(result.out)["folder"])
 
@@ -53,8 +59,20 @@ def test_resume_takes_the_folder_of_an_evaluation(aihw: Aihw, run_dir: Path) -> 
 
 
 def test_a_network_outlives_the_one_that_it_started_from(aihw: Aihw, run_dir: Path) -> None:
-    words = ["preset=hwa_add_normal", "optimizer=sgd", "optimizer.lr=0.01", "run.epochs=1", "dataset.train_samples=60"]
-    words += ["dataset.test_samples=60", f"run.start={run_dir}", "run.threads=1", "run.device=cpu", "--json"]
+    words = [
+        "preset=hwa_add_normal",
+        "optimizer=sgd",
+        "optimizer.lr=0.01",
+        "run.epochs=1",
+        "dataset.train_samples=60",
+    ]
+    words += [
+        "dataset.test_samples=60",
+        f"run.start={run_dir}",
+        "run.threads=1",
+        "run.device=cpu",
+        "--json",
+    ]
     retrained = json.loads(aihw("train", *words).out)["folder"]
     run_dir.rename(run_dir.parent / "away")
     result = aihw("eval", retrained, *SHORT)
@@ -75,7 +93,10 @@ BAD = (
     (["task.weights=elsewhere"], "the network to evaluate is given as the first word"),
     (["run.start=elsewhere"], "the network to evaluate is given as the first word"),
     (["task.quantile=0", "tile=standard_hwa"], "task.quantile must be > 0, not 0"),
-    (["task.output_quantile=0.9"], "task.output_quantile means nothing here: no tile has an input range"),
+    (
+        ["task.output_quantile=0.9"],
+        "task.output_quantile means nothing here: no tile has an input range",
+    ),
     (["task.calibration=men"], "task.calibration must be one of quantile, max"),
     (["layers={fc7:{algorithm:digital}}"], "model mlp has no layer 'fc7'; nearest: fc"),
 )
@@ -94,7 +115,9 @@ def test_what_is_no_trained_network(aihw: Aihw, run_dir: Path, folder: Path) -> 
     (folder / "notes.txt").write_text("x")
     (folder / "w.pt").write_text("x")
     (folder / "empty").mkdir()
-    solved = json.loads(aihw("train", "conf=linsolve", "task.size=20", "seeds=1", "--json").out)["folder"]
+    solved = json.loads(aihw("train", "conf=linsolve", "task.size=20", "seeds=1", "--json").out)[
+        "folder"
+    ]
     for words, text in (
         (["nowhere"], "nowhere is no run folder: there is no such folder"),
         (["empty"], "empty is no run folder: it has no run.json"),
@@ -106,9 +129,15 @@ def test_what_is_no_trained_network(aihw: Aihw, run_dir: Path, folder: Path) -> 
         ([solved], "is a run of the task solve"),
     ):
         result = aihw("eval", *words)
-        assert result.code == 2 and text in result.err and len(result.err.splitlines()) == 1, result.err
+        assert result.code == 2 and text in result.err and len(result.err.splitlines()) == 1, (
+            result.err
+        )
     (run_dir / "checkpoint").rename(run_dir / "gone")
     result = aihw("eval", str(run_dir))
-    assert result.code == 2 and "has no checkpoint any more" in result.err and not (run_dir / "eval").exists()
+    assert (
+        result.code == 2
+        and "has no checkpoint any more" in result.err
+        and not (run_dir / "eval").exists()
+    )
     again = result.err.partition("`aihw ")[2].partition("`")[0].split()
     assert aihw(*again).code == 0 and len(list(run_dir.parent.glob("*/checkpoint"))) == 1

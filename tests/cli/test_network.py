@@ -1,4 +1,5 @@
-"""`aihw show --model`: a table of layers and tiles, for a script as well, and what it says of wrong names."""
+"""`aihw show --model`: a table of layers and tiles, for a script as well, and what it says of wrong
+names."""
 
 from __future__ import annotations
 
@@ -40,14 +41,19 @@ def test_changes_and_json(aihw: Aihw) -> None:
 
 def test_a_model_that_no_recipe_has_is_shown_on_the_digits(aihw: Aihw) -> None:
     assert overrides("resnet20") == ["conf=digits", "model=resnet20"]
-    assert overrides("lenet") == ["conf=basics/mnist_lenet"] and overrides("char_lstm") == ["conf=char_lstm"]
+    assert overrides("lenet") == ["conf=basics/mnist_lenet"] and overrides("char_lstm") == [
+        "conf=char_lstm"
+    ]
     done = aihw("show", "--model", "resnet20", "dataset=cifar10")
     assert "3 x 32 x 32 of cifar10" in done.out and "block9_conv2" in done.out
 
 
 def test_text_and_a_recipe_of_the_users_own(aihw: Aihw, folder: Path) -> None:
     write(folder / "story.txt", "once upon a time there was a cell.\n" * 40)
-    write(folder / "mine.yaml", "defaults:\n  - model: char_lstm\n  - dataset: text\nmodel: {hidden: 8}\n")
+    write(
+        folder / "mine.yaml",
+        "defaults:\n  - model: char_lstm\n  - dataset: text\nmodel: {hidden: 8}\n",
+    )
     done = aihw("show", "--model", "mine.yaml", "dataset.path=story.txt", "loss.name=cross_entropy")
     assert done.out.splitlines()[0] == "mine: char_lstm, 100 of text to 18 classes"
     assert "lstm2" in done.out and "32 x 18, 32 x 8" in done.out
@@ -59,7 +65,10 @@ def test_text_and_a_recipe_of_the_users_own(aihw: Aihw, folder: Path) -> None:
     ("words", "line"),
     [
         (("--model", "lenett"), "no model or recipe 'lenett'; nearest: lenet"),
-        (("--model", "lenet", "layers={conv3:{algorithm:digital}}"), "has no layer 'conv3'; nearest: conv"),
+        (
+            ("--model", "lenet", "layers={conv3:{algorithm:digital}}"),
+            "has no layer 'conv3'; nearest: conv",
+        ),
         (("lenet", "run.epochs=3"), "takes one name, not 'run.epochs=3' as well"),
     ],
 )
@@ -81,15 +90,35 @@ def test_layers_by_pattern_in_a_recipe(aihw: Aihw, folder: Path) -> None:
     )
     found = json.loads(aihw("show", "--model", "mine.yaml", "--json").out)
     analog = [row["layer"] for row in found["layers"] if row["tiles"]]
-    assert analog == ["conv1", "layer4.0.conv1", "layer4.0.conv2", "layer4.0.downsample.0", "layer4.1.conv1", "fc"]
+    assert analog == [
+        "conv1",
+        "layer4.0.conv1",
+        "layer4.0.conv2",
+        "layer4.0.downsample.0",
+        "layer4.1.conv1",
+        "fc",
+    ]
 
 
 def test_resnet32_runs_if_the_data_is_there(folder: Path) -> None:
     from tests.experiment.test_cifar10 import write_cifar
 
     root = write_cifar(folder / "data")
-    words = ("conf=cifar10_resnet32_hwa", f"dataset.root={root}", "dataset.batch_size=5", "run.epochs=1")
-    command = [sys.executable, "-m", "aihw_cli", "train", *words, "dataset.train_samples=5", "--json"]
+    words = (
+        "conf=cifar10_resnet32_hwa",
+        f"dataset.root={root}",
+        "dataset.batch_size=5",
+        "run.epochs=1",
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "aihw_cli",
+        "train",
+        *words,
+        "dataset.train_samples=5",
+        "--json",
+    ]
     environment = {**ENVIRONMENT, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -44,7 +44,9 @@ def test_refused(folder: Path, text: str, reason: str) -> None:
     assert len(str(caught.value).splitlines()) <= 2
 
 
-@pytest.mark.parametrize("text, reason", [REFUSED["hydra node"], REFUSED["environment"], REFUSED["package of hydra"]])
+@pytest.mark.parametrize(
+    "text, reason", [REFUSED["hydra node"], REFUSED["environment"], REFUSED["package of hydra"]]
+)
 def test_refused_in_a_member_beside_it(folder: Path, text: str, reason: str) -> None:
     write(folder / "presets/device/mine.yaml", f"{text}model: constant_step\n")
     path = write(folder / "stranger.yaml", "defaults:\n  - device: mine\n")
@@ -58,7 +60,10 @@ def test_refused_on_the_command_line_too() -> None:
 
 
 def test_plain_interpolation_is_resolved_after_overrides(folder: Path) -> None:
-    path = write(folder / "mine.yaml", "optimizer: {lr: '${oc.select:rate,0.5}', momentum: '${optimizer.lr}'}\n")
+    path = write(
+        folder / "mine.yaml",
+        "optimizer: {lr: '${oc.select:rate,0.5}', momentum: '${optimizer.lr}'}\n",
+    )
     assert compose([f"conf={path}"]).values["optimizer"]["momentum"] == 0.5
     assert compose([f"conf={path}", "optimizer.lr=0.25"]).values["optimizer"]["momentum"] == 0.25
 
@@ -72,13 +77,27 @@ def test_a_recipe_that_names_few_groups_gets_the_others(folder: Path) -> None:
 
 
 def test_a_recipe_may_build_on_one_beside_it(folder: Path) -> None:
-    groups = ("device: ecram", "tile: preset", "algorithm: digital", "model: mlp", "dataset: digits")
-    write(folder / "base.yaml", "defaults:\n" + "".join(f"  - {g}\n" for g in groups) + "run: {epochs: 7, seed: 3}\n")
+    groups = (
+        "device: ecram",
+        "tile: preset",
+        "algorithm: digital",
+        "model: mlp",
+        "dataset: digits",
+    )
+    write(
+        folder / "base.yaml",
+        "defaults:\n" + "".join(f"  - {g}\n" for g in groups) + "run: {epochs: 7, seed: 3}\n",
+    )
     path = write(
-        folder / "top.yaml", "defaults:\n  - base\n  - _self_\n  - override device: capacitor\nrun: {seed: 4}\n"
+        folder / "top.yaml",
+        "defaults:\n  - base\n  - _self_\n  - override device: capacitor\nrun: {seed: 4}\n",
     )
     values = compose([f"conf={path}"]).values
-    assert (values["run"]["epochs"], values["run"]["seed"], values["device"]["dw_min"]) == (7, 4, 0.005)
+    assert (values["run"]["epochs"], values["run"]["seed"], values["device"]["dw_min"]) == (
+        7,
+        4,
+        0.005,
+    )
 
 
 def test_found_by_name_by_path_and_by_its_folder() -> None:

@@ -1,4 +1,5 @@
-"""The public surface, frozen: a change here breaks scripts and recipes of users, so it must be meant."""
+"""The public surface, frozen: a change here breaks scripts and recipes of users, so it must be
+meant."""
 
 from __future__ import annotations
 
@@ -70,9 +71,13 @@ def test_keys() -> None:
 
 def test_run_sections_have_exactly_these_keys() -> None:
     sections = ("run", "optimizer", "dataset", "loss")
-    found = {key for key in dotted(full_schema({})) if key.startswith(tuple(f"{s}." for s in sections))}
+    found = {
+        key for key in dotted(full_schema({})) if key.startswith(tuple(f"{s}." for s in sections))
+    }
     assert found == {key for key in KEYS if key.startswith(tuple(f"{s}." for s in sections))}
 
 
 def test_the_choices_of_run_device() -> None:
-    assert [compose([f"run.device={name}"]).values["run"]["device"] for name in ("auto", "cpu", "cuda")]
+    assert [
+        compose([f"run.device={name}"]).values["run"]["device"] for name in ("auto", "cpu", "cuda")
+    ]

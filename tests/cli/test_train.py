@@ -1,4 +1,5 @@
-"""`aihw train` as a user runs it: the default recipe, in a pipe and on a terminal, and the same command again."""
+"""`aihw train` as a user runs it: the default recipe, in a pipe and on a terminal, and the same
+command again."""
 
 from __future__ import annotations
 
@@ -9,7 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm", "COLUMNS": "120"}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(Path(__file__).parents[2]),
+    "TERM": "xterm",
+    "COLUMNS": "120",
+}
 TRAIN = [sys.executable, "-m", "aihw_cli", "train"]
 SUMMARY = {
     "status", "test_accuracy", "test_loss", "best_test_accuracy", "epochs", "samples", "seconds",
@@ -20,7 +26,9 @@ SUMMARY = {
 def on_a_terminal(command: list[str]) -> str:
     """What a command writes to a terminal."""
     main, other = pty.openpty()
-    with subprocess.Popen(command, stdout=other, stderr=other, stdin=other, env=ENVIRONMENT) as process:
+    with subprocess.Popen(
+        command, stdout=other, stderr=other, stdin=other, env=ENVIRONMENT
+    ) as process:
         os.close(other)
         seen = b""
         while True:

@@ -1,8 +1,8 @@
 """Runs the code blocks of a page in the current folder, from top to bottom.
 
-A block is a fence with a language: `python FILE` or `csv FILE` is written to that file, `python` alone is executed, and
-each line of `sh` is a command. A command that ends in `# refused` must end with code 2 and at most two lines.
-"""
+A block is a fence with a language: `python FILE` or `csv FILE` is written to that file, `python`
+alone is executed, and each line of `sh` is a command. A command that ends in `# refused` must end
+with code 2 and at most two lines."""
 
 from __future__ import annotations
 
@@ -45,9 +45,14 @@ def run_page(name: str, aihw: Callable[..., Any]) -> list[Any]:
         if block.file:
             Path(block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
-            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), {"__name__": "__page__"})
+            exec(
+                compile("\n" * (block.line - 1) + block.text, str(page), "exec"),
+                {"__name__": "__page__"},
+            )
         elif block.language == "sh":
-            results += [_command(line, aihw, where) for line in block.text.splitlines() if line.strip()]
+            results += [
+                _command(line, aihw, where) for line in block.text.splitlines() if line.strip()
+            ]
         else:
             raise AssertionError(f"{where}: nobody runs {block.language}")
     return [result for result in results if result is not None]

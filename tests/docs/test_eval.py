@@ -11,7 +11,10 @@ from tests.docs.pages import run_page
 
 def test_evaluation(aihw: Callable[..., Any], folder: Path) -> None:
     run_page("eval.md", aihw)
-    found = {name: len(list((folder / name).rglob("accuracy.png"))) for name in ("trained", "retrained", "runs")}
+    found = {
+        name: len(list((folder / name).rglob("accuracy.png")))
+        for name in ("trained", "retrained", "runs")
+    }
     assert found == {"trained": 5, "retrained": 1, "runs": 1}
 
 

@@ -11,7 +11,9 @@ from tests.docs.pages import run_page
 
 
 def test_the_page(aihw: Callable[..., Result], folder: Path) -> None:
-    (folder / "story.txt").write_text("a cell remembers what it was told, now and then.\n" * 30, encoding="utf-8")
+    (folder / "story.txt").write_text(
+        "a cell remembers what it was told, now and then.\n" * 30, encoding="utf-8"
+    )
     shown, resnet, _, _, _, text, _ = run_page("layers.md", aihw)
     assert "conv1" in shown.out and "80,202 parameters" in shown.out
     assert "layer4.1.conv2" in resnet.out and " 0 in cells" not in resnet.out

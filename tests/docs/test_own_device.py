@@ -1,4 +1,5 @@
-"""docs/own_device.md as written; then resuming, sending and compiling such a device like a built-in one."""
+"""docs/own_device.md as written; then resuming, sending and compiling such a device like a built-in
+one."""
 
 from __future__ import annotations
 
@@ -34,8 +35,15 @@ def test_the_page_works_as_written(aihw, folder: Path) -> None:
     results = run_page(PAGE.name, aihw)
     refusals = [result.err for result in results if result.code]
     line = (folder / "broken.py").read_text().splitlines().index("s.m += 1.0f;") + 1
-    expected = [f"{folder / 'broken.py'}:{line}: ", "nearest: device.fatigue", "slope must be <= 1", "--allow-code"]
-    assert [word in text for word, text in zip(expected, refusals, strict=True)] == [True] * 4, refusals
+    expected = [
+        f"{folder / 'broken.py'}:{line}: ",
+        "nearest: device.fatigue",
+        "slope must be <= 1",
+        "--allow-code",
+    ]
+    assert [word in text for word, text in zip(expected, refusals, strict=True)] == [True] * 4, (
+        refusals
+    )
     assert (folder / "tired.png").read_bytes().startswith(b"\x89PNG")
     runs = [json.loads(path.read_text()) for path in (folder / "runs").glob("*/*/summary.json")]
     assert len(runs) == 7 and {run["status"] for run in runs} == {"finished"}
@@ -45,7 +53,13 @@ def test_the_page_works_as_written(aihw, folder: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits(aihw, folder: Path, tired: str) -> None:
-    words = [f"device={tired}", "run.epochs=2", "run.checkpoint_every=20", "dataset.train_samples=600", "--allow-code"]
+    words = [
+        f"device={tired}",
+        "run.epochs=2",
+        "run.checkpoint_every=20",
+        "dataset.train_samples=600",
+        "--allow-code",
+    ]
     code = (
         "import os, signal, sys; from engine.experiment.loop import Loop; step = Loop._step\n"
         "def stop(self, index):\n"
@@ -53,14 +67,18 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(aihw, folder: Path, tired
         "    return step(self, index)\n"
         "Loop._step = stop; from aihw_cli.main import main; main(sys.argv[1:])"
     )
-    killed = subprocess.run([sys.executable, "-c", code, "train", *words, "run.dir=a"], check=False, cwd=folder)
+    killed = subprocess.run(
+        [sys.executable, "-c", code, "train", *words, "run.dir=a"], check=False, cwd=folder
+    )
     assert killed.returncode == -signal.SIGKILL
     run = next((folder / "a").glob("*/*"))
     refused = aihw("resume", str(run))
     assert refused.code == 2 and "--allow-code" in refused.err
     assert aihw("resume", str(run), "--allow-code").code == 0
     assert aihw("train", *words, "run.dir=b").code == 0
-    one, other = (next((folder / name).glob("*/*/checkpoint/*/tensors.safetensors")) for name in "ab")
+    one, other = (
+        next((folder / name).glob("*/*/checkpoint/*/tensors.safetensors")) for name in "ab"
+    )
     assert one.parent.name == other.parent.name and one.read_bytes() == other.read_bytes()
 
 
@@ -82,7 +100,9 @@ def test_it_compiles_for_gpus(tired: str, arch: str) -> None:
 
 def test_it_travels_to_other_processes(tired: str) -> None:
     path = Path(tired.partition(":")[0])
-    path.write_text(path.read_text().replace("noise_scales=", "check=lambda values: None,\n    noise_scales="))
+    path.write_text(
+        path.read_text().replace("noise_scales=", "check=lambda values: None,\n    noise_scales=")
+    )
     layer = AnalogLinear(4, 3, tile=TileSpec.from_config({"device": {"model": tired}}))
     copied, x = pickle.loads(pickle.dumps(layer)), torch.randn(2, 4)
     assert torch.equal(layer(x), copied(x))
@@ -90,5 +110,11 @@ def test_it_travels_to_other_processes(tired: str) -> None:
 
 @pytest.mark.gpu
 def test_it_trains_on_a_gpu(aihw, tired: str) -> None:
-    words = [f"device={tired}", "run.epochs=1", "dataset.train_samples=200", "run.device=cuda", "--allow-code"]
+    words = [
+        f"device={tired}",
+        "run.epochs=1",
+        "dataset.train_samples=200",
+        "run.device=cuda",
+        "--allow-code",
+    ]
     assert aihw("train", *words).code == 0

@@ -14,7 +14,14 @@ def test_the_page_works_as_written(aihw, folder: Path) -> None:
     swept, searched, recipe, _ = run_page("sweeps.md", aihw)
     assert "4 points, 8 of 8 runs to do" in swept.out and "ci95" in swept.out
     sweep = next(folder.glob("runs/digits/sweep-*"))
-    assert {path.name for path in sweep.iterdir()} >= {"table.csv", "runs.csv", "sweep.json", "points.jsonl"}
+    assert {path.name for path in sweep.iterdir()} >= {
+        "table.csv",
+        "runs.csv",
+        "sweep.json",
+        "points.jsonl",
+    }
     assert (sweep / "logs/000-1.txt").is_file()
     assert "3 of 3 runs to do" in searched.out and "best: test_accuracy" in searched.out
-    assert "best: test_loss" in recipe.out and len(list(folder.glob("runs/*/search-*/study.db"))) == 2
+    assert (
+        "best: test_loss" in recipe.out and len(list(folder.glob("runs/*/search-*/study.db"))) == 2
+    )

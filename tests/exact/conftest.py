@@ -13,7 +13,8 @@ from engine.jit.programs import array_program
 
 @pytest.fixture
 def loops_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kernels of a CPU have the loops over cells of a GPU as well, and walks of transfers take those."""
+    """Kernels of a CPU have the loops over cells of a GPU as well, and walks of transfers take
+    those."""
     text = source.text_of
 
     def text_of(name: str) -> str:

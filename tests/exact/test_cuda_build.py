@@ -1,4 +1,5 @@
-"""NVRTC without a GPU: architectures, cache, messages, parameters. With one: launch, stream, arithmetic."""
+"""NVRTC without a GPU: architectures, cache, messages, parameters. With one: launch, stream,
+arithmetic."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ extern "C" __global__ void scale(const ScaleArgs a) {
 }
 """
 MULTIPLY_ADD = (
-    'extern "C" __global__ void f(float* y, float a, float b) { *y = a * b + *y; y[1] = a / b; y[2] = sqrtf(b); }'
+    'extern "C" __global__ void f(float* y, float a, float b) '
+    "{ *y = a * b + *y; y[1] = a / b; y[2] = sqrtf(b); }"
 )
 
 
@@ -53,7 +55,10 @@ def test_a_real_architecture_gives_an_elf_file(cache: Path, arch: str) -> None:
 def test_ptx_declares_the_struct_that_python_packs(cache: Path, arch: str) -> None:
     ptx = cuda.compile(SCALE, arch).decode()
     assert f".target sm_{arch[-2:]}" in ptx
-    assert cuda.parameter_size(ptx, "scale") == (ctypes.sizeof(ScaleArgs), ctypes.alignment(ScaleArgs))
+    assert cuda.parameter_size(ptx, "scale") == (
+        ctypes.sizeof(ScaleArgs),
+        ctypes.alignment(ScaleArgs),
+    )
     with pytest.raises(ValueError, match="no kernel named scal"):
         cuda.parameter_size(ptx, "scal")
 
@@ -78,8 +83,14 @@ def test_second_build_reads_the_cache(cache: Path, monkeypatch: pytest.MonkeyPat
     assert [path.name for path in cache.iterdir()] == [first.name]
 
 
-def test_text_architecture_and_options_have_files_of_their_own(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = {cuda.build(SCALE, "sm_80"), cuda.build(SCALE, "sm_90"), cuda.build(SCALE + "\n", "sm_80")}
+def test_text_architecture_and_options_have_files_of_their_own(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {
+        cuda.build(SCALE, "sm_80"),
+        cuda.build(SCALE, "sm_90"),
+        cuda.build(SCALE + "\n", "sm_80"),
+    }
     monkeypatch.setattr(cuda, "OPTIONS", (*cuda.OPTIONS, "--extra-device-vectorization"))
     paths.add(cuda.build(SCALE, "sm_80"))
     assert len(paths) == 4
@@ -100,13 +111,17 @@ def test_two_processes_share_a_cache(tmp_path: Path) -> None:
 
 def test_errors_point_into_the_snippet(cache: Path) -> None:
     text = 'extern "C" __global__ void f(float* y) {\n#line 7 "my/device.py"\n  *y = undeclared;\n}'
-    with pytest.raises(cuda.CompileError, match=r'my/device\.py\(7\): error: .*"undeclared"') as caught:
+    with pytest.raises(
+        cuda.CompileError, match=r'my/device\.py\(7\): error: .*"undeclared"'
+    ) as caught:
         cuda.build(text, "sm_80")
     assert "sm_80" in str(caught.value)
     assert not cache.exists()
 
 
-def test_a_cache_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_the_users_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AIHW_CACHE", str(tmp_path / "file"))
     with pytest.raises(settings.UserError, match="set AIHW_CACHE"):
@@ -115,12 +130,16 @@ def test_a_cache_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path, mon
 
 def test_availability_is_explained_in_one_line() -> None:
     usable, reason = cuda.available()
-    assert usable == (cuda.driver_version() is not None and "CUDA" in reason and "pip" not in reason)
+    assert usable == (
+        cuda.driver_version() is not None and "CUDA" in reason and "pip" not in reason
+    )
     assert reason and "\n" not in reason
 
 
 @pytest.mark.parametrize(("driver", "extra"), [(12040, "cuda12"), (13000, "cuda13")])
-def test_without_cupy_the_right_extra_is_named(driver: int, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cupy_the_right_extra_is_named(
+    driver: int, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def missing() -> None:
         raise ModuleNotFoundError("No module named 'cupy_backends'")
 
@@ -160,7 +179,9 @@ def test_launch_takes_torchs_current_stream_in_every_thread() -> None:
             x = torch.ones(1 << 20, device="cuda")
             torch.cuda._sleep(50_000_000)
             y = x * 2
-            cuda.launch(function, ScaleArgs(x.numel(), y.data_ptr(), y.data_ptr(), 2.0, 0), items=x.numel())
+            cuda.launch(
+                function, ScaleArgs(x.numel(), y.data_ptr(), y.data_ptr(), 2.0, 0), items=x.numel()
+            )
             results.append(bool((y == 4).all()))
 
     threads = [threading.Thread(target=work) for _ in range(3)]

@@ -1,4 +1,5 @@
-"""Cells and tiles give the same bits on a GPU as on a CPU: construction, updates, time, products in a fixed order."""
+"""Cells and tiles give the same bits on a GPU as on a CPU: construction, updates, time, products in
+a fixed order."""
 
 from __future__ import annotations
 
@@ -44,16 +45,22 @@ PERIPHERIES = {
 def array(model: str, where: str, lanes: int) -> CellArray:
     """An array constructed on `where`; two with the same arguments must be equal."""
     device = find_device(model)
-    wanted: dict[str, Any] = {name: value for name, value in EVERYTHING.items() if name in device.params}
+    wanted: dict[str, Any] = {
+        name: value for name, value in EVERYTHING.items() if name in device.params
+    }
     with torch.device(where):
-        return CellArray(OUT, IN, DeviceSpec(model, device.validate(wanted)), seed=7, tile_id=11, lanes=lanes)
+        return CellArray(
+            OUT, IN, DeviceSpec(model, device.validate(wanted)), seed=7, tile_id=11, lanes=lanes
+        )
 
 
 def assert_same(cpu: CellArray, gpu: CellArray, after: str) -> None:
     """Equal weights and cells, to the bit (NaN included)."""
     for name in ("weight", "cells", "control"):
         ours, theirs = getattr(cpu, name).detach(), getattr(gpu, name).detach().cpu()
-        assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), f"{name} after {after}"
+        assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), (
+            f"{name} after {after}"
+        )
 
 
 def numbers(*shape: int, lanes: int, seed: int) -> torch.Tensor:
@@ -90,7 +97,10 @@ def test_time_changes_both_alike(model: str, lanes: int) -> None:
 def test_updates_change_both_alike(model: str, update: str) -> None:
     pair = array(model, "cpu", 2), array(model, "cuda", 2)
     for seed in range(3):
-        x, d = numbers(BATCH, IN, lanes=2, seed=seed), 0.1 * numbers(BATCH, OUT, lanes=2, seed=seed + 9)
+        x, d = (
+            numbers(BATCH, IN, lanes=2, seed=seed),
+            0.1 * numbers(BATCH, OUT, lanes=2, seed=seed + 9),
+        )
         for one in pair:
             one.update(x, d, 0.05, UPDATES[update])
         assert_same(*pair, f"update {seed}")
@@ -102,7 +112,10 @@ def test_any_number_of_samples_is_alike(model: str, batch: int) -> None:
     """A GPU gives a thread to each of these cells, a warp to 32 of them, or a warp to each."""
     ours, theirs = (array(model, where, 2) for where in ("cpu", "cuda"))
     for seed in range(3):
-        x, d = numbers(batch, IN, lanes=2, seed=seed), 0.1 * numbers(batch, OUT, lanes=2, seed=seed + 9)
+        x, d = (
+            numbers(batch, IN, lanes=2, seed=seed),
+            0.1 * numbers(batch, OUT, lanes=2, seed=seed + 9),
+        )
         for one in (ours, theirs):
             one.update(x.to(one.weight.device), d.to(one.weight.device), 0.05, Update())
     assert_same(ours, theirs, "updates")
@@ -113,7 +126,12 @@ def test_an_array_moves_and_goes_on() -> None:
     for where in ("cpu", "cuda", "cpu"):
         moves.to(where)
         for one in (stays, moves):
-            one.update(numbers(BATCH, IN, lanes=1, seed=3), numbers(BATCH, OUT, lanes=1, seed=4), 0.05, Update())
+            one.update(
+                numbers(BATCH, IN, lanes=1, seed=3),
+                numbers(BATCH, OUT, lanes=1, seed=4),
+                0.05,
+                Update(),
+            )
     assert_same(stays, moves, "moving")
 
 
@@ -130,10 +148,15 @@ def test_products_in_a_fixed_order_are_alike(io: str, lanes: int) -> None:
     for turn in range(4):
         for tile in tiles:
             tile.train(turn < 2)
-        x, d = numbers(BATCH, IN, lanes=lanes, seed=turn), 1e-3 * numbers(BATCH, OUT, lanes=lanes, seed=turn + 9)
+        x, d = (
+            numbers(BATCH, IN, lanes=lanes, seed=turn),
+            1e-3 * numbers(BATCH, OUT, lanes=lanes, seed=turn + 9),
+        )
         for name, v in (("mvm", x), ("mvm_t", d)):
             ours, theirs = (getattr(tile, name)(v.to(tile.weight.device)).cpu() for tile in tiles)
-            assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), f"{name}, turn {turn}"
+            assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), (
+                f"{name}, turn {turn}"
+            )
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -146,7 +169,12 @@ def test_hardware_aware_training_is_alike(kind: str, own: bool) -> None:
         "input_range": {"enable": True, "init_from_data": 2, "decay": 0.01},
         "mapping": {"learn_out_scaling": True}, "forward": {"bound_management": "None", "noise_management": "None"},
     }  # fmt: skip
-    spec, found = TileSpec.from_config({"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": tile}), []
+    spec, found = (
+        TileSpec.from_config(
+            {"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": tile}
+        ),
+        [],
+    )
     for where in ("cpu", "cuda"):
         made = AnalogTile(OUT, IN, spec, seed=5, tile_id=6)
         made.set_weights(0.3 * numbers(OUT, IN, lanes=1, seed=1))
@@ -159,6 +187,11 @@ def test_hardware_aware_training_is_alike(kind: str, own: bool) -> None:
                     p.sub_(0.01 * p.grad)
                     p.grad = None
             made.settle()
-            found.append([v.detach().cpu().clone() for v in (x.grad, *made.parameters(), made.scale)])
+            found.append(
+                [v.detach().cpu().clone() for v in (x.grad, *made.parameters(), made.scale)]
+            )
     for one, other in zip(found[:3], found[3:], strict=True):
-        assert all(torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in zip(one, other, strict=True))
+        assert all(
+            torch.equal(a.view(torch.int32), b.view(torch.int32))
+            for a, b in zip(one, other, strict=True)
+        )

@@ -1,4 +1,5 @@
-"""All kernels, of every device and of the products, compile for two GPUs and take the struct that Python packs."""
+"""All kernels, of every device and of the products, compile for two GPUs and take the struct that
+Python packs."""
 
 from __future__ import annotations
 
@@ -19,7 +20,13 @@ from engine.jit.pair import pair_text
 from engine.jit.struct import ENGINE, read_struct
 
 # Parameters that add cell constants and hidden state; together they give the largest kernels.
-EVERYTHING = {"lifetime": 100.0, "diffusion": 0.01, "reset": 0.01, "drift_nu": 0.1, "write_noise_std": 0.1}
+EVERYTHING = {
+    "lifetime": 100.0,
+    "diffusion": 0.01,
+    "reset": 0.01,
+    "drift_nu": 0.1,
+    "write_noise_std": 0.1,
+}
 
 
 def transfer_text() -> str:
@@ -36,24 +43,33 @@ WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text,
                   "groups": source.group_text, "digital": source.digital_text,
                   "training": source.training_text, "transfers": transfer_text,
                   "rounds": source.rounds_text}  # fmt: skip
-WITHOUT_DEVICE |= {f"noise {name}": functools.partial(noise_text, name) for name in noise_model_names()}
+WITHOUT_DEVICE |= {
+    f"noise {name}": functools.partial(noise_text, name) for name in noise_model_names()
+}
 WITHOUT_DEVICE |= {"wires": wires_text, "fusion": fusion_text}
 UNITS = [*device_names(), *WITHOUT_DEVICE]
 
 
 def text(model: str, **wanted: Any) -> str:
-    """A whole translation unit: one that knows no device, or of a device with the wanted parameters that it has."""
+    """A whole translation unit: one that knows no device, or of a device with the wanted parameters
+    that it has."""
     if model in WITHOUT_DEVICE:
         return WITHOUT_DEVICE[model]()
     device = find_device(model)
-    values = device.validate({name: value for name, value in wanted.items() if name in device.params})
+    values = device.validate(
+        {name: value for name, value in wanted.items() if name in device.params}
+    )
     return source.device_text(model, source.layout(device, values), "cuda")
 
 
 def structs() -> dict[str, str]:
     """The header that declares each argument struct."""
     headers = {path.name: path.read_text() for path in (ENGINE / "physics").glob("*.cuh")}
-    return {name: file for file, code in headers.items() for name in re.findall(r"^struct (\w+Args) \{", code, re.M)}
+    return {
+        name: file
+        for file, code in headers.items()
+        for name in re.findall(r"^struct (\w+Args) \{", code, re.M)
+    }
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
@@ -71,7 +87,10 @@ def test_arguments_are_packed_as_the_gpu_reads_them(model: str) -> None:
     assert kernels
     for kernel in kernels:
         packed = read_struct(structs()[declared[kernel]], declared[kernel])
-        assert cuda.parameter_size(ptx, kernel) == (ctypes.sizeof(packed), ctypes.alignment(packed)), kernel
+        assert cuda.parameter_size(ptx, kernel) == (
+            ctypes.sizeof(packed),
+            ctypes.alignment(packed),
+        ), kernel
         assert packed.items.offset == 0
 
 

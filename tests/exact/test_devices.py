@@ -1,4 +1,5 @@
-"""Conformance of every device model and device preset found: declaration, documentation, bounds, threads, response."""
+"""Conformance of every device model and device preset found: declaration, documentation, bounds,
+threads, response."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def test_declaration_is_complete(model: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_physical_parameters_have_a_unit(model: str) -> None:
-    """A number that scales with the weight or with time says so; shares, exponents and switches may do without."""
+    """A number that scales with the weight or with time says so; shares, exponents and switches may
+    do without."""
     device = declared(model)
     physical = (
         "dw_min",
@@ -96,8 +98,13 @@ def test_snippets_keep_to_the_vocabulary(model: str) -> None:
     device = declared(model)
     for snippet in (device.construct, device.step, device.bounds):
         assert set(re.findall(r"(\w+)\s*\(", snippet)) - C_WORDS <= VOCABULARY
-        assert set(re.findall(r"\bp\.(\w+)", snippet)) <= {*device.params, *(f"{name}_n" for name in device.params)}
-        assert not re.findall(r"(?<![\w.])\d+\.\d*(?![\df])", snippet), "a constant without f is a double"
+        assert set(re.findall(r"\bp\.(\w+)", snippet)) <= {
+            *device.params,
+            *(f"{name}_n" for name in device.params),
+        }
+        assert not re.findall(r"(?<![\w.])\d+\.\d*(?![\df])", snippet), (
+            "a constant without f is a double"
+        )
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -135,14 +142,17 @@ def test_bounds_hold_and_threads_do_not_matter(name: str) -> None:
             results.append(_busy_array(spec))
     finally:
         torch.set_num_threads(before)
-    if spec.model in MODELS and find_device(spec.model).ideal:  # torch's own product, whose sums depend on its threads
+    if (
+        spec.model in MODELS and find_device(spec.model).ideal
+    ):  # torch's own product, whose sums depend on its threads
         torch.testing.assert_close(results[0], results[1])
     else:
         assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
 def _busy_array(spec: DeviceSpec) -> torch.Tensor:
-    """All weights and constants after pulses, updates and the end of a mini-batch, bounds checked after each."""
+    """All weights and constants after pulses, updates and the end of a mini-batch, bounds checked
+    after each."""
     array = make_array(33, 40, spec, seed=5)
     draw = torch.Generator().manual_seed(1)
     array.set_weights(torch.randn(33, 40, generator=draw) * 0.2)
@@ -156,7 +166,9 @@ def _busy_array(spec: DeviceSpec) -> torch.Tensor:
     array.end_of_batch()
     array.reset(3, 10, 0.5)
     array.drift(10.0)
-    return torch.cat([array.weight.detach().flatten(), *(part.cells.flatten() for part in single_arrays(array))])
+    return torch.cat(
+        [array.weight.detach().flatten(), *(part.cells.flatten() for part in single_arrays(array))]
+    )
 
 
 def single_arrays(array: CellArray | CellGroup) -> list[CellArray]:
@@ -164,21 +176,29 @@ def single_arrays(array: CellArray | CellGroup) -> list[CellArray]:
 
 
 def check_bounds(array: CellArray | CellGroup) -> None:
-    """Hidden weights lie between the bounds of their cells (of the raw weight, where there is a reference)."""
+    """Hidden weights lie between the bounds of their cells (of the raw weight, where there is a
+    reference)."""
     assert bool(torch.isfinite(array.weight).all())
     for single in single_arrays(array):
         if single.model.ideal:
             continue
-        shift = single.parameter("reference") if "reference" in single.layout.cells else torch.zeros(())
+        shift = (
+            single.parameter("reference") if "reference" in single.layout.cells else torch.zeros(())
+        )
         low, high = (single.parameter(bound) - shift for bound in ("min_bound", "max_bound"))
         assert bool(((single.persistent >= low) & (single.persistent <= high)).all())
 
 
 @pytest.mark.parametrize("model", PULSED)
 def test_pulses_leave_a_stuck_cell_where_it_is(model: str) -> None:
-    """But against a reference soft bounds hold for the raw weight, which the first pulse pulls to its stuck value."""
+    """But against a reference soft bounds hold for the raw weight, which the first pulse pulls to
+    its stuck value."""
     reference = {"reference_mean": 0.1, "reference_std": 0.05, "w_max": 1.0, "w_min": -1.0}
-    known = {name: value for name, value in reference.items() if "reference_mean" in declared(model).params}
+    known = {
+        name: value
+        for name, value in reference.items()
+        if "reference_mean" in declared(model).params
+    }
     array = CellArray(6, 40, DeviceSpec(model, {"corrupt_devices_prob": 0.5, **known}), seed=3)
     stuck = array.parameter("min_bound") == array.parameter("max_bound")
     assert 0 < stuck.sum() < stuck.numel()
@@ -188,7 +208,11 @@ def test_pulses_leave_a_stuck_cell_where_it_is(model: str) -> None:
     if model == "soft_bounds_reference":
         held = held - array.parameter("reference")[stuck]
     x_BI, d_BO = torch.randn(8, 40, generator=torch.Generator().manual_seed(1)), torch.ones(8, 6)
-    for change in (lambda: array.pulse(3), lambda: array.pulse(-5), lambda: array.update(x_BI, d_BO, 0.1, Update())):
+    for change in (
+        lambda: array.pulse(3),
+        lambda: array.pulse(-5),
+        lambda: array.update(x_BI, d_BO, 0.1, Update()),
+    ):
         before = array.weight.detach().clone()
         change()
         torch.testing.assert_close(array.weight.detach()[stuck], held, rtol=0, atol=0)
@@ -196,24 +220,36 @@ def test_pulses_leave_a_stuck_cell_where_it_is(model: str) -> None:
 
 
 def test_every_pulsed_model_has_a_formula() -> None:
-    assert set(PULSED) == set(FORMULAS), "tests/naive/formulas.py holds the step of each model in double precision"
+    assert set(PULSED) == set(FORMULAS), (
+        "tests/naive/formulas.py holds the step of each model in double precision"
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_noise_free_response_equals_the_formula(case: str) -> None:
     model, values = CASES[case]
-    # Slopes of the linear step are drawn; other spreads stay and enter through the constants of the cells.
-    quiet = {name: 0.0 for name in ("dw_min_std", "gamma_up_dtod", "gamma_down_dtod") if name in declared(model).params}
+    # Slopes of the linear step are drawn; other spreads stay and enter through the constants of the
+    # cells.
+    quiet = {
+        name: 0.0
+        for name in ("dw_min_std", "gamma_up_dtod", "gamma_down_dtod")
+        if name in declared(model).params
+    }
     if model == "soft_bounds_pmax":
         quiet |= NO_SPREAD
     array = CellArray(5, 30, DeviceSpec(model, values | quiet), seed=7)
     share = np.random.default_rng(3).uniform(0.02, 0.98, (5, 30))
     cells = {name: array.parameter(name).numpy().astype(float) for name in array.layout.cells}
-    start = cells["min_bound"] + share * (cells["max_bound"] - cells["min_bound"]) - cells.get("reference", 0.0)
+    start = (
+        cells["min_bound"]
+        + share * (cells["max_bound"] - cells["min_bound"])
+        - cells.get("reference", 0.0)
+    )
     for up in (True, False):
         moved = probe(array, torch.from_numpy(start.astype(np.float32)), up=up).numpy()
         expected = FORMULAS[model](start, up, array.spec.params, cells)
-        # Float32 weights near 1 resolve 6e-8; a hundredth of a per cent is left to the elementary functions.
+        # Float32 weights near 1 resolve 6e-8; a hundredth of a per cent is left to the elementary
+        # functions.
         np.testing.assert_allclose(moved - start, expected, atol=2e-7, rtol=1e-4)
 
 
@@ -225,14 +261,19 @@ def test_granularity_is_the_step_that_the_literature_counts(model: str) -> None:
         "exp_step": 0.001 * (1 - 0.36833 * np.exp(-12.78785 * 0.2425)),
         "soft_bounds_pmax": 2 / (1 - np.exp(-0.5)) * 0.0005,
     }
-    assert CellArray(1, 1, DeviceSpec(model)).granularity == pytest.approx(expected.get(model, 0.001), rel=1e-5)
+    assert CellArray(1, 1, DeviceSpec(model)).granularity == pytest.approx(
+        expected.get(model, 0.001), rel=1e-5
+    )
 
 
 def test_granularity_of_presets_and_options() -> None:
-    assert CellArray(1, 1, preset_spec("reram_es")).granularity == pytest.approx(0.00199144, rel=1e-5)
+    assert CellArray(1, 1, preset_spec("reram_es")).granularity == pytest.approx(
+        0.00199144, rel=1e-5
+    )
     assert CellArray(1, 1, preset_spec("pcm")).granularity == pytest.approx(0.03235, rel=1e-5)
     uneven = DeviceSpec(
-        "piecewise_step", {"piecewise_up": [1.0, 2.0, 3.0, 4.0], "piecewise_down": [1.0] * 4, "up_down": -0.5}
+        "piecewise_step",
+        {"piecewise_up": [1.0, 2.0, 3.0, 4.0], "piecewise_down": [1.0] * 4, "up_down": -0.5},
     )
     assert CellArray(1, 1, uneven).granularity == pytest.approx(0.003, rel=1e-4)
     slanted = DeviceSpec("pow_step", {"pow_gamma": 1.5, "pow_up_down": -0.3, "up_down": 0.4})
@@ -244,11 +285,15 @@ def test_pmax_gives_the_parameters_of_soft_bounds() -> None:
     assert values["w_max"] == pytest.approx(4.08299, rel=1e-5)
     assert values["dw_min"] == pytest.approx(0.00254149, rel=1e-5)
     assert values["up_down"] == pytest.approx(0.606531, rel=1e-5)
-    exact = CellArray(1, 1, DeviceSpec("soft_bounds_pmax", {"exact_curve": True, "dw_min_std": 0.0, **NO_SPREAD}))
+    exact = CellArray(
+        1, 1, DeviceSpec("soft_bounds_pmax", {"exact_curve": True, "dw_min_std": 0.0, **NO_SPREAD})
+    )
     exact.set_weights(torch.full((1, 1), -1.0))
     exact.pulse(1000)
     assert float(exact.weight.detach()) == pytest.approx(1.0, abs=2e-3)
-    with pytest.raises(ValueError, match=r"dw_min follows from others and is 0\.00254149, not 0\.1"):
+    with pytest.raises(
+        ValueError, match=r"dw_min follows from others and is 0\.00254149, not 0\.1"
+    ):
         declared("soft_bounds_pmax").validate({"dw_min": 0.1})
 
 

@@ -1,4 +1,5 @@
-"""Cells of several devices agree with their slow version, element by element, over 20 updates with noise on."""
+"""Cells of several devices agree with their slow version, element by element, over 20 updates with
+noise on."""
 
 from __future__ import annotations
 
@@ -29,7 +30,12 @@ CASES: dict[str, tuple[str, dict[str, Any], list[DeviceSpec]]] = {
 
 def group(name: str) -> CellGroup:
     model, params, devices = CASES[name]
-    made = make_array(*SHAPE, DeviceSpec(model, params, dict(zip("abc", devices, strict=False))), seed=3, tile_id=4)
+    made = make_array(
+        *SHAPE,
+        DeviceSpec(model, params, dict(zip("abc", devices, strict=False))),
+        seed=3,
+        tile_id=4,
+    )
     assert isinstance(made, CellGroup)
     return made
 
@@ -39,7 +45,9 @@ def slow_of(fast: CellGroup) -> NaiveGroup:
     devices = []
     for array in fast.arrays:
         key = tuple(int(v) & 0xFFFFFFFF for v in array.control[0, :2])
-        devices.append(NaiveArray(array.spec.model, array.spec.params, SHAPE, key, array.granularity))
+        devices.append(
+            NaiveArray(array.spec.model, array.spec.params, SHAPE, key, array.granularity)
+        )
     policy = "one_sided" if fast.spec.model == "one_sided" else fast.policy
     return NaiveGroup(devices, fast.factors, policy, fast.first)
 
@@ -68,7 +76,9 @@ def test_twenty_updates(name: str, lr: float) -> None:
     for turn in range(20):
         x, d = samples(turn + 1)
         fast.update(torch.from_numpy(x), torch.from_numpy(d), lr, Update(desired_bl=7))
-        slow.update(x, d, lr, Update(desired_bl=7), [fast.lead.calls - 1, *(a.calls for a in fast.arrays)])
+        slow.update(
+            x, d, lr, Update(desired_bl=7), [fast.lead.calls - 1, *(a.calls for a in fast.arrays)]
+        )
         assert_same(fast, slow)
     assert max(np.abs(d.w).max() for d in slow.devices) > 0.01
 
@@ -76,7 +86,9 @@ def test_twenty_updates(name: str, lr: float) -> None:
 def test_refresh_of_one_sided_pairs() -> None:
     params = {"refresh_every": 3, "refresh_upper_thres": 0.3, "refresh_lower_thres": 0.1,
               "refresh_forward": {"is_perfect": True}, "refresh_update": {"desired_bl": 10}}  # fmt: skip
-    device = DeviceSpec("soft_bounds", {"dw_min": 0.02, "reset": 0.05, "reset_dtod": 0.02, "write_noise_std": 0.3})
+    device = DeviceSpec(
+        "soft_bounds", {"dw_min": 0.02, "reset": 0.05, "reset_dtod": 0.02, "write_noise_std": 0.3}
+    )
     fast = make_array(*SHAPE, DeviceSpec("one_sided", params, {"a": device}), seed=1)
     assert isinstance(fast, CellGroup)
     slow, update, refreshed = slow_of(fast), Update(), 0
@@ -128,9 +140,18 @@ def test_lanes_are_single_runs(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_pulses_go_where_the_policy_says(name: str) -> None:
-    quiet = {"dw_min": 0.01, "dw_min_dtod": 0.0, "dw_min_std": 0.0, "up_down_dtod": 0.0, "w_max_dtod": 0.0}
+    quiet = {
+        "dw_min": 0.01,
+        "dw_min_dtod": 0.0,
+        "dw_min_std": 0.0,
+        "up_down_dtod": 0.0,
+        "w_max_dtod": 0.0,
+    }
     model, params, devices = CASES[name]
-    cells = {letter: DeviceSpec("constant_step", quiet) for letter, _ in zip("abc", devices, strict=False)}
+    cells = {
+        letter: DeviceSpec("constant_step", quiet)
+        for letter, _ in zip("abc", devices, strict=False)
+    }
     cell = make_array(*SHAPE, DeviceSpec(model, params, cells), seed=2)
     assert isinstance(cell, CellGroup)
     cell.pulse(9)

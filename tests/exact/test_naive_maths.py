@@ -1,4 +1,5 @@
-"""Random numbers and elementary functions: published vectors, true values, and the slow version bit by bit."""
+"""Random numbers and elementary functions: published vectors, true values, and the slow version bit
+by bit."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ KERNEL(draw_numbers, TryArgs) {
     a.out[2 * item + 1] = uniform_at(a.key, t, (u32)item, (u32)(item % 5));
 }
 KERNEL(power, TryArgs) { a.out[item] = pow_(a.a[item], a.b[item]); }
-""" + "".join(f"KERNEL(try_{name}, TryArgs) {{ a.out[item] = {name}(a.a[item]); }}\n" for name in ONE)
+""" + "".join(
+    f"KERNEL(try_{name}, TryArgs) {{ a.out[item] = {name}(a.a[item]); }}\n" for name in ONE
+)
 
 
 class TryArgs(ctypes.Structure):
@@ -41,11 +44,24 @@ class TryArgs(ctypes.Structure):
     )
 
 
-def run(kernel: str, a: np.ndarray, b: np.ndarray | None = None, *, width: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def run(
+    kernel: str, a: np.ndarray, b: np.ndarray | None = None, *, width: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Floats [items, width] and words [items, 4] that a kernel leaves for inputs a (and b)."""
     a, b = a.astype(np.float32), (a if b is None else b).astype(np.float32)
     out, words = np.full((len(a), width), np.nan, np.float32), np.zeros((len(a), 4), np.uint32)
-    args = TryArgs(len(a), a.ctypes.data, b.ctypes.data, out.ctypes.data, words.ctypes.data, 123, 0xFFFFFFF0, 5, 9, 14)
+    args = TryArgs(
+        len(a),
+        a.ctypes.data,
+        b.ctypes.data,
+        out.ctypes.data,
+        words.ctypes.data,
+        123,
+        0xFFFFFFF0,
+        5,
+        9,
+        14,
+    )
     library = cpu.library("\n".join([*(text_of(name) for name in HEADERS), KERNELS]))
     library.function(kernel)(ctypes.addressof(args), 1)
     return out, words
@@ -56,7 +72,22 @@ def inputs() -> np.ndarray:
     draw = np.random.default_rng(0)
     wide = np.exp(draw.uniform(-80, 80, 20000)) * draw.choice([-1, 1], 20000)
     ties = np.arange(-8, 8) / 2
-    ends = np.array([0, 1e-45, 1e-40, 1.17549435e-38, 3.4e38, 88.7, 89.5, -87.3, -103.9, -104.5, 8388607.5, 4194303.5])
+    ends = np.array(
+        [
+            0,
+            1e-45,
+            1e-40,
+            1.17549435e-38,
+            3.4e38,
+            88.7,
+            89.5,
+            -87.3,
+            -103.9,
+            -104.5,
+            8388607.5,
+            4194303.5,
+        ]
+    )
     middle = np.concatenate([draw.uniform(-110, 95, 20000), draw.uniform(0.4, 2.5, 5000)])
     return np.concatenate([wide, middle, ties, ends, -ends]).astype(np.float32)
 
@@ -84,7 +115,9 @@ def test_words_and_numbers_equal_the_slow_version() -> None:
     np.testing.assert_array_equal(numbers[:, 1], source.uniform(14, items, items % 5))
 
 
-@pytest.mark.parametrize(("name", "slow"), [("log_", maths.log), ("exp_", maths.exp), ("round_", maths.round_even)])
+@pytest.mark.parametrize(
+    ("name", "slow"), [("log_", maths.log), ("exp_", maths.exp), ("round_", maths.round_even)]
+)
 def test_functions_equal_the_slow_version(name: str, slow: object) -> None:
     v = np.abs(inputs()) if name == "log_" else inputs()
     fast, _ = run(f"try_{name}", v)
@@ -111,9 +144,15 @@ def test_power_equals_the_slow_version() -> None:
         ("trunc_", math.trunc, -1e4, 1e4, 0),
     ],
 )
-def test_functions_are_accurate(name: str, true: object, low: float, high: float, ulps: float) -> None:
+def test_functions_are_accurate(
+    name: str, true: object, low: float, high: float, ulps: float
+) -> None:
     draw = np.random.default_rng(7)
-    v = np.exp(draw.uniform(math.log(low), math.log(high), 4000)) if low > 0 else draw.uniform(low, high, 4000)
+    v = (
+        np.exp(draw.uniform(math.log(low), math.log(high), 4000))
+        if low > 0
+        else draw.uniform(low, high, 4000)
+    )
     v = v.astype(np.float32)
     fast = run(f"try_{name}", v)[0][:, 0].astype(float)
     expected = np.array([true(float(x)) for x in v])  # type: ignore[operator]
@@ -124,14 +163,20 @@ def test_functions_are_accurate(name: str, true: object, low: float, high: float
 
 
 def test_fused_products_round_once() -> None:
-    """The slow fused product against exact fractions, at places where rounding twice would go wrong."""
+    """The slow fused product against exact fractions, at places where rounding twice would go
+    wrong."""
     from fractions import Fraction
 
     draw = np.random.default_rng(11)
     a, b = (draw.normal(size=2000).astype(np.float32) for _ in range(2))
-    c = (-a * b * (1 + draw.choice([0, 1e-7, 1e-3], 2000)) + draw.choice([0, 2.0**-60, 1.0], 2000)).astype(np.float32)
+    c = (
+        -a * b * (1 + draw.choice([0, 1e-7, 1e-3], 2000)) + draw.choice([0, 2.0**-60, 1.0], 2000)
+    ).astype(np.float32)
     for x, y, z, fused in zip(a, b, c, maths.fma(a, b, c), strict=True):
         exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
         error = abs(Fraction(float(fused)) - exact)
-        for other in (np.nextafter(fused, np.float32(np.inf)), np.nextafter(fused, np.float32(-np.inf))):
+        for other in (
+            np.nextafter(fused, np.float32(np.inf)),
+            np.nextafter(fused, np.float32(-np.inf)),
+        ):
             assert error <= abs(Fraction(float(other)) - exact)

@@ -1,4 +1,5 @@
-"""The analog product agrees with the slow version in tests/naive bit by bit, and with torch's product closely."""
+"""The analog product agrees with the slow version in tests/naive bit by bit, and with torch's
+product closely."""
 
 from __future__ import annotations
 
@@ -38,12 +39,24 @@ CASES: dict[str, dict[str, Any]] = {
     "no_start": {"out_bound": 0.6, "max_bm_res": 0.0},
     "few_rounds": {"out_bound": 0.1, "max_bm_factor": 2},
     "unmanaged": {"noise_management": "None", "bound_management": "None", "out_bound": 0.8},
-    "no_bounds": {"out_bound": -1.0, "out_res": -1.0, "noise_management": "None", "inp_bound": 0.0, "inp_res": 0.0},
+    "no_bounds": {
+        "out_bound": -1.0,
+        "out_res": -1.0,
+        "noise_management": "None",
+        "inp_bound": 0.0,
+        "inp_res": 0.0,
+    },
     "sums": {"noise_management": "AbsMaxNPSum", "out_bound": 2.0, "nm_thres": 1.5},
     "signed": {"noise_management": "Max"},
     "constant": {"noise_management": "Constant", "nm_thres": 0.7},
     "average": {"noise_management": "AverageAbsMax"},
-    "stochastic": {"inp_sto_round": True, "out_sto_round": True, "inp_res": 20.0, "out_res": 30.0, "inp_noise": 0.1},
+    "stochastic": {
+        "inp_sto_round": True,
+        "out_sto_round": True,
+        "inp_res": 20.0,
+        "out_res": 30.0,
+        "inp_noise": 0.1,
+    },
     "additive": {"w_noise": 0.02, "w_noise_type": "AdditiveConstant"},
     "pcm_read": {"w_noise": 0.0175, "w_noise_type": "PCMRead"},
     "ir_drop": {"ir_drop": 1.0, "ir_drop_g_ratio": 3e3},
@@ -112,7 +125,16 @@ def test_a_gpu_reads_the_same_bits(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_the_product_of_torch_gives_nearly_the_same(name: str) -> None:
     # Without converters a rounding error stays one; a retry would read with other noise.
-    io = IO(**(CASES[name] | {"inp_res": CASES[name].get("inp_res", 0.0), "out_res": 0.0, "bound_management": "None"}))
+    io = IO(
+        **(
+            CASES[name]
+            | {
+                "inp_res": CASES[name].get("inp_res", 0.0),
+                "out_res": 0.0,
+                "bound_management": "None",
+            }
+        )
+    )
     exact, quick = tile_of(io), tile_of(io)
     exact.set_exact(True)
     x = torch.from_numpy(np.repeat(vectors(IN, 5), 40, axis=0))
@@ -123,7 +145,8 @@ def test_the_product_of_torch_gives_nearly_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_lanes_read_like_tiles_of_their_own(exact: bool) -> None:
-    """A lane has a key of its own; with the key and spreads of a single tile it gives that tile's numbers."""
+    """A lane has a key of its own; with the key and spreads of a single tile it gives that tile's
+    numbers."""
     io = IO(**(EVERYTHING | {"mv_type": "PosNegSeparate", "out_res": 0.0, "inp_res": 0.0}))
     pair, single = tile_of(io, lanes=2), tile_of(io)
     pair.set_exact(exact)
@@ -141,7 +164,9 @@ def test_frozen_spreads_are_state_only_where_they_are_used() -> None:
     assert kept["forward_product.frozen"].shape == (1, 4, OUT)
     assert kept["backward_product.frozen"].shape == (1, 4, IN)
     assert kept["backward_product.asymmetry"].shape == (OUT, IN)
-    assert (kept["forward_product.asymmetry"] - kept["backward_product.asymmetry"]).abs().max() > 0.1
+    assert (
+        kept["forward_product.asymmetry"] - kept["backward_product.asymmetry"]
+    ).abs().max() > 0.1
     other = copy.deepcopy(spread)
     for name, value in other.state_dict().items():
         if "frozen" in name or "asymmetry" in name:

@@ -1,4 +1,5 @@
-"""Transfers of cells of several devices against their slow version: arrays, buffers, choppers, counters, bit by bit."""
+"""Transfers of cells of several devices against their slow version: arrays, buffers, choppers,
+counters, bit by bit."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ STEP = DeviceSpec("constant_step", {"dw_min": 0.004, "dw_min_std": 0.5})
 CELLS = {
     "single": SOFT,
     "all": DeviceSpec("vector", {"gamma_vec": [0.7, 0.4]}, {"a": SOFT, "b": STEP}),
-    "fixed": DeviceSpec("vector", {"policy": "fixed", "first": 1, "gamma_vec": [0.5, 1.0]}, {"a": STEP, "b": SOFT}),
+    "fixed": DeviceSpec(
+        "vector", {"policy": "fixed", "first": 1, "gamma_vec": [0.5, 1.0]}, {"a": STEP, "b": SOFT}
+    ),
     "sequential": DeviceSpec("vector", {"policy": "sequential", "copies": 3}, {"a": STEP}),
     "random": DeviceSpec("vector", {"policy": "random"}, {"a": SOFT, "b": STEP}),
     "pair": DeviceSpec("reference_pair", {}, {"a": SOFT}),
@@ -69,18 +72,25 @@ def cells_of(array: Any) -> NaiveCells:
     for one in [array] if single else array.arrays:
         key = (int(one.control[0, 0]) & 0xFFFFFFFF, int(one.control[0, 1]) & 0xFFFFFFFF)
         slow = NaiveArray(one.spec.model, one.spec.params, SHAPE, key, one.granularity)
-        slow.w, slow.seen = one.persistent.detach().numpy().ravel().copy(), one.weight.detach().numpy().ravel().copy()
+        slow.w, slow.seen = (
+            one.persistent.detach().numpy().ravel().copy(),
+            one.weight.detach().numpy().ravel().copy(),
+        )
         devices.append(slow)
     if single:
         return NaiveCells(NaiveGroup(devices, [1.0], "all"), [array.calls], single=True)
     policy = "one_sided" if array.spec.model == "one_sided" else array.policy
     return NaiveCells(
-        NaiveGroup(devices, array.factors, policy, array.first), [a.calls for a in array.arrays], single=False
+        NaiveGroup(devices, array.factors, policy, array.first),
+        [a.calls for a in array.arrays],
+        single=False,
     )
 
 
 def twin(tile: Tile, state: Any, batch: int) -> NaiveRounds:
-    if state.last is not None:  # what the tile shows is a sum, and its array's own weights lie beside it
+    if (
+        state.last is not None
+    ):  # what the tile shows is a sum, and its array's own weights lie beside it
         tile.array.weight.data.copy_(state.last)
     arrays = [cells_of(array) for array in (*state.arrays, tile.array)]
     grains = [a.granularity for a in arrays]
@@ -93,7 +103,9 @@ def twin(tile: Tile, state: Any, batch: int) -> NaiveRounds:
 
 def assert_same(tile: Tile, state: Any, naive: NaiveRounds) -> None:
     last = tile.array.weight.detach() if state.last is None else state.last
-    for weight, cells in zip((*(a.weight.detach() for a in state.arrays), last), naive.arrays, strict=True):
+    for weight, cells in zip(
+        (*(a.weight.detach() for a in state.arrays), last), naive.arrays, strict=True
+    ):
         np.testing.assert_array_equal(weight.numpy(), cells.group.weight)
     for array, cells in zip((*state.arrays, tile.array), naive.arrays, strict=True):
         ones = [array] if cells.single else array.arrays

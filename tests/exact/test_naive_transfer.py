@@ -1,4 +1,5 @@
-"""The transfer family against its slow version: all arrays, buffers, choppers and counters, bit by bit."""
+"""The transfer family against its slow version: all arrays, buffers, choppers and counters, bit by
+bit."""
 
 from __future__ import annotations
 
@@ -17,19 +18,34 @@ from tests.naive.transfer import NaiveTransfer
 
 SHAPE = (35, 6)  # rows fill more than one block of 32 lines
 FAST = DeviceSpec(
-    "soft_bounds_reference", {"dw_min": 0.02, "dw_min_std": 0.5, "reference_std": 0.05, "write_noise_std": 1.5}
+    "soft_bounds_reference",
+    {"dw_min": 0.02, "dw_min_std": 0.5, "reference_std": 0.05, "write_noise_std": 1.5},
 )
 SLOW = DeviceSpec("linear_step", {"dw_min": 0.004, "dw_min_std": 1.0, "write_noise_std": 2.0})
 MANAGED = {"desired_bl": 7, "update_bl_management": True, "update_management": True}
 ONE_PULSE = {"desired_bl": 1, "update_bl_management": False, "update_management": False}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "tiki_taka": ("tiki_taka", {}),
-    "tiki_taka_rows": ("tiki_taka", {"transfer_columns": False, "units_in_mbatch": False, "transfer_every": 2.0}),
-    "tiki_taka_reset": ("tiki_taka", {"with_reset_prob": 0.5, "units_in_mbatch": False, "n_reads_per_transfer": 2}),
-    "tiki_taka_random": ("tiki_taka", {"random_selection": True, "units_in_mbatch": False, "gamma": 0.3}),
+    "tiki_taka_rows": (
+        "tiki_taka",
+        {"transfer_columns": False, "units_in_mbatch": False, "transfer_every": 2.0},
+    ),
+    "tiki_taka_reset": (
+        "tiki_taka",
+        {"with_reset_prob": 0.5, "units_in_mbatch": False, "n_reads_per_transfer": 2},
+    ),
+    "tiki_taka_random": (
+        "tiki_taka",
+        {"random_selection": True, "units_in_mbatch": False, "gamma": 0.3},
+    ),
     "tiki_taka_chain": (
         "tiki_taka",
-        {"arrays": 3, "units_in_mbatch": False, "gamma_vec": [0.2, 0.3, 1.0], "transfer_every_vec": [1.0, 3.0, 0.0]},
+        {
+            "arrays": 3,
+            "units_in_mbatch": False,
+            "gamma_vec": [0.2, 0.3, 1.0],
+            "transfer_every_vec": [1.0, 3.0, 0.0],
+        },
     ),
     "tiki_taka_absolute": (
         "tiki_taka",
@@ -43,22 +59,44 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "tiki_taka_counted": (
         "tiki_taka",
-        {"transfer_update": {"pulse_type": "MeanCount", "desired_bl": 40}, "units_in_mbatch": False},
+        {
+            "transfer_update": {"pulse_type": "MeanCount", "desired_bl": 40},
+            "units_in_mbatch": False,
+        },
     ),
     "ttv2": ("ttv2", {"transfer_lr": 2.0, "units_in_mbatch": False}),
     "ttv2_kept": (
         "ttv2",
-        {"transfer_lr": 5.0, "forget_buffer": False, "step": 0.4, "transfer_update": {"desired_bl": 3}},
+        {
+            "transfer_lr": 5.0,
+            "forget_buffer": False,
+            "step": 0.4,
+            "transfer_update": {"desired_bl": 3},
+        },
     ),
     "ttv2_chain": (
         "ttv2",
-        {"arrays": 3, "transfer_lr_vec": [4.0, 2.0], "units_in_mbatch": False, "transfer_every_vec": [1, 2, 0]},
+        {
+            "arrays": 3,
+            "transfer_lr_vec": [4.0, 2.0],
+            "units_in_mbatch": False,
+            "transfer_every_vec": [1, 2, 0],
+        },
     ),
     "chopped_ttv2": ("chopped_ttv2", {"transfer_lr": 3.0, "in_chop_prob": 0.3, "momentum": 0.1}),
-    "chopped_random": ("chopped_ttv2", {"random_selection": True, "transfer_lr": 3.0, "in_chop_prob": 0.3}),
+    "chopped_random": (
+        "chopped_ttv2",
+        {"random_selection": True, "transfer_lr": 3.0, "in_chop_prob": 0.3},
+    ),
     "chopped_regular": (
         "chopped_ttv2",
-        {"in_chop_prob": 0.4, "in_chop_random": False, "out_chop_prob": 0.3, "gamma": 0.2, "transfer_lr": 9.0},
+        {
+            "in_chop_prob": 0.4,
+            "in_chop_random": False,
+            "out_chop_prob": 0.3,
+            "gamma": 0.2,
+            "transfer_lr": 9.0,
+        },
     ),
     "chopped_rows": (
         "chopped_ttv2",
@@ -74,20 +112,39 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "transfer_lr": 0.5,
         },
     ),
-    "chopped_states": ("chopped_ttv2", {"transfer_every": -0.1, "scale_fast_lr": True, "transfer_update": MANAGED}),
+    "chopped_states": (
+        "chopped_ttv2",
+        {"transfer_every": -0.1, "scale_fast_lr": True, "transfer_update": MANAGED},
+    ),
     "residual": ("residual", {"units_in_mbatch": False, "transfer_lr": 0.2}),
     "residual_rows": (
         "residual",
-        {"transfer_columns": False, "n_reads_per_transfer": 3, "scale_transfer_lr": True, "transfer_lr": 5.0},
+        {
+            "transfer_columns": False,
+            "n_reads_per_transfer": 3,
+            "scale_transfer_lr": True,
+            "transfer_lr": 5.0,
+        },
     ),
     "residual_v2": ("residual_v2", {"units_in_mbatch": False, "transfer_lr": 0.5, "momentum": 0.6}),
     "residual_v2_one_pulse": (
         "residual_v2",
-        {"scale_transfer_lr": True, "transfer_lr": 20.0, "thres_scale": 2.0, "transfer_update": ONE_PULSE},
+        {
+            "scale_transfer_lr": True,
+            "transfer_lr": 20.0,
+            "thres_scale": 2.0,
+            "transfer_update": ONE_PULSE,
+        },
     ),
     "multi_tile": (
         "multi_tile_residual",
-        {"units_in_mbatch": False, "arrays": 4, "transfer_every": 1.0, "every_factor": 2.0, "gamma": 0.3},
+        {
+            "units_in_mbatch": False,
+            "arrays": 4,
+            "transfer_every": 1.0,
+            "every_factor": 2.0,
+            "gamma": 0.3,
+        },
     ),
     "agad": ("agad", {"in_chop_prob": 0.5, "transfer_lr": 3.0}),
     "agad_rows": (
@@ -102,7 +159,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "agad_capped": (
         "agad",
-        {"in_chop_prob": 0.5, "forget_buffer": False, "momentum": 0.3, "buffer_cap": 1.0, "transfer_lr": 9.0},
+        {
+            "in_chop_prob": 0.5,
+            "forget_buffer": False,
+            "momentum": 0.3,
+            "buffer_cap": 1.0,
+            "transfer_lr": 9.0,
+        },
     ),
 }
 
@@ -117,10 +180,17 @@ def make(name: str, fast: DeviceSpec = FAST, slow: DeviceSpec = SLOW) -> tuple[A
         "out_asymmetry": 0.1,
     }
     spec = AlgorithmSpec(algorithm, {"transfer_forward": noisy} | values, {"fast": fast})
-    tile = Tile(*SHAPE, TileSpec(device=slow, algorithm=spec, update=Update(desired_bl=10)), seed=11, tile_id=5)
+    tile = Tile(
+        *SHAPE,
+        TileSpec(device=slow, algorithm=spec, update=Update(desired_bl=10)),
+        seed=11,
+        tile_id=5,
+    )
     module = find_algorithm(algorithm)
     state = module.init(tile, tile.spec)
-    module.set_weights(tile, state, 0.1 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(4)))
+    module.set_weights(
+        tile, state, 0.1 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(4))
+    )
     return module, tile, state
 
 
@@ -152,7 +222,9 @@ def vectors(n: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def assert_same(tile: Tile, state: Any, naive: NaiveTransfer) -> None:
     last = tile.array.weight.detach() if state.last is None else state.last
-    for fast, slow in zip((*(a.weight.detach() for a in state.arrays), last), naive.arrays, strict=True):
+    for fast, slow in zip(
+        (*(a.weight.detach() for a in state.arrays), last), naive.arrays, strict=True
+    ):
         np.testing.assert_array_equal(fast.numpy(), slow.weight)
     for fast, slow in zip((*state.arrays, tile.array), naive.arrays, strict=True):
         if "persistent" in fast.layout.states:
@@ -161,7 +233,8 @@ def assert_same(tile: Tile, state: Any, naive: NaiveTransfer) -> None:
 
 
 def assert_coupled_alike(tile: Tile, state: Any, naive: Any, weights: list[np.ndarray]) -> None:
-    """Buffers, choppers and counters, and the visible weight as the sum of the slow version's `weights`."""
+    """Buffers, choppers and counters, and the visible weight as the sum of the slow version's
+    `weights`."""
 
     def turned(slices: np.ndarray) -> np.ndarray:
         return slices.T if naive.v["by_columns"] else slices
@@ -173,11 +246,17 @@ def assert_coupled_alike(tile: Tile, state: Any, naive: Any, weights: list[np.nd
         np.testing.assert_array_equal(state.past.numpy(), turned(naive.past))
     np.testing.assert_array_equal(state.in_chop.numpy(), naive.in_chop + 2 * naive.switched)
     np.testing.assert_array_equal(state.out_chop.numpy(), naive.out_chop)
-    assert state.counters[0, : 2 + len(naive.pointers)].tolist() == [naive.samples, naive.sweep, *naive.pointers]
+    assert state.counters[0, : 2 + len(naive.pointers)].tolist() == [
+        naive.samples,
+        naive.sweep,
+        *naive.pointers,
+    ]
     np.testing.assert_array_equal(state.maxima[0].numpy(), naive.maxima)
     if state.last is not None:
         gamma = np.array(state.wiring.gamma, np.float32)
-        chopped = turned(naive.in_chop[:, None] ^ naive.out_chop[None, :]) & bool(naive.v.get("sum_signs"))
+        chopped = turned(naive.in_chop[:, None] ^ naive.out_chop[None, :]) & bool(
+            naive.v.get("sum_signs")
+        )
         shown = np.where(chopped, -gamma[0], gamma[0]) * weights[0]
         for factor, weight in zip(gamma[1:], weights[1:], strict=True):
             shown = shown + factor * weight
@@ -213,11 +292,14 @@ def test_samples_without_slots_bring_no_pulses(name: str) -> None:
 
 
 def test_counts_beyond_a_word_stay_in_their_sample() -> None:
-    """A line that is silent in a sample takes none of the pulses of the next one, however long trains are."""
+    """A line that is silent in a sample takes none of the pulses of the next one, however long
+    trains are."""
     module, tile, state = make(
         "tiki_taka", DeviceSpec(FAST.model, FAST.params | {"mult_noise": False, "dw_min": 0.002})
     )
-    state.update = Update(pulse_type="MeanCount", desired_bl=70, update_bl_management=False, update_management=False)
+    state.update = Update(
+        pulse_type="MeanCount", desired_bl=70, update_bl_management=False, update_management=False
+    )
     naive = twin(tile, state, 4)
     for n in range(4):
         x, d = vectors(n, 4)

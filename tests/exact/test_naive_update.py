@@ -1,4 +1,5 @@
-"""The kernels of an array agree with the slow version in tests/naive, element by element and bit by bit."""
+"""The kernels of an array agree with the slow version in tests/naive, element by element and bit by
+bit."""
 
 from __future__ import annotations
 
@@ -17,28 +18,61 @@ from tests.naive.steps import STEPS
 
 SHAPE = (4, 37)  # more than one block of 32 lines, and no multiple of 16
 
-# Options that the presets leave at their defaults; together they reach every branch of the snippets.
+# Options that the presets leave at their defaults; together they reach every branch of the
+# snippets.
 OPTIONS: dict[str, dict[str, Any]] = {
     "constant_step-corrupt": {"corrupt_devices_prob": 0.3, "perfect_bias": True, "dw_min_std": 1.5},
-    "constant_step-log_normal": {"dw_min_dtod_log_normal": True, "up_down": -0.2, "up_down_dtod": 0.1},
-    "constant_step-inconsistent": {"enforce_consistency": False, "dw_min_dtod": 1.0, "w_min_dtod": 2.0},
+    "constant_step-log_normal": {
+        "dw_min_dtod_log_normal": True,
+        "up_down": -0.2,
+        "up_down_dtod": 0.1,
+    },
+    "constant_step-inconsistent": {
+        "enforce_consistency": False,
+        "dw_min_dtod": 1.0,
+        "w_min_dtod": 2.0,
+    },
     "linear_step-individual": {"mean_bound_reference": False, "mult_noise": False, "gamma_up": 0.4},
     "linear_step-increasing": {"allow_increasing": True, "gamma_up": -0.3, "write_noise_std": 3.0},
     "soft_bounds-reverse": {"reverse_up": True, "reverse_down": True, "write_noise_std": 2.0},
     "soft_bounds_pmax-fast": {"p_max": 400.0, "alpha": 0.005, "range_min": -0.8, "range_max": 0.9},
     "soft_bounds_reference-one_bound": {"w_min": 0.0, "subtract_symmetry_point": True},
-    "soft_bounds_reference-slopes": {"slope_up_dtod": 0.2, "slope_down_dtod": 0.1, "mult_noise": True},
-    "exp_step-complex_noise": {"dw_min_std_add": 0.01, "dw_min_std_slope": 0.02, "write_noise_std": 3.0},
+    "soft_bounds_reference-slopes": {
+        "slope_up_dtod": 0.2,
+        "slope_down_dtod": 0.1,
+        "mult_noise": True,
+    },
+    "exp_step-complex_noise": {
+        "dw_min_std_add": 0.01,
+        "dw_min_std_slope": 0.02,
+        "write_noise_std": 3.0,
+    },
     "exp_response-steep": {"gamma": 4.0, "write_noise_std": 2.0, "dw_min_std": 1.0},
     "exp_response-stuck": {"corrupt_devices_prob": 0.5, "gamma": 0.5},
     "exp_step-stuck": {"corrupt_devices_prob": 0.5},
-    "pow_step-exponents": {"pow_gamma": 1.5, "pow_up_down": 0.1, "pow_up_down_dtod": 0.05, "write_noise_std": 5.0},
+    "pow_step-exponents": {
+        "pow_gamma": 1.5,
+        "pow_up_down": 0.1,
+        "pow_up_down_dtod": 0.05,
+        "write_noise_std": 5.0,
+    },
     "pow_step-stuck": {"corrupt_devices_prob": 0.5, "pow_gamma": 0.8, "pow_up_down": -0.3},
-    "pow_step_reference-symmetric": {"subtract_symmetry_point": True, "reference_std": 0.03, "dw_min": 0.02},
+    "pow_step_reference-symmetric": {
+        "subtract_symmetry_point": True,
+        "reference_std": 0.03,
+        "dw_min": 0.02,
+    },
     "pow_step_reference-pairs": {"subtract_symmetry_point": True, "n_estimation_steps": 40},
     "pow_step_reference-outside": {"reference_mean": 0.3, "w_max_dtod": 1.0, "outside_falls": True},
-    "pow_step_reference-stuck": {"corrupt_devices_prob": 0.5, "reference_std": 0.1, "outside_falls": True},
-    "piecewise_step-nodes": {"piecewise_up": [1.6, 1.2, 1.0, 0.1], "piecewise_down": [0.1, 1.0, 1.3, 1.5]},
+    "pow_step_reference-stuck": {
+        "corrupt_devices_prob": 0.5,
+        "reference_std": 0.1,
+        "outside_falls": True,
+    },
+    "piecewise_step-nodes": {
+        "piecewise_up": [1.6, 1.2, 1.0, 0.1],
+        "piecewise_down": [0.1, 1.0, 1.3, 1.5],
+    },
     "table_step-measured": {
         **{"table_up": [2.0, 1.0, 0.0], "table_down": [0.2, 1.0, 2.0]},
         **{"table_up_std": [0.3, 0.3, 0.0], "table_down_std": [0.1, 0.0, 1.0]},
@@ -61,8 +95,11 @@ def both(spec: DeviceSpec, weight: float = 0.3) -> tuple[CellArray, NaiveArray]:
     return fast, slow
 
 
-def update_both(fast: CellArray, slow: NaiveArray, settings: Update, *, times: int, pulses: float) -> None:
-    """Updates whose largest element makes about `pulses` pulses, with positive and negative products."""
+def update_both(
+    fast: CellArray, slow: NaiveArray, settings: Update, *, times: int, pulses: float
+) -> None:
+    """Updates whose largest element makes about `pulses` pulses, with positive and negative
+    products."""
     draw = np.random.default_rng(2)
     for _ in range(times):
         x, d = (draw.normal(size=(2, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0]))
@@ -84,7 +121,9 @@ def specs() -> dict[str, DeviceSpec]:
         spec = device_spec(load_member("device", name))
         if spec.model in STEPS:
             found[f"preset-{name}"] = spec
-    return found | {name: DeviceSpec(name.partition("-")[0], params) for name, params in OPTIONS.items()}
+    return found | {
+        name: DeviceSpec(name.partition("-")[0], params) for name, params in OPTIONS.items()
+    }
 
 
 def test_every_pulsed_model_that_ships_has_a_slow_version() -> None:
@@ -95,7 +134,9 @@ def test_every_pulsed_model_that_ships_has_a_slow_version() -> None:
 def test_constants_and_updates(name: str) -> None:
     fast, slow = both(specs()[name])
     for constant in fast.layout.cells:
-        np.testing.assert_array_equal(fast.parameter(constant).numpy().ravel(), slow.cells[constant], err_msg=constant)
+        np.testing.assert_array_equal(
+            fast.parameter(constant).numpy().ravel(), slow.cells[constant], err_msg=constant
+        )
     update_both(fast, slow, Update(), times=20, pulses=4)
     assert np.abs(slow.w).max() > 0
 
@@ -103,15 +144,28 @@ def test_constants_and_updates(name: str) -> None:
 UPDATES = {
     "no_management": {"update_bl_management": False, "update_management": False, "desired_bl": 10},
     "update_management": {"update_bl_management": False, "desired_bl": 5},
-    "long_trains": {"update_bl_management": False, "update_management": False, "fixed_bl": False, "desired_bl": 4},
+    "long_trains": {
+        "update_bl_management": False,
+        "update_management": False,
+        "fixed_bl": False,
+        "desired_bl": 4,
+    },
     "two_words": {"update_bl_management": False, "desired_bl": 70},
     "grad_scale": {"um_grad_scale": 0.5},
     "steps": {"res": 0.1},
     "stochastic_steps": {"res": 0.1, "sto_round": True},
     "separate_signs": {"pulse_type": "Stochastic"},
     "mean_count": {"pulse_type": "MeanCount"},
-    "implicit": {"pulse_type": "DeterministicImplicit", "x_res_implicit": 0.05, "d_res_implicit": 0.02},
-    "implicit_stochastic": {"pulse_type": "DeterministicImplicit", "x_res_implicit": 0.05, "sto_round": True},
+    "implicit": {
+        "pulse_type": "DeterministicImplicit",
+        "x_res_implicit": 0.05,
+        "d_res_implicit": 0.02,
+    },
+    "implicit_stochastic": {
+        "pulse_type": "DeterministicImplicit",
+        "x_res_implicit": 0.05,
+        "sto_round": True,
+    },
 }
 
 
@@ -144,7 +198,9 @@ def test_operations_on_weights(write_noise: float) -> None:
 @pytest.mark.parametrize("write_noise", [0.0, 2.0])
 @pytest.mark.parametrize("model", ["constant_step", "linear_step", "soft_bounds_reference"])
 def test_exact_update_within_the_bounds_of_the_device(model: str, write_noise: float) -> None:
-    params = {"write_noise_std": write_noise} if "write_noise_std" in find_device(model).params else {}
+    params = (
+        {"write_noise_std": write_noise} if "write_noise_std" in find_device(model).params else {}
+    )
     fast, slow = both(DeviceSpec(model, params))
     update_both(fast, slow, Update(pulse_type="NoneWithDevice"), times=20, pulses=60)
     at_bounds = (slow.w == slow.cells["min_bound"]) | (slow.w == slow.cells["max_bound"])
@@ -172,9 +228,19 @@ def test_exact_update_without_a_device(model: str) -> None:
 DRIFTS = {
     "plain": {},
     "spread": {"drift_nu_dtod": 0.3, "drift_nu_std": 0.2, "drift_w_noise_std": 0.01},
-    "conductance": {"drift_nu_k": 0.02, "drift_log_g0": -1.0, "drift_g_offset": 2.0, "drift_wg_ratio": 0.7},
+    "conductance": {
+        "drift_nu_k": 0.02,
+        "drift_log_g0": -1.0,
+        "drift_g_offset": 2.0,
+        "drift_wg_ratio": 0.7,
+    },
     "both signs": {"drift_nu_k": 0.02, "drift_log_g0": -1.0},
-    "offset": {"drift_g_offset": 0.2, "drift_w_offset": 0.05, "drift_t_0": 3.0, "write_noise_std": 1.0},
+    "offset": {
+        "drift_g_offset": 0.2,
+        "drift_w_offset": 0.05,
+        "drift_t_0": 3.0,
+        "write_noise_std": 1.0,
+    },
 }
 
 

@@ -1,4 +1,5 @@
-"""Training steps that a GPU replays as one graph: what can be replayed, and that replaying changes no bit."""
+"""Training steps that a GPU replays as one graph: what can be replayed, and that replaying changes
+no bit."""
 
 from __future__ import annotations
 
@@ -26,7 +27,10 @@ REPLAYED: dict[str, dict[str, Any]] = {
     "chopped_ttv2": {"algorithm": {"name": "chopped_ttv2", **FAST}},
     "agad": {"algorithm": {"name": "agad", **FAST}},
     "digital": {"algorithm": {"name": "digital"}},
-    "hwa": HWA | {"tile": {"modifier": {"type": "AddNormal", "std_dev": 0.1}, "input_range": {"enable": True}}},
+    "hwa": HWA
+    | {
+        "tile": {"modifier": {"type": "AddNormal", "std_dev": 0.1}, "input_range": {"enable": True}}
+    },
     "hwa_adam": HWA | {"optimizer": {"name": "adam", "lr": 0.01, "momentum": 0.0}},
 }
 PAIR = {"model": "reference_pair", "cells": {"a": {"model": "constant_step"}}}
@@ -64,7 +68,11 @@ def test_what_cannot_be_replayed_is_named(name: str, tmp_path: Path) -> None:
 def test_replayed_steps_are_launched_steps(name: str, tmp_path: Path) -> None:
     left = []
     for graph in (True, False):
-        left.append(outcome(run(config_of(tmp_path / str(graph), REPLAYED[name], device="cuda", graph=graph))))
+        left.append(
+            outcome(
+                run(config_of(tmp_path / str(graph), REPLAYED[name], device="cuda", graph=graph))
+            )
+        )
     assert left[0] == left[1]
 
 
@@ -86,11 +94,14 @@ def test_replayed_run_resumes_with_the_same_bits(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 def test_noise_differs_from_replay_to_replay(tmp_path: Path) -> None:
-    """The loss of the same samples with fixed weights changes from step to step by the noise of the products alone."""
+    """The loss of the same samples with fixed weights changes from step to step by the noise of the
+    products alone."""
     from engine.experiment.loop import Loop
     from engine.optim.replay import WARM_UP
 
-    config = analog_config(tmp_path, run={"device": "cuda"}, device={"dw_min": 1e-7, "lifetime": 0.0, "diffusion": 0.0})
+    config = analog_config(
+        tmp_path, run={"device": "cuda"}, device={"dw_min": 1e-7, "lifetime": 0.0, "diffusion": 0.0}
+    )
     config["layers"] = {}
     loop = Loop(small_config(tmp_path) | config)
     assert loop.replayed is not None

@@ -1,4 +1,5 @@
-"""The same bits at any number of threads, with any compiler, by both loops of the update, and in any lane."""
+"""The same bits at any number of threads, with any compiler, by both loops of the update, and in
+any lane."""
 
 from __future__ import annotations
 
@@ -30,7 +31,14 @@ UPDATES = (
     Update(),
     Update(desired_bl=100, update_bl_management=False),
     Update(pulse_type="MeanCount"),
-    Update(desired_bl=7, fixed_bl=False, update_management=False, update_bl_management=False, res=0.01, sto_round=True),
+    Update(
+        desired_bl=7,
+        fixed_bl=False,
+        update_management=False,
+        update_bl_management=False,
+        res=0.01,
+        sto_round=True,
+    ),
 )
 NOISY = IO(inp_noise=0.05, out_noise=0.1, inp_sto_round=True, out_bound=1.0)
 
@@ -44,11 +52,16 @@ def _threads_as_before() -> Iterator[None]:
 
 def numbers(*shape: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator) * (torch.rand(*shape, generator=generator) < 0.6)
+    return torch.randn(*shape, generator=generator) * (
+        torch.rand(*shape, generator=generator) < 0.6
+    )
 
 
-def update_as_a_gpu(array: CellArray, x: torch.Tensor, d: torch.Tensor, lr: float, u: Update, loop: str) -> None:
-    """The loops that a GPU runs, on the CPU: `loop` is a kernel, for some with the number of its items a row."""
+def update_as_a_gpu(
+    array: CellArray, x: torch.Tensor, d: torch.Tensor, lr: float, u: Update, loop: str
+) -> None:
+    """The loops that a GPU runs, on the CPU: `loop` is a kernel, for some with the number of its
+    items a row."""
     array.set_lr(lr)
     plan = pulses._plan(u, array.granularity, lr, array.weight.device)
     words = max(1, math.ceil(plan.max_bl / pulses.SLOTS))
@@ -66,11 +79,18 @@ def update_as_a_gpu(array: CellArray, x: torch.Tensor, d: torch.Tensor, lr: floa
     program.run(kernel, args, threads=1)
 
 
-def trained(model: str, size: tuple[int, int, int], *, threads: int = 1, loop: str = "") -> CellArray:
+def trained(
+    model: str, size: tuple[int, int, int], *, threads: int = 1, loop: str = ""
+) -> CellArray:
     """An array after a few updates of every kind, and after time has passed."""
     torch.set_num_threads(threads)
     out, inputs, batch = size
-    array = CellArray(out, inputs, DeviceSpec(model, DEVICES[model] | {"lifetime": 50.0, "diffusion": 0.001}), seed=3)
+    array = CellArray(
+        out,
+        inputs,
+        DeviceSpec(model, DEVICES[model] | {"lifetime": 50.0, "diffusion": 0.001}),
+        seed=3,
+    )
     for k, u in enumerate(UPDATES * 2):
         x, d = numbers(batch, inputs, seed=k), numbers(batch, out, seed=100 + k)
         if loop:
@@ -102,7 +122,9 @@ def test_update_does_not_depend_on_threads_or_loop(model: str, size: tuple[int, 
 def test_products_do_not_depend_on_threads(batch: int) -> None:
     def outputs(threads: int) -> list[torch.Tensor]:
         torch.set_num_threads(threads)
-        tile = Tile(45, 150, TileSpec(device=DeviceSpec("ideal"), forward=NOISY, backward=NOISY), seed=5)
+        tile = Tile(
+            45, 150, TileSpec(device=DeviceSpec("ideal"), forward=NOISY, backward=NOISY), seed=5
+        )
         tile.set_exact(True)
         tile.array.set_weights(0.2 * numbers(45, 150, seed=1))
         return [tile.mvm(numbers(batch, 150, seed=2)), tile.mvm_t(numbers(batch, 45, seed=3))]
@@ -115,7 +137,9 @@ def test_products_do_not_depend_on_threads(batch: int) -> None:
 def compilers() -> list[str]:
     found = [name for name in ("g++", "clang++") if shutil.which(name)]
     return found + (
-        [f"{sys.executable} -m ziglang cc -x c++ -nostdlib++"] if importlib.util.find_spec("ziglang") else []
+        [f"{sys.executable} -m ziglang cc -x c++ -nostdlib++"]
+        if importlib.util.find_spec("ziglang")
+        else []
     )
 
 
@@ -134,12 +158,16 @@ def test_compilers_agree(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
         outputs.append(tile.mvm(numbers(9, 40, seed=2)))
     for cached in (cpu.library, array_program, mvm_program):
         cached.cache_clear()
-    assert all(same(weights[0].weight, w.weight) and same(weights[0].cells, w.cells) for w in weights)
+    assert all(
+        same(weights[0].weight, w.weight) and same(weights[0].cells, w.cells) for w in weights
+    )
     assert all(same(outputs[0], y) for y in outputs)
 
 
 @pytest.mark.parametrize("u", UPDATES, ids=range(len(UPDATES)))
-def test_trains_are_those_that_a_gpu_makes_block_by_block(u: Update, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trains_are_those_that_a_gpu_makes_block_by_block(
+    u: Update, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def trains(rate: float) -> tuple[torch.Tensor, ...]:
         array = CellArray(35, 90, DeviceSpec("constant_step"), seed=2, lanes=2)
         array.set_lr(rate)
@@ -165,7 +193,10 @@ def test_trains_are_those_that_a_gpu_makes_block_by_block(u: Update, monkeypatch
 @pytest.mark.parametrize("model", DEVICES)
 def test_two_lanes_are_two_single_arrays(model: str) -> None:
     spec = TileSpec(device=DeviceSpec(model, DEVICES[model]), forward=NOISY, backward=NOISY)
-    both, single = Tile(9, 70, spec, seed=11, lanes=2), [Tile(9, 70, spec, seed=11 + k) for k in range(2)]
+    both, single = (
+        Tile(9, 70, spec, seed=11, lanes=2),
+        [Tile(9, 70, spec, seed=11 + k) for k in range(2)],
+    )
     for tile in (both, *single):
         tile.set_exact(True)
     for step, u in enumerate(UPDATES):

@@ -1,4 +1,5 @@
-"""Transfers between arrays: threads, lanes, copies and checkpoints change nothing; ideal devices follow the formula."""
+"""Transfers between arrays: threads, lanes, copies and checkpoints change nothing; ideal devices
+follow the formula."""
 
 from __future__ import annotations
 
@@ -14,7 +15,15 @@ from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
 from tests.exact.test_naive_transfer import CASES, SHAPE, make, vectors
 
-MEMBERS = ("tiki_taka_random", "ttv2_kept", "chopped_regular", "agad", "residual_rows", "residual_v2", "multi_tile")
+MEMBERS = (
+    "tiki_taka_random",
+    "ttv2_kept",
+    "chopped_regular",
+    "agad",
+    "residual_rows",
+    "residual_v2",
+    "multi_tile",
+)
 
 
 def tensors(tile: Tile, state: Any) -> list[torch.Tensor]:
@@ -30,7 +39,9 @@ def assert_equal(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
 Made = Callable[[], tuple[Any, Tile, Any]]
 
 
-def after_updates(made: Made, samples: int, *, times: int = 2, where: str = "cpu") -> list[torch.Tensor]:
+def after_updates(
+    made: Made, samples: int, *, times: int = 2, where: str = "cpu"
+) -> list[torch.Tensor]:
     """What is left after some updates of so many samples."""
     module, tile, state = made()
     tile.to(where)
@@ -122,7 +133,9 @@ def exact_tile(name: str, **settings: Any) -> tuple[Any, Tile, Any]:
 
 @pytest.mark.parametrize("columns", [True, False])
 def test_ideal_devices_follow_the_formula(columns: bool) -> None:
-    module, tile, state = exact_tile("tiki_taka", units_in_mbatch=False, transfer_columns=columns, transfer_every=2.0)
+    module, tile, state = exact_tile(
+        "tiki_taka", units_in_mbatch=False, transfer_columns=columns, transfer_every=2.0
+    )
     a, c = torch.zeros(SHAPE), torch.zeros(SHAPE)
     for n in range(3):
         x, d = vectors(n, 6)
@@ -138,7 +151,8 @@ def test_ideal_devices_follow_the_formula(columns: bool) -> None:
 
 
 def test_residual_arrays_follow_their_equations() -> None:
-    """P follows the gradient, H the running mean of P, W moves by beta H; the tile shows W + gamma P."""
+    """P follows the gradient, H the running mean of P, W moves by beta H; the tile shows W + gamma
+    P."""
     size, gamma, beta, m = SHAPE[1], 0.4, 0.3, 0.7
     for name, more in (("residual", {}), ("residual_v2", {"momentum": m, "thres_scale": 0.0})):
         module, tile, state = exact_tile(name, gamma=gamma, transfer_lr=beta, **more)
@@ -158,7 +172,9 @@ def test_residual_arrays_follow_their_equations() -> None:
 
 def test_coarser_tiles_get_what_finer_ones_learned() -> None:
     size, gamma, number = SHAPE[1], 0.5, 4
-    module, tile, state = exact_tile("multi_tile_residual", arrays=number, transfer_every=1.0, every_factor=2.0)
+    module, tile, state = exact_tile(
+        "multi_tile_residual", arrays=number, transfer_every=1.0, every_factor=2.0
+    )
     w = [torch.zeros(SHAPE) for _ in range(number)]  # the finest first
     turns = [0] * number
     for n in range(1, 41):
@@ -171,7 +187,9 @@ def test_coarser_tiles_get_what_finer_ones_learned() -> None:
                 w[k + 1][:, s] += 0.1 * 1.2 ** (number - 1 - k) * w[k][:, s]
                 turns[k] += 1
     module.end_of_batch(tile, state)
-    for ours, wanted in zip((*(a.weight.detach() for a in state.arrays), state.last), w, strict=True):
+    for ours, wanted in zip(
+        (*(a.weight.detach() for a in state.arrays), state.last), w, strict=True
+    ):
         torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-4)
     whole = sum(gamma ** (number - 1 - k) * w[k] for k in range(number))
     torch.testing.assert_close(tile.weight.detach(), whole, rtol=1e-4, atol=1e-4)
@@ -182,7 +200,10 @@ def test_coarser_tiles_get_what_finer_ones_learned() -> None:
 
 def test_residual_v2_waits_for_a_step() -> None:
     """Nothing is written while the running mean is within the step of a cell, whatever the rate."""
-    spec = AlgorithmSpec("residual_v2", {"transfer_forward": {"is_perfect": True}, "transfer_lr": 5.0, "momentum": 0.9})
+    spec = AlgorithmSpec(
+        "residual_v2",
+        {"transfer_forward": {"is_perfect": True}, "transfer_lr": 5.0, "momentum": 0.9},
+    )
     coarse = DeviceSpec("constant_step", {"dw_min": 0.1, "dw_min_dtod": 0.0, "dw_min_std": 0.0})
     tile = Tile(*SHAPE, TileSpec(device=coarse, algorithm=spec, update=Update()), seed=1, tile_id=2)
     module = find_algorithm("residual_v2")
@@ -218,7 +239,9 @@ WRONG = {
 def test_settings_that_make_no_sense_are_refused(name: str) -> None:
     algorithm, values, message = WRONG[name]
     with pytest.raises(ValueError, match=message):
-        find_algorithm(algorithm).check_tile(TileSpec(algorithm=AlgorithmSpec(algorithm, values)), *SHAPE)
+        find_algorithm(algorithm).check_tile(
+            TileSpec(algorithm=AlgorithmSpec(algorithm, values)), *SHAPE
+        )
 
 
 def test_an_array_that_an_algorithm_does_not_have_is_refused() -> None:
@@ -238,7 +261,9 @@ def test_a_gpu_leaves_the_same_bits(name: str) -> None:
 def test_ideal_devices_on_a_gpu(columns: bool) -> None:
     results = []
     for where in ("cpu", "cuda"):
-        module, tile, state = exact_tile("tiki_taka", units_in_mbatch=False, transfer_columns=columns)
+        module, tile, state = exact_tile(
+            "tiki_taka", units_in_mbatch=False, transfer_columns=columns
+        )
         tile.to(where)
         state.to(where)
         module.update(tile, state, *(v.to(where) for v in vectors(0, 6)), 0.1)
@@ -250,7 +275,8 @@ def test_lanes_are_apart() -> None:
     """Two lanes with the key of the first leave what two single tiles leave."""
     x, d = vectors(0, 6)
     spec = AlgorithmSpec(
-        "chopped_ttv2", {"in_chop_prob": 0.3, "transfer_lr": 90.0, "out_chop_prob": 0.2, "momentum": 0.5}
+        "chopped_ttv2",
+        {"in_chop_prob": 0.3, "transfer_lr": 90.0, "out_chop_prob": 0.2, "momentum": 0.5},
     )
     ends = []
     for lanes in (1, 2):

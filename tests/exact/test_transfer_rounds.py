@@ -1,4 +1,5 @@
-"""Transfers of cells of several devices: threads, lanes, checkpoints and processors do not matter; what is refused."""
+"""Transfers of cells of several devices: threads, lanes, checkpoints and processors do not matter;
+what is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +14,11 @@ from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
 from tests.exact.test_naive_rounds import CASES, CELLS, SHAPE, make
 from tests.exact.test_naive_transfer import vectors
-from tests.exact.test_transfer import a_checkpoint_goes_on, a_gpu_leaves_the_same_bits, threads_do_not_matter
+from tests.exact.test_transfer import (
+    a_checkpoint_goes_on,
+    a_gpu_leaves_the_same_bits,
+    threads_do_not_matter,
+)
 
 EACH = pytest.mark.parametrize(("name", "fast", "slow"), CASES)
 
@@ -32,14 +37,18 @@ def test_a_checkpoint_goes_on_bit_for_bit(name: str, fast: str, slow: str) -> No
 def test_lanes_are_single_runs(name: str, fast: str, slow: str) -> None:
     """Each of two lanes is what a single one with its seed is."""
     if name == "tiki_taka_random":
-        pytest.skip("lanes read other slices, so that their rounds, which number the noise, are others")
+        pytest.skip(
+            "lanes read other slices, so that their rounds, which number the noise, are others"
+        )
     ends = []
     for lanes, seed in ((2, 11), (1, 11), (1, 12)):
         module, tile, state = make(name, fast, slow, lanes, seed)
         for n in range(3):
             x, d = (v.repeat(lanes, 1, 1) if lanes > 1 else v for v in vectors(n, 9))
             module.update(tile, state, x, d, 0.05)
-        ends.append((*(a.weight.detach() for a in state.arrays), state.buffer, tile.weight.detach()))
+        ends.append(
+            (*(a.weight.detach() for a in state.arrays), state.buffer, tile.weight.detach())
+        )
     for both, first, second in zip(*ends, strict=True):
         lanes = both.unbind(1 if both is ends[0][-2] else 0)
         assert torch.equal(lanes[0], first) and torch.equal(lanes[1], second)
@@ -50,7 +59,12 @@ def test_lanes_are_single_runs(name: str, fast: str, slow: str) -> None:
 @pytest.mark.parametrize("every", [1.0, 2.0])
 def test_an_ideal_fast_array_follows_the_formula(columns: bool, every: float) -> None:
     """Also where a batch reads each slice many times."""
-    given = {"units_in_mbatch": False, "transfer_columns": columns, "transfer_every": every, "transfer_lr": 0.0}
+    given = {
+        "units_in_mbatch": False,
+        "transfer_columns": columns,
+        "transfer_every": every,
+        "transfer_lr": 0.0,
+    }
     spec = AlgorithmSpec("tiki_taka", given | {"transfer_lr": 1e-9}, {"fast": DeviceSpec("ideal")})
     tile = Tile(*SHAPE, TileSpec(CELLS["all"], algorithm=spec), seed=1, tile_id=2)
     module = find_algorithm("tiki_taka")
@@ -66,7 +80,9 @@ def test_a_refresh_counts_mini_batches_once() -> None:
     """However many rounds they have; the visible array counts those in which it was written."""
     given = {"units_in_mbatch": False, "transfer_every": 3.0}
     pair = DeviceSpec("one_sided", {}, {"a": DeviceSpec()})
-    tile = Tile(*SHAPE, TileSpec(pair, algorithm=AlgorithmSpec("tiki_taka", given)), seed=1, tile_id=2)
+    tile = Tile(
+        *SHAPE, TileSpec(pair, algorithm=AlgorithmSpec("tiki_taka", given)), seed=1, tile_id=2
+    )
     module = find_algorithm("tiki_taka")
     state = module.init(tile, tile.spec)
     for n, samples in enumerate((40, 2, 2)):  # 13 reads, then one at sample 42, then none

@@ -1,4 +1,5 @@
-"""What the tests of runs share: a small configuration, a reporter that remembers, idx files, processes to kill."""
+"""What the tests of runs share: a small configuration, a reporter that remembers, idx files,
+processes to kill."""
 
 from __future__ import annotations
 
@@ -13,7 +14,12 @@ from typing import Any
 import numpy as np
 
 STEPS = 10  # in an epoch of `small_config`
-NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 def small_config(folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
@@ -24,10 +30,28 @@ def small_config(folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
         "tile": {},
         "algorithm": {"name": "digital"},
         "model": {"name": "mlp", "hidden": [16]},
-        "dataset": {"name": "digits", "root": "data", "batch_size": 10, "train_samples": 95, "test_samples": 50},
+        "dataset": {
+            "name": "digits",
+            "root": "data",
+            "batch_size": 10,
+            "train_samples": 95,
+            "test_samples": 50,
+        },
         "loss": {"name": "nll", "reduction": "sum"},
-        "optimizer": {"name": "analog_sgd", "lr": 0.05, "momentum": 0.5, "schedule": {"name": "cosine"}},
-        "run": {"epochs": 3, "seed": 7, "device": "cpu", "threads": 1, "checkpoint_every": 0, "dir": str(folder)},
+        "optimizer": {
+            "name": "analog_sgd",
+            "lr": 0.05,
+            "momentum": 0.5,
+            "schedule": {"name": "cosine"},
+        },
+        "run": {
+            "epochs": 3,
+            "seed": 7,
+            "device": "cpu",
+            "threads": 1,
+            "checkpoint_every": 0,
+            "dir": str(folder),
+        },
         "layers": {},
     }
     for section, values in changes.items():
@@ -36,10 +60,23 @@ def small_config(folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def analog_config(folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
-    """The same run on cells that are noisy, leak and differ from each other; the last layer is digital."""
-    cells = {"model": "soft_bounds", "dw_min": 0.01, "lifetime": 1000.0, "diffusion": 0.001, "write_noise_std": 0.1}
-    base = {"device": cells, "algorithm": {"name": "sgd"}, "layers": {"fc2": {"algorithm": "digital"}}}
-    return small_config(folder, **{key: {**base.get(key, {}), **changes.get(key, {})} for key in base | changes})
+    """The same run on cells that are noisy, leak and differ from each other; the last layer is
+    digital."""
+    cells = {
+        "model": "soft_bounds",
+        "dw_min": 0.01,
+        "lifetime": 1000.0,
+        "diffusion": 0.001,
+        "write_noise_std": 0.1,
+    }
+    base = {
+        "device": cells,
+        "algorithm": {"name": "sgd"},
+        "layers": {"fc2": {"algorithm": "digital"}},
+    }
+    return small_config(
+        folder, **{key: {**base.get(key, {}), **changes.get(key, {})} for key in base | changes}
+    )
 
 
 class Recorder:
@@ -97,11 +134,14 @@ def interrupt() -> None:
 
 
 def outcome(folder: Path) -> tuple[dict[str, bytes], list[str]]:
-    """What two equal runs share to the bit: every tensor of the last checkpoint, and the metrics without times."""
+    """What two equal runs share to the bit: every tensor of the last checkpoint, and the metrics
+    without times."""
     from safetensors.numpy import load_file
 
     last = sorted(p for p in (folder / "checkpoint").iterdir() if "unfinished" not in p.name)[-1]
-    tensors = {name: value.tobytes() for name, value in load_file(last / "tensors.safetensors").items()}
+    tensors = {
+        name: value.tobytes() for name, value in load_file(last / "tensors.safetensors").items()
+    }
     lines = (folder / "metrics.csv").read_text().splitlines()
     assert lines[0].endswith(",seconds")
     return tensors, [line.rpartition(",")[0] for line in lines]
@@ -115,14 +155,18 @@ def write_idx(
     paths = {}
     for count, (images, labels) in ((train, NAMES[:2]), (test, NAMES[2:])):
         truth = np.arange(count, dtype=np.uint8) % 10
-        pixels = np.broadcast_to((20 * truth + 5).astype(np.uint8)[:, None, None], (count, side, side))
+        pixels = np.broadcast_to(
+            (20 * truth + 5).astype(np.uint8)[:, None, None], (count, side, side)
+        )
         paths[images] = _put(folder / images, pixels, zipped)
         paths[labels] = _put(folder / labels, truth, zipped)
     return paths
 
 
 def _put(path: Path, values: np.ndarray, zipped: bool) -> Path:
-    head = bytes((0, 0, 8, values.ndim)) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+    head = bytes((0, 0, 8, values.ndim)) + b"".join(
+        size.to_bytes(4, "big") for size in values.shape
+    )
     content = head + values.tobytes()
     target = path.with_name(path.name + ".gz") if zipped else path
     target.write_bytes(gzip.compress(content) if zipped else content)
@@ -137,7 +181,10 @@ def run_job(config: dict[str, Any], folder: str) -> None:
 
 
 def process_for(config: dict[str, Any], folder: Path) -> Any:
-    """A process that will train `config`; torch is imported once, in the server from which it is forked."""
+    """A process that will train `config`; torch is imported once, in the server from which it is
+    forked."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch._dynamo", "yaml", "safetensors.torch", "engine.experiment.loop"])
+    context.set_forkserver_preload(
+        ["torch", "torch._dynamo", "yaml", "safetensors.torch", "engine.experiment.loop"]
+    )
     return context.Process(target=run_job, args=(config, str(folder)))

@@ -1,4 +1,5 @@
-"""Models: their layouts, which layers are digital, and what is said of settings that do not exist."""
+"""Models: their layouts, which layers are digital, and what is said of settings that do not
+exist."""
 
 from __future__ import annotations
 
@@ -58,7 +59,9 @@ def _sizes(model: str) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [0, -3])
-@pytest.mark.parametrize(("name", "key"), [(name, key) for name in member_names("models") for key in _sizes(name)])
+@pytest.mark.parametrize(
+    ("name", "key"), [(name, key) for name in member_names("models") for key in _sizes(name)]
+)
 def test_no_model_has_layers_of_nothing(tmp_path: Path, name: str, key: str, size: int) -> None:
     config = small_config(tmp_path, loss={"name": "cross_entropy"})
     config["model"] = {"name": name, key: [size] if name == "mlp" else size}
@@ -71,8 +74,17 @@ def test_layout_of_the_network_for_text(tmp_path: Path) -> None:
     config["model"] = {"name": "char_lstm", "hidden": 64}
     model, _ = build(config, Info((5,), 87, "text"), CPU)
     lstm = [(256, 64), (256,), (256,)]
-    assert [tuple(p.shape) for p in model.parameters()] == [(256, 87), *lstm, (256, 64), *lstm, (87, 64), (87,)]
-    assert sum(p.numel() for p in model.parameters()) == 77_591 + 2 * 256, "torch has two biases a gate"
+    assert [tuple(p.shape) for p in model.parameters()] == [
+        (256, 87),
+        *lstm,
+        (256, 64),
+        *lstm,
+        (87, 64),
+        (87,),
+    ]
+    assert sum(p.numel() for p in model.parameters()) == 77_591 + 2 * 256, (
+        "torch has two biases a gate"
+    )
     assert model(torch.randint(87, (3, 5))).shape == (3, 87, 5)
 
 
@@ -82,10 +94,14 @@ def test_networks_of_torchvision_by_name(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     config["model"] = {"name": "torchvision", "arch": "squeezenet1_1"}
     model, _ = build(config, MNIST, CPU)
-    assert [p.shape for p in model.parameters()] == [p.shape for p in squeezenet1_1(num_classes=10).parameters()]
+    assert [p.shape for p in model.parameters()] == [
+        p.shape for p in squeezenet1_1(num_classes=10).parameters()
+    ]
     output = model.eval()(torch.rand(2, 1, 28, 28))
     torch.testing.assert_close(output.exp().sum(1), torch.ones(2))
-    with pytest.raises(UserError, match=r"model\.arch: torchvision has no 'resnet19'; nearest: resnet1"):
+    with pytest.raises(
+        UserError, match=r"model\.arch: torchvision has no 'resnet19'; nearest: resnet1"
+    ):
         build({**config, "model": {"name": "torchvision", "arch": "resnet19"}}, MNIST, CPU)
 
 
@@ -98,12 +114,16 @@ def test_patterns_choose_the_layers_of_a_network(tmp_path: Path) -> None:
         "features.3.expand3x3": {"device": {"dw_min": 0.002}},
     }
     model, _ = build(config, MNIST, CPU)
-    found = {name: tile for name, tile in model.named_modules() if type(tile).__name__ == "AnalogTile"}
+    found = {
+        name: tile for name, tile in model.named_modules() if type(tile).__name__ == "AnalogTile"
+    }
     names = sorted({name.partition(".grid")[0] for name in found})
     assert names == [f"network.{name}" for name in ("classifier.1", *(f"features.3.{e}" for e in (
         "expand1x1", "expand3x3", "squeeze")))]  # fmt: skip
     steps = {name: tile.tile.spec.device.params["dw_min"] for name, tile in found.items()}
-    assert [name for name, step in steps.items() if step == 0.002] == ["network.features.3.expand3x3.grid.tiles.0"]
+    assert [name for name, step in steps.items() if step == 0.002] == [
+        "network.features.3.expand3x3.grid.tiles.0"
+    ]
     with pytest.raises(UserError, match=r"has no layer 'feature\.\*'; nearest: "):
         build({**config, "layers": {"feature.*": {"algorithm": "digital"}}}, MNIST, CPU)
 
@@ -155,7 +175,11 @@ def test_lenet_refuses_images_that_are_too_small(tmp_path: Path) -> None:
 
 
 def test_output_follows_the_loss(tmp_path: Path) -> None:
-    for loss, last in (("nll", torch.nn.LogSoftmax), ("cross_entropy", torch.nn.Identity), ("mse", torch.nn.Identity)):
+    for loss, last in (
+        ("nll", torch.nn.LogSoftmax),
+        ("cross_entropy", torch.nn.Identity),
+        ("mse", torch.nn.Identity),
+    ):
         model, _ = build(small_config(tmp_path, loss={"name": loss}), MNIST, CPU)
         assert isinstance(list(model.children())[-1], last)
 
@@ -185,7 +209,9 @@ def test_layer_settings_go_over_the_common_ones() -> None:
         "tile": {"forward": {"out_noise": 0.0, "inp_bound": 1.0}},
     }
     second = layer_config(config, "fc2")
-    assert second["device"] == {"model": "constant_step", "w_max": 1.0} and second["algorithm"] == {"name": "digital"}
+    assert second["device"] == {"model": "constant_step", "w_max": 1.0} and second["algorithm"] == {
+        "name": "digital"
+    }
     assert layer_config(config, "fc3")["device"] == config["device"]
 
 
@@ -194,12 +220,18 @@ def test_layer_settings_go_over_the_common_ones() -> None:
     [
         ("model", {"name": "mpl"}, "no model 'mpl'; nearest: mlp"),
         ("model", {"hiden": [3]}, "has no setting 'hiden'; nearest: hidden"),
-        ("model", {"activation": "tan"}, r"model\.activation: must be one of sigmoid, tanh, relu, not 'tan'"),
+        (
+            "model",
+            {"activation": "tan"},
+            r"model\.activation: must be one of sigmoid, tanh, relu, not 'tan'",
+        ),
         ("layers", {"fc22": {"algorithm": "digital"}}, "has no layer 'fc22'; nearest: fc2"),
         ("layers", {"fc2": {"devise": {}}}, r"layers\.fc2: no key 'devise'"),
     ],
 )
-def test_wrong_settings_are_refused_in_one_line(tmp_path: Path, section: str, values: dict, line: str) -> None:
+def test_wrong_settings_are_refused_in_one_line(
+    tmp_path: Path, section: str, values: dict, line: str
+) -> None:
     with pytest.raises(UserError, match=line) as caught:
         build(small_config(tmp_path, **{section: values}), MNIST, CPU)
     assert len(str(caught.value).splitlines()) == 1

@@ -1,4 +1,5 @@
-"""A checkpoint is whole or absent: crashes at every step of its writing, full disks, damage, other versions."""
+"""A checkpoint is whole or absent: crashes at every step of its writing, full disks, damage, other
+versions."""
 
 from __future__ import annotations
 
@@ -20,11 +21,15 @@ STEPS = ("fsync", "rename", "mkdir", "open")
 
 
 class Crash(BaseException):
-    """Ends the process as far as the code can tell: nothing that catches OSError or Exception runs."""
+    """Ends the process as far as the code can tell: nothing that catches OSError or Exception
+    runs."""
 
 
 def save(folder: Path, number: int) -> None:
-    tensors = {"w": torch.full((3, 4), float(number)), "view": torch.arange(12.0).view(3, 4).t()[1:]}
+    tensors = {
+        "w": torch.full((3, 4), float(number)),
+        "view": torch.arange(12.0).view(3, 4).t()[1:],
+    }
     save_checkpoint(folder, (number, 0), tensors=tensors, state={"number": number})
 
 
@@ -38,8 +43,11 @@ def number_in(folder: Path) -> int | None:
     return int(state["number"])
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, count: int, problem: Callable[[], BaseException]) -> list[str]:
-    """Let the `count`-th call that changes the disk raise, after half of it was done where it can be half done."""
+def stop_at(
+    monkeypatch: pytest.MonkeyPatch, count: int, problem: Callable[[], BaseException]
+) -> list[str]:
+    """Let the `count`-th call that changes the disk raise, after half of it was done where it can
+    be half done."""
     calls: list[str] = []
 
     def wrap(owner: Any, name: str) -> None:
@@ -102,7 +110,9 @@ def test_crash_at_every_step_of_writing(tmp_path: Path, monkeypatch: pytest.Monk
         assert number_in(folder) == 4
 
 
-def test_full_disk_at_every_step_leaves_no_half_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_at_every_step_leaves_no_half_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     total = count_calls(monkeypatch, tmp_path / "dry")
     for stop in range(1, total + 1):
         folder = tmp_path / f"stop-{stop}"
@@ -155,7 +165,9 @@ def test_damaged_checkpoint_falls_back_and_says_so(tmp_path: Path, damage: str) 
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_nothing_but_damaged_checkpoints_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
+def test_nothing_but_damaged_checkpoints_is_refused_in_one_line(
+    tmp_path: Path, damage: str
+) -> None:
     save(tmp_path, 1)
     DAMAGES[damage](newest(tmp_path))
     with pytest.raises(UserError, match="no usable checkpoint") as caught:

@@ -1,4 +1,5 @@
-"""CIFAR-10 in its binary form, what is said of files that are not, and convolutional networks on it."""
+"""CIFAR-10 in its binary form, what is said of files that are not, and convolutional networks on
+it."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ CPU = torch.device("cpu")
 
 
 def write_cifar(folder: Path, *, each: int = 4) -> Path:
-    """Six small files; the image of label n in file k is 20 n + k in red, 100 in green, its column in blue."""
+    """Six small files; the image of label n in file k is 20 n + k in red, 100 in green, its column
+    in blue."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]):
         records = np.zeros((each, 3073), np.uint8)
@@ -54,7 +56,9 @@ def test_no_more_is_read_than_is_asked_for(tmp_path: Path) -> None:
     write_cifar(tmp_path)
     whole = load_data(cifar(tmp_path))
     part = load_data(cifar(tmp_path, train_samples=6, test_samples=1))
-    assert torch.equal(part.train_x, whole.train_x[:6]) and torch.equal(part.test_y, whole.test_y[:1])
+    assert torch.equal(part.train_x, whole.train_x[:6]) and torch.equal(
+        part.test_y, whole.test_y[:1]
+    )
     assert part.train_x.untyped_storage().nbytes() == 6 * 3072 * 4
     with pytest.raises(UserError, match="cifar10 has 20, not 21"):
         load_data(cifar(tmp_path, train_samples=21))
@@ -113,7 +117,9 @@ def test_networks_learn_on_tiles(tmp_path: Path, model: str, layers: int) -> Non
     before = [tile.get_weights() for tile in tiles]
     network(torch.rand(2, 3, 32, 32)).sum().backward()
     optimizer.step()
-    assert not any(torch.equal(tile.get_weights(), old) for tile, old in zip(tiles, before, strict=True))
+    assert not any(
+        torch.equal(tile.get_weights(), old) for tile, old in zip(tiles, before, strict=True)
+    )
 
 
 def test_settings_of_single_layers(tmp_path: Path) -> None:
@@ -135,28 +141,48 @@ def test_settings_of_single_layers(tmp_path: Path) -> None:
 
 def test_images_that_are_too_small_are_refused(tmp_path: Path) -> None:
     for name in ("vgg8", "resnet"):
-        with pytest.raises(UserError, match=f"model {name}: images must be 8 x 8 at least, not 4 x 8"):
+        with pytest.raises(
+            UserError, match=f"model {name}: images must be 8 x 8 at least, not 4 x 8"
+        ):
             build(small_config(tmp_path) | {"model": {"name": name}}, Info((1, 4, 8), 10), CPU)
     with pytest.raises(UserError, match="blocks and width must be 1 at least, not 0 and 16"):
         build(small_config(tmp_path) | {"model": {"name": "resnet", "blocks": 0}}, COLOUR, CPU)
 
 
-def test_the_residual_network_of_joshi_and_others_has_their_number_of_weights(tmp_path: Path) -> None:
+def test_the_residual_network_of_joshi_and_others_has_their_number_of_weights(
+    tmp_path: Path,
+) -> None:
     model = {"name": "resnet", "blocks": 5, "growth": [1.0, 1.75, 3.5], "project": True}
     network, _ = build(small_config(tmp_path) | {"model": model}, COLOUR, CPU)
-    norms = sum(p.numel() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters())
+    norms = sum(
+        p.numel()
+        for m in network.modules()
+        if isinstance(m, torch.nn.BatchNorm2d)
+        for p in m.parameters()
+    )
     assert sum(p.numel() for p in network.parameters()) - norms == 361_722
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
-    with pytest.raises(UserError, match=r"growth must be three factors, none below the last, not \[2.0, 1.0\]"):
-        build(small_config(tmp_path) | {"model": {"name": "resnet", "growth": [2.0, 1.0]}}, COLOUR, CPU)
+    with pytest.raises(
+        UserError, match=r"growth must be three factors, none below the last, not \[2.0, 1.0\]"
+    ):
+        build(
+            small_config(tmp_path) | {"model": {"name": "resnet", "growth": [2.0, 1.0]}},
+            COLOUR,
+            CPU,
+        )
 
 
 def test_a_residual_network_trains_twice_alike(tmp_path: Path) -> None:
     write_cifar(tmp_path / "data")
     outcomes = []
     for folder in ("a", "b"):
-        config = analog_config(tmp_path, dataset={**cifar(tmp_path / "data"), "train_samples": 0, "test_samples": 0})
-        config |= {"model": {"name": "resnet", "width": 4}, "layers": {"fc": {"algorithm": "digital"}}}
+        config = analog_config(
+            tmp_path, dataset={**cifar(tmp_path / "data"), "train_samples": 0, "test_samples": 0}
+        )
+        config |= {
+            "model": {"name": "resnet", "width": 4},
+            "layers": {"fc": {"algorithm": "digital"}},
+        }
         config["run"] = {**config["run"], "epochs": 1}
         train(config, tmp_path / folder, Recorder())
         outcomes.append(outcome(tmp_path / folder))

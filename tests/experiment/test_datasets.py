@@ -1,4 +1,5 @@
-"""Datasets: what they hold, where they are looked for, and what is said of files that are missing or not whole."""
+"""Datasets: what they hold, where they are looked for, and what is said of files that are missing
+or not whole."""
 
 from __future__ import annotations
 
@@ -26,12 +27,23 @@ def mnist(root: Path, **more: object) -> dict[str, object]:
 def test_digits_are_whole_scaled_and_split_by_class() -> None:
     data = load_data({"name": "digits"})
     assert data.train_x.shape == (1442, 1, 8, 8) and data.test_x.shape == (355, 1, 8, 8)
-    assert data.train_x.min() == 0 and data.train_x.max() == 1 and data.train_x.dtype == torch.float32
+    assert (
+        data.train_x.min() == 0 and data.train_x.max() == 1 and data.train_x.dtype == torch.float32
+    )
     total = data.train_y.bincount() + data.test_y.bincount()
     assert total.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert data.test_y.bincount().tolist() == [count // 5 for count in total.tolist()]
     # The first digit of the table is a zero with this first row.
-    assert data.train_y[0] == 0 and (data.train_x[0, 0, 0] * 16).tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+    assert data.train_y[0] == 0 and (data.train_x[0, 0, 0] * 16).tolist() == [
+        0,
+        0,
+        5,
+        13,
+        9,
+        1,
+        0,
+        0,
+    ]
 
 
 def test_digits_match_scikit_learn() -> None:
@@ -48,7 +60,9 @@ def test_digits_load_without_importing_scikit_learn_or_torchvision() -> None:
         "import sys; from engine.experiment.data import load_data, fingerprint; load_data({'name': 'digits'}); "
         "fingerprint({'name': 'digits'}); print([m for m in ('sklearn', 'torchvision', 'scipy') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -63,7 +77,9 @@ def test_digits_load_without_importing_scikit_learn_or_torchvision() -> None:
         ("fashion_mnist", "FashionMNIST/raw"),
     ],
 )
-def test_four_idx_files_are_read_where_they_lie(tmp_path: Path, name: str, inside: str, zipped: bool) -> None:
+def test_four_idx_files_are_read_where_they_lie(
+    tmp_path: Path, name: str, inside: str, zipped: bool
+) -> None:
     write_idx(tmp_path / inside, zipped=zipped)
     data = load_data({"name": name, "root": str(tmp_path)})
     assert data.train_x.shape == (30, 1, 28, 28) and data.test_x.shape == (12, 1, 28, 28)
@@ -84,7 +100,9 @@ def test_missing_folder_says_which_files_where_and_how_to_get_them(tmp_path: Pat
     with pytest.raises(UserError) as caught:
         load_data(mnist(tmp_path / "nowhere"))
     text = str(caught.value)
-    assert all(name in text for name in NAMES) and str(tmp_path / "nowhere" / "MNIST" / "raw") in text
+    assert (
+        all(name in text for name in NAMES) and str(tmp_path / "nowhere" / "MNIST" / "raw") in text
+    )
     assert "dataset.download=true" in text and len(text.splitlines()) <= 2
 
 
@@ -107,7 +125,9 @@ def test_truncated_file(tmp_path: Path, zipped: bool) -> None:
 def test_truncated_inside_the_gzip_stream(tmp_path: Path) -> None:
     path = write_idx(tmp_path, zipped=True)[NAMES[0]]
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-1]))
-    with pytest.raises(UserError, match=r"truncated: its header promises 23536 bytes, it has 23535"):
+    with pytest.raises(
+        UserError, match=r"truncated: its header promises 23536 bytes, it has 23535"
+    ):
         load_data(mnist(tmp_path))
 
 
@@ -215,11 +235,16 @@ def test_unknown_dataset_names_the_nearest() -> None:
 
 
 def test_mean_and_std_normalise_the_inputs() -> None:
-    plain, scaled = load_data({"name": "digits"}), load_data({"name": "digits", "mean": [0.25], "std": [0.5]})
+    plain, scaled = (
+        load_data({"name": "digits"}),
+        load_data({"name": "digits", "mean": [0.25], "std": [0.5]}),
+    )
     assert torch.equal(scaled.train_x, (plain.train_x - 0.25) / 0.5)
     assert torch.equal(scaled.test_x, (plain.test_x - 0.25) / 0.5)
 
 
 def test_mean_of_too_many_channels_says_how_many_there_are() -> None:
-    with pytest.raises(UserError, match=r"dataset.mean: digits has 1 channels, so one number or 1, not 2"):
+    with pytest.raises(
+        UserError, match=r"dataset.mean: digits has 1 channels, so one number or 1, not 2"
+    ):
         load_data({"name": "digits", "mean": [0.1, 0.2]})

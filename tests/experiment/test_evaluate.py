@@ -1,4 +1,5 @@
-"""Evaluation: trained weights on programmed devices over time, from run folders and from files of tensors."""
+"""Evaluation: trained weights on programmed devices over time, from run folders and from files of
+tensors."""
 
 from __future__ import annotations
 
@@ -45,9 +46,16 @@ def test_accuracy_over_time(trained: Path, tmp_path: Path) -> None:
     summary = do(configure(trained), folder)
     found = {(p["after"], p["compensation"]): p for p in summary["points"]}
     assert list(found) == [("1 s", "global"), ("1 s", "none"), ("1 y", "global"), ("1 y", "none")]
-    assert summary["reference_accuracy"] == json.loads((trained / "summary.json").read_text())["test_accuracy"]
+    assert (
+        summary["reference_accuracy"]
+        == json.loads((trained / "summary.json").read_text())["test_accuracy"]
+    )
     assert summary["reference_accuracy"] - found["1 s", "global"]["mean"] < 0.05
-    assert found["1 y", "none"]["mean"] < found["1 y", "global"]["mean"] <= summary["reference_accuracy"] + 0.01
+    assert (
+        found["1 y", "none"]["mean"]
+        < found["1 y", "global"]["mean"]
+        <= summary["reference_accuracy"] + 0.01
+    )
     assert found["1 y", "global"]["std"] > 0 and found["1 y", "global"]["repeats"] == 2
     rows = (folder / "metrics.csv").read_text().splitlines()
     assert rows[0] == "repeat,time,compensation,accuracy,loss" and len(rows) == 1 + 2 * 2 * 2
@@ -60,9 +68,13 @@ def test_accuracy_over_time(trained: Path, tmp_path: Path) -> None:
     assert read_record(folder)["task"] == "evaluate" and run_status(trained) == "finished"
 
 
-def test_the_same_seed_gives_the_same_and_another_one_does_not(trained: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_and_another_one_does_not(
+    trained: Path, tmp_path: Path
+) -> None:
     first, again, other = (
-        do(configure(trained, f"run.seed={seed}", f"run.threads={threads}"), tmp_path / name)["points"]
+        do(configure(trained, f"run.seed={seed}", f"run.threads={threads}"), tmp_path / name)[
+            "points"
+        ]
         for name, seed, threads in (("a", 7, 1), ("b", 7, 2), ("c", 8, 1))
     )
     assert first == again and first != other
@@ -90,13 +102,20 @@ def test_an_interrupted_evaluation_goes_on_with_the_same_bits(
     assert len((tmp_path / "parts" / "metrics.csv").read_text().splitlines()) == 1 + 4
     reporter = Recorder()
     assert resume(tmp_path / "parts", reporter)["points"] == whole["points"]
-    assert next(text for text in reporter.messages if "programming" in text).startswith("programming 2/3")
+    assert next(text for text in reporter.messages if "programming" in text).startswith(
+        "programming 2/3"
+    )
 
 
 def test_folders_tell_evaluations_apart(trained: Path, tmp_path: Path) -> None:
     base = {**configure(trained), "name": "eval"}
     names = {run_folder(base).name}
-    for change in ("inference.repeats=3", "inference.times=[1h]", "tile.forward.out_noise=0", "inference.noise.t_0=30"):
+    for change in (
+        "inference.repeats=3",
+        "inference.times=[1h]",
+        "tile.forward.out_noise=0",
+        "inference.noise.t_0=30",
+    ):
         names.add(run_folder({**configure(trained, change), "name": "eval"}).name)
     assert len(names) == 5
     assert run_folder({**configure(trained, "run.threads=2"), "name": "eval"}).name in names
@@ -114,22 +133,40 @@ def test_pulsed_and_digital_layers_are_mapped_as_they_were_trained(tmp_path: Pat
     weight: Any = next(m for m in digital.modules() if isinstance(m, nn.Linear)).weight
     torch.testing.assert_close(analog.get_weights()[0], weight.data)
     on_tile = next(iter(analog.grid.tiles)).tile.weight
-    torch.testing.assert_close(on_tile.abs().amax(1), torch.ones(len(on_tile)))  # each column takes its whole range
+    torch.testing.assert_close(
+        on_tile.abs().amax(1), torch.ones(len(on_tile))
+    )  # each column takes its whole range
 
 
-def test_tiles_with_input_ranges_are_calibrated_from_training_data(trained: Path, tmp_path: Path) -> None:
+def test_tiles_with_input_ranges_are_calibrated_from_training_data(
+    trained: Path, tmp_path: Path
+) -> None:
     plain, aware = (
-        configure(trained, "tile=standard_hwa", "tile.forward.out_bound=0.5", "task.calibration_samples=200", *more)
+        configure(
+            trained,
+            "tile=standard_hwa",
+            "tile.forward.out_bound=0.5",
+            "task.calibration_samples=200",
+            *more,
+        )
         for more in ([], ["task.output_quantile=0.999"])
     )
     data = load_data(plain["dataset"])
     model, _ = evaluate.on_tiles(plain, data.info, torch.device("cpu"))
     wanted = calibrate(model, [data.train_x[:200]], Calibration(seed=plain["run"]["seed"]))
     first, second = do(plain, tmp_path / "a"), do(aware, tmp_path / "b")
-    assert list(first["input_ranges"].values()) == list(wanted.values()) and first["reference"] == "floating point"
-    assert all(second["input_ranges"][name] >= value for name, value in first["input_ranges"].items())
+    assert (
+        list(first["input_ranges"].values()) == list(wanted.values())
+        and first["reference"] == "floating point"
+    )
+    assert all(
+        second["input_ranges"][name] >= value for name, value in first["input_ranges"].items()
+    )
     assert second["input_ranges"] != first["input_ranges"]
-    accuracies = [{p["compensation"]: p["mean"] for p in found["points"]}["global"] for found in (first, second)]
+    accuracies = [
+        {p["compensation"]: p["mean"] for p in found["points"]}["global"]
+        for found in (first, second)
+    ]
     assert accuracies[0] < accuracies[1], accuracies
     assert "input_ranges" not in do(configure(trained), tmp_path / "c")
 
@@ -141,7 +178,10 @@ def test_a_layer_may_stay_digital(trained: Path) -> None:
 
 
 def test_perfect_hardware_gives_the_trained_accuracy(trained: Path, tmp_path: Path) -> None:
-    quiet = [f"inference.noise.{name}=0" for name in ("prog_noise_scale", "read_noise_scale", "drift_scale")]
+    quiet = [
+        f"inference.noise.{name}=0"
+        for name in ("prog_noise_scale", "read_noise_scale", "drift_scale")
+    ]
     summary = do(configure(trained, "tile.forward.is_perfect=true", *quiet), tmp_path / "e")
     assert {p["mean"] for p in summary["points"]} == {summary["reference_accuracy"]}
 
@@ -151,7 +191,14 @@ def digital_net(hidden: int = 16) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.Sigmoid(), nn.Linear(hidden, 10))
 
 
-FILE = ["model=mlp", "model.hidden=[16]", "dataset=digits", "run.device=cpu", "run.threads=1", *SHORT]
+FILE = [
+    "model=mlp",
+    "model.hidden=[16]",
+    "dataset=digits",
+    "run.device=cpu",
+    "run.threads=1",
+    *SHORT,
+]
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pt", "wrapped"])
@@ -202,18 +249,36 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
 
 def test_a_network_trained_for_tiles_is_programmed_as_it_is(tmp_path: Path) -> None:
     tile = {
-        "forward": {"noise_management": "Constant", "nm_thres": 1.0, "bound_management": "None", "out_bound": 10.0},
+        "forward": {
+            "noise_management": "Constant",
+            "nm_thres": 1.0,
+            "bound_management": "None",
+            "out_bound": 10.0,
+        },
         "mapping": {"weight_scaling_omega": 1.0, "weight_scaling_columnwise": True},
         "input_range": {"enable": True},
     }
     base = small_config(tmp_path, dataset=ALL, run={"epochs": 2})
-    run = run_training({**base, "device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": tile})
+    run = run_training(
+        {**base, "device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": tile}
+    )
     config = configure(run, "tile.forward.out_noise=0.01")
-    assert config["tile"]["forward"]["nm_thres"] == 1.0 and config["tile"]["input_range"]["enable"] is True
+    assert (
+        config["tile"]["forward"]["nm_thres"] == 1.0
+        and config["tile"]["input_range"]["enable"] is True
+    )
     model, _ = evaluate.on_tiles(config, load_data(config["dataset"]).info, torch.device("cpu"))
-    ranges = [value for key, value in model.state_dict().items() if key.endswith("input_range.value")]
+    ranges = [
+        value for key, value in model.state_dict().items() if key.endswith("input_range.value")
+    ]
     assert ranges and all(0 < float(value) < 3 for value in ranges)  # learned, not the first ones
     summary = do(configure(run), tmp_path / "e")
     assert summary["reference"] == "as trained, on its tiles"
-    assert abs(summary["reference_accuracy"] - json.loads((run / "summary.json").read_text())["test_accuracy"]) < 0.04
+    assert (
+        abs(
+            summary["reference_accuracy"]
+            - json.loads((run / "summary.json").read_text())["test_accuracy"]
+        )
+        < 0.04
+    )
     assert summary["points"][0]["mean"] > 0.5

@@ -1,4 +1,5 @@
-"""Runs that train by gradients through analog products: any optimizer, resumed with the same bits, and they learn."""
+"""Runs that train by gradients through analog products: any optimizer, resumed with the same bits,
+and they learn."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def hwa_config(folder: Path, optimizer: str, **changes: dict[str, Any]) -> dict[
 @pytest.mark.usefixtures("every_step_is_reported")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("at", [(1, 3), (2, STEPS)])
-def test_interrupted_run_resumes_to_the_same_bits(tmp_path: Path, optimizer: str, at: tuple[int, int]) -> None:
+def test_interrupted_run_resumes_to_the_same_bits(
+    tmp_path: Path, optimizer: str, at: tuple[int, int]
+) -> None:
     reference = outcome(run(hwa_config(tmp_path / "reference", optimizer)))
     config = hwa_config(tmp_path / "stopped", optimizer, run={"checkpoint_every": 1})
     folder = run_folder(config)
@@ -51,13 +54,22 @@ def test_interrupted_run_resumes_to_the_same_bits(tmp_path: Path, optimizer: str
 
 @pytest.mark.parametrize("preset", ["hwa_add_normal", "standard_hwa"])
 def test_presets_learn_digits(tmp_path: Path, preset: str) -> None:
-    changes = [f"preset={preset}", "optimizer=adam", "optimizer.lr=0.01", "run.epochs=5", f"run.dir={tmp_path}"]
+    changes = [
+        f"preset={preset}",
+        "optimizer=adam",
+        "optimizer.lr=0.01",
+        "run.epochs=5",
+        f"run.dir={tmp_path}",
+    ]
     config = compose(changes).values
     summary = train(config, run_folder(config), Recorder())
     assert summary["test_accuracy"] > 0.93
 
 
 def test_what_an_optimizer_cannot_train_is_named(tmp_path: Path) -> None:
-    config = small_config(tmp_path) | {"algorithm": {"name": "sgd"}, "optimizer": OPTIMIZERS["adam"]}
+    config = small_config(tmp_path) | {
+        "algorithm": {"name": "sgd"},
+        "optimizer": OPTIMIZERS["adam"],
+    }
     with pytest.raises(UserError, match="adam follows gradients, but layers 1, 3 learn by pulses"):
         train(config, run_folder(config), Recorder())

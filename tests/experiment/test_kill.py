@@ -1,4 +1,5 @@
-"""kill -9 at any moment, then resume: the same weights and metrics as the run that nobody killed."""
+"""kill -9 at any moment, then resume: the same weights and metrics as the run that nobody
+killed."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def seconds_of(config: dict[str, Any], folder: Path) -> float:
 
 
 def kill_and_resume(folder: Path, kind: str, *, kills: int, seed: int) -> None:
-    """Kill processes at random moments, `kills` times while they are alive, and compare what comes of it."""
+    """Kill processes at random moments, `kills` times while they are alive, and compare what comes
+    of it."""
     draw = random.Random(seed)
     reference_folder = run_folder(config_in(folder / "reference", kind))
     process = process_for(config_in(folder / "warm", kind), folder / "warm")

@@ -14,7 +14,16 @@ import torch
 from engine.experiment.runs import RunFolder, read_record, run_folder, run_status
 from engine.experiment.train import resume, train
 from engine.settings import UserError
-from tests.experiment.helpers import STEPS, Recorder, Stopper, analog_config, interrupt, outcome, run, small_config
+from tests.experiment.helpers import (
+    STEPS,
+    Recorder,
+    Stopper,
+    analog_config,
+    interrupt,
+    outcome,
+    run,
+    small_config,
+)
 
 pytestmark = pytest.mark.usefixtures("every_step_is_reported")
 
@@ -31,7 +40,9 @@ def test_finished_run_is_found_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [(1, 1), (1, STEPS), (2, 4), (2, STEPS), (3, 1)])
-@pytest.mark.parametrize(("make", "every"), [(small_config, 0), (small_config, 3), (analog_config, 3)])
+@pytest.mark.parametrize(
+    ("make", "every"), [(small_config, 0), (small_config, 3), (analog_config, 3)]
+)
 def test_interrupted_run_resumes_to_the_same_bits(
     tmp_path: Path, make: Callable[..., dict[str, Any]], at: tuple[int, int], every: int
 ) -> None:
@@ -59,7 +70,9 @@ def test_a_deleted_checkpoint_costs_time_only(tmp_path: Path) -> None:
     shutil.rmtree(folder / "checkpoint")
     reporter = Recorder()
     resume(folder, reporter)
-    assert reporter.messages[0].endswith("has no checkpoint any more: its training starts anew and repeats every bit")
+    assert reporter.messages[0].endswith(
+        "has no checkpoint any more: its training starts anew and repeats every bit"
+    )
     assert outcome(folder) == reference
 
 
@@ -106,7 +119,9 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
         train(config, folder, Stopper((3, 4), die))
     assert len((folder / "metrics.csv").read_text().splitlines()) == 3
     lines: list[int] = []
-    reporter = Stopper((1, 1), lambda: lines.append(len((folder / "metrics.csv").read_text().splitlines())))
+    reporter = Stopper(
+        (1, 1), lambda: lines.append(len((folder / "metrics.csv").read_text().splitlines()))
+    )
     resume(folder, reporter)
     assert lines == [2] and [row["epoch"] for row in reporter.rows] == [2, 3]
     assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
@@ -132,10 +147,18 @@ def test_only_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         train(config, folder, Stopper((3, 4), interrupt))
     for path in (folder / "checkpoint").rglob("*.safetensors"):
         path.write_bytes(b"")
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+    before = {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
     with pytest.raises(UserError, match="no usable checkpoint"):
         resume(folder, Recorder())
-    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+    assert before == {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
 
 
 def test_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ def test_hash_leaves_out_what_does_not_decide(tmp_path: Path) -> None:
     base = identity.run_hash(small_config(tmp_path))
     for section, values in KEEPS.items():
         for key, value in values.items():
-            assert identity.run_hash(small_config(tmp_path, **{section: {key: value}})) == base, (section, key)
+            assert identity.run_hash(small_config(tmp_path, **{section: {key: value}})) == base, (
+                section,
+                key,
+            )
 
 
 def test_hash_covers_what_decides(tmp_path: Path) -> None:
@@ -138,7 +141,9 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(UserError, match=r"cannot write the run folder in .*: No space left on device"):
+    with pytest.raises(
+        UserError, match=r"cannot write the run folder in .*: No space left on device"
+    ):
         RunFolder.create(run_folder(config), config)
     assert list((tmp_path / "small").iterdir()) == []
 
@@ -146,7 +151,9 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_unwritable_place(tmp_path: Path) -> None:
     (tmp_path / "small").write_text("a file where the folder should be")
     config = small_config(tmp_path)
-    with pytest.raises(UserError, match=r"cannot write the run folder in .*: (Not a directory|File exists)") as caught:
+    with pytest.raises(
+        UserError, match=r"cannot write the run folder in .*: (Not a directory|File exists)"
+    ) as caught:
         RunFolder.create(run_folder(config), config)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -184,7 +191,9 @@ def test_damaged_config_and_summary(tmp_path: Path) -> None:
         read_summary(tmp_path)
 
 
-def test_stored_config_can_be_used_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stored_config_can_be_used_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     config = small_config(tmp_path, device={"model": "my/dev.py:Mine"}, dataset={"root": "../data"})
     before = copy.deepcopy(config)
@@ -193,12 +202,16 @@ def test_stored_config_can_be_used_from_anywhere(tmp_path: Path, monkeypatch: py
     assert Path(stored["dataset"]["root"]).is_absolute() and config == before
 
 
-def test_write_keeps_the_old_file_until_the_new_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_keeps_the_old_file_until_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "file"
     write_bytes(path, b"old")
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(files.os, name, lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+            patch.setattr(
+                files.os, name, lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken"))
+            )
             with pytest.raises(OSError, match="broken"):
                 write_bytes(path, b"new")
         assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["file"]
@@ -207,8 +220,15 @@ def test_write_keeps_the_old_file_until_the_new_one_is_whole(tmp_path: Path, mon
 
 
 def test_json_is_plain_even_with_numbers_it_lacks(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": -float("inf")}})
-    assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 1.5], "c": {"d": None}}
+    write_json(
+        tmp_path / "x.json",
+        {"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": -float("inf")}},
+    )
+    assert json.loads((tmp_path / "x.json").read_text()) == {
+        "a": None,
+        "b": [None, 1.5],
+        "c": {"d": None},
+    }
 
 
 def test_run_folder_that_was_moved_still_is_one(tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def test_shape_is_torchs(schedule: dict[str, Any], theirs: Any) -> None:
     scheduler = theirs(optimizer)
     for epoch in range(EPOCHS):
         expected = optimizer.param_groups[0]["lr"]
-        assert learning_rate({"lr": 0.2, "schedule": schedule}, epoch, EPOCHS) == pytest.approx(expected, rel=1e-12)
+        assert learning_rate({"lr": 0.2, "schedule": schedule}, epoch, EPOCHS) == pytest.approx(
+            expected, rel=1e-12
+        )
         optimizer.step()
         scheduler.step()
 
@@ -58,7 +60,8 @@ def test_losses_by_hand(reduction: str, share: float) -> None:
     assert cross.item() == pytest.approx(expected * share, rel=1e-5)
     nll = make_loss({"name": "nll", "reduction": reduction})(output.log_softmax(1), label)
     assert nll.item() == pytest.approx(expected * share, rel=1e-5)
-    # Squares: (0 4 0), (1 1 0), (1 4 1), (1 1 0); the mean is over samples and classes, as in torch.
+    # Squares: (0 4 0), (1 1 0), (1 4 1), (1 1 0); the mean is over samples and classes, as in
+    # torch.
     squares = make_loss({"name": "mse", "reduction": reduction})(output, label)
     assert squares.item() == pytest.approx(14.0 if reduction == "sum" else 14.0 / 12, rel=1e-6)
 

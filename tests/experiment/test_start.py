@@ -22,7 +22,12 @@ IDEAL = {"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "layers": {
 def test_weights_cross_from_digital_to_tiles_and_back(tmp_path: Path) -> None:
     first = run(small_config(tmp_path))
     mapping = {"weight_scaling_omega": 1.0, "weight_scaling_columnwise": True}
-    config = {**small_config(tmp_path, run={"start": str(first)}), **IDEAL, "tile": {"mapping": mapping}, "name": "hwa"}
+    config = {
+        **small_config(tmp_path, run={"start": str(first)}),
+        **IDEAL,
+        "tile": {"mapping": mapping},
+        "name": "hwa",
+    }
     own = Loop(config)
     assert any(isinstance(m, AnalogLayer) for m in own.model.modules())
     trained_model, _ = trained(small_config(tmp_path), first, own.data.info, torch.device("cpu"))
@@ -38,7 +43,13 @@ def test_pulsed_cells_start_from_a_file(tmp_path: Path) -> None:
     torch.manual_seed(4)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Sigmoid(), nn.Linear(16, 10))
     torch.save(net.state_dict(), tmp_path / "net.pt")
-    cells = {"model": "constant_step", "w_max": 1.0, "w_min": -1.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0}
+    cells = {
+        "model": "constant_step",
+        "w_max": 1.0,
+        "w_min": -1.0,
+        "w_max_dtod": 0.0,
+        "w_min_dtod": 0.0,
+    }
     config = analog_config(tmp_path, run={"start": str(tmp_path / "net.pt")}, device=cells)
     config["device"] = cells
     found = convert_to_digital(Loop(config).model).state_dict()
@@ -63,8 +74,13 @@ def test_the_weights_decide_the_name_of_the_run_wherever_they_lie(tmp_path: Path
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     first = run(small_config(tmp_path))
     config = small_config(tmp_path, run={"start": str(first)}, model={"hidden": [17]})
-    with pytest.raises(UserError, match=r"does not fit the model; of another shape: 1\.weight 16x64 instead of 17x64"):
+    with pytest.raises(
+        UserError,
+        match=r"does not fit the model; of another shape: 1\.weight 16x64 instead of 17x64",
+    ):
         Loop(config)
     with pytest.raises(UserError, match="nowhere is no run folder: there is no such folder"):
         run(small_config(tmp_path, run={"start": str(tmp_path / "nowhere")}), Recorder())
-    assert Path(stored_config(small_config(tmp_path, run={"start": "a/b"}))["run"]["start"]).is_absolute()
+    assert Path(
+        stored_config(small_config(tmp_path, run={"start": "a/b"}))["run"]["start"]
+    ).is_absolute()

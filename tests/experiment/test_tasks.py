@@ -1,4 +1,5 @@
-"""Tasks other than training: ordinary run folders, checked settings, and the mixed-precision solver."""
+"""Tasks other than training: ordinary run folders, checked settings, and the mixed-precision
+solver."""
 
 from __future__ import annotations
 
@@ -18,7 +19,14 @@ from engine.experiment.train import resume, train
 from engine.settings import UserError
 from tests.experiment.helpers import Recorder
 
-SMALL = ["conf=legallo2018/linsolve", "task.size=40", "task.copies=2", "run.threads=1", "run.device=cpu", "seeds=1"]
+SMALL = [
+    "conf=legallo2018/linsolve",
+    "task.size=40",
+    "task.copies=2",
+    "run.threads=1",
+    "run.device=cpu",
+    "seeds=1",
+]
 
 
 def config(folder: Path, *changes: str) -> dict[str, Any]:
@@ -29,7 +37,16 @@ def config(folder: Path, *changes: str) -> dict[str, Any]:
 def test_every_task_says_what_it_is(name: str) -> None:
     task = find_task(name)
     assert task.ABOUT and task.SOURCE and task.FIGURE and isinstance(task.LOWER_IS_BETTER, bool)
-    assert set(task.SECTIONS) <= {"device", "tile", "algorithm", "inference", "model", "dataset", "loss", "layers"}
+    assert set(task.SECTIONS) <= {
+        "device",
+        "tile",
+        "algorithm",
+        "inference",
+        "model",
+        "dataset",
+        "loss",
+        "layers",
+    }
     task.Settings()
 
 
@@ -39,15 +56,23 @@ def test_a_task_makes_an_ordinary_run_folder(tmp_path: Path) -> None:
     summary = train(values, folder, reporter)
     assert run_status(folder) == "finished" and read_record(folder)["task"] == "solve"
     assert json.loads((folder / "summary.json").read_text()) == summary
-    assert summary["task"] == "solve" and summary["figure"] == "refinements" and summary["converged"] is True
+    assert (
+        summary["task"] == "solve"
+        and summary["figure"] == "refinements"
+        and summary["converged"] is True
+    )
     rows = (folder / "metrics.csv").read_text().splitlines()
     assert rows[0] == "refinement,residual" and len(rows) == summary["refinements"] + 2
     assert any("Le Gallo" in text for text in read_record(folder)["citations"])
     assert not any("Kaynak" in text for text in read_record(folder)["citations"])
-    assert train(values, folder, reporter) == summary and "finished already" in reporter.messages[-1]
+    assert (
+        train(values, folder, reporter) == summary and "finished already" in reporter.messages[-1]
+    )
 
 
-def test_an_interrupted_task_begins_anew_on_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_task_begins_anew_on_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = config(tmp_path)
     folder = run_folder(values)
 
@@ -85,7 +110,9 @@ def test_bad_settings_are_told_in_one_line(tmp_path: Path) -> None:
 def test_command_line_runs_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", *SMALL, f"run.dir={tmp_path}"]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "legallo2018/linsolve: solve, seed 1" and out[-1].startswith("finished: refinements ")
+    assert out[0] == "legallo2018/linsolve: solve, seed 1" and out[-1].startswith(
+        "finished: refinements "
+    )
     assert main(["train", *SMALL, f"run.dir={tmp_path}", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["converged"] is True
 
@@ -120,7 +147,14 @@ def test_noise_in_the_inner_solver_does_not_limit_the_accuracy() -> None:
     assert residuals[-1] < 1e-13 and 5 < len(residuals) < 60
 
 
-MVM = ["run.threads=1", "run.device=cpu", "task.rows=64", "task.columns=96", "task.matrices=3", "task.vectors=40"]
+MVM = [
+    "run.threads=1",
+    "run.device=cpu",
+    "task.rows=64",
+    "task.columns=96",
+    "task.matrices=3",
+    "task.vectors=40",
+]
 
 
 def mvm(folder: Path, *changes: str) -> dict[str, Any]:
@@ -129,14 +163,20 @@ def mvm(folder: Path, *changes: str) -> dict[str, Any]:
 
 
 def test_error_of_products_is_that_of_the_noise(tmp_path: Path) -> None:
-    """Without a periphery, of drift and reads, what is left is the programming noise, which has a formula."""
-    quiet = ["tile.forward.is_perfect=true", "inference.noise.read_noise_scale=0", "inference.noise.drift_scale=0"]
+    """Without a periphery, of drift and reads, what is left is the programming noise, which has a
+    formula."""
+    quiet = [
+        "tile.forward.is_perfect=true",
+        "inference.noise.read_noise_scale=0",
+        "inference.noise.drift_scale=0",
+    ]
     assert mvm(tmp_path, *quiet, "inference.noise.prog_noise_scale=0")["mvm_error"] < 1e-5
     found = mvm(tmp_path, *quiet)
     settings = mvm_error.Settings(rows=64, columns=96, vectors=4)
     weight, _ = mvm_error.draw(settings, torch.Generator().manual_seed(1))
     sigma = (0.26348 + 1.965 * weight.abs() - 1.1731 * weight.square()) / 25
-    # The other device of a pair lies at 0 uS, where half of its noise is cut off: mean and square of that half.
+    # The other device of a pair lies at 0 uS, where half of its noise is cut off: mean and square
+    # of that half.
     zero = 0.26348 / 25
     expected = (sigma.square().mean() + zero**2 / 2).sqrt() / weight.square().mean().sqrt()
     assert found["mvm_error"] == pytest.approx(float(expected), rel=0.08)
@@ -151,15 +191,21 @@ def test_error_grows_without_compensation(tmp_path: Path) -> None:
     assert without["slope"] < 0.6 and with_it["slope"] > 0.95
 
 
-@pytest.mark.parametrize(("recipe", "published"), [("legallo2023/fig5-mvm", 0.13), ("rasch2023/fig3d-mvm", 0.15)])
+@pytest.mark.parametrize(
+    ("recipe", "published"), [("legallo2023/fig5-mvm", 0.13), ("rasch2023/fig3d-mvm", 0.15)]
+)
 def test_both_published_errors_of_products(tmp_path: Path, recipe: str, published: float) -> None:
     """Two of the ten matrices of the recipe, in full size."""
     changes = ["task.matrices=2", "task.vectors=64", "run.device=cpu", f"run.dir={tmp_path}"]
     values = compose([f"conf={recipe}", *changes]).values
-    assert train(values, run_folder(values), Recorder())["mvm_error"] == pytest.approx(published, abs=0.015)
+    assert train(values, run_folder(values), Recorder())["mvm_error"] == pytest.approx(
+        published, abs=0.015
+    )
 
 
 def test_half_of_the_inputs_are_zero_and_one_weight_takes_the_whole_range() -> None:
     weight, x = mvm_error.draw(mvm_error.Settings(zeros=0.5), torch.Generator().manual_seed(1))
-    assert float((x == 0).float().mean()) == pytest.approx(0.5, abs=0.01) and float(x.abs().max()) <= 1
+    assert (
+        float((x == 0).float().mean()) == pytest.approx(0.5, abs=0.01) and float(x.abs().max()) <= 1
+    )
     assert float(weight.abs().max()) == 1 and float(weight.std()) == pytest.approx(0.246, rel=0.01)

@@ -20,13 +20,23 @@ from engine.experiment.loop import Loop
 from engine.experiment.runs import run_folder, run_status
 from engine.experiment.train import resume, train
 from engine.settings import ROOT, UserError
-from tests.experiment.helpers import STEPS, Recorder, Stopper, analog_config, outcome, run, small_config
+from tests.experiment.helpers import (
+    STEPS,
+    Recorder,
+    Stopper,
+    analog_config,
+    outcome,
+    run,
+    small_config,
+)
 
 pytestmark = pytest.mark.usefixtures("every_step_is_reported")
 
 
 def test_run_leaves_its_results(tmp_path: Path) -> None:
-    config = small_config(tmp_path, run={"epochs": 8}, dataset={"train_samples": 400, "test_samples": 0})
+    config = small_config(
+        tmp_path, run={"epochs": 8}, dataset={"train_samples": 400, "test_samples": 0}
+    )
     reporter = Recorder()
     folder = run(config, reporter)
     summary = json.loads((folder / "summary.json").read_text())
@@ -37,10 +47,21 @@ def test_run_leaves_its_results(tmp_path: Path) -> None:
     assert [int(row["epoch"]) for row in rows] == list(range(1, 9))
     assert float(rows[-1]["test_accuracy"]) == summary["test_accuracy"] > 0.8
     assert summary["best_test_accuracy"] == max(float(row["test_accuracy"]) for row in rows)
-    assert float(rows[0]["lr"]) == 0.05 and float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"]) / 2
+    assert (
+        float(rows[0]["lr"]) == 0.05
+        and float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"]) / 2
+    )
     assert len(reporter.rows) == 8 and reporter.steps_per_epoch == 40 and len(reporter.steps) == 320
     assert run_status(folder) == "finished"
-    expected = {"checkpoint", "config.yaml", "lock", "log.txt", "metrics.csv", "run.json", "summary.json"}
+    expected = {
+        "checkpoint",
+        "config.yaml",
+        "lock",
+        "log.txt",
+        "metrics.csv",
+        "run.json",
+        "summary.json",
+    }
     assert {path.name for path in folder.iterdir()} == expected
 
 
@@ -50,7 +71,9 @@ def test_loss_in_the_metrics_is_per_sample_whatever_the_reduction(tmp_path: Path
         config = small_config(tmp_path, loss={"reduction": reduction}, optimizer={"lr": lr, "momentum": 0},
                               dataset={"train_samples": 100}, run={"epochs": 1})  # fmt: skip
         rows.append(outcome(run(config))[1][1].split(","))
-    assert [float(v) for v in rows[0][2:]] == pytest.approx([float(v) for v in rows[1][2:]], rel=1e-4)
+    assert [float(v) for v in rows[0][2:]] == pytest.approx(
+        [float(v) for v in rows[1][2:]], rel=1e-4
+    )
 
 
 def test_evaluation_is_over_the_whole_test_set(tmp_path: Path) -> None:
@@ -92,7 +115,9 @@ def test_training_and_evaluation_use_their_own_noise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [small_config, analog_config])
-def test_same_run_twice_gives_the_same_bits(tmp_path: Path, make: Callable[..., dict[str, Any]]) -> None:
+def test_same_run_twice_gives_the_same_bits(
+    tmp_path: Path, make: Callable[..., dict[str, Any]]
+) -> None:
     a, b = (outcome(run(make(tmp_path / at))) for at in "ab")
     assert a == b
     c = outcome(run(make(tmp_path / "c", run={"seed": 8})))
@@ -132,7 +157,9 @@ def test_full_disk_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_write", write)
-        with pytest.raises(UserError, match=r"cannot write the checkpoint in .*: No space left on device") as caught:
+        with pytest.raises(
+            UserError, match=r"cannot write the checkpoint in .*: No space left on device"
+        ) as caught:
             train(config, folder, Recorder())
     assert len(str(caught.value).splitlines()) == 1
     assert run_status(folder) == "failed" and "No space left" in (folder / "log.txt").read_text()
@@ -141,7 +168,9 @@ def test_full_disk_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
 
 
-def test_failure_is_recorded_with_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_is_recorded_with_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = small_config(tmp_path)
     folder = run_folder(config)
 
@@ -150,7 +179,9 @@ def test_failure_is_recorded_with_its_traceback(tmp_path: Path, monkeypatch: pyt
 
     with pytest.raises(RuntimeError, match="burnt down"):
         train(config, folder, Stopper((2, 4), fail))
-    assert run_status(folder) == "failed" and "a device burnt down" in (folder / "log.txt").read_text()
+    assert (
+        run_status(folder) == "failed" and "a device burnt down" in (folder / "log.txt").read_text()
+    )
 
 
 @pytest.mark.parametrize("every", [0, 3])
@@ -161,9 +192,13 @@ def test_diverged_run_ends_early_and_says_so(tmp_path: Path, every: int) -> None
     folder = run(config, reporter)
     text = (folder / "summary.json").read_text()
     summary = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert summary["status"] == "diverged" and summary["epochs"] == 1 and summary["test_loss"] is None
+    assert (
+        summary["status"] == "diverged" and summary["epochs"] == 1 and summary["test_loss"] is None
+    )
     assert 0 <= summary["test_accuracy"] <= 0.3
-    assert not math.isfinite(float((folder / "metrics.csv").read_text().splitlines()[1].split(",")[2]))
+    assert not math.isfinite(
+        float((folder / "metrics.csv").read_text().splitlines()[1].split(",")[2])
+    )
     assert run_status(folder) == "diverged"
     again = Recorder()
     assert resume(folder, again)["status"] == "diverged" and not again.steps
@@ -172,7 +207,11 @@ def test_diverged_run_ends_early_and_says_so(tmp_path: Path, every: int) -> None
 def test_collapsed_run_goes_on_to_its_end(tmp_path: Path) -> None:
     folder = run(small_config(tmp_path, optimizer={"lr": 0.0}))
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["status"] == "finished" and summary["epochs"] == 3 and summary["test_accuracy"] < 0.3
+    assert (
+        summary["status"] == "finished"
+        and summary["epochs"] == 3
+        and summary["test_accuracy"] < 0.3
+    )
 
 
 def test_analog_network_learns_without_torchs_compiler(tmp_path: Path) -> None:
@@ -184,13 +223,18 @@ def test_analog_network_learns_without_torchs_compiler(tmp_path: Path) -> None:
         "print([m for m in ('torch._dynamo', 'torchvision', 'sklearn', 'cupy', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[]"
 
 
 def test_exact_run_is_the_same_at_any_number_of_threads(tmp_path: Path) -> None:
-    """On batches so large that torch would cut the activations differently for each number of threads."""
+    """On batches so large that torch would cut the activations differently for each number of
+    threads."""
     results = []
     for threads in (1, 2, 3):
         config = analog_config(
@@ -209,5 +253,7 @@ def test_importing_the_trainer_is_light() -> None:
         "import sys, engine.experiment.train, engine.experiment.runs; "
         "print([m for m in ('torch', 'numpy', 'yaml', 'hydra', 'torchvision', 'sklearn') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

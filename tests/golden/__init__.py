@@ -1,1 +1,2 @@
-"""Re-measures a file of reference statistics with this engine and compares: `python -m tests.golden REF [OUT]`."""
+"""Re-measures a file of reference statistics with this engine and compares: `python -m tests.golden
+REF [OUT]`."""

@@ -1,4 +1,5 @@
-"""Command line of the golden runner: a line for each case, exit code 1 if one fails or cannot be measured."""
+"""Command line of the golden runner: a line for each case, exit code 1 if one fails or cannot be
+measured."""
 
 from __future__ import annotations
 
@@ -19,12 +20,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.golden", description=__doc__)
     parser.add_argument("ref", type=Path, metavar="REF.json")
     parser.add_argument("out", type=Path, nargs="?", metavar="OUT.json")
-    parser.add_argument("--cases", default="", metavar="REGEX", help="only cases whose name matches")
-    parser.add_argument("--seed", type=int, default=1, help="another seed draws other devices and noise")
     parser.add_argument(
-        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases measured at the same time"
+        "--cases", default="", metavar="REGEX", help="only cases whose name matches"
     )
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the arrays live")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="another seed draws other devices and noise"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="cases measured at the same time",
+    )
+    parser.add_argument(
+        "--device", default="cpu", choices=("cpu", "cuda"), help="where the arrays live"
+    )
     parser.add_argument("--verbose", action="store_true", help="list every figure beyond the limit")
     options = parser.parse_args(arguments)
     reference = json.loads(options.ref.read_text())
@@ -38,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         report(case, verdict, seconds, options.verbose)
     if options.out:
         head = {k: v for k, v in reference.items() if k not in ("cases", "source")}
-        options.out.write_text(json.dumps(head | {"source": "aihw", "cases": measured}, indent=1) + "\n")
+        options.out.write_text(
+            json.dumps(head | {"source": "aihw", "cases": measured}, indent=1) + "\n"
+        )
     print(f"{len(measured)} cases measured, {bad} failing")
     return 1 if bad else 0
 
@@ -53,7 +65,9 @@ def report(case: Case, verdict: Verdict, seconds: float, verbose: bool) -> None:
     elif not has_figures(case):
         line = f"done  {name}: measured in {seconds:.1f} s, no figures to compare"
     else:
-        line = f"{'ok  ' if verdict.passed else 'FAIL'}  {name}: {_summary(verdict)}, {seconds:.1f} s"
+        line = (
+            f"{'ok  ' if verdict.passed else 'FAIL'}  {name}: {_summary(verdict)}, {seconds:.1f} s"
+        )
     print(line, flush=True)
     for d in verdict.beyond if verbose else []:
         print(f"        {d.record} {d.figure}: z {d.z:.1f}, reference {d.reference}, mine {d.mine}")

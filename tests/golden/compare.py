@@ -1,4 +1,5 @@
-"""Compares measured records with reference records: a z value for every mean and standard deviation."""
+"""Compares measured records with reference records: a z value for every mean and standard
+deviation."""
 
 from __future__ import annotations
 
@@ -74,7 +75,9 @@ def compare_case(reference: Case, records: list[Record], relative: float) -> Ver
 def _differences(reference: Record, mine: Record, relative: float) -> Iterator[Difference]:
     name = reference["id"]
     if "exact" in reference:
-        yield Difference(name, "exact", 0.0 if _equal(reference, mine) else math.inf, "array", "array")
+        yield Difference(
+            name, "exact", 0.0 if _equal(reference, mine) else math.inf, "array", "array"
+        )
     elif not reference.get("n") or not mine.get("n"):
         z = 0.0 if bool(reference.get("n")) == bool(mine.get("n")) else math.inf
         yield Difference(name, "n", z, reference.get("n"), mine.get("n"))
@@ -91,7 +94,9 @@ def _equal(reference: Record, mine: Record) -> bool:
     tolerance = 2 * reference.get("atol", ABSOLUTE)
     if len(expected) != len(got):
         return False
-    return all(abs(a - b) <= max(tolerance, _last_digit(a)) for a, b in zip(expected, got, strict=True))
+    return all(
+        abs(a - b) <= max(tolerance, _last_digit(a)) for a, b in zip(expected, got, strict=True)
+    )
 
 
 def _last_digit(value: float) -> float:

@@ -1,4 +1,5 @@
-"""Mean, standard deviation and quantiles of values that come in groups, with delete-one-group standard errors."""
+"""Mean, standard deviation and quantiles of values that come in groups, with delete-one-group
+standard errors."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one case yields: the number of independent groups and a record for every measured quantity."""
+    """What one case yields: the number of independent groups and a record for every measured
+    quantity."""
 
     groups: int
     records: list[Record]
@@ -56,7 +58,8 @@ def _jackknife(estimates: Array) -> float:
 
 
 def from_sums(collected: Sums, *, floor: bool) -> Record:
-    """n, mean, std and their standard errors; with `floor` not below those of independent normal values."""
+    """n, mean, std and their standard errors; with `floor` not below those of independent normal
+    values."""
     s = collected
     total = np.array(s.count.sum()), np.array(s.first.sum()), np.array(s.second.sum())
     n = int(total[0])
@@ -92,8 +95,12 @@ def figures(groups: Sequence[npt.ArrayLike], *, floor: bool, quantiles: bool = F
 
 
 def sample_at(place: float, sets: Sequence[Sequence[Record]]) -> list[Record]:
-    """For every record, that of one of the independent sets in order of their spread: 0.5 takes the middle one."""
-    ordered = (sorted(alike, key=lambda record: record.get("std", np.inf)) for alike in zip(*sets, strict=True))
+    """For every record, that of one of the independent sets in order of their spread: 0.5 takes the
+    middle one."""
+    ordered = (
+        sorted(alike, key=lambda record: record.get("std", np.inf))
+        for alike in zip(*sets, strict=True)
+    )
     return [records[int(place * len(records))] for records in ordered]
 
 

@@ -1,4 +1,5 @@
-"""Evaluates the formulas that a set-up gives as text, such as `1.0 * linspace(-1,1,12)[j % 12]`, without `eval`."""
+"""Evaluates the formulas that a set-up gives as text, such as `1.0 * linspace(-1,1,12)[j % 12]`,
+without `eval`."""
 
 from __future__ import annotations
 
@@ -36,19 +37,29 @@ def _linspace(start: float, stop: float, count: float) -> Value:
 
 
 FUNCTIONS: dict[str, Callable[..., Value]] = {
-    **{name: getattr(np, name) for name in ("sin", "cos", "tan", "tanh", "exp", "log", "sqrt", "abs", "sign", "floor")},
-    **{"minimum": np.minimum, "maximum": np.maximum, "linspace": _linspace, "frac": lambda v: v - np.floor(v)},
+    **{
+        name: getattr(np, name)
+        for name in ("sin", "cos", "tan", "tanh", "exp", "log", "sqrt", "abs", "sign", "floor")
+    },
+    **{
+        "minimum": np.minimum,
+        "maximum": np.maximum,
+        "linspace": _linspace,
+        "frac": lambda v: v - np.floor(v),
+    },
 }
 CONSTANTS = {"pi": np.pi, "e": np.e}
 
 
 def evaluate(text: str, **names: Value) -> Value:
-    """The value of an arithmetic expression over the given names; anything but arithmetic is refused."""
+    """The value of an arithmetic expression over the given names; anything but arithmetic is
+    refused."""
     return _value(ast.parse(text.strip(), mode="eval").body, {**CONSTANTS, **names})
 
 
 def right_hand_side(text: str) -> tuple[str, str]:
-    """Splits `W[i,j] = 0.5 * sin(i)` into its two sides; a formula without a left side has an empty one."""
+    """Splits `W[i,j] = 0.5 * sin(i)` into its two sides; a formula without a left side has an empty
+    one."""
     match = re.match(r"\s*([A-Za-z_]\w*(?:\[[^\]]*\])?)\s*=(?!=)\s*(.*)", text, re.DOTALL)
     return (match.group(1), match.group(2)) if match else ("", text)
 

@@ -24,7 +24,11 @@ MODELS = {
     "StateIndependentNoiseModel": "state_independent",
 }
 # Parameters under another name here; those with equal names are taken as they are.
-RENAMED = {"prog_coeff_g_max_reference": "prog_coeff_g_max", "drift_nu_mean": "nu_mean", "drift_nu_std": "nu_std"}
+RENAMED = {
+    "prog_coeff_g_max_reference": "prog_coeff_g_max",
+    "drift_nu_mean": "nu_mean",
+    "drift_nu_std": "nu_std",
+}
 ALIKE = ("prog_coeff", "t_0", "t_read", "prog_noise_scale", "read_noise_scale", "drift_scale", "noise_scale",
          "num_devices")  # fmt: skip
 # Told in the set-up and used nowhere in the release.
@@ -33,12 +37,17 @@ WITHOUT_EFFECT = {"ReRamWan2022NoiseModel": ("coeff_g_max_reference", "prog_coef
 
 
 def inference_spec(setup: Object) -> InferenceSpec:
-    """The noise model of a set-up with its converter. Raises NotBuilt for what this engine does not have."""
+    """The noise model of a set-up with its converter. Raises NotBuilt for what this engine does not
+    have."""
     name = setup["class"]
     if name not in MODELS:
         raise NotBuilt(f"noise model {name}")
     noise: dict[str, Any] = {}
-    left = {k: v for k, v in setup.items() if k not in ("class", "g_converter", "g_max", *WITHOUT_EFFECT.get(name, ()))}
+    left = {
+        k: v
+        for k, v in setup.items()
+        if k not in ("class", "g_converter", "g_max", *WITHOUT_EFFECT.get(name, ()))
+    }
     for key in list(left):
         if key in ALIKE or key in RENAMED:
             noise[RENAMED.get(key, key)] = left.pop(key)
@@ -74,13 +83,19 @@ def converter_of(setup: Object) -> Converter:
 
 
 def _tables(left: dict[str, Any]) -> dict[str, Any]:
-    """Parameters that the release keeps in dictionaries; what is understood is taken out of `left`."""
+    """Parameters that the release keeps in dictionaries; what is understood is taken out of
+    `left`."""
     noise: dict[str, Any] = {}
     if "coeff_dic" in left:
         rows = sorted((float(time), row) for time, row in left.pop("coeff_dic").items())
-        noise |= {"coeff_times": [time for time, _ in rows], "coeff": [c for _, row in rows for c in row]}
+        noise |= {
+            "coeff_times": [time for time, _ in rows],
+            "coeff": [c for _, row in rows for c in row],
+        }
     if "coeff_dict" in left:
-        noise["prog_coeff"] = quirks.acceptance(left.pop("coeff_dict"), left.pop("acceptance_range"))
+        noise["prog_coeff"] = quirks.acceptance(
+            left.pop("coeff_dict"), left.pop("acceptance_range")
+        )
     if "decay_dict" in left:
         decay = left.pop("decay_dict")
         noise |= {"decay_mean": decay["mean"][0]}
@@ -90,5 +105,9 @@ def _tables(left: dict[str, Any]) -> dict[str, Any]:
         noise |= {"read_factor": read["K"], "t_read": read["t_read"]}
     if "custom_drift_model" in left:
         drift = left.pop("custom_drift_model")
-        noise |= {"nu_g": drift["g_lst"], "nu_mean": drift["nu_mean_lst"], "nu_std": drift["nu_std_lst"]}
+        noise |= {
+            "nu_g": drift["g_lst"],
+            "nu_mean": drift["nu_mean_lst"],
+            "nu_std": drift["nu_std_lst"],
+        }
     return noise

@@ -1,4 +1,5 @@
-"""What a set-up meant to the reference release where this engine decides otherwise (docs/quirks.md)."""
+"""What a set-up meant to the reference release where this engine decides otherwise
+(docs/quirks.md)."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ DRAWN = ("Stochastic", "StochasticCompressed", "MeanCount")
 
 
 def update(values: Values, *, writes: bool = False) -> Values:
-    """Settings of a pulsed update: steps that have no effect are left out; exact writes go through the device."""
+    """Settings of a pulsed update: steps that have no effect are left out; exact writes go through
+    the device."""
     changed = dict(values)
     # Numbers of steps: nothing fires (`without_pulses`), or the pulse type does not look at them.
     kind = changed.get("pulse_type")
@@ -63,7 +65,8 @@ UNUSED = {
 
 
 def transfer(device: Values) -> Values:
-    """Parameters of a transfer that make the engine follow the release, without those that it never looks at."""
+    """Parameters of a transfer that make the engine follow the release, without those that it never
+    looks at."""
     name = device["class"]
     changed = {k: v for k, v in device.items() if k not in UNUSED.get(name, ())}
     if name in ("ChoppedTransferCompound", "DynamicTransferCompound"):
@@ -72,7 +75,8 @@ def transfer(device: Values) -> Values:
             vector = changed.pop(f"{key}_vec", None)
             changed[key] = vector[0] if vector else changed[key]
     if name == "DynamicTransferCompound":
-        # Without a probability, choppers switch as often as they can; a share of 0 is as good as none.
+        # Without a probability, choppers switch as often as they can; a share of 0 is as good as
+        # none.
         if changed["in_chop_prob"] == 0 and not changed["in_chop_random"]:
             changed["in_chop_prob"] = 1.0
         changed["tail_weightening"] = changed["tail_weightening"] or 1e-30
@@ -90,7 +94,12 @@ def mixed_precision(values: Values, rows: int) -> Values:
         changed["n_x_bins"],
         changed["n_d_bins"],
     ):
-        changed |= {"transfer_every": NEVER, "n_rows_per_transfer": -1, "n_x_bins": 0, "n_d_bins": 0}
+        changed |= {
+            "transfer_every": NEVER,
+            "n_rows_per_transfer": -1,
+            "n_x_bins": 0,
+            "n_d_bins": 0,
+        }
     if changed["n_rows_per_transfer"] > rows:
         changed["n_rows_per_transfer"] = -1
     return changed
@@ -122,20 +131,23 @@ def learns(device: Values, update: Values) -> bool:
 
 
 def without_pulses(update: Values) -> bool:
-    """Whether the release fires nothing: a number of steps is taken as a step, and every probability rounds to 0."""
+    """Whether the release fires nothing: a number of steps is taken as a step, and every
+    probability rounds to 0."""
     drawn = update.get("pulse_type") in DRAWN
     return bool(drawn and update.get("res", 0) > 2 and not update.get("sto_round"))
 
 
 def modifier(values: Values) -> Values:
-    """The modifier of a compiled tile, which takes a number of steps as a step: wider than 2, it rounds all to 0."""
+    """The modifier of a compiled tile, which takes a number of steps as a step: wider than 2, it
+    rounds all to 0."""
     if values["type"] in ("Discretize", "DoReFa") and values["res"] > 2 and not values["sto_round"]:
         return {**values, "type": "Copy", "pdrop": 1.0}
     return values
 
 
 def clip(values: Values) -> Values:
-    """A fixed limit of exactly 0, which the release takes as one; here only positive numbers are limits."""
+    """A fixed limit of exactly 0, which the release takes as one; here only positive numbers are
+    limits."""
     if values["type"] == "FixedValue" and values["fixed_value"] == 0:
         return {**values, "fixed_value": 1e-30}
     return values
@@ -147,6 +159,7 @@ def inference() -> Values:
 
 
 def acceptance(table: Values, wanted: float) -> Any:
-    """Programming noise for an acceptance range: that of the smallest one where the table does not hold it."""
+    """Programming noise for an acceptance range: that of the smallest one where the table does not
+    hold it."""
     rows = {float(key): row for key, row in table.items()}
     return rows.get(float(wanted), rows[min(rows)])

@@ -18,9 +18,12 @@ Outcome = tuple[Case | None, Verdict, float]
 
 
 def run_cases(cases: list[Case], salt: int, jobs: int, device: str = "cpu") -> Iterator[Outcome]:
-    """Outcomes in the order of the cases. The arrays are small: a core for each case beats two cores for one."""
+    """Outcomes in the order of the cases. The arrays are small: a core for each case beats two
+    cores for one."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(1, jobs), mp_context=context, initializer=one_thread, initargs=(device,)) as pool:
+    with ProcessPoolExecutor(
+        max(1, jobs), mp_context=context, initializer=one_thread, initargs=(device,)
+    ) as pool:
         outcomes: Iterable[Outcome] = pool.map(functools.partial(run_case, salt=salt), cases)
         yield from outcomes
 
@@ -34,13 +37,16 @@ def one_thread(device: str) -> None:
 
 
 def run_case(case: Case, salt: int) -> Outcome:
-    """Measures one case from its set-up and compares; a case that cannot be measured gets a verdict with the reason."""
+    """Measures one case from its set-up and compares; a case that cannot be measured gets a verdict
+    with the reason."""
     started = time.perf_counter()
     mine = {key: case[key] for key in KEPT if key in case}
     if "unsupported" in case:
         return mine, Verdict(case["name"]), 0.0
     try:
-        measurement: Measurement = find(category_of(case))(case["setup"], seed_of(case["name"], salt))
+        measurement: Measurement = find(category_of(case))(
+            case["setup"], seed_of(case["name"], salt)
+        )
     # One case that the engine refuses must not hide the others.
     except Exception as error:
         problem = f"{type(error).__name__}: {str(error).strip() or 'no message'}"

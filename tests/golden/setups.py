@@ -1,4 +1,5 @@
-"""Turns the parameter objects of a set-up (class names and parameters of aihwkit) into this engine's settings."""
+"""Turns the parameter objects of a set-up (class names and parameters of aihwkit) into this
+engine's settings."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ PRESET_MODELS = {
     "GokmenVlasovPresetDevice": "ConstantStepDevice",
     "PCMPresetDevice": "ExpStepDevice",
 }
-# What the measured release does beside its description; docs/quirks.md says what this engine does instead.
+# What the measured release does beside its description; docs/quirks.md says what this engine does
+# instead.
 AS_MEASURED: dict[str, dict[str, Any]] = {"PowStepReferenceDevice": {"outside_falls": True}}
 # Seeds are drawn by the caller; the other two are statistics that change nothing.
 WITHOUT_EFFECT = {"class", "construction_seed", "count_pulses", "d_sparsity"}
@@ -47,14 +49,17 @@ def device_spec(setup: Object) -> DeviceSpec:
     models = {find_device(name).aihwkit: name for name in device_names()}
     if wanted not in models:
         raise NotBuilt(f"device class {wanted}")
-    values = _known(_flatten(setup), find_device(models[wanted]).params, wanted) | AS_MEASURED.get(wanted, {})
+    values = _known(_flatten(setup), find_device(models[wanted]).params, wanted) | AS_MEASURED.get(
+        wanted, {}
+    )
     if "reset" in values:
         values["reset"] = max(values["reset"], 0.0)
     return DeviceSpec(models[wanted], values)
 
 
 def settings(kind: type[T], setup: Object) -> T:
-    """A settings dataclass (IO, Update, ...) from an object of the set-up. Raises NotBuilt for an unknown field."""
+    """A settings dataclass (IO, Update, ...) from an object of the set-up. Raises NotBuilt for an
+    unknown field."""
     names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     values = _known(setup, names, setup["class"])
     if kind is IO:
@@ -63,7 +68,8 @@ def settings(kind: type[T], setup: Object) -> T:
 
 
 def _flatten(setup: Object) -> dict[str, Any]:
-    """The nested drift parameters become `drift_...`; parameters that are computed from others (null) are left out."""
+    """The nested drift parameters become `drift_...`; parameters that are computed from others
+    (null) are left out."""
     flat: dict[str, Any] = {}
     for key, value in setup.items():
         if isinstance(value, Mapping):
@@ -77,11 +83,14 @@ def _known(values: Object, names: Any, where: str) -> dict[str, Any]:
     unknown = [key for key in values if key not in names and key not in WITHOUT_EFFECT]
     if unknown:
         raise NotBuilt(f"{where} parameters {', '.join(unknown)}")
-    return {key: value for key, value in values.items() if key in names and key not in WITHOUT_EFFECT}
+    return {
+        key: value for key, value in values.items() if key in names and key not in WITHOUT_EFFECT
+    }
 
 
 def grid(text: str, **axes: int) -> npt.NDArray[np.float32]:
-    """A float32 array from a formula over index names: `grid("W[i,j] = sin(i)", i=3, j=4)` has shape (3, 4)."""
+    """A float32 array from a formula over index names: `grid("W[i,j] = sin(i)", i=3, j=4)` has
+    shape (3, 4)."""
     places = np.meshgrid(*(np.arange(size) for size in axes.values()), indexing="ij")
     _, formula = right_hand_side(text)
     value = evaluate(formula, **dict(zip(axes, places, strict=True)))

@@ -74,7 +74,13 @@ def test_what_the_release_never_writes_learns_nothing(name):
     assert not learned
 
 
-PAST = ("E.TikiTaka_v1.sb", "E.ChoppedTTv2.sb", "E.MixedPrecision.sb", "E.VectorCell.const", "E.OneSided.sb")
+PAST = (
+    "E.TikiTaka_v1.sb",
+    "E.ChoppedTTv2.sb",
+    "E.MixedPrecision.sb",
+    "E.VectorCell.const",
+    "E.OneSided.sb",
+)
 
 
 @needs_golden
@@ -88,7 +94,10 @@ def test_without_pulses_the_visible_weight_learns_exactly(base):
 UNUSED = {
     "reset": ("E.TTv2_buffered.sb", {"with_reset_prob": 0.5}),
     "outputs": ("E.AGAD.sb", {"out_chop_prob": 0.3, "no_buffer": True}),
-    "period": ("E.ChoppedTTv2.sb", {"transfer_every_vec": [1.0, 0.0], "transfer_lr_vec": [1.0, 0.0]}),
+    "period": (
+        "E.ChoppedTTv2.sb",
+        {"transfer_every_vec": [1.0, 0.0], "transfer_lr_vec": [1.0, 0.0]},
+    ),
     "rows": ("E.MixedPrecision.sb", {"n_rows_per_transfer": 9}),
     "copy": ("E.OneSided.sb", {"copy_inverted": True}),
 }
@@ -111,7 +120,8 @@ def test_what_is_not_built_is_told(base):
 
 
 def trained(base, device, update=None):
-    """Whether a case of public figures with other settings learns in two epochs, and its records."""
+    """Whether a case of public figures with other settings learns in two epochs, and its
+    records."""
     setup = copy.deepcopy(case_of(base)["setup"])
     for key, value in device.items():
         setup["device"][key] = setup["device"][key] | value if isinstance(value, dict) else value
@@ -129,7 +139,10 @@ def test_more_of_what_the_release_takes_is_measured():
         "C.forward.default": ({"io": {"out_bound": 0.0}}, "y/x0/out0"),
         "C.forward.bm_iterative_nm_none": ({"io": {"inp_bound": 0.0}}, "y/x0/out0"),
         "F.modifier.Discretize": ({"modifier": {"res": 20.0}}, "w_mod/target-0.8000"),
-        "F.modifier.AddNormal.torch_tile": ({"modifier": {"per_batch_sample": True}}, "w_mod/target-0.8000"),
+        "F.modifier.AddNormal.torch_tile": (
+            {"modifier": {"per_batch_sample": True}},
+            "w_mod/target-0.8000",
+        ),
         "F.clip.FixedValue": ({"clip": {"fixed_value": 0.0}}, "analog_weight_abs"),
     }
     means = {}
@@ -137,7 +150,9 @@ def test_more_of_what_the_release_takes_is_measured():
         setup = copy.deepcopy(case_of(name)["setup"])
         for key, values in changes.items():
             setup[key] |= values
-        mine, verdict, _ = run_case({"name": name, "category": case_of(name)["category"], "setup": setup}, 1)
+        mine, verdict, _ = run_case(
+            {"name": name, "category": case_of(name)["category"], "setup": setup}, 1
+        )
         assert not verdict.problem
         means[name] = next(r for r in mine["records"] if r["id"] == record)["mean"]
     assert means["F.modifier.Discretize"] == 0

@@ -1,4 +1,5 @@
-"""The comparison of the golden runner: what passes, what fails, and the same z values as the reference script."""
+"""The comparison of the golden runner: what passes, what fails, and the same z values as the
+reference script."""
 
 import importlib.util
 import math

@@ -5,11 +5,15 @@ import pytest
 
 from tests.golden.figures import figures, sample_at
 
-GROUPS = [np.random.default_rng(seed).normal(3.0, 0.5 + 0.1 * seed, size=40 + seed) for seed in range(7)]
+GROUPS = [
+    np.random.default_rng(seed).normal(3.0, 0.5 + 0.1 * seed, size=40 + seed) for seed in range(7)
+]
 
 
 def leave_one_out(statistic):
-    estimates = np.array([statistic(np.concatenate(GROUPS[:g] + GROUPS[g + 1 :])) for g in range(len(GROUPS))])
+    estimates = np.array(
+        [statistic(np.concatenate(GROUPS[:g] + GROUPS[g + 1 :])) for g in range(len(GROUPS))]
+    )
     return np.sqrt((len(GROUPS) - 1) / len(GROUPS) * ((estimates - estimates.mean()) ** 2).sum())
 
 
@@ -63,6 +67,8 @@ def test_quantiles_interpolate_and_carry_the_spread_of_groups():
 
 
 def test_sample_at_takes_for_each_record_the_set_at_a_place_by_its_spread():
-    sets = [[{"id": "a", "std": a}, {"id": "b", "std": b}] for a, b in ((3, 1), (1, 9), (2, 5), (90, 4))]
+    sets = [
+        [{"id": "a", "std": a}, {"id": "b", "std": b}] for a, b in ((3, 1), (1, 9), (2, 5), (90, 4))
+    ]
     assert [record["std"] for record in sample_at(0.25, sets)] == [2, 4]
     assert [record["std"] for record in sample_at(0.5, sets)] == [3, 5]

@@ -1,4 +1,5 @@
-"""Conductances as engine/physics/inference.cuh and the noise models have them, one operation after another.
+"""Conductances as engine/physics/inference.cuh and the noise models have them, one operation after
+another.
 
 Shapes: M matrices, N cells; everything of one device of a cell is [M, N].
 """
@@ -99,7 +100,9 @@ class Naive:
         for k in range(self.devices):
             g = self.conductance(self.w, k) if self.spec.reconvert else self.g[k]
             draws = self._normals(DRIFTING, call, k, read)
-            total = total + self._share(read(g, self.kept[k], self, draws, np.full((1, 1), time, F32)), k)
+            total = total + self._share(
+                read(g, self.kept[k], self, draws, np.full((1, 1), time, F32)), k
+            )
         return self._weights(total)
 
     def conductance(self, w: Floats, k: int) -> Floats:
@@ -108,7 +111,11 @@ class Naive:
             return fma(w - self.low, self.gain, self.g_min)
         if not self.tables:
             load = top((-w if k & 1 else w) * self.gain, 0)
-            return clamp((load - self.start[k >> 1]) / self.factors[k >> 1] + self.g_min, self.g_min, self.g_max)
+            return clamp(
+                (load - self.start[k >> 1]) / self.factors[k >> 1] + self.g_min,
+                self.g_min,
+                self.g_max,
+            )
         table = np.asarray(self.spec.converter.tables[k], F32)
         share = clamp((w * self.gain + self.span) / (F32(2) * self.span), F32(0), F32(1))
         place = share * F32(len(table) - 1)
@@ -135,7 +142,10 @@ class Naive:
 
         def draw() -> Floats:
             n = next(numbers)
-            rows = [Source(key, call).normal(stream, np.arange(self.size), 4 * block * blocks + n) for key in self.keys]
+            rows = [
+                Source(key, call).normal(stream, np.arange(self.size), 4 * block * blocks + n)
+                for key in self.keys
+            ]
             return np.stack(rows)
 
         return draw
@@ -155,7 +165,9 @@ def _spread(n: Naive, mean: Floats, std: Floats, z: Floats) -> Floats:
 
 
 def _line(n: Naive, name: str, level: Floats) -> Floats:
-    slope, offset, low, high = (F32(n.p[f"{name}_{part}"]) for part in ("slope", "offset", "min", "max"))
+    slope, offset, low, high = (
+        F32(n.p[f"{name}_{part}"]) for part in ("slope", "offset", "min", "max")
+    )
     return clamp(fma(slope, level, offset), low, high)
 
 
@@ -201,7 +213,9 @@ def flat_program(g: Floats, n: Naive, noise: Normal) -> tuple[Floats, Values]:
 
 def flat_drift(g: Floats, c: Values, n: Naive, noise: Normal, t: Floats) -> Floats:
     drifted, root = _aged(g, c, n, t)
-    return top(drifted + F32(n.p["read_noise_scale"]) * (drifted / n.noise_g_max) * root * noise(), 0)
+    return top(
+        drifted + F32(n.p["read_noise_scale"]) * (drifted / n.noise_g_max) * root * noise(), 0
+    )
 
 
 def cmo_program(g: Floats, n: Naive, noise: Normal) -> tuple[Floats, Values]:
@@ -226,7 +240,9 @@ def wan_program(g: Floats, n: Naive, noise: Normal) -> tuple[Floats, Values]:
 def wan_drift(g: Floats, c: Values, n: Naive, noise: Normal, t: Floats) -> Floats:
     times, level = [np.full(1, v, F32) for v in n.p["coeff_times"]], c["target"] / n.noise_g_max
     degree = len(n.p["coeff"]) // len(times)
-    curves = [polynomial(n.p["coeff"][k * degree : (k + 1) * degree], level) for k in range(len(times))]
+    curves = [
+        polynomial(n.p["coeff"][k * degree : (k + 1) * degree], level) for k in range(len(times))
+    ]
     sigma, late = curves[0], log(top(t, 1e-30))
     for k in range(1, len(times)):
         before = log(times[k - 1])
@@ -265,9 +281,13 @@ def hermes_program(g: Floats, n: Naive, noise: Normal) -> tuple[Floats, Values]:
 def hermes_drift(g: Floats, c: Values, n: Naive, noise: Normal, t: Floats) -> Floats:
     a = top(g / n.noise_g_max, 1e-7)
     if n.p["num_devices"] == 1:
-        relative = _curve(a, 0.1591, (-0.0078, 0.0038, 0.0179, 0.04), (0.0664, -0.1352, 0.0768, 0.0088))
+        relative = _curve(
+            a, 0.1591, (-0.0078, 0.0038, 0.0179, 0.04), (0.0664, -0.1352, 0.0768, 0.0088)
+        )
     else:
-        relative = _curve(a, 0.16, (-0.0117, -0.0069, 0.015, 0.04), (0.0069, -0.0280, 0.0211, 0.0123))
+        relative = _curve(
+            a, 0.16, (-0.0117, -0.0069, 0.015, 0.04), (0.0069, -0.0280, 0.0211, 0.0123)
+        )
     return _power_law(g, c, n, t, relative, noise())
 
 

@@ -54,7 +54,10 @@ def test_weights_that_are_all_equal(model: str) -> None:
 
 
 def test_presets_of_all_noise_models() -> None:
-    found = {compose([f"inference={name}"]).values["inference"]["noise_model"] for name in members("inference")}
+    found = {
+        compose([f"inference={name}"]).values["inference"]["noise_model"]
+        for name in members("inference")
+    }
     assert found == set(noise_model_names())
 
 

@@ -1,4 +1,5 @@
-"""Programming, drift, compensation and reads through wires give the same bits on a GPU as on a CPU."""
+"""Programming, drift, compensation and reads through wires give the same bits on a GPU as on a
+CPU."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ OUT, IN = 9, 44
 def steps(where: str, spec: InferenceSpec, io: IO, **tile: Any) -> list[torch.Tensor]:
     """Weights after programming and at two times, factors, and a read in a fixed order."""
     with torch.device(where):
-        made = Tile(OUT, IN, TileSpec(device=DeviceSpec("ideal"), forward=io), seed=3, tile_id=5, **tile)
+        made = Tile(
+            OUT, IN, TileSpec(device=DeviceSpec("ideal"), forward=io), seed=3, tile_id=5, **tile
+        )
     weights = torch.randn(OUT, IN, generator=torch.Generator().manual_seed(1)).to(where)
     made.array.set_weights(weights)
     made.eval().set_exact(True)
@@ -30,7 +33,9 @@ def steps(where: str, spec: InferenceSpec, io: IO, **tile: Any) -> list[torch.Te
         programmed.drift_to(time)
         found += [made.weight.detach().clone(), *(f for f in programmed.factors if f is not None)]
     x = torch.randn(3, IN, generator=torch.Generator().manual_seed(4)).to(where)
-    found.append(made.mvm(x.expand(made.array.lanes, 3, IN).contiguous() if made.array.lanes > 1 else x))
+    found.append(
+        made.mvm(x.expand(made.array.lanes, 3, IN).contiguous() if made.array.lanes > 1 else x)
+    )
     return [v.cpu() for v in found]
 
 
@@ -65,4 +70,6 @@ def test_wires(read_noise: float) -> None:
     io = IO(bound_management="None", inp_res=1 / 62)
     spec = InferenceSpec(wires=Wires(enabled=True, rows=48, read_noise=read_noise))
     for ours, theirs in zip(steps("cpu", spec, io), steps("cuda", spec, io), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=0.05, rtol=1e-4)  # torch's product; ticks of the ADC may differ
+        torch.testing.assert_close(
+            ours, theirs, atol=0.05, rtol=1e-4
+        )  # torch's product; ticks of the ADC may differ

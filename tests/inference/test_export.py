@@ -37,7 +37,9 @@ def test_a_round_trip_gives_the_weights_back(tmp_path: Path) -> None:
         assert row[1:3] == [str(n) for n in weight.shape]
         g = np.array(row[3:], dtype=float).reshape(weight.shape)
         np.testing.assert_allclose(g.max(1), 20.0, rtol=1e-6)
-        np.testing.assert_allclose(g, 20 * weight.abs() / weight.abs().amax(1, keepdim=True), rtol=1e-5)
+        np.testing.assert_allclose(
+            g, 20 * weight.abs() / weight.abs().amax(1, keepdim=True), rtol=1e-5
+        )
     load(net, file)
     for tile, weight in zip(analog_tiles(net), before, strict=True):
         torch.testing.assert_close(tile.tile.weight.detach(), weight, rtol=1e-5, atol=1e-6)
@@ -55,7 +57,11 @@ def test_measured_conductances_are_scaled_by_a_regression(tmp_path: Path) -> Non
         measured[name] = values.reshape(int(o), int(i))
         changed.append(",".join([name, o, i, *(f"{v:.9g}" for v in values)]))
     file.write_text("\n".join(changed))
-    targets = {n: m.tile.weight.detach().double().numpy().copy() for n, m in net.named_modules() if hasattr(m, "tile")}
+    targets = {
+        n: m.tile.weight.detach().double().numpy().copy()
+        for n, m in net.named_modules()
+        if hasattr(m, "tile")
+    }
     load(net, file)
     for name, target in targets.items():
         signed = np.sign(target) * measured[f"{name}.tile"]
@@ -87,4 +93,6 @@ def test_one_line_for_what_does_not_fit(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message) as caught:
             load(net, file)
         assert "\n" not in str(caught.value)
-        assert all(torch.equal(a, b.tile.weight) for a, b in zip(before, analog_tiles(net), strict=True))
+        assert all(
+            torch.equal(a, b.tile.weight) for a, b in zip(before, analog_tiles(net), strict=True)
+        )

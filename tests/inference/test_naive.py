@@ -26,7 +26,11 @@ CONVERTERS: dict[str, dict[str, Any]] = {
     "single_device": {"g_max": 88.2, "g_min": 9.0},
 }
 NOISE: dict[str, dict[str, Any]] = {
-    "custom_drift": {"nu_g": [0.0, 5.0, 40.0], "nu_mean": [0.1, 0.05, 0.02], "nu_std": [0.02, 0.01, 0.0]},
+    "custom_drift": {
+        "nu_g": [0.0, 5.0, 40.0],
+        "nu_mean": [0.1, 0.05, 0.02],
+        "nu_std": [0.02, 0.01, 0.0],
+    },
     "reram_wan2022": {"coeff_g_max": 40.0, "noise_scale": 0.7},
     "hermes": {"num_devices": 1},
     "state_independent": {"prog_coeff": [0.2, 0.5, -0.1]},
@@ -54,13 +58,17 @@ def flat(v: torch.Tensor) -> np.ndarray:
 
 def check(spec: InferenceSpec) -> None:
     fast, slow = both(spec)
-    np.testing.assert_array_equal(flat(fast.program(weights())), slow.program(flat(weights())), strict=True)
+    np.testing.assert_array_equal(
+        flat(fast.program(weights())), slow.program(flat(weights())), strict=True
+    )
     for k in range(fast.devices):
         np.testing.assert_array_equal(flat(fast.g[k]), slow.g[k])
         for n, name in enumerate(fast.model.kept):
             np.testing.assert_array_equal(flat(fast.kept[k, n]), slow.kept[k][name])
     for call, time in enumerate(TIMES, 1):
-        np.testing.assert_array_equal(flat(fast.drift(time)), slow.drift(time, call), err_msg=f"{time} s")
+        np.testing.assert_array_equal(
+            flat(fast.drift(time)), slow.drift(time, call), err_msg=f"{time} s"
+        )
 
 
 @pytest.mark.parametrize("model", noise_model_names())
@@ -76,7 +84,11 @@ def test_every_noise_model_has_a_slow_version() -> None:
 @pytest.mark.parametrize("kind", CONVERTERS)
 @pytest.mark.parametrize("model", ["pcm", "reram_cmo"])
 def test_converters(kind: str, model: str) -> None:
-    check(InferenceSpec(model, converter=Converter(kind, **CONVERTERS[kind]), reconvert=kind == "custom_pair"))
+    check(
+        InferenceSpec(
+            model, converter=Converter(kind, **CONVERTERS[kind]), reconvert=kind == "custom_pair"
+        )
+    )
 
 
 @pytest.mark.parametrize("band", [0.1, 2.0])

@@ -1,4 +1,5 @@
-"""Programming whole networks: what tiles compute with, what comes back, what a seed and a call decide."""
+"""Programming whole networks: what tiles compute with, what comes back, what a seed and a call
+decide."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ from engine.settings import UserError
 from engine.tile.settings import IO, AlgorithmSpec, DeviceSpec, Mapping, TileSpec
 from engine.tile.tile import Tile
 
-PERFECT = TileSpec(device=DeviceSpec("ideal"), forward=IO(is_perfect=True), mapping=Mapping(max_input_size=20))
+PERFECT = TileSpec(
+    device=DeviceSpec("ideal"), forward=IO(is_perfect=True), mapping=Mapping(max_input_size=20)
+)
 
 
 def network(spec: TileSpec = PERFECT) -> AnalogSequential:
@@ -70,7 +73,9 @@ def test_the_factor_multiplies_outputs_until_it_is_switched_off() -> None:
     assert torch.equal(plain, tile.weight.T)
     programmed.compensate()
     assert torch.equal(tile.mvm(x), with_it)
-    assert float(with_it.abs().mean()) == pytest.approx(float(programmed.tiles[0].baseline or 0), rel=1e-5)
+    assert float(with_it.abs().mean()) == pytest.approx(
+        float(programmed.tiles[0].baseline or 0), rel=1e-5
+    )
 
 
 def test_compensations() -> None:
@@ -164,8 +169,16 @@ def test_one_line_for_what_cannot_be() -> None:
         (lambda: InferenceSpec(converter=Converter(g_max=0.0)), "g_max must be above g_min"),
         (lambda: InferenceSpec(converter=Converter("dual_pair", significance=[1.0])), "2 numbers"),
         (lambda: InferenceSpec(converter=Converter("n_pair", significance=[1.0, -1.0])), "> 0"),
-        (lambda: InferenceSpec(converter=Converter("custom_pair", significance=[1.0], tables=[[0.0]])), "2 lists"),
-        (lambda: InferenceSpec.from_config({"converter": {"g_max": 0}}), "converter.g_max must be > 0"),
+        (
+            lambda: InferenceSpec(
+                converter=Converter("custom_pair", significance=[1.0], tables=[[0.0]])
+            ),
+            "2 lists",
+        ),
+        (
+            lambda: InferenceSpec.from_config({"converter": {"g_max": 0}}),
+            "converter.g_max must be > 0",
+        ),
         (lambda: InferenceSpec.from_config({"compensation": "glbal"}), "nearest: global"),
         (lambda: InferenceSpec(times=[]), "must be a list"),
     ]
@@ -181,7 +194,9 @@ def test_one_line_for_what_cannot_be() -> None:
 def test_tables_must_give_weights_back() -> None:
     tables = [[0.0, 5.0, 15.0], [15.0, 5.0, 0.0]]
     with pytest.raises(UserError, match="do not give the weight back"):
-        InferenceSpec(converter=Converter("custom_pair", significance=[1.0], tables=[[0, 1, 15], [15, 5, 0]]))
+        InferenceSpec(
+            converter=Converter("custom_pair", significance=[1.0], tables=[[0, 1, 15], [15, 5, 0]])
+        )
     InferenceSpec(converter=Converter("custom_pair", significance=[1.0], tables=tables))
 
 

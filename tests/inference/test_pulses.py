@@ -25,7 +25,9 @@ def test_pulses_come_near_the_target() -> None:
     left = write([tile])
     found = tile.weight.detach()
     assert left[0] < 0.01
-    assert float((found - target).abs().mean() / target.abs().max()) == pytest.approx(left[0], rel=1e-4)
+    assert float((found - target).abs().mean() / target.abs().max()) == pytest.approx(
+        left[0], rel=1e-4
+    )
     assert not torch.equal(found, target)
 
 

@@ -1,1 +1,2 @@
-"""The physics once more, slow and obvious, in NumPy's float32: what the kernels are held against, bit by bit."""
+"""The physics once more, slow and obvious, in NumPy's float32: what the kernels are held against,
+bit by bit."""

@@ -1,4 +1,5 @@
-"""An array of cells under a pulsed update: every pulse of every sample in order, all cells of a pulse at once."""
+"""An array of cells under a pulsed update: every pulse of every sample in order, all cells of a
+pulse at once."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class NaiveArray:
         return self.seen.reshape(self.shape)
 
     def set_weights(self, weight: Floats, call: int) -> None:
-        """Clipped to the bounds of the cells, read with write noise unless the device leaves it out."""
+        """Clipped to the bounds of the cells, read with write noise unless the device leaves it
+        out."""
         self.w = clamp(weight.ravel(), self.cells["min_bound"], self.cells["max_bound"])
         noisy = self.params.get("apply_write_noise_on_set", False)
         self.seen = self._written(Source(self.key, call, self.step)) if noisy else self.w
@@ -59,14 +61,20 @@ class NaiveArray:
         """Columns start .. start + count - 1, wrapping around."""
         source = Source(self.key, call, self.step)
         behind = (self.numbers.astype(int) % self.shape[1] - start) % self.shape[1]
-        chosen = (behind < count) & (F32(prob) > source.uniform(Stream.RESET_CHOICE, self.numbers, 0))
-        fresh = self.cells["reset_bias"] + F32(self.params["reset_std"]) * source.normal(Stream.RESET, self.numbers, 0)
+        chosen = (behind < count) & (
+            F32(prob) > source.uniform(Stream.RESET_CHOICE, self.numbers, 0)
+        )
+        fresh = self.cells["reset_bias"] + F32(self.params["reset_std"]) * source.normal(
+            Stream.RESET, self.numbers, 0
+        )
         self._operated(np.where(chosen, fresh, self.w), call)
 
     def reset_where(self, chosen: np.ndarray, call: int) -> None:
         """The cells that `chosen` [rows, columns] marks; write noise is drawn for those alone."""
         source = Source(self.key, call, self.step)
-        fresh = self.cells["reset_bias"] + F32(self.params["reset_std"]) * source.normal(Stream.RESET, self.numbers, 0)
+        fresh = self.cells["reset_bias"] + F32(self.params["reset_std"]) * source.normal(
+            Stream.RESET, self.numbers, 0
+        )
         fresh = clamp(fresh, self.cells["min_bound"], self.cells["max_bound"])
         self.w = np.where(chosen.ravel(), fresh, self.w)
         self.seen = np.where(chosen.ravel(), self._written(source), self.seen)
@@ -76,14 +84,17 @@ class NaiveArray:
         self.seen = self._written(Source(self.key, call, self.step))
 
     def drift(self, call: int, time: float) -> None:
-        """Power-law drift of every weight from the moment at which something else than drift changed it."""
+        """Power-law drift of every weight from the moment at which something else than drift
+        changed it."""
         p = {name: F32(value) for name, value in self.params.items() if name.startswith("drift_")}
         self.clock += time / self.params["drift_t_0"]
         now, source = F32(self.clock), Source(self.key, call, self.step)
         changed = (self.drifts == 0) | (np.abs(self.w - self.left) > p["drift_reset_tol"])
         self.since = np.where(changed, now if self.drifts else F32(0), self.since)
         self.w0 = np.where(changed, self.w, self.w0)
-        nu = self.cells["drift_nu"] * (F32(1) + p["drift_nu_std"] * source.normal(Stream.DRIFT, self.numbers, 0))
+        nu = self.cells["drift_nu"] * (
+            F32(1) + p["drift_nu_std"] * source.normal(Stream.DRIFT, self.numbers, 0)
+        )
         if p["drift_nu_k"]:
             g = (self.w - p["drift_w_offset"]) / p["drift_wg_ratio"] + p["drift_g_offset"]
             depends = p["drift_nu_k"] * (log(np.maximum(g, F32(1e-37))) - p["drift_log_g0"])
@@ -91,7 +102,9 @@ class NaiveArray:
         shrink = power(np.maximum(now - self.since, F32(1)), -nu)
         offset = p["drift_g_offset"] * p["drift_wg_ratio"] + p["drift_w_offset"]
         moved = self.w0 * shrink + offset * (shrink - F32(1))
-        self._operated(moved + p["drift_w_noise_std"] * source.normal(Stream.DRIFT, self.numbers, 1), call)
+        self._operated(
+            moved + p["drift_w_noise_std"] * source.normal(Stream.DRIFT, self.numbers, 1), call
+        )
         self.left, self.drifts = self.w, self.drifts + 1
 
     def update(self, x: Floats, d: Floats, lr: float, settings: Update, call: int) -> None:
@@ -109,7 +122,8 @@ class NaiveArray:
         self.finish(done, source)
 
     def _exact(self, x: Floats, d: Floats, lr: float, call: int, *, bounded: bool) -> None:
-        """The outer product of each sample in turn; a device clips after each, and adds its write noise at the end."""
+        """The outer product of each sample in turn; a device clips after each, and adds its write
+        noise at the end."""
         source = Source(self.key, call, self.step)
         for x_row, d_row in zip(x, d, strict=True):
             self.w = self.w - ((F32(lr) * d_row)[:, None] * x_row[None, :]).ravel()
@@ -124,11 +138,14 @@ class NaiveArray:
         self.step += 1
         self.seen = np.where(done > 0, self._written(source), self.seen)
 
-    def apply(self, pulses: tuple[Ints, np.ndarray], length: int, done: np.ndarray, source: Source) -> np.ndarray:
-        """Adds the pulses of a sample (number and direction of each cell), which wait for the end of their window.
+    def apply(
+        self, pulses: tuple[Ints, np.ndarray], length: int, done: np.ndarray, source: Source
+    ) -> np.ndarray:
+        """Adds the pulses of a sample (number and direction of each cell), which wait for the end
+        of their window.
 
-        `length` is that of the sample's trains; `done` counts pulses in this call, which number their draws.
-        """
+        `length` is that of the sample's trains; `done` counts pulses in this call, which number
+        their draws."""
         self.settle(self.waiting.full(length), done, source)
         self.waiting.add(*pulses, length)
         return done + pulses[0].astype(np.uint32)

@@ -1,4 +1,5 @@
-"""The constants of every cell, drawn in the order of base_device.cuh and of the snippets of the devices."""
+"""The constants of every cell, drawn in the order of base_device.cuh and of the snippets of the
+devices."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ class Drawing:
         return self.source.normal(Stream.CONSTRUCT, self.cells, self.next - 1)
 
 
-def construct(device: str, params: Mapping[str, Any], shape: tuple[int, int], key: tuple[int, int]) -> Cells:
+def construct(
+    device: str, params: Mapping[str, Any], shape: tuple[int, int], key: tuple[int, int]
+) -> Cells:
     """Constants of an array of `shape` (rows, columns), each of shape [rows * columns]."""
     p = {k: F32(v) if not isinstance(v, list) else np.array(v, F32) for k, v in params.items()}
     draw = Drawing(Source(key), np.arange(shape[0] * shape[1], dtype=np.uint32))
@@ -62,7 +65,10 @@ def _make_consistent(p: Mapping[str, Any], c: Cells) -> None:
     low, high = c["min_bound"], c["max_bound"]
     if p["enforce_consistency"]:
         c["dwmin_up"], c["dwmin_down"] = np.abs(c["dwmin_up"]), np.abs(c["dwmin_down"])
-        c["max_bound"], c["min_bound"] = np.abs(np.maximum(low, high)), -np.abs(np.minimum(low, high))
+        c["max_bound"], c["min_bound"] = (
+            np.abs(np.maximum(low, high)),
+            -np.abs(np.minimum(low, high)),
+        )
     else:
         middle = F32(0.5) * (low + high)
         c["max_bound"], c["min_bound"] = (np.where(low > high, middle, v) for v in (high, low))
@@ -73,7 +79,12 @@ def _corrupt(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
     reach = abs(p["corrupt_devices_range"])
     low, high = np.maximum(c["min_bound"], -reach), np.minimum(c["max_bound"], reach)
     value = low + (high - low) * draw.source.uniform(Stream.CONSTRUCT_UNIFORM, draw.cells, 1)
-    for name, there in (("max_bound", value), ("min_bound", value), ("dwmin_up", ZERO), ("dwmin_down", ZERO)):
+    for name, there in (
+        ("max_bound", value),
+        ("min_bound", value),
+        ("dwmin_up", ZERO),
+        ("dwmin_down", ZERO),
+    ):
         c[name] = np.where(stuck, there, c[name])
 
 
@@ -109,12 +120,17 @@ def _linear(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
 def _soft_bounds(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
     up_zero = c["min_bound"] - p["reverse_offset"] if p["reverse_up"] else c["max_bound"]
     down_zero = c["max_bound"] + p["reverse_offset"] if p["reverse_down"] else c["min_bound"]
-    c["slope_up"], c["slope_down"] = _slope(c["dwmin_up"], up_zero), _slope(c["dwmin_down"], down_zero)
+    c["slope_up"], c["slope_down"] = (
+        _slope(c["dwmin_up"], up_zero),
+        _slope(c["dwmin_down"], down_zero),
+    )
 
 
 def _soft_bounds_reference(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
     inside = (c["min_bound"] < 0) & (c["max_bound"] > 0)
-    up, down = (np.abs(ONE + p[name] * draw.normal()) for name in ("slope_up_dtod", "slope_down_dtod"))
+    up, down = (
+        np.abs(ONE + p[name] * draw.normal()) for name in ("slope_up_dtod", "slope_down_dtod")
+    )
     c["max_bound"] = np.where(inside, c["max_bound"] / up, c["max_bound"])
     c["min_bound"] = np.where(inside, c["min_bound"] / down, c["min_bound"])
     c["slope_up"] = np.where(c["max_bound"] > 0, _slope(c["dwmin_up"], c["max_bound"]), ZERO)
@@ -132,7 +148,9 @@ def _power(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
     tilt = p["pow_up_down_dtod"] * draw.normal()
     up = (common + min(p["pow_up_down"], ZERO) + tilt) * p["pow_gamma"]
     down = (common - max(p["pow_up_down"], ZERO) - tilt) * p["pow_gamma"]
-    c["gamma_up"], c["gamma_down"] = (np.abs(v) if p["enforce_consistency"] else v for v in (up, down))
+    c["gamma_up"], c["gamma_down"] = (
+        np.abs(v) if p["enforce_consistency"] else v for v in (up, down)
+    )
 
 
 def _power_reference(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
@@ -140,7 +158,9 @@ def _power_reference(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
     c["reference"] = p["reference_mean"] + p["reference_std"] * draw.normal()
     point = np.zeros_like(c["reference"])
     if p["subtract_symmetry_point"]:
-        found = _iterate(c, int(p["n_estimation_steps"])) if p["n_estimation_steps"] > 0 else _bisect(c)
+        found = (
+            _iterate(c, int(p["n_estimation_steps"])) if p["n_estimation_steps"] > 0 else _bisect(c)
+        )
         point = np.where((c["min_bound"] < 0) & (c["max_bound"] > 0), found, point)
     c["reference"], c["reset_bias"] = c["reference"] + point, c["reset_bias"] + point
 

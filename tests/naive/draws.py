@@ -62,7 +62,9 @@ class Source:
     def uniform(self, stream: int, at: npt.ArrayLike, n: npt.ArrayLike) -> Floats:
         """Uniform draw number n of every element."""
         n = np.asarray(n, np.uint32)
-        return uniform_of(np.choose(n & np.uint32(3), self.words(stream, at, n >> np.uint32(2))).astype(np.uint32))
+        return uniform_of(
+            np.choose(n & np.uint32(3), self.words(stream, at, n >> np.uint32(2))).astype(np.uint32)
+        )
 
 
 def philox(counter: list[Words], key: tuple[int, int]) -> list[Words]:
@@ -88,7 +90,9 @@ def uniform_of(word: Words) -> Floats:
 
 def normal_pair(a: Words, b: Words) -> tuple[Floats, Floats]:
     """Two standard normals from two words (Box & Muller 1958)."""
-    u = fma((a >> np.uint32(1)).view(np.int32).astype(F32), F32(4.65661287e-10), F32(2.32830644e-10))
+    u = fma(
+        (a >> np.uint32(1)).view(np.int32).astype(F32), F32(4.65661287e-10), F32(2.32830644e-10)
+    )
     r = np.sqrt(F32(-2) * log(u))
     sine, cosine = turn(b)
     return r * cosine, r * sine

@@ -1,7 +1,8 @@
-"""The noise-free step of each model as its documentation prints it, in double precision: the change of the weight.
+"""The noise-free step of each model as its documentation prints it, in double precision: the change
+of the weight.
 
-`c` holds b_max, b_min, the steps D_up, D_down and, where a model has them, exponents; r is the reference.
-"""
+`c` holds b_max, b_min, the steps D_up, D_down and, where a model has them, exponents; r is the
+reference."""
 
 from __future__ import annotations
 
@@ -25,11 +26,16 @@ def _linear(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
 
 def _soft_bounds(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
     v = w + c.get("reference", 0.0)
-    return c["dwmin_up"] * (1 - v / c["max_bound"]) if up else -c["dwmin_down"] * (1 - v / c["min_bound"])
+    return (
+        c["dwmin_up"] * (1 - v / c["max_bound"])
+        if up
+        else -c["dwmin_down"] * (1 - v / c["min_bound"])
+    )
 
 
 def _pmax(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
-    """With exact_curve the distance to the bound shrinks by alpha; without it steps are larger by B / w_max and 2."""
+    """With exact_curve the distance to the bound shrinks by alpha; without it steps are larger by B
+    / w_max and 2."""
     span = (p["range_max"] - p["range_min"]) / (1 - np.exp(-p["p_max"] * p["alpha"]))
     top, bottom = p["range_min"] + span, p["range_min"]
     if up:

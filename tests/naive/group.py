@@ -15,7 +15,8 @@ from tests.naive.pulses import Ints, counts, plan_sample
 
 @dataclass
 class NaiveGroup:
-    """Devices in order with their factors; `policy` is one of engine.tile.settings.POLICIES, or `one_sided`."""
+    """Devices in order with their factors; `policy` is one of engine.tile.settings.POLICIES, or
+    `one_sided`."""
 
     devices: list[NaiveArray]
     factors: list[float]
@@ -37,15 +38,22 @@ class NaiveGroup:
 
     def set_weights(self, weight: Floats, calls: list[int]) -> None:
         for k, (device, call) in enumerate(zip(self.devices, calls, strict=True)):
-            own = np.maximum(weight if k == 0 else -weight, F32(0)) if self.policy == "one_sided" else weight
+            own = (
+                np.maximum(weight if k == 0 else -weight, F32(0))
+                if self.policy == "one_sided"
+                else weight
+            )
             if self.policy != "fixed" or k == self.first:
                 device.set_weights(own, call)
 
     def update(self, x: Floats, d: Floats, lr: float, settings: Update, calls: list[int]) -> None:
-        """`calls`: that of the trains, which belongs to the first device, then that of each device's pulses."""
+        """`calls`: that of the trains, which belongs to the first device, then that of each
+        device's pulses."""
         lead = self.devices[0]
         trains = Source(lead.key, calls[0], lead.step)
-        sources = [Source(v.key, call, v.step) for v, call in zip(self.devices, calls[1:], strict=True)]
+        sources = [
+            Source(v.key, call, v.step) for v, call in zip(self.devices, calls[1:], strict=True)
+        ]
         done = [np.zeros(lead.w.size, np.uint32) for _ in self.devices]
         for sample, (x_row, d_row) in enumerate(zip(x, d, strict=True)):
             plan = plan_sample(settings, lr, self.granularity, x_row, d_row)
@@ -60,18 +68,26 @@ class NaiveGroup:
             device.finish(pulses, source)
 
     def refresh(self, thresholds: tuple[float, float], settings: Update, calls: list[int]) -> None:
-        """Full pairs are reset and their difference is written; `calls`: reset and write of each device in turn."""
+        """Full pairs are reset and their difference is written; `calls`: reset and write of each
+        device in turn."""
         up, down = self.devices
-        upper, lower = (np.array([t * abs(v.params["w_max"]) for v in self.devices], F32) for t in thresholds)
+        upper, lower = (
+            np.array([t * abs(v.params["w_max"]) for v in self.devices], F32) for t in thresholds
+        )
         p, m = up.weight.copy(), down.weight.copy()
         full = np.where(p > m, (p > upper[0]) & (m > lower[1]), (p > lower[0]) & (m > upper[1]))
         writes = [np.where(full & (p > m), m - p, F32(0)), np.where(full & ~(p > m), p - m, F32(0))]
         for k, device in enumerate(self.devices):
             device.reset_where(full, calls[2 * k])
-            device.update(np.eye(p.shape[1], dtype=F32), writes[k].T.copy(), 1.0, settings, calls[2 * k + 1])
+            device.update(
+                np.eye(p.shape[1], dtype=F32), writes[k].T.copy(), 1.0, settings, calls[2 * k + 1]
+            )
 
-    def _dealt(self, number: Ints, up: np.ndarray, k: int, x: Floats) -> list[tuple[Ints, np.ndarray]]:
-        """What device k takes of a sample; one-sided pairs take it twice, for positive and for negative inputs."""
+    def _dealt(
+        self, number: Ints, up: np.ndarray, k: int, x: Floats
+    ) -> list[tuple[Ints, np.ndarray]]:
+        """What device k takes of a sample; one-sided pairs take it twice, for positive and for
+        negative inputs."""
         if self.policy != "one_sided":
             return [(number, up)]
         own = np.where(up if k == 0 else ~up, number, 0)

@@ -1,4 +1,5 @@
-"""Pulses of a window: the course of a weight under them, and one normal number for all where no bound is near."""
+"""Pulses of a window: the course of a weight under them, and one normal number for all where no
+bound is near."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ Sample = tuple[np.ndarray, np.ndarray]
 
 
 class Waiting:
-    """Samples whose pulses are not applied yet: the number for each cell, and whether they go up."""
+    """Samples whose pulses are not applied yet: the number for each cell, and whether they go
+    up."""
 
     def __init__(self, size: int) -> None:
         self.samples: list[Sample] = []
@@ -58,7 +60,9 @@ def terms(slope: Floats, number: np.ndarray) -> Floats:
     return total
 
 
-def land(w: Floats, c: Cells, params: Mapping[str, Any], samples: list[Sample], z: Floats) -> tuple[Floats, np.ndarray]:
+def land(
+    w: Floats, c: Cells, params: Mapping[str, Any], samples: list[Sample], z: Floats
+) -> tuple[Floats, np.ndarray]:
     """Weights after the pulses of these samples, and which cells could take them in one jump."""
     zero = np.zeros_like(w)
     shift = c.get("reference", zero)
@@ -73,7 +77,11 @@ def land(w: Floats, c: Cells, params: Mapping[str, Any], samples: list[Sample], 
         both = total * fma(slope, total, F32(2))
         mean = fma(fma(slope, mean, offset), total, mean)
         variance = fma(both, fma(slope, variance, spread * spread / (F32(2) + slope)), variance)
-        low, high, widest = np.minimum(mean, low), np.maximum(mean, high), np.maximum(variance, widest)
+        low, high, widest = (
+            np.minimum(mean, low),
+            np.maximum(mean, high),
+            np.maximum(variance, widest),
+        )
         pulsed = pulsed | (number > 0)
     for slope in (c.get("slope_up", zero), -c.get("slope_down", zero)):
         steady = steady & (slope > -1)

@@ -16,7 +16,8 @@ from tests.naive.product import NaiveProduct
 
 @dataclass
 class NaiveLowRank:
-    """`a` [ranks, columns], `b` [rows, ranks], `core` [rows, columns]; `s` are the settings of the algorithm."""
+    """`a` [ranks, columns], `b` [rows, ranks], `core` [rows, columns]; `s` are the settings of the
+    algorithm."""
 
     a: NaiveArray
     b: NaiveArray
@@ -47,5 +48,8 @@ class NaiveLowRank:
     def _read(self, array: NaiveArray, v: Floats, call: int, *, forward: bool = True) -> Floats:
         weight = array.weight if forward else array.weight.T
         product = NaiveProduct(self.io, weight, array.key, forward)
-        stream, source = Stream.FORWARD if forward else Stream.BACKWARD, Source(array.key, call, array.step)
+        stream, source = (
+            Stream.FORWARD if forward else Stream.BACKWARD,
+            Source(array.key, call, array.step),
+        )
         return np.stack([product.read(row, source, stream, sample) for sample, row in enumerate(v)])

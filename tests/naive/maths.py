@@ -1,4 +1,5 @@
-"""Elementary functions as engine/physics/maths.cuh has them, one correctly rounded float32 operation after another."""
+"""Elementary functions as engine/physics/maths.cuh has them, one correctly rounded float32
+operation after another."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ Words = npt.NDArray[np.uint32]
 
 
 def fma(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike) -> Floats:
-    """a b + c with one rounding: the product is exact in double, and a sum rounded to odd rounds right once more."""
+    """a b + c with one rounding: the product is exact in double, and a sum rounded to odd rounds
+    right once more."""
     a, b, c = (np.asarray(v, F32).astype(np.float64) for v in (a, b, c))
     product = a * b
     total = product + c
@@ -89,7 +91,9 @@ def turn(part: Words) -> tuple[Floats, Floats]:
     quarter = (part + np.uint32(0x20000000)) >> np.uint32(30)
     f = (part - (quarter << np.uint32(30))).view(np.int32).astype(F32) * F32(9.31322575e-10)
     q = f * f
-    sine = polynomial(q, 1.60441184e-4, -4.68175414e-3, 7.96926262e-2, -6.45964098e-1, 1.57079633) * f
+    sine = (
+        polynomial(q, 1.60441184e-4, -4.68175414e-3, 7.96926262e-2, -6.45964098e-1, 1.57079633) * f
+    )
     cosine = polynomial(q, 9.19260274e-4, -2.08634807e-2, 2.53669508e-1, -1.23370055, 1.0)
     swapped = (quarter & 1) == 1
     a, b = np.where(swapped, cosine, sine), np.where(swapped, sine, cosine)

@@ -17,7 +17,8 @@ QUANTISE, PICK_ROW = Stream.ALGORITHM, Stream.ALGORITHM + 1
 
 @dataclass
 class NaiveMixed:
-    """`array` is anything with key, step, granularity and update, `s` the settings of the algorithm."""
+    """`array` is anything with key, step, granularity and update, `s` the settings of the
+    algorithm."""
 
     array: NaiveArray
     s: Any
@@ -29,7 +30,8 @@ class NaiveMixed:
         self.pulses = replace(self.pulses, update_bl_management=True, update_management=True)
 
     def learn(self, x: Floats, d: Floats, lr: float, first_call: int) -> int:
-        """One mini-batch; returns the number of calls of the array that it took, `first_call` being the first."""
+        """One mini-batch; returns the number of calls of the array that it took, `first_call` being
+        the first."""
         call = first_call
         if self.s.n_x_bins:
             x, call = self._quantised(x, self.s.n_x_bins, self.s.stoc_round_x, call), call + 1

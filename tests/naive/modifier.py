@@ -1,4 +1,5 @@
-"""Hardware-aware training on weights: modification, clip and remap, and the input range, number by number."""
+"""Hardware-aware training on weights: modification, clip and remap, and the input range, number by
+number."""
 
 from __future__ import annotations
 
@@ -16,13 +17,17 @@ WITHOUT_FORMULA = ("None", "Copy", "DropConnect")
 ONE = F32(1)
 
 
-def modify(weight: Floats, s: WeightModifier, source: Source, stream: int, sample: int = 0) -> Floats:
+def modify(
+    weight: Floats, s: WeightModifier, source: Source, stream: int, sample: int = 0
+) -> Floats:
     """The disturbed weights [O, I], or those that are `sample`'s own."""
     changed = weight.shape[1] - s.copy_last_column
     top = np.abs(weight[:, :changed]).max()
     m = (top if top > 0 else ONE) if s.rel_to_actual_wmax else F32(s.assumed_wmax)
     first = sample * len(weight)
-    made = np.stack([_row(row, s, F32(m), Draws(source, stream, first + k)) for k, row in enumerate(weight)])
+    made = np.stack(
+        [_row(row, s, F32(m), Draws(source, stream, first + k)) for k, row in enumerate(weight)]
+    )
     made[:, changed:] = weight[:, changed:]
     return made
 
@@ -35,7 +40,9 @@ def _row(w: Floats, s: WeightModifier, m: np.float32, draws: Draws) -> Floats:
         normals = [z, draws.normals(PCM_DRIFT, n), draws.normals(PCM_READ, n)]
         made = pcm(w, s, m, normals, [draws.uniforms(PCM_RESET + k, n) for k in range(4)])
     elif s.type not in WITHOUT_FORMULA:
-        made = formula(w, s, m, z if s.std_dev else np.zeros_like(z), u if s.sto_round else np.zeros_like(u))
+        made = formula(
+            w, s, m, z if s.std_dev else np.zeros_like(z), u if s.sto_round else np.zeros_like(u)
+        )
     return np.where((draws.uniforms(DROP, n) < F32(s.pdrop)) & (s.pdrop > 0), F32(0), made)
 
 
@@ -72,7 +79,9 @@ def stepped(v: Floats, s: WeightModifier, u: Floats) -> Floats:
     if step <= 0:
         return v
     t = v / step + u
-    away = np.copysign(np.floor(np.abs(t)) + (np.abs(t) - np.floor(np.abs(t)) >= F32(0.5)), t).astype(F32)
+    away = np.copysign(
+        np.floor(np.abs(t)) + (np.abs(t) - np.floor(np.abs(t)) >= F32(0.5)), t
+    ).astype(F32)
     return step * (np.rint(t) if s.convention == "Torch" else away)
 
 
@@ -90,7 +99,9 @@ def pcm(w: Floats, s: WeightModifier, m: np.float32, z: list[Floats], u: list[Fl
     x = np.abs(g) / g_max
     placed = g + std * fma(fma(F32(-1.1731), x, F32(1.965)), x, F32(0.26348)) * z[0]
     p, time = np.abs(placed) / g_max, F32(s.pcm_t_inference) + F32(s.pcm_t0)
-    spread = clamp(F32(-0.0125) * log(np.maximum(p, F32(1e-6))) - F32(0.0059), F32(0.008), F32(0.045))
+    spread = clamp(
+        F32(-0.0125) * log(np.maximum(p, F32(1e-6))) - F32(0.0059), F32(0.008), F32(0.045)
+    )
     drifted = placed
     if s.pcm_t_inference > 0:
         drifted = placed * power(np.full_like(p, time / F32(s.pcm_t0)), -np.abs(z[1] * spread))
@@ -122,13 +133,19 @@ class Rows:
         return np.sqrt(total / (F32(len(self.mean)) * n - ONE))
 
 
-def settle(w: Floats, scale: Floats | None, clip: WeightClip, remap: WeightRemap) -> tuple[Floats, Floats | None]:
+def settle(
+    w: Floats, scale: Floats | None, clip: WeightClip, remap: WeightRemap
+) -> tuple[Floats, Floats | None]:
     """Weights and scales after clip and remap."""
     rows = Rows.of(w)
     limit = F32(clip.fixed_value) if clip.type != "None" else F32(0)
     if clip.type in ("LayerGaussian", "AverageChannelMax"):
         gaussian = clip.type == "LayerGaussian"
-        own = F32(clip.sigma) * rows.deviation(w.shape[1]) if gaussian else lane_sum(rows.top) / F32(len(w))
+        own = (
+            F32(clip.sigma) * rows.deviation(w.shape[1])
+            if gaussian
+            else lane_sum(rows.top) / F32(len(w))
+        )
         limit = min(own, limit) if limit > 0 else own
     top = rows.top
     if limit > 0:
@@ -149,7 +166,10 @@ def settle(w: Floats, scale: Floats | None, clip: WeightClip, remap: WeightRemap
 
 def range_gradient(x: Floats, d: Floats, r: np.float32, s: InputRange) -> np.float32:
     """The gradient of the input range r where no output is clipped."""
-    high, low = np.where(x >= r, np.minimum(d, F32(0)), F32(0)), np.where(x <= -r, np.maximum(d, F32(0)), F32(0))
+    high, low = (
+        np.where(x >= r, np.minimum(d, F32(0)), F32(0)),
+        np.where(x <= -r, np.maximum(d, F32(0)), F32(0)),
+    )
     g = lane_sum(np.array([lane_sum(row) for row in high - low], F32))
     g = g * r * F32(s.gradient_scale) if s.gradient_relative else g
     inside = lane_sum((np.abs(x) < r).sum(1).astype(F32)) / F32(x.size)

@@ -41,9 +41,15 @@ class NaiveProduct:
         self.frozen = freeze(self.io, self.weight.shape, self.key, self.forward)
 
     def read(self, x: Floats, call: int, stream: int, step: int = 0, first: int = 0) -> Floats:
-        """y [B, outputs] of x [B, inputs], of which the first has the place `first` in its batch."""
+        """y [B, outputs] of x [B, inputs], of which the first has the place `first` in its
+        batch."""
         source = Source(self.key, call, step)
-        return np.stack([self._vector(row, Draws(source, stream, b)) for b, row in enumerate(x.astype(F32), first)])
+        return np.stack(
+            [
+                self._vector(row, Draws(source, stream, b))
+                for b, row in enumerate(x.astype(F32), first)
+            ]
+        )
 
     def _vector(self, x: Floats, draws: Draws) -> Floats:
         io, reduce, round_ = self.io, F32(1), 0
@@ -55,13 +61,21 @@ class NaiveProduct:
         scale = F32(1) / alpha
         while True:
             now = Draws(draws.source, draws.stream, draws.block | round_ << 26)
-            y, hit = self._read_once(convert(io, x, scale, now), alpha * reduce * F32(io.out_scale), now)
+            y, hit = self._read_once(
+                convert(io, x, scale, now), alpha * reduce * F32(io.out_scale), now
+            )
             step = step_of(io.inp_res, io.inp_bound)
-            spent = np.floor(reduce) > io.max_bm_factor or (step > 0 and reduce > F32(io.max_bm_res) / step)
+            spent = np.floor(reduce) > io.max_bm_factor or (
+                step > 0 and reduce > F32(io.max_bm_res) / step
+            )
             if not self.forward or io.bound_management == "None" or not hit or spent:
                 return y
             reduce, round_ = F32(2) * reduce, round_ + 1
-            if io.bound_management == "IterativeWorstCase" and round_ == 1 and io.noise_management != "AbsMaxNPSum":
+            if (
+                io.bound_management == "IterativeWorstCase"
+                and round_ == 1
+                and io.noise_management != "AbsMaxNPSum"
+            ):
                 alpha, reduce = alpha if io.noise_management == "None" else np_sum(io, x), F32(1)
             scale = F32(1) / (alpha * reduce)
 
@@ -69,7 +83,9 @@ class NaiveProduct:
         io, top = self.io, np.abs(x).max()
         if io.noise_management == "AverageAbsMax":
             decay = F32(1e-3)
-            self.average = top if self.average < 0 else (F32(1) - decay) * self.average + decay * top
+            self.average = (
+                top if self.average < 0 else (F32(1) - decay) * self.average + decay * top
+            )
             return self.average
         limit = F32(io.nm_thres) if io.nm_thres > 0 else F32(np.inf)
         if io.noise_management == "AbsMaxNPSum":
@@ -96,7 +112,11 @@ class NaiveProduct:
 
     def _currents(self, v: Floats, number: int, draws: Draws) -> Floats:
         io = self.io
-        w = self.w * self.frozen.asymmetry if number == 0 and io.mv_type.startswith("PosNeg") else self.w
+        w = (
+            self.w * self.frozen.asymmetry
+            if number == 0 and io.mv_type.startswith("PosNeg")
+            else self.w
+        )
         z = self._product(w, v)
         if io.ir_drop > 0:
             behind = F32(1) - np.arange(len(v)).astype(F32) / F32(len(v))
@@ -104,7 +124,11 @@ class NaiveProduct:
             curve = c * (c * (F32(0.05) * c - F32(0.2)) + F32(0.5))
             z = z - F32(io.ir_drop) * curve * self._product(w, v * (F32(1) - behind * behind))
         if io.v_offset_std > 0 or io.r_series > 0:
-            base, o, rho = F32(-io.v_offset_w_min) * lane_sum(v), self.frozen.offset, F32(io.r_series)
+            base, o, rho = (
+                F32(-io.v_offset_w_min) * lane_sum(v),
+                self.frozen.offset,
+                F32(io.r_series),
+            )
             z = (F32(1) - o) * saturated(z + base, rho) - (F32(1) + o) * saturated(base, rho)
         if io.w_noise > 0 and io.w_noise_type != "None":
             xi = draws.normals(WEIGHT_NOISE, len(z), number)
@@ -131,7 +155,10 @@ class NaiveProduct:
             sigma = frozen.sigma if io.out_noise_std > 0 else F32(io.out_noise)
             z = z + sigma * draws.normals(OUTPUT_NOISE, len(z), number)
         z = quantise(
-            z, step_of(io.out_res, io.out_bound), io.out_sto_round, draws.uniforms(OUTPUT_ROUND, len(z), number)
+            z,
+            step_of(io.out_res, io.out_bound),
+            io.out_sto_round,
+            draws.uniforms(OUTPUT_ROUND, len(z), number),
         )
         if io.out_bound <= 0:
             return z, False
@@ -176,7 +203,9 @@ def lane_sum(v: Floats, factor: Floats | None = None) -> np.float32:
     for at in range(0, len(v), LANES):
         part = v[at : at + LANES]
         n = len(part)
-        partial[:n] = partial[:n] + part if factor is None else fma(factor[at : at + n], part, partial[:n])
+        partial[:n] = (
+            partial[:n] + part if factor is None else fma(factor[at : at + n], part, partial[:n])
+        )
     half = LANES // 2
     while half:
         partial[:half] = partial[:half] + partial[half : 2 * half]
@@ -210,7 +239,12 @@ def np_sum(io: IO, x: Floats) -> np.float32:
 
 def convert(io: IO, x: Floats, scale: np.float32, draws: Draws) -> Floats:
     """The DAC."""
-    v = quantise(x * scale, step_of(io.inp_res, io.inp_bound), io.inp_sto_round, draws.uniforms(INPUT_ROUND, len(x)))
+    v = quantise(
+        x * scale,
+        step_of(io.inp_res, io.inp_bound),
+        io.inp_sto_round,
+        draws.uniforms(INPUT_ROUND, len(x)),
+    )
     v = clamp(v, F32(-io.inp_bound), F32(io.inp_bound)) if io.inp_bound > 0 else v
     v = v + F32(io.inp_noise) * draws.normals(INPUT_NOISE, len(x)) if io.inp_noise > 0 else v
     return np.where(v < 0, v * (F32(1) - F32(io.inp_asymmetry)), v).astype(F32)
@@ -223,7 +257,10 @@ def split(io: IO, v: Floats) -> list[tuple[Floats, int]]:
     if io.mv_type.startswith("PosNeg"):
         return [(np.minimum(v, F32(0)), 1), (np.maximum(v, F32(0)), 1)]
     step = step_of(io.inp_res, io.inp_bound)
-    number, sign = round_even((np.abs(v) / step).astype(F32)).astype(int), np.where(v < 0, F32(-1), F32(1))
+    number, sign = (
+        round_even((np.abs(v) / step).astype(F32)).astype(int),
+        np.where(v < 0, F32(-1), F32(1)),
+    )
     if io.mv_type == "SplitMode":
         base = 1 << io.split_mode_bit_shift
         parts = [(number % base, 1), (number // base, base)]

@@ -1,4 +1,5 @@
-"""One analog read of one vector: scale, DAC, currents, output stage and ADC, one number after another."""
+"""One analog read of one vector: scale, DAC, currents, output stage and ADC, one number after
+another."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def strided(v: Floats, add: Callable[[Floats, Floats], Floats]) -> np.float32:
 
 @dataclass
 class NaiveProduct:
-    """Reads of `weight` [outputs, inputs], which lies transposed in memory for the backward direction."""
+    """Reads of `weight` [outputs, inputs], which lies transposed in memory for the backward
+    direction."""
 
     io: IO
     weight: Floats
@@ -47,12 +49,17 @@ class NaiveProduct:
 
     def __post_init__(self) -> None:
         n_out = self.weight.shape[0]
-        source, outputs = Source(self.key, 0 if self.forward else 1), np.arange(n_out, dtype=np.uint32)
+        source, outputs = (
+            Source(self.key, 0 if self.forward else 1),
+            np.arange(n_out, dtype=np.uint32),
+        )
         io, top = self.io, F32(self.io.out_bound) if self.io.out_bound > 0 else ONE
         drawn = {n: source.normal(Stream.FROZEN, outputs, n) for n in (SIGMA, OFFSET, BEND, CHOICE)}
         self.sigma = np.abs(F32(io.out_noise) * (ONE + F32(io.out_noise_std) * drawn[SIGMA]))
         offset = F32(io.v_offset_std) * drawn[OFFSET]
-        self.offset = np.where(offset > 0 if io.v_offset_positive else drawn[CHOICE] > 0, offset, ZERO)
+        self.offset = np.where(
+            offset > 0 if io.v_offset_positive else drawn[CHOICE] > 0, offset, ZERO
+        )
         bend = F32(max(io.out_nonlinearity, 0.0) / float(top))
         self.bend = np.abs(bend * (ONE + F32(io.out_nonlinearity_std) * drawn[BEND]))
         total = ZERO
@@ -63,7 +70,9 @@ class NaiveProduct:
         self.gain = root * root
         cells = np.arange(self.weight.size, dtype=np.uint32)
         factors = ONE + F32(io.w_read_asymmetry_dtod) * source.normal(Stream.FROZEN, cells, FACTOR)
-        self.factors = factors.reshape(self.weight.shape if self.forward else self.weight.shape[::-1])
+        self.factors = factors.reshape(
+            self.weight.shape if self.forward else self.weight.shape[::-1]
+        )
         self.factors = self.factors if self.forward else self.factors.T
 
     def read(self, x: Floats, source: Source, stream: int, sample: int) -> Floats:
@@ -78,7 +87,9 @@ class NaiveProduct:
         while True:
             one = _Read(self, source, stream, sample | round_number << 26)
             y, hit = one.outputs(x, ONE / (alpha * reduce), alpha * reduce * F32(io.out_scale))
-            spent = np.floor(reduce) > io.max_bm_factor or (step > 0 and reduce > F32(io.max_bm_res) / step)
+            spent = np.floor(reduce) > io.max_bm_factor or (
+                step > 0 and reduce > F32(io.max_bm_res) / step
+            )
             if io.bound_management == "None" or not self.forward or not hit or spent:
                 return y
             reduce, round_number = F32(2) * reduce, round_number + 1
@@ -110,7 +121,10 @@ class NaiveProduct:
         plus, minus = (strided(np.maximum(v, ZERO), lambda s, part: s + part) for v in (x, -x))
         top = self._limited(np.abs(x).max())
         reach = F32(self.io.out_bound) if self.io.out_bound > 0 else ONE
-        scale, step = max(plus, minus) * ASSUMED_WMAX / reach, F32(step_size(self.io.inp_res, self.io.inp_bound))
+        scale, step = (
+            max(plus, minus) * ASSUMED_WMAX / reach,
+            F32(step_size(self.io.inp_res, self.io.inp_bound)),
+        )
         return max(top, min(scale, top * F32(self.io.max_bm_res) / step) if step > 0 else scale)
 
 
@@ -152,7 +166,11 @@ class _Read:
     def _dither(self, on: bool, sub: int, n: int, number: int = 0) -> Floats:
         at, word = self._places(n)
         drawn = self.source.words(self.stream + sub, at | np.uint32(number << 26), self.block)
-        return uniform_of(np.choose(word, drawn).astype(np.uint32)) - F32(0.5) if on else np.zeros(n, F32)
+        return (
+            uniform_of(np.choose(word, drawn).astype(np.uint32)) - F32(0.5)
+            if on
+            else np.zeros(n, F32)
+        )
 
     def _quantised(self, v: Floats, step: float, dither: Floats) -> Floats:
         return F32(step) * round_even(v / F32(step) + dither) if step > 0 else v
@@ -160,7 +178,9 @@ class _Read:
     def _converted(self, x: Floats, scale: np.float32) -> Floats:
         io = self.owner.io
         v = self._quantised(
-            x * scale, step_size(io.inp_res, io.inp_bound), self._dither(io.inp_sto_round, INPUT_ROUND, len(x))
+            x * scale,
+            step_size(io.inp_res, io.inp_bound),
+            self._dither(io.inp_sto_round, INPUT_ROUND, len(x)),
         )
         v = clamp(v, F32(-io.inp_bound), F32(io.inp_bound)) if io.inp_bound > 0 else v
         v = v + F32(io.inp_noise) * self._normal(INPUT_NOISE, len(x)) if io.inp_noise > 0 else v
@@ -216,7 +236,10 @@ class _Read:
         z = self._normal(WEIGHT_NOISE, len(s), number)
         if io.w_noise_type == "PCMRead":
             return s + F32(io.w_noise) * np.sqrt(self._multiply(v * v, number, absolute=True)) * z
-        return s + F32(io.w_noise) * np.sqrt(strided(v, lambda total, part: fma(part, part, total))) * z
+        return (
+            s
+            + F32(io.w_noise) * np.sqrt(strided(v, lambda total, part: fma(part, part, total))) * z
+        )
 
     def _saturated(self, v: Floats) -> Floats:
         return v / (ONE + F32(self.owner.io.r_series) * np.abs(v))
@@ -230,7 +253,9 @@ class _Read:
             sigma = self.owner.sigma if io.out_noise_std > 0 else F32(io.out_noise)
             s = s + sigma * self._normal(OUTPUT_NOISE, n, number)
         s = self._quantised(
-            s, step_size(io.out_res, io.out_bound), self._dither(io.out_sto_round, OUTPUT_ROUND, n, number)
+            s,
+            step_size(io.out_res, io.out_bound),
+            self._dither(io.out_sto_round, OUTPUT_ROUND, n, number),
         )
         if io.out_bound <= 0:
             return s, False

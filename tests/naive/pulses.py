@@ -1,4 +1,5 @@
-"""From samples to pulses, line by line: the plan of a sample, the slots in which a line fires, pulses of a cell."""
+"""From samples to pulses, line by line: the plan of a sample, the slots in which a line fires,
+pulses of a cell."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Plan:
-    """One sample: length of its trains, and the factors from |x| and |d| to firing probabilities."""
+    """One sample: length of its trains, and the factors from |x| and |d| to firing
+    probabilities."""
 
     length: int
     x_factor: np.float32
@@ -67,7 +69,9 @@ def probabilities(u: Update, lines: Lines, source: Source) -> Floats:
     """Firing probabilities, on their steps if there are any."""
     p = np.abs(lines.values) * lines.factor
     res = F32(
-        (u.x_res_implicit if lines.is_x else u.d_res_implicit) if u.pulse_type == "DeterministicImplicit" else u.res
+        (u.x_res_implicit if lines.is_x else u.d_res_implicit)
+        if u.pulse_type == "DeterministicImplicit"
+        else u.res
     )
     if res <= 0:
         return p
@@ -77,17 +81,23 @@ def probabilities(u: Update, lines: Lines, source: Source) -> Floats:
 
 
 def fire(u: Update, lines: Lines, length: int, source: Source) -> npt.NDArray[np.bool_]:
-    """Whether each line fires in each slot [lines, length]: 32 random digits against those of its probability."""
+    """Whether each line fires in each slot [lines, length]: 32 random digits against those of its
+    probability."""
     p = probabilities(u, lines, source) * F32(4294967296.0)
-    target = np.where((p >= 1) & (p < F32(4294967296.0)), np.minimum(p, F32(4294967040.0)), 0).astype(np.uint64)
+    target = np.where(
+        (p >= 1) & (p < F32(4294967296.0)), np.minimum(p, F32(4294967040.0)), 0
+    ).astype(np.uint64)
     stream = Stream.TRAIN_X if lines.is_x else Stream.TRAIN_D
     words = [_digits(lines, (stream, w), length, source) for w in range(-(-length // SLOTS))]
     digits = np.concatenate(words, axis=1)
     return (digits < target[:, None]) | (p >= F32(4294967296.0))[:, None]
 
 
-def _digits(lines: Lines, place: tuple[int, int], length: int, source: Source) -> npt.NDArray[np.uint64]:
-    """32 random digits [lines, slots] for the slots of one word: a random word each if they are few, else planes.
+def _digits(
+    lines: Lines, place: tuple[int, int], length: int, source: Source
+) -> npt.NDArray[np.uint64]:
+    """32 random digits [lines, slots] for the slots of one word: a random word each if they are
+    few, else planes.
 
     The words of the shortest trains come from blocks that four samples share.
     """
@@ -96,24 +106,35 @@ def _digits(lines: Lines, place: tuple[int, int], length: int, source: Source) -
     blocks = -(-slots // 4) if slots <= FEW_SLOTS else 8
     if lines.shared and length <= SHARED_SLOTS:
         first = lines.sample // 4 * SHARED_SLOTS
-        four = [source.words(stream, lines.numbers | 1 << 31, first + slot) for slot in range(slots)]
+        four = [
+            source.words(stream, lines.numbers | 1 << 31, first + slot) for slot in range(slots)
+        ]
         return np.stack([words[lines.sample % 4] for words in four], axis=1).astype(np.uint64)
-    drawn = [source.words(stream, lines.numbers, first | (w * 8 + block)) for block in range(blocks)]
+    drawn = [
+        source.words(stream, lines.numbers, first | (w * 8 + block)) for block in range(blocks)
+    ]
     words = np.stack([word for block in drawn for word in block], axis=1).astype(np.uint64)
     if slots <= FEW_SLOTS:
         return words[:, :slots]
     bits = (words[:, :, None] >> np.arange(slots, dtype=np.uint64)) & np.uint64(1)
-    return np.sum(bits << np.arange(31, -1, -1, dtype=np.uint64)[None, :, None], axis=1, dtype=np.uint64)
+    return np.sum(
+        bits << np.arange(31, -1, -1, dtype=np.uint64)[None, :, None], axis=1, dtype=np.uint64
+    )
 
 
-def counts(u: Update, x: Floats, d: Floats, plan: Plan, sample: int, source: Source, *, shared: bool = True) -> Ints:
-    """Pulses of every cell [rows, columns] for one sample; the writes of a transfer share no blocks."""
+def counts(
+    u: Update, x: Floats, d: Floats, plan: Plan, sample: int, source: Source, *, shared: bool = True
+) -> Ints:
+    """Pulses of every cell [rows, columns] for one sample; the writes of a transfer share no
+    blocks."""
     columns = Lines(x, plan.x_factor, True, sample, shared)
     rows = Lines(d, plan.d_factor, False, sample, shared)
     if plan.length == 0:
         return np.zeros((len(d), len(x)), np.int64)
     if u.pulse_type in STOCHASTIC:
-        x_fires, d_fires = (fire(u, lines, plan.length, source).astype(np.int64) for lines in (columns, rows))
+        x_fires, d_fires = (
+            fire(u, lines, plan.length, source).astype(np.int64) for lines in (columns, rows)
+        )
         return d_fires @ x_fires.T
     p_x, p_d = (probabilities(u, lines, source) for lines in (columns, rows))
     length = F32(plan.length)

@@ -1,4 +1,5 @@
-"""Transfers between cells of several devices, in rounds of reads: the slow twin of engine/tile/transfers/rounds.py."""
+"""Transfers between cells of several devices, in rounds of reads: the slow twin of
+engine/tile/transfers/rounds.py."""
 
 from __future__ import annotations
 
@@ -53,7 +54,9 @@ class NaiveCells:
             self.lead.update(x, d, lr, update, self.next_call())
             return
         trains = self.next_call()
-        self.group.update(x, d, lr, update, [trains, *(self.next_call(k) for k in range(len(self.calls)))])
+        self.group.update(
+            x, d, lr, update, [trains, *(self.next_call(k) for k in range(len(self.calls)))]
+        )
 
 
 Read = tuple[int, int, int, int, int]  # sample, slice, array, number, sweep
@@ -87,12 +90,16 @@ class NaiveRounds(NaiveTransfer):
         self.samples += 1
         for k in range(len(self.arrays) - 1):
             if not (
-                self.v["period"][k] > 0 and self.samples % self.v["period"][k] == 0 and self.v["transfer_lr"][k] > 0
+                self.v["period"][k] > 0
+                and self.samples % self.v["period"][k] == 0
+                and self.v["transfer_lr"][k] > 0
             ):
                 continue
             start = self.pointers[k]
             if self.v.get("random_slice", 0):
-                start = min(int(self.sources[-1].uniform(SELECT, k, b) * F32(self.slices)), self.slices - 1)
+                start = min(
+                    int(self.sources[-1].uniform(SELECT, k, b) * F32(self.slices)), self.slices - 1
+                )
             for q in range(self.v["reads"]):
                 s, e = (start + q) % self.slices, len(self.reads)
                 self.reads.append((b, s, k, e, self.sweep))
@@ -118,7 +125,11 @@ class NaiveRounds(NaiveTransfer):
                 until[s] = b + 1
         if any(k == 0 for _, _, k, *_ in events):
             self._pulse(until, max(b + 1 for b, _, k, *_ in events if k == 0))
-        sweep, out_chop, chosen = self.sweep, self.out_chop, np.zeros(self.arrays[0].lead.w.size, bool)
+        sweep, out_chop, chosen = (
+            self.sweep,
+            self.out_chop,
+            np.zeros(self.arrays[0].lead.w.size, bool),
+        )
         writes: list[list[tuple[int, Floats]]] = [[] for _ in self.arrays[1:]]
         for b, s, k, e, self.sweep in events:
             self.rate, self.out_chop = self.rates[b], self.out_signs[b]
@@ -130,7 +141,10 @@ class NaiveRounds(NaiveTransfer):
         self.sweep, self.out_chop = sweep, out_chop
         for k, rows in enumerate(writes):
             if rows:
-                line, drive = np.eye(self.slices, dtype=F32)[[s for s, _ in rows]], np.stack([y for _, y in rows])
+                line, drive = (
+                    np.eye(self.slices, dtype=F32)[[s for s, _ in rows]],
+                    np.stack([y for _, y in rows]),
+                )
                 x, d = (line, drive) if self.v["by_columns"] else (drive, line)
                 self.arrays[k + 1].write(x, d, self._write_rate(k), self.write)
         if self.v.get("reset_prob", 0) > 0:
@@ -141,7 +155,9 @@ class NaiveRounds(NaiveTransfer):
     def _write_rate(self, k: int) -> float:
         if self.v["rule"] != PLAIN:
             return float(self.v["step"] * self.arrays[k + 1].granularity)
-        return float(self.v["transfer_lr"][k] * (self.given_lr if self.v["scale_transfer"] else 1.0))
+        return float(
+            self.v["transfer_lr"][k] * (self.given_lr if self.v["scale_transfer"] else 1.0)
+        )
 
     def _pulse(self, until: np.ndarray, high: int) -> None:
         """Pulses of the fast array: on slice s, those of samples since[s] .. until[s] - 1."""
@@ -159,13 +175,16 @@ class NaiveRounds(NaiveTransfer):
         self.since = until
 
     def _sample(self, b: int, due: np.ndarray) -> tuple[int, Ints, np.ndarray, Floats]:
-        """Of a sample: length of its trains, number and direction of pulses on slices that are due, signs of inputs."""
+        """Of a sample: length of its trains, number and direction of pulses on slices that are due,
+        signs of inputs."""
         x, d = self.x[b], self.d[b]
         plan = plan_sample(self.update, float(self.rates[b]), self.granularity, x, d)
         number = counts(self.update, x, d, plan, b, self.trains)
         by_columns = self.v["by_columns"]
         due = due[None, :] if by_columns else due[:, None]
-        x_turn, d_turn = (self.in_chop, self.out_signs[b]) if by_columns else (self.out_signs[b], self.in_chop)
+        x_turn, d_turn = (
+            (self.in_chop, self.out_signs[b]) if by_columns else (self.out_signs[b], self.in_chop)
+        )
         x_down, d_down = np.signbit(x) ^ x_turn, np.signbit(d) ^ d_turn
         up = (d_down[:, None] != x_down[None, :]).ravel()
         return plan.length, np.where(due, number, 0).ravel(), up, np.where(x_down, F32(-1), F32(1))

@@ -1,4 +1,5 @@
-"""One pulse on every cell, for each built-in device model; `z` is the standard normal number of the pulse."""
+"""One pulse on every cell, for each built-in device model; `z` is the standard normal number of the
+pulse."""
 
 from __future__ import annotations
 
@@ -15,8 +16,11 @@ ONE, ZERO = F32(1), F32(0)
 Step = Callable[[Floats, np.ndarray, Mapping[str, Any], Cells, Floats], Floats]
 
 
-def pulse(device: str, w: Floats, up: np.ndarray, values: Mapping[str, Any], c: Cells, z: Floats) -> Floats:
-    """The weights after one pulse in direction `up` (a boolean for each cell) and the clip that follows it."""
+def pulse(
+    device: str, w: Floats, up: np.ndarray, values: Mapping[str, Any], c: Cells, z: Floats
+) -> Floats:
+    """The weights after one pulse in direction `up` (a boolean for each cell) and the clip that
+    follows it."""
     p = {k: F32(v) if not isinstance(v, list) else np.array(v, F32) for k, v in values.items()}
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         moved = STEPS[device](w, up, p, c, z)
@@ -37,7 +41,9 @@ def constant(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Float
 
 def linear(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Floats) -> Floats:
     size = np.where(up, c["dwmin_up"], c["dwmin_down"])
-    tilt = np.where(up, c["slope_up"], c["slope_down"]) * (w + c["reference"] if "reference" in c else w)
+    tilt = np.where(up, c["slope_up"], c["slope_down"]) * (
+        w + c["reference"] if "reference" in c else w
+    )
     spread = p["dw_min_std"] * z
     change = (size + tilt) * (ONE + spread) if p["mult_noise"] else tilt + size * (ONE + spread)
     return w + np.where(up, change, -change)
@@ -48,7 +54,9 @@ def exponential(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Fl
     place = F32(2) * p["a"] * w / extent + p["b"]
     bend = m.exp(np.where(extent > 0, np.where(up, p["gamma_up"], -p["gamma_down"]) * place, ZERO))
     change = _signed(up, c) * np.maximum(ONE - np.where(up, p["A_up"], p["A_down"]) * bend, ZERO)
-    spread = p["dw_min_std"] * (np.abs(change) + p["dw_min_std_add"] + p["dw_min_std_slope"] * np.abs(w))
+    spread = p["dw_min_std"] * (
+        np.abs(change) + p["dw_min_std_add"] + p["dw_min_std_slope"] * np.abs(w)
+    )
     return np.where(extent > 0, w + (change + spread * z), w)
 
 
@@ -62,10 +70,18 @@ def response(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Float
 def power(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Floats) -> Floats:
     extent = c["max_bound"] - c["min_bound"]
     raw = w + c["reference"] if "reference" in c else w
-    left = np.where(extent > 0, np.where(up, c["max_bound"] - raw, raw - c["min_bound"]) / extent, ZERO)
-    size = _signed(up, c) * m.power(np.maximum(left, ZERO), np.where(up, c["gamma_up"], c["gamma_down"]))
+    left = np.where(
+        extent > 0, np.where(up, c["max_bound"] - raw, raw - c["min_bound"]) / extent, ZERO
+    )
+    size = _signed(up, c) * m.power(
+        np.maximum(left, ZERO), np.where(up, c["gamma_up"], c["gamma_down"])
+    )
     moved = np.where(left > 0, w + size * (ONE + p["dw_min_std"] * z), w)
-    return np.where(left < 0, c["min_bound"] - c["reference"], moved) if p.get("outside_falls") else moved
+    return (
+        np.where(left < 0, c["min_bound"] - c["reference"], moved)
+        if p.get("outside_falls")
+        else moved
+    )
 
 
 def _between(w: Floats, c: Cells, *tables: Floats) -> list[Floats]:
@@ -87,7 +103,10 @@ def piecewise(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Floa
 
 def table(w: Floats, up: np.ndarray, p: Mapping[str, Any], c: Cells, z: Floats) -> Floats:
     mean = np.where(up, *_between(w, c, p["table_up"], p["table_down"]))
-    spread = np.where(up, *_between(w, c, p["table_up_std"], p["table_down_std"])) + p["dw_min_std"] * mean
+    spread = (
+        np.where(up, *_between(w, c, p["table_up_std"], p["table_down_std"]))
+        + p["dw_min_std"] * mean
+    )
     return w + _signed(up, c) * (mean + spread * z)
 
 

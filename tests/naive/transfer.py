@@ -1,4 +1,5 @@
-"""Coupled arrays, sample by sample and cell by cell as the formulas say: slow twin of transfers/transfer.py."""
+"""Coupled arrays, sample by sample and cell by cell as the formulas say: slow twin of
+transfers/transfer.py."""
 
 from __future__ import annotations
 
@@ -13,13 +14,16 @@ from tests.naive.maths import F32, Floats, round_even
 from tests.naive.pulses import counts, plan_sample
 
 PLAIN, BUFFERED, AVERAGED, CHOPPED, DYNAMIC = range(5)
-FLIP, FLIP_OUT, SELECT, RESET_SLICE, READ_NOISE, READ_ROUND = range(Stream.ALGORITHM, Stream.ALGORITHM + 6)
+FLIP, FLIP_OUT, SELECT, RESET_SLICE, READ_NOISE, READ_ROUND = range(
+    Stream.ALGORITHM, Stream.ALGORITHM + 6
+)
 ONE, ZERO = F32(1), F32(0)
 
 
 @dataclass
 class NaiveTransfer:
-    """`v` are the numbers of TransferPlan; arrays[0] is the fast one, the last one keeps the weight."""
+    """`v` are the numbers of TransferPlan; arrays[0] is the fast one, the last one keeps the
+    weight."""
 
     v: dict[str, Any]
     arrays: list[Any]
@@ -59,7 +63,11 @@ class NaiveTransfer:
             self._pulse_fast(x_row, d_row, b)
             self.samples += 1
             for k in range(len(self.arrays) - 1):
-                if self.v["period"][k] > 0 and self.samples % self.v["period"][k] == 0 and self.v["transfer_lr"][k] > 0:
+                if (
+                    self.v["period"][k] > 0
+                    and self.samples % self.v["period"][k] == 0
+                    and self.v["transfer_lr"][k] > 0
+                ):
                     self._transfer(k, b)
         for s in range(self.slices):
             self._show_fast(s)
@@ -83,13 +91,16 @@ class NaiveTransfer:
         a, source = self.arrays[0], self.sources[0]
         plan = plan_sample(self.update, float(self.rate), self.granularity, x, d)
         number = counts(self.update, x, d, plan, b, source).ravel()
-        by_column, by_row = (self.in_chop, self.out_chop) if self.v["by_columns"] else (self.out_chop, self.in_chop)
+        by_column, by_row = (
+            (self.in_chop, self.out_chop) if self.v["by_columns"] else (self.out_chop, self.in_chop)
+        )
         turned = by_row[:, None] ^ by_column[None, :]
         up = ((np.signbit(d)[:, None] != np.signbit(x)[None, :]) ^ turned).ravel()
         self.done = a.apply((number, up), plan.length, self.done, source)
 
     def _show_fast(self, s: int) -> None:
-        """The cells of a slice as they are read, with write noise where pulses came since the last time."""
+        """The cells of a slice as they are read, with write noise where pulses came since the last
+        time."""
         a, cells = self.arrays[0], self.cells(s)
         a.settle(cells, self.done, self.sources[0])
         fresh = cells[self.done[cells] != self.seen_done[cells]]
@@ -99,7 +110,8 @@ class NaiveTransfer:
         assert a.seen.size == a.w.size
 
     def _normals(self, k: int, stream: int, s: int, n: int) -> Floats:
-        """A normal for each line of a slice; four neighbouring lines share a block. Slice -1: the lines themselves."""
+        """A normal for each line of a slice; four neighbouring lines share a block. Slice -1: the
+        lines themselves."""
         groups, lines = -(-self.lines // 4), np.arange(self.lines)
         first = 0 if s < 0 else s * groups
         return self.sources[k].normal(stream, first + lines // 4, 4 * n + lines % 4)
@@ -148,7 +160,9 @@ class NaiveTransfer:
         if v.get("out_noise", 0) > 0:
             y = y + F32(v["out_noise"]) * self._normals(-1, READ_NOISE, -1, e)
         if v.get("out_step", 0) > 0:
-            dither = last.uniform(READ_ROUND, lines, e) - F32(0.5) if v.get("out_sto_round") else ZERO
+            dither = (
+                last.uniform(READ_ROUND, lines, e) - F32(0.5) if v.get("out_sto_round") else ZERO
+            )
             y = F32(v["out_step"]) * round_even(y / F32(v["out_step"]) + dither)
         if v.get("out_bound", 0) > 0:
             y = np.clip(y, -F32(v["out_bound"]), F32(v["out_bound"]))
@@ -157,13 +171,20 @@ class NaiveTransfer:
     def _drive(self, k: int, s: int, e: int) -> Floats:
         """What the next array gets as gradient on the lines of the slice."""
         v, y = self.v, self._read(k, s, e)
-        rate = abs(F32(v["transfer_lr"][k]) * (self.lr if v["scale_transfer"] else ONE)) * F32(v["ratio"][k])
+        rate = abs(F32(v["transfer_lr"][k]) * (self.lr if v["scale_transfer"] else ONE)) * F32(
+            v["ratio"][k]
+        )
         if v["rule"] == PLAIN:
             return -y
         if v["rule"] == AVERAGED:
-            m, rate = F32(v["momentum"]), F32(v["transfer_lr"][k]) * (self.lr if v["scale_transfer"] else ONE)
+            m, rate = (
+                F32(v["momentum"]),
+                F32(v["transfer_lr"][k]) * (self.lr if v["scale_transfer"] else ONE),
+            )
             h = self.buffer[k, s] = m * self.buffer[k, s] + (ONE - m) * y
-            return np.where(np.abs(h) > F32(v["threshold"]), -(rate * h / F32(v["slow_granularity"])), ZERO)
+            return np.where(
+                np.abs(h) > F32(v["threshold"]), -(rate * h / F32(v["slow_granularity"])), ZERO
+            )
         if v["rule"] == BUFFERED:
             self.buffer[k, s] = self.buffer[k, s] + rate * y
             return -self._take(k, s, F32(v["threshold"]))
@@ -213,14 +234,20 @@ class NaiveTransfer:
 
     def _reset(self, s: int, e: int) -> None:
         a, cells = self.arrays[0], self.cells(s)
-        w = a.cells["reset_bias"][cells] + F32(a.params["reset_std"]) * self._normals(0, Stream.RESET, s, e)
+        w = a.cells["reset_bias"][cells] + F32(a.params["reset_std"]) * self._normals(
+            0, Stream.RESET, s, e
+        )
         a.w = a.w.copy()
         a.w[cells] = np.clip(w, a.cells["min_bound"][cells], a.cells["max_bound"][cells])
         self._show(0, cells, s, 0x20000000 + e)
 
     def _flip(self, s: int, e: int) -> None:
         v, dynamic = self.v, self.v["rule"] == DYNAMIC
-        due = v["sweeps"] > 1 and self.sweep % v["sweeps"] + 1 == v["sweeps"] and (dynamic or not v["chop_random"])
+        due = (
+            v["sweeps"] > 1
+            and self.sweep % v["sweeps"] + 1 == v["sweeps"]
+            and (dynamic or not v["chop_random"])
+        )
         drawn = v["chop_random"] and F32(v["in_chop_prob"]) > self.sources[-1].uniform(FLIP, s, e)
         self.switched[s] = dynamic and bool(due or drawn)
         self.in_chop[s] ^= bool(due or drawn)

@@ -35,32 +35,54 @@ class Example:
 STACKED = {"num_layers": 2, "bidirectional": True, "batch_first": True}
 EXAMPLES: dict[type[AnalogLayer], Example] = {
     AnalogLinear: Example({"in_features": 7, "out_features": 5}, (7,)),
-    AnalogConv1d: Example({"in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": 2, "padding": 1}, (2, 9)),
-    AnalogConv2d: Example({"in_channels": 3, "out_channels": 4, "kernel_size": (3, 2), "padding": 1}, (3, 6, 5)),
-    AnalogConv3d: Example({"in_channels": 2, "out_channels": 3, "kernel_size": 2, "dilation": (1, 2, 1)}, (2, 4, 5, 3)),
+    AnalogConv1d: Example(
+        {"in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": 2, "padding": 1}, (2, 9)
+    ),
+    AnalogConv2d: Example(
+        {"in_channels": 3, "out_channels": 4, "kernel_size": (3, 2), "padding": 1}, (3, 6, 5)
+    ),
+    AnalogConv3d: Example(
+        {"in_channels": 2, "out_channels": 3, "kernel_size": 2, "dilation": (1, 2, 1)}, (2, 4, 5, 3)
+    ),
     AnalogRNN: Example({"input_size": 4, "hidden_size": 3, **STACKED}, (5, 4)),
     AnalogLSTM: Example({"input_size": 4, "hidden_size": 3, **STACKED}, (3, 4)),
     AnalogGRU: Example({"input_size": 4, "hidden_size": 3, **STACKED}, (4, 4)),
-    AnalogMultiheadAttention: Example({"embed_dim": 8, "num_heads": 2, "batch_first": True}, (3, 8)),
+    AnalogMultiheadAttention: Example(
+        {"embed_dim": 8, "num_heads": 2, "batch_first": True}, (3, 8)
+    ),
 }
 LAYERS = layer_types()
 NOISY = {
-    "device": {"model": "soft_bounds", "dw_min": 0.01, "lifetime": 100.0, "diffusion": 0.001, "write_noise_std": 0.5},
+    "device": {
+        "model": "soft_bounds",
+        "dw_min": 0.01,
+        "lifetime": 100.0,
+        "diffusion": 0.001,
+        "write_noise_std": 0.5,
+    },
     "tile": {"mapping": {"weight_scaling_omega": 0.6, "learn_out_scaling": True}},
 }
 PERFECT = {
     "device": {"model": "ideal"},
-    "tile": {"forward": {"is_perfect": True}, "backward": {"is_perfect": True}, "update": {"pulse_type": "None"}},
+    "tile": {
+        "forward": {"is_perfect": True},
+        "backward": {"is_perfect": True},
+        "update": {"pulse_type": "None"},
+    },
 }
 
 
 def spec(base: dict[str, Any], **mapping: Any) -> TileSpec:
     """Settings of tiles, with changes of the mapping."""
     tile = base.get("tile", {})
-    return TileSpec.from_config({**base, "tile": {**tile, "mapping": {**tile.get("mapping", {}), **mapping}}})
+    return TileSpec.from_config(
+        {**base, "tile": {**tile, "mapping": {**tile.get("mapping", {}), **mapping}}}
+    )
 
 
-def make(kind: type[AnalogLayer], base: dict[str, Any], *, seed: int = 3, **mapping: Any) -> AnalogLayer:
+def make(
+    kind: type[AnalogLayer], base: dict[str, Any], *, seed: int = 3, **mapping: Any
+) -> AnalogLayer:
     """The example of a layer; torch's generator decides its start."""
     torch.manual_seed(seed)
     return kind(**EXAMPLES[kind].settings, tile=spec(base, **mapping))  # type: ignore[call-arg]

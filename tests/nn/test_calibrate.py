@@ -1,4 +1,5 @@
-"""Input ranges from data: every mode, what does not count, and that a calibrated network computes what it should."""
+"""Input ranges from data: every mode, what does not count, and that a calibrated network computes
+what it should."""
 
 from __future__ import annotations
 
@@ -28,7 +29,11 @@ def network(*, out_noise: float = 0.3, **ranges: Any) -> tuple[nn.Module, nn.Mod
     torch.manual_seed(1)
     digital = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     forward = {**RANGED["tile"]["forward"], "out_noise": out_noise}
-    tile = {**RANGED["tile"], "forward": forward, "input_range": {**RANGED["tile"]["input_range"], **ranges}}
+    tile = {
+        **RANGED["tile"],
+        "forward": forward,
+        "input_range": {**RANGED["tile"]["input_range"], **ranges},
+    }
     return digital, convert_to_analog(digital, TileSpec.from_config({**RANGED, "tile": tile}))
 
 
@@ -44,7 +49,9 @@ def values(model: nn.Module) -> list[float]:
 WANTED: dict[str, Any] = {
     "max": lambda parts: torch.cat(parts).abs().max(),
     "quantile": lambda parts: torch.cat(parts).abs().quantile(0.9),
-    "moving_quantile": lambda parts: torch.stack([part.abs().quantile(0.9) for part in parts]).mean(),
+    "moving_quantile": lambda parts: torch.stack(
+        [part.abs().quantile(0.9) for part in parts]
+    ).mean(),
     "moving_std": lambda parts: torch.stack([2.0 * part.std() for part in parts[:3]]).mean(),
 }
 
@@ -102,11 +109,17 @@ def test_ranges_keep_outputs_within_the_adc_if_asked_for(mode: str) -> None:
     outputs = (x @ tiles[0].tile.weight.detach().T).abs()
     first = next(iter(raised))
     assert raised[first] > plain[first]
-    torch.testing.assert_close(raised[first], float(outputs.quantile(0.9)) / 0.05, rtol=1e-5, atol=0)
-    torch.testing.assert_close(float((outputs / raised[first] <= 0.05).float().mean()), 0.9, rtol=0, atol=0.01)
+    torch.testing.assert_close(
+        raised[first], float(outputs.quantile(0.9)) / 0.05, rtol=1e-5, atol=0
+    )
+    torch.testing.assert_close(
+        float((outputs / raised[first] <= 0.05).float().mean()), 0.9, rtol=0, atol=0.01
+    )
     for tile in tiles:
         tile.tile.spec.forward.out_bound = 1e3
-    assert calibrate(analog, data(), Calibration(mode, quantile=1.0, output_quantile=0.9)) == plain, "none to raise"
+    assert (
+        calibrate(analog, data(), Calibration(mode, quantile=1.0, output_quantile=0.9)) == plain
+    ), "none to raise"
 
 
 def test_nothing_else_changes_and_training_keeps_the_ranges() -> None:
@@ -135,12 +148,18 @@ def test_a_recurrent_network_and_arguments_by_name() -> None:
 
 REFUSED: dict[str, tuple[Any, str]] = {
     "data": (lambda model: calibrate(model, []), "calibration needs data: no batch was given"),
-    "ranges": (lambda _: calibrate(nn.Linear(3, 2), data()), r"no tile has an input range: tile\.input_range\.enable"),
+    "ranges": (
+        lambda _: calibrate(nn.Linear(3, 2), data()),
+        r"no tile has an input range: tile\.input_range\.enable",
+    ),
     "mode": (
         lambda _: Calibration("mean"),
         "one of quantile, max, moving_quantile, moving_std, not 'mean'",
     ),
-    "quantile": (lambda _: Calibration(quantile=1.2), "quantile must be above 0 and at most 1, not 1.2"),
+    "quantile": (
+        lambda _: Calibration(quantile=1.2),
+        "quantile must be above 0 and at most 1, not 1.2",
+    ),
     "rows": (lambda _: Calibration(rows=0), "rows must be 1 at least, not 0"),
     "alpha": (lambda _: Calibration(std_alpha=0), "std_alpha must be > 0, not 0"),
 }

@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.nn import AnalogConv2d, AnalogLinear, AnalogTile, analog_tiles, convert_to_analog, convert_to_digital
+from engine.nn import (
+    AnalogConv2d,
+    AnalogLinear,
+    AnalogTile,
+    analog_tiles,
+    convert_to_analog,
+    convert_to_digital,
+)
 from tests.nn.layers import EXAMPLES, LAYERS, NOISY, PERFECT, spec
 
 
@@ -42,7 +49,9 @@ def test_a_network_keeps_its_function_there_and_back() -> None:
     back = convert_to_digital(analog)
     assert not list(analog_tiles(back)) and isinstance(analog.fc1, AnalogLinear)
     torch.testing.assert_close(back(x), original(x), rtol=1e-4, atol=1e-5)
-    assert [tuple(p.shape) for p in back.parameters()] == [tuple(p.shape) for p in original.parameters()]
+    assert [tuple(p.shape) for p in back.parameters()] == [
+        tuple(p.shape) for p in original.parameters()
+    ]
 
 
 @pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
@@ -53,13 +62,17 @@ def test_every_layer_alone(kind: type[Any], bias: bool) -> None:
     assert type(analog) is kind
     back = convert_to_digital(analog)
     assert type(back) is kind.digital and repr(back) == repr(digital)
-    assert all(torch.equal(a, b) for a, b in zip(back.parameters(), digital.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(back.parameters(), digital.parameters(), strict=True)
+    )
     assert any("bias" in name for name, _ in back.named_parameters()) == bias
 
 
 def test_rules_of_layers_and_exclusions() -> None:
     noisy = spec(NOISY)
-    analog = convert_to_analog(net(), spec(PERFECT), layers={"fc*": None, "fc2": noisy}, exclude=["block.0"])
+    analog = convert_to_analog(
+        net(), spec(PERFECT), layers={"fc*": None, "fc2": noisy}, exclude=["block.0"]
+    )
     assert type(analog.fc1) is nn.Linear and type(analog.block[0]) is nn.Conv2d
     assert type(analog.block[2]) is AnalogConv2d
     assert next(analog_tiles(analog.fc2)).tile.spec == noisy
@@ -77,7 +90,9 @@ def test_a_function_may_choose() -> None:
 
     analog = convert_to_analog(net(), choose)
     assert asked == {"block.0": "Conv2d", "block.2": "Conv2d", "fc1": "Linear", "fc2": "Linear"}
-    assert [name for name, m in analog.named_modules() if isinstance(m, AnalogTile)] == ["fc1.grid.tiles.0"]
+    assert [name for name, m in analog.named_modules() if isinstance(m, AnalogTile)] == [
+        "fc1.grid.tiles.0"
+    ]
 
 
 def test_a_shared_layer_stays_shared_and_a_frozen_one_frozen() -> None:
@@ -100,11 +115,26 @@ class Tied(nn.Module):
 
 
 REFUSED = {
-    "groups": (nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), r"0 \(Conv2d with 2 groups\).*exclude=\['0'\]"),
-    "padding": (nn.Sequential(nn.Conv1d(4, 4, 3, padding=1, padding_mode="circular")), "padding_mode circular"),
-    "one side": (nn.Sequential(nn.Conv1d(4, 4, 2, padding="same")), "differs between the two sides"),
-    "types": (nn.ModuleDict({"a": nn.LSTMCell(3, 4), "b": nn.ConvTranspose2d(1, 1, 2)}), r"a \(LSTMCell\), b \(ConvT"),
-    "inside": (nn.Sequential(nn.Sequential(nn.Bilinear(2, 2, 2))), r"0\.0 \(Bilinear\); leave them digital with"),
+    "groups": (
+        nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)),
+        r"0 \(Conv2d with 2 groups\).*exclude=\['0'\]",
+    ),
+    "padding": (
+        nn.Sequential(nn.Conv1d(4, 4, 3, padding=1, padding_mode="circular")),
+        "padding_mode circular",
+    ),
+    "one side": (
+        nn.Sequential(nn.Conv1d(4, 4, 2, padding="same")),
+        "differs between the two sides",
+    ),
+    "types": (
+        nn.ModuleDict({"a": nn.LSTMCell(3, 4), "b": nn.ConvTranspose2d(1, 1, 2)}),
+        r"a \(LSTMCell\), b \(ConvT",
+    ),
+    "inside": (
+        nn.Sequential(nn.Sequential(nn.Bilinear(2, 2, 2))),
+        r"0\.0 \(Bilinear\); leave them digital with",
+    ),
     "tied": (Tied(), r"out \(Linear whose weights another layer shares\)"),
 }
 
@@ -142,12 +172,18 @@ def test_a_name_that_is_no_layer_is_refused_with_the_nearest() -> None:
 )
 def test_wrong_arguments_of_a_convolution(settings: dict[str, Any], line: str) -> None:
     with pytest.raises(ValueError, match=line):
-        AnalogConv2d(**{"in_channels": 4, "out_channels": 2, "kernel_size": 3, **settings}, tile=spec(PERFECT))
+        AnalogConv2d(
+            **{"in_channels": 4, "out_channels": 2, "kernel_size": 3, **settings},
+            tile=spec(PERFECT),
+        )
 
 
 def test_torchs_order_of_arguments() -> None:
     torch.manual_seed(1)
-    own, twin = AnalogConv2d(2, 4, 3, 2, 1, 1, 1, False, tile=spec(PERFECT)), nn.Conv2d(2, 4, 3, 2, 1, 1, 1, False)
+    own, twin = (
+        AnalogConv2d(2, 4, 3, 2, 1, 1, 1, False, tile=spec(PERFECT)),
+        nn.Conv2d(2, 4, 3, 2, 1, 1, 1, False),
+    )
     assert convert_to_digital(own).extra_repr() == twin.extra_repr()
 
 

@@ -1,4 +1,5 @@
-"""Gradients of every layer on ideal tiles against finite differences, for inputs and for weights."""
+"""Gradients of every layer on ideal tiles against finite differences, for inputs and for
+weights."""
 
 from __future__ import annotations
 
@@ -55,4 +56,6 @@ def test_weights_and_biases(kind: type[AnalogLayer], mapping: dict[str, Any]) ->
         for sign in (1, -1):
             layer.set_logical_weights({**start, name: start[name] + sign * STEP * way})
             sides.append(loss(layer, x))
-        torch.testing.assert_close((found[name] * way).sum().double(), difference(*sides), rtol=2e-3, atol=2e-4)
+        torch.testing.assert_close(
+            (found[name] * way).sum().double(), difference(*sides), rtol=2e-3, atol=2e-4
+        )

@@ -1,4 +1,5 @@
-"""Layers that learn by gradients through analog products: gradients, what a mini-batch shares, what a step does."""
+"""Layers that learn by gradients through analog products: gradients, what a mini-batch shares, what
+a step does."""
 
 from __future__ import annotations
 
@@ -19,11 +20,19 @@ PERFECT: dict[str, Any] = {"forward": {"is_perfect": True}}
 SCALED = {"mapping": {"weight_scaling_omega": 0.6, "weight_scaling_columnwise": True, "learn_out_scaling": True,
                       "out_scaling_columnwise": True}}  # fmt: skip
 NOISE = {"modifier": {"type": "AddNormal", "std_dev": 0.2}}
-FIXED_RANGE = {"enable": True, "init_from_data": 0, "init_value": 0.8, "decay": 0.0, "gradient_relative": False}
+FIXED_RANGE = {
+    "enable": True,
+    "init_from_data": 0,
+    "init_value": 0.8,
+    "decay": 0.0,
+    "gradient_relative": False,
+}
 
 
 def spec(**tile: Any) -> TileSpec:
-    return TileSpec.from_config({"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": PERFECT | tile})
+    return TileSpec.from_config(
+        {"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": PERFECT | tile}
+    )
 
 
 def linear(**tile: Any) -> AnalogLinear:
@@ -58,11 +67,17 @@ def slope(loss: Any, value: Tensor, way: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])
-@pytest.mark.parametrize("mapping", [{}, {"max_input_size": 5, "max_output_size": 4}, {"learn_out_scaling": True}])
+@pytest.mark.parametrize(
+    "mapping", [{}, {"max_input_size": 5, "max_output_size": 4}, {"learn_out_scaling": True}]
+)
 def test_gradients(kind: str, mapping: dict[str, Any]) -> None:
     torch.manual_seed(1)
     settings = spec(mapping=mapping)
-    layer = linear(mapping=mapping) if kind == "linear" else AnalogConv2d(3, 4, 2, padding=1, tile=settings, seed=2)
+    layer = (
+        linear(mapping=mapping)
+        if kind == "linear"
+        else AnalogConv2d(3, 4, 2, padding=1, tile=settings, seed=2)
+    )
     x = (inputs() if kind == "linear" else inputs(2, 3, 5, 5)).requires_grad_()
 
     def loss() -> Tensor:
@@ -73,11 +88,14 @@ def test_gradients(kind: str, mapping: dict[str, Any]) -> None:
         way = torch.randn(value.shape, generator=torch.Generator().manual_seed(number))
         way = way / way.norm()
         assert value.grad is not None
-        torch.testing.assert_close((value.grad * way).sum().double(), slope(loss, value, way), rtol=2e-3, atol=2e-4)
+        torch.testing.assert_close(
+            (value.grad * way).sum().double(), slope(loss, value, way), rtol=2e-3, atol=2e-4
+        )
 
 
 def test_gradient_of_the_input_range() -> None:
-    """Where every cut-off input asks for a larger range, and none is turned down, it is the true one."""
+    """Where every cut-off input asks for a larger range, and none is turned down, it is the true
+    one."""
     layer, x = linear(input_range=FIXED_RANGE), inputs()
     state = tile_of(layer).state
     # The loss falls with every output beyond the range, on both sides.
@@ -89,7 +107,9 @@ def test_gradient_of_the_input_range() -> None:
 
     loss().backward()
     found = state.input_range.value
-    torch.testing.assert_close(found.grad.double().sum(), slope(loss, found, torch.ones(1)), rtol=2e-3, atol=1e-3)
+    torch.testing.assert_close(
+        found.grad.double().sum(), slope(loss, found, torch.ones(1)), rtol=2e-3, atol=1e-3
+    )
     layer.zero_grad()
     (-loss()).backward()
     assert found.grad.item() == 0.0, "nothing asks for a smaller one but its decay"
@@ -154,7 +174,13 @@ def test_each_product_has_its_own_disturbance_if_asked_for() -> None:
 
 
 def test_outputs_at_the_bound_of_the_adc_give_no_gradient_to_inputs() -> None:
-    forward = {"bound_management": "None", "noise_management": "None", "inp_res": -1, "out_res": -1, "out_noise": 0.0}
+    forward = {
+        "bound_management": "None",
+        "noise_management": "None",
+        "inp_res": -1,
+        "out_res": -1,
+        "out_noise": 0.0,
+    }
     layer, x, d = (
         linear(forward=forward | {"out_bound": 0.3}),
         inputs().clamp(-1, 1).requires_grad_(),
@@ -171,14 +197,27 @@ def test_outputs_at_the_bound_of_the_adc_give_no_gradient_to_inputs() -> None:
 
 @pytest.mark.parametrize("per_input", [False, True])
 def test_clipped_outputs_push_the_range_up(per_input: bool) -> None:
-    forward = {"bound_management": "None", "noise_management": "None", "inp_res": -1, "out_res": -1, "out_noise": 0.0}
+    forward = {
+        "bound_management": "None",
+        "noise_management": "None",
+        "inp_res": -1,
+        "out_res": -1,
+        "out_noise": 0.0,
+    }
     ranges = FIXED_RANGE | {"manage_output_clipping": True, "clipped_per_input": per_input}
-    layer, x, d = linear(forward=forward | {"out_bound": 0.3}, input_range=ranges), inputs(), inputs(BATCH, OUT)
+    layer, x, d = (
+        linear(forward=forward | {"out_bound": 0.3}, input_range=ranges),
+        inputs(),
+        inputs(BATCH, OUT),
+    )
     w, found = tile_of(layer).tile.weight, tile_of(layer).state.input_range.value
     clipped = (x.clamp(-0.8, 0.8) / 0.8 @ w.T).abs() >= 0.3
     layer(x).backward(d)
     back = d.masked_fill(clipped, 0.0) @ w.detach()
-    pull = torch.where(x >= 0.8, back.clamp(max=0), 0.0).sum() - torch.where(x <= -0.8, back.clamp(min=0), 0.0).sum()
+    pull = (
+        torch.where(x >= 0.8, back.clamp(max=0), 0.0).sum()
+        - torch.where(x <= -0.8, back.clamp(min=0), 0.0).sum()
+    )
     share = clipped.sum() / (x.numel() if per_input else d.numel())
     assert share > 0.05
     torch.testing.assert_close(found.grad, (pull - share * 0.8).view(1))
@@ -187,7 +226,11 @@ def test_clipped_outputs_push_the_range_up(per_input: bool) -> None:
 def clipped_run(settled_by: str) -> dict[str, Tensor]:
     """Three steps of Adam with clip and remap; who tells the tile of them must not matter."""
     layer, x = (
-        linear(**SCALED, clip={"type": "LayerGaussian", "sigma": 1.0}, remap={"type": "ChannelwiseSymmetric"}),
+        linear(
+            **SCALED,
+            clip={"type": "LayerGaussian", "sigma": 1.0},
+            remap={"type": "ChannelwiseSymmetric"},
+        ),
         inputs(),
     )
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
@@ -217,7 +260,10 @@ def test_copies_and_moves_are_no_steps() -> None:
     start = tile_of(layer).tile.weight.detach().clone()
     for moved in (copy.deepcopy(layer), layer.to("cpu"), layer.double()):
         moved(inputs())
-        assert torch.equal(tile_of(moved).tile.weight, start) and tile_of(moved).tile.weight.dtype == torch.float32
+        assert (
+            torch.equal(tile_of(moved).tile.weight, start)
+            and tile_of(moved).tile.weight.dtype == torch.float32
+        )
     other = linear(clip={"type": "LayerGaussian", "sigma": 1.0})
     other.load_state_dict(layer.state_dict())
     other(inputs())
@@ -229,13 +275,20 @@ def test_threads_do_not_matter_in_exact_mode() -> None:
     for threads in (1, 3):
         torch.set_num_threads(threads)
         torch.manual_seed(1)
-        layer = AnalogLinear(IN, OUT, tile=spec(**NOISE, **SCALED, forward={}, input_range={"enable": True}), seed=2)
+        layer = AnalogLinear(
+            IN, OUT, tile=spec(**NOISE, **SCALED, forward={}, input_range={"enable": True}), seed=2
+        )
         set_exact(layer)
-        optimizer, x = make_optimizer(layer, {"name": "adam", "lr": 0.01}), inputs(300, IN).requires_grad_()
+        optimizer, x = (
+            make_optimizer(layer, {"name": "adam", "lr": 0.01}),
+            inputs(300, IN).requires_grad_(),
+        )
         for _ in range(2):
             layer(x).square().sum().backward()
             optimizer.step()
-        found.append([value.detach().clone() for value in (x.grad, *layer.parameters()) if value is not None])
+        found.append(
+            [value.detach().clone() for value in (x.grad, *layer.parameters()) if value is not None]
+        )
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
@@ -268,7 +321,9 @@ def test_what_needs_gradients_is_refused_elsewhere() -> None:
     with pytest.raises(ValueError, match="it needs device=ideal, not constant_step"):
         AnalogLinear(3, 2, tile=TileSpec.from_config({"algorithm": {"name": "hwa"}}))
     pulsed = nn.Sequential(AnalogLinear(3, 2, tile=TileSpec()), nn.Linear(2, 2))
-    with pytest.raises(ValueError, match="optimizer adam follows gradients, but layers 0 learn by pulses"):
+    with pytest.raises(
+        ValueError, match="optimizer adam follows gradients, but layers 0 learn by pulses"
+    ):
         make_optimizer(pulsed, {"name": "adam"})
     with pytest.raises(ValueError, match=r"optimizer\.momentum means nothing to adam"):
         make_optimizer(linear(), {"name": "adam", "momentum": 0.9})

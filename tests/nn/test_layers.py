@@ -13,7 +13,18 @@ from torch import Tensor
 
 from engine.nn import AnalogLayer, AnalogMultiheadAttention, analog_tiles
 from engine.optim import AnalogSGD
-from tests.nn.layers import EXAMPLES, LAYERS, NOISY, PERFECT, batch, call, make, step, twin_of, weights
+from tests.nn.layers import (
+    EXAMPLES,
+    LAYERS,
+    NOISY,
+    PERFECT,
+    batch,
+    call,
+    make,
+    step,
+    twin_of,
+    weights,
+)
 
 pytestmark = pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
 Kind = type[AnalogLayer]
@@ -23,7 +34,9 @@ def test_has_an_example(kind: Kind) -> None:
     assert kind in EXAMPLES, "add one to tests/nn/layers.py"
 
 
-@pytest.mark.parametrize("mapping", [{}, {"max_input_size": 5, "max_output_size": 2}, {"digital_bias": False}])
+@pytest.mark.parametrize(
+    "mapping", [{}, {"max_input_size": 5, "max_output_size": 2}, {"digital_bias": False}]
+)
 def test_perfect_tiles_compute_what_torch_computes(kind: Kind, mapping: dict[str, Any]) -> None:
     layer = make(kind, PERFECT, **mapping)
     twin = twin_of(layer)
@@ -37,7 +50,9 @@ def test_perfect_tiles_compute_what_torch_computes(kind: Kind, mapping: dict[str
     (call(twin, x) * flow).sum().backward()
     AnalogSGD(layer.parameters(), lr=0.1).step()
     torch.optim.SGD(twin.parameters(), lr=0.1).step()
-    torch.testing.assert_close(layer.logical_weights(), dict(twin.state_dict()), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        layer.logical_weights(), dict(twin.state_dict()), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_an_input_may_be_a_view(kind: Kind) -> None:
@@ -84,7 +99,8 @@ def test_autocast_does_not_reach_the_tiles(kind: Kind) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         y = step(layer, x)
     assert torch.equal(y, step(same, x))
-    # The products of activations with each other, which attention has, are digital and no matter of tiles.
+    # The products of activations with each other, which attention has, are digital and no matter of
+    # tiles.
     near = 1e-2 if kind is AnalogMultiheadAttention else 0.0
     torch.testing.assert_close(weights(layer), weights(same), rtol=near, atol=near)
 
@@ -149,7 +165,9 @@ def test_a_loaded_layer_continues_with_the_same_bits(kind: Kind, way: str) -> No
         file.seek(0)
         state = torch.load(file, weights_only=True)
     fresh.load_state_dict(state, strict=True)
-    assert all(torch.equal(a, b) for a, b in zip(continued(layer, x), continued(fresh, x), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(continued(layer, x), continued(fresh, x), strict=True)
+    )
 
 
 def test_a_pickled_layer_continues_with_the_same_bits(kind: Kind) -> None:
@@ -157,15 +175,21 @@ def test_a_pickled_layer_continues_with_the_same_bits(kind: Kind) -> None:
     step(layer, x)
     call(layer, x).sum().backward()
     copied = pickle.loads(pickle.dumps(layer))
-    assert not any(tile.pending for tile in analog_tiles(copied)), "a copy takes no unfinished step along"
-    assert all(torch.equal(a, b) for a, b in zip(continued(layer, x), continued(copied, x), strict=True))
+    assert not any(tile.pending for tile in analog_tiles(copied)), (
+        "a copy takes no unfinished step along"
+    )
+    assert all(
+        torch.equal(a, b) for a, b in zip(continued(layer, x), continued(copied, x), strict=True)
+    )
 
 
 def test_a_deepcopy_has_the_same_cells_and_noise_of_its_own(kind: Kind) -> None:
     layer, x = make(kind, NOISY), batch(kind)
     step(layer, x)
     first, second = copy.deepcopy(layer), copy.deepcopy(layer)
-    assert torch.equal(weights(first), weights(layer)) and torch.equal(weights(second), weights(layer))
+    assert torch.equal(weights(first), weights(layer)) and torch.equal(
+        weights(second), weights(layer)
+    )
     for one, other in zip(analog_tiles(first), analog_tiles(layer), strict=True):
         assert torch.equal(one.tile.array.cells, other.tile.array.cells)
     outputs = [step(made, x) for made in (layer, first, second)]
@@ -232,7 +256,10 @@ def test_a_wrong_shape_is_named(kind: Kind) -> None:
 
 @pytest.mark.gpu
 def test_the_gpu_gives_the_same_updates(kind: Kind) -> None:
-    exact = {"device": NOISY["device"], "tile": {"forward": {"is_perfect": True}, "backward": {"is_perfect": True}}}
+    exact = {
+        "device": NOISY["device"],
+        "tile": {"forward": {"is_perfect": True}, "backward": {"is_perfect": True}},
+    }
     layer, x = make(kind, exact), batch(kind)
     there = copy.deepcopy(layer)
     there.load_state_dict(layer.state_dict())

@@ -1,4 +1,5 @@
-"""Every layer in hardware-aware training: gradients like torch's, noise of its own in each step, resumption."""
+"""Every layer in hardware-aware training: gradients like torch's, noise of its own in each step,
+resumption."""
 
 from __future__ import annotations
 
@@ -24,12 +25,18 @@ NOISY: dict[str, Any] = {
         "clip": {"type": "FixedValue", "fixed_value": 1.0},
         "remap": {"type": "ChannelwiseSymmetric"},
         "input_range": {"enable": True, "init_from_data": 2},
-        "mapping": {"weight_scaling_omega": 1.0, "weight_scaling_columnwise": True, "max_input_size": 5},
+        "mapping": {
+            "weight_scaling_omega": 1.0,
+            "weight_scaling_columnwise": True,
+            "max_input_size": 5,
+        },
     },
 }
 
 
-def steps(layer: AnalogLayer, optimizer: torch.optim.Optimizer, x: Tensor, count: int = 2) -> list[Tensor]:
+def steps(
+    layer: AnalogLayer, optimizer: torch.optim.Optimizer, x: Tensor, count: int = 2
+) -> list[Tensor]:
     """Outputs of some steps, the weights that they leave, and an evaluation."""
     outputs = []
     for _ in range(count):
@@ -43,7 +50,9 @@ def steps(layer: AnalogLayer, optimizer: torch.optim.Optimizer, x: Tensor, count
     return found
 
 
-@pytest.mark.parametrize("mapping", [{}, {"max_input_size": 5, "max_output_size": 2, "weight_scaling_omega": 0.6}])
+@pytest.mark.parametrize(
+    "mapping", [{}, {"max_input_size": 5, "max_output_size": 2, "weight_scaling_omega": 0.6}]
+)
 def test_perfect_tiles_have_torchs_gradients(kind: Kind, mapping: dict[str, Any]) -> None:
     layer = make(kind, {**PERFECT, **HWA}, **mapping)
     twin, x = twin_of(layer), batch(kind).requires_grad_()
@@ -58,7 +67,9 @@ def test_perfect_tiles_have_torchs_gradients(kind: Kind, mapping: dict[str, Any]
             optimizer.zero_grad()
             (call(made, x) * flow).sum().backward()
             optimizer.step()
-    torch.testing.assert_close(layer.logical_weights(), dict(twin.state_dict()), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        layer.logical_weights(), dict(twin.state_dict()), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_loaded_layer_continues_with_the_same_bits(kind: Kind) -> None:

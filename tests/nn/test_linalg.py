@@ -1,4 +1,5 @@
-"""AnalogMatrix: products with a matrix on tiles, with its transpose, and updates, in the conventions of algebra."""
+"""AnalogMatrix: products with a matrix on tiles, with its transpose, and updates, in the
+conventions of algebra."""
 
 from __future__ import annotations
 
@@ -10,21 +11,31 @@ from engine.linalg import AnalogMatrix
 from engine.presets import preset
 from engine.tile.settings import TileSpec
 
-EXACT = {"forward": {"is_perfect": True}, "backward": {"is_perfect": True}, "update": {"pulse_type": "None"}}
+EXACT = {
+    "forward": {"is_perfect": True},
+    "backward": {"is_perfect": True},
+    "update": {"pulse_type": "None"},
+}
 
 
 def exact(**mapping: int) -> TileSpec:
-    return TileSpec.from_config({"device": {"model": "ideal"}, "tile": {**EXACT, "mapping": mapping}})
+    return TileSpec.from_config(
+        {"device": {"model": "ideal"}, "tile": {**EXACT, "mapping": mapping}}
+    )
 
 
 def drawn(*shape: int, seed: int = 1) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("mapping", [{}, {"max_input_size": 3, "max_output_size": 2}, {"weight_scaling_columnwise": 1}])
+@pytest.mark.parametrize(
+    "mapping", [{}, {"max_input_size": 3, "max_output_size": 2}, {"weight_scaling_columnwise": 1}]
+)
 def test_perfect_tiles_compute_as_torch_does(mapping: dict[str, int]) -> None:
     values = 10 * drawn(5, 7)
-    matrix = AnalogMatrix(values, exact(**{k: bool(v) if k.startswith("w") else v for k, v in mapping.items()}))
+    matrix = AnalogMatrix(
+        values, exact(**{k: bool(v) if k.startswith("w") else v for k, v in mapping.items()})
+    )
     assert matrix.shape == (5, 7)
     torch.testing.assert_close(matrix.get(), values)
     for x in (drawn(7), drawn(7, 4)):

@@ -1,4 +1,5 @@
-"""Networks of others on perfect tiles give what they gave before: torchvision's and torch's transformers."""
+"""Networks of others on perfect tiles give what they gave before: torchvision's and torch's
+transformers."""
 
 from __future__ import annotations
 
@@ -9,7 +10,13 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from engine.nn import AnalogLinear, AnalogMultiheadAttention, analog_tiles, convert_to_analog, convert_to_digital
+from engine.nn import (
+    AnalogLinear,
+    AnalogMultiheadAttention,
+    analog_tiles,
+    convert_to_analog,
+    convert_to_digital,
+)
 from tests.nn.layers import PERFECT, spec
 
 
@@ -48,7 +55,9 @@ def test_patterns_choose_layers_of_a_network() -> None:
     rules = {"*": None, "layer1.*": spec(PERFECT), "layer1.1.conv2": few}
     analog: Any = convert_to_analog(network, spec(PERFECT), layers=rules, inplace=True)
     assert analog is network and type(network.fc) is nn.Linear
-    assert len(list(analog_tiles(analog))) == 3 * 2 + 3, "the last convolution is split into tiles of 192 inputs"
+    assert len(list(analog_tiles(analog))) == 3 * 2 + 3, (
+        "the last convolution is split into tiles of 192 inputs"
+    )
     assert [t.tile.array.in_size for t in analog_tiles(analog.layer1[1].conv2)] == [192, 192, 192]
 
 
@@ -56,7 +65,9 @@ def encoder(**settings: Any) -> nn.TransformerEncoder:
     """Two layers; their normalisations and biases are no longer as they start."""
     torch.manual_seed(2)
     layer = nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, **settings)
-    network = nn.TransformerEncoder(layer, 2, enable_nested_tensor=settings.get("batch_first", False))
+    network = nn.TransformerEncoder(
+        layer, 2, enable_nested_tensor=settings.get("batch_first", False)
+    )
     for parameter in network.parameters():
         if parameter.dim() == 1:
             nn.init.normal_(parameter, 0.5, 0.2)
@@ -74,13 +85,21 @@ MASKS: dict[str, dict[str, Tensor]] = {
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("masks", MASKS)
-@pytest.mark.parametrize("settings", [{"batch_first": True}, {"norm_first": True}, {"bias": False}], ids=str)
-@pytest.mark.parametrize("excluded", [(), ("*.self_attn",), ("*.linear*",)], ids=["all", "attention", "linear"])
-def test_transformer_encoder(masks: str, settings: dict[str, Any], excluded: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"batch_first": True}, {"norm_first": True}, {"bias": False}], ids=str
+)
+@pytest.mark.parametrize(
+    "excluded", [(), ("*.self_attn",), ("*.linear*",)], ids=["all", "attention", "linear"]
+)
+def test_transformer_encoder(
+    masks: str, settings: dict[str, Any], excluded: tuple[str, ...]
+) -> None:
     network = encoder(**settings)
     analog: Any = convert_to_analog(network, spec(PERFECT), exclude=excluded)
     x = torch.randn(2, 5, 16) if settings.get("batch_first") else torch.randn(5, 2, 16)
-    shown = ~HIDDEN if "src_key_padding_mask" in MASKS[masks] else torch.ones(2, 5, dtype=torch.bool)
+    shown = (
+        ~HIDDEN if "src_key_padding_mask" in MASKS[masks] else torch.ones(2, 5, dtype=torch.bool)
+    )
     shown = shown if settings.get("batch_first") else shown.T
     for training in (True, False):
         network.train(training)
@@ -107,7 +126,10 @@ def test_attention_of_queries_to_something_else() -> None:
     lone = tuple(part[:, 0] for part in given)
     torch.testing.assert_close(analog(*lone), twin(*lone), rtol=1e-4, atol=1e-5)
     back = convert_to_digital(analog)
-    assert all(torch.equal(a, b) for a, b in zip(back.state_dict().values(), twin.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(back.state_dict().values(), twin.state_dict().values(), strict=True)
+    )
 
 
 def test_a_layer_alone_cannot_change_in_place() -> None:

@@ -1,4 +1,5 @@
-"""AnalogSGD is one of torch's optimizers: hooks, closures, profiles and schedulers meet each step once."""
+"""AnalogSGD is one of torch's optimizers: hooks, closures, profiles and schedulers meet each step
+once."""
 
 from __future__ import annotations
 
@@ -33,7 +34,11 @@ def test_a_profile_names_the_steps() -> None:
     _, optimizer = parts()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
         optimizer.step()
-    assert [event.count for event in found.key_averages() if event.key == "Optimizer.step#AnalogSGD.step"] == [1]
+    assert [
+        event.count
+        for event in found.key_averages()
+        if event.key == "Optimizer.step#AnalogSGD.step"
+    ] == [1]
 
 
 def test_a_closure_is_called_with_gradients() -> None:

@@ -15,8 +15,14 @@ OWN = {"modifier": NOISE["modifier"] | {"per_batch_sample": True}}
 
 MADE: dict[str, tuple[Any, tuple[int, ...]]] = {
     "linear": (lambda tile: AnalogLinear(IN, OUT, bias=False, tile=tile, seed=2), (6, IN)),
-    "conv": (lambda tile: AnalogConv2d(3, 4, 2, bias=False, padding=1, tile=tile, seed=2), (6, 3, 5, 5)),
-    "lstm": (lambda tile: AnalogLSTM(IN, OUT, bias=False, batch_first=True, tile=tile, seed=2), (6, 4, IN)),
+    "conv": (
+        lambda tile: AnalogConv2d(3, 4, 2, bias=False, padding=1, tile=tile, seed=2),
+        (6, 3, 5, 5),
+    ),
+    "lstm": (
+        lambda tile: AnalogLSTM(IN, OUT, bias=False, batch_first=True, tile=tile, seed=2),
+        (6, 4, IN),
+    ),
 }
 
 
@@ -26,14 +32,17 @@ def test_each_vector_meets_its_own_weights_both_ways(kind: str) -> None:
     layer = make(spec(**OWN))
     x = inputs(1, *shape[1:]).repeat(6, *[1] * (len(shape) - 1)).requires_grad_()
     y = layer(x)[0] if kind == "lstm" else layer(x)
-    assert len(torch.unique(y.detach().flatten(1), dim=0)) == 6, "equal samples give different outputs"
+    assert len(torch.unique(y.detach().flatten(1), dim=0)) == 6, (
+        "equal samples give different outputs"
+    )
     (y * torch.arange(1.0, 7).view(-1, *[1] * (y.dim() - 1))).sum().backward()
     assert x.grad is not None
     assert len(torch.unique(x.grad.flatten(1) / torch.arange(1.0, 7).view(-1, 1), dim=0)) == 6
 
 
 def test_gradients_of_vectors_with_weights_of_their_own() -> None:
-    """The way back meets the same weights: d (W x) = (d W) x for every vector. Their own gradient is d^T x."""
+    """The way back meets the same weights: d (W x) = (d W) x for every vector. Their own gradient
+    is d^T x."""
     layer, x, d = linear(**OWN), inputs().requires_grad_(), inputs(BATCH, OUT)
     y = layer(x) - layer.grid.bias
     y.backward(d)

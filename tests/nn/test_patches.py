@@ -1,4 +1,5 @@
-"""Patches against torch's own, and their gradient; strides of the image, ones for a bias, wrong shapes."""
+"""Patches against torch's own, and their gradient; strides of the image, ones for a bias, wrong
+shapes."""
 
 from __future__ import annotations
 
@@ -29,8 +30,16 @@ def by_hand(x: Tensor, window: Window) -> Tensor:
     starts = [window.step[a] * torch.arange(window.places((9, 8, 11))[a]) for a in range(3)]
     taps = [window.dilation[a] * torch.arange(window.kernel[a]) for a in range(3)]
     z, y, w = (s.view(-1, 1) + t.view(1, -1) for s, t in zip(starts, taps, strict=True))
-    seen = x[:, :, z[:, None, None, :, None, None], y[None, :, None, None, :, None], w[None, None, :, None, None, :]]
-    return seen.permute(0, 2, 3, 4, 1, 5, 6, 7).reshape(-1, x.shape[1] * z.shape[1] * y.shape[1] * w.shape[1])
+    seen = x[
+        :,
+        :,
+        z[:, None, None, :, None, None],
+        y[None, :, None, None, :, None],
+        w[None, None, :, None, None, :],
+    ]
+    return seen.permute(0, 2, 3, 4, 1, 5, 6, 7).reshape(
+        -1, x.shape[1] * z.shape[1] * y.shape[1] * w.shape[1]
+    )
 
 
 def image(kind: str, shape: Axes = (9, 8, 11)) -> Tensor:
@@ -38,7 +47,11 @@ def image(kind: str, shape: Axes = (9, 8, 11)) -> Tensor:
     x = torch.randn(2, 5, *shape, generator=torch.Generator().manual_seed(1))
     if kind == "channels last":
         return x.contiguous(memory_format=torch.channels_last_3d)
-    return torch.randn(4, 5, shape[0], shape[2], shape[1]).movedim(3, 4)[::2] if kind == "a view" else x
+    return (
+        torch.randn(4, 5, shape[0], shape[2], shape[1]).movedim(3, 4)[::2]
+        if kind == "a view"
+        else x
+    )
 
 
 @pytest.mark.parametrize("kind", ["contiguous", "channels last", "a view"])
@@ -78,7 +91,9 @@ def test_threads_do_not_matter() -> None:
             results.append((rows.detach(), torch.autograd.grad((rows * rows).sum(), y)[0]))
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+    assert all(
+        torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True)
+    )
 
 
 def test_an_empty_batch_has_no_rows() -> None:
@@ -101,7 +116,9 @@ def test_the_gpu_gives_the_same_bits(name: str) -> None:
     rows, others = patches(x, WINDOWS[name], ones=1), patches(y, WINDOWS[name], ones=1)
     assert torch.equal(rows, others.cpu())
     flow = torch.randn_like(rows)
-    assert torch.equal(torch.autograd.grad(rows, x, flow)[0], torch.autograd.grad(others, y, flow.cuda())[0].cpu())
+    assert torch.equal(
+        torch.autograd.grad(rows, x, flow)[0], torch.autograd.grad(others, y, flow.cuda())[0].cpu()
+    )
 
 
 def test_a_convolution_keeps_its_patches_once_and_nothing_else() -> None:
@@ -115,4 +132,6 @@ def test_a_convolution_keeps_its_patches_once_and_nothing_else() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         y = layer(torch.randn(4, 3, 10, 10))
     assert sum(kept.values()) == 4 * (4 * 100) * (3 * 9)
-    assert y.is_contiguous(memory_format=torch.channels_last), "the output is a view, not a transposed copy"
+    assert y.is_contiguous(memory_format=torch.channels_last), (
+        "the output is a view, not a transposed copy"
+    )

@@ -1,4 +1,5 @@
-"""Mapping scales: steps change logical weights as if unscaled; the bound of the ADC is one of unscaled outputs."""
+"""Mapping scales: steps change logical weights as if unscaled; the bound of the ADC is one of
+unscaled outputs."""
 
 from __future__ import annotations
 
@@ -12,8 +13,11 @@ from engine.tile.settings import TileSpec
 
 @pytest.mark.parametrize("columnwise", [False, True])
 @pytest.mark.parametrize("compensation", [False, True])
-def test_a_step_changes_the_logical_weights_as_if_unscaled(columnwise: bool, compensation: bool) -> None:
-    """With exact updates dW = -lr d x whatever the scales are, as with aihwkit 1.2 for one scale a tile."""
+def test_a_step_changes_the_logical_weights_as_if_unscaled(
+    columnwise: bool, compensation: bool
+) -> None:
+    """With exact updates dW = -lr d x whatever the scales are, as with aihwkit 1.2 for one scale a
+    tile."""
     mapping = {
         "weight_scaling_omega": 0.5,
         "weight_scaling_columnwise": columnwise,
@@ -21,9 +25,13 @@ def test_a_step_changes_the_logical_weights_as_if_unscaled(columnwise: bool, com
     }
     perfect = {"is_perfect": True}
     tile = {"forward": perfect, "backward": perfect, "mapping": mapping}
-    layer = AnalogLinear(7, 5, tile=TileSpec.from_config({"device": {"model": "ideal"}, "tile": tile}), seed=3)
+    layer = AnalogLinear(
+        7, 5, tile=TileSpec.from_config({"device": {"model": "ideal"}, "tile": tile}), seed=3
+    )
     generator = torch.Generator().manual_seed(5)
-    layer.set_weights(torch.randn(5, 7, generator=generator) * torch.arange(1, 6)[:, None], torch.zeros(5))
+    layer.set_weights(
+        torch.randn(5, 7, generator=generator) * torch.arange(1, 6)[:, None], torch.zeros(5)
+    )
     before, x = layer.get_weights()[0], torch.randn(4, 7, generator=generator)
     d = torch.randn(4, 5, generator=generator)
     (layer(x) * d).sum().backward()
@@ -33,11 +41,18 @@ def test_a_step_changes_the_logical_weights_as_if_unscaled(columnwise: bool, com
 
 @pytest.mark.parametrize("algorithm", ["sgd", "hwa"])
 @pytest.mark.parametrize("masks", [False, True])
-def test_inputs_get_no_gradient_from_clipped_outputs_if_asked_for(algorithm: str, masks: bool) -> None:
-    """Also where bound management reads them; tested before the tile's scale. What weights learn is not masked."""
+def test_inputs_get_no_gradient_from_clipped_outputs_if_asked_for(
+    algorithm: str, masks: bool
+) -> None:
+    """Also where bound management reads them; tested before the tile's scale. What weights learn is
+    not masked."""
     forward = {"inp_res": -1, "out_res": -1, "out_noise": 0.0, "out_bound": 0.3, "out_scale": 1.5}
     forward |= {"mask_clipped_gradient": masks}
-    tile = {"forward": forward, "backward": {"is_perfect": True}, "mapping": {"weight_scaling_omega": 0.5}}
+    tile = {
+        "forward": forward,
+        "backward": {"is_perfect": True},
+        "mapping": {"weight_scaling_omega": 0.5},
+    }
     config = {"device": {"model": "ideal"}, "tile": tile, "algorithm": {"name": algorithm}}
     layer = AnalogLinear(7, 5, tile=TileSpec.from_config(config), seed=3)
     generator = torch.Generator().manual_seed(5)
@@ -52,6 +67,10 @@ def test_inputs_get_no_gradient_from_clipped_outputs_if_asked_for(algorithm: str
     assert 0.1 < clipped.float().mean() < 0.9
     y.backward(d)
     assert x.grad is not None
-    torch.testing.assert_close(x.grad, (d.masked_fill(clipped, 0.0) if masks else d) @ weights, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        x.grad, (d.masked_fill(clipped, 0.0) if masks else d) @ weights, atol=1e-5, rtol=1e-5
+    )
     AnalogSGD(layer.parameters(), lr=0.1).step()
-    torch.testing.assert_close(layer.get_weights()[0], weights - 0.1 * d.T @ x.detach(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        layer.get_weights()[0], weights - 0.1 * d.T @ x.detach(), atol=1e-4, rtol=1e-4
+    )

@@ -1,4 +1,5 @@
-"""The command line in an empty folder, a made-up paper in it, and recorded runs without training."""
+"""The command line in an empty folder, a made-up paper in it, and recorded runs without
+training."""
 
 from __future__ import annotations
 
@@ -61,7 +62,13 @@ def record(*words: str, seed: int = 1, error: float = 2.0, **summary: Any) -> Pa
         "hash": place.name.rpartition("-")[0], "seed": seed, "commit": "0123456789abcdef", "device": "cpu",
         "host": {"name": "here", "system": "Linux", "processor": "x"}, "versions": {"aihw": "1.2.3"},
     }  # fmt: skip
-    told: Mapping[str, Any] = {"status": "finished", "test_accuracy": accuracy, "epochs": 2, "seconds": 3.0, **summary}
+    told: Mapping[str, Any] = {
+        "status": "finished",
+        "test_accuracy": accuracy,
+        "epochs": 2,
+        "seconds": 3.0,
+        **summary,
+    }
     write(place / "run.json", json.dumps(entry))
     write(place / "summary.json", json.dumps(told))
     write(place / "config.yaml", yaml.safe_dump(config))

@@ -1,4 +1,5 @@
-"""`aihw reproduce`: lists, runs what is missing, recognises what is there, and refuses what is not the paper's."""
+"""`aihw reproduce`: lists, runs what is missing, recognises what is there, and refuses what is not
+the paper's."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ def test_runs_each_point_once_and_then_only_reads(paper: Path, aihw: Call, folde
 
 def test_a_run_of_aihw_train_is_recognised(paper: Path, aihw: Call) -> None:
     words = aihw("reproduce", "toy2020/fig1", "--scaled", "--commands").out.splitlines()
-    assert len(words) == 4 and all(line.startswith("aihw train conf=toy2020/fig1 ") for line in words)
+    assert len(words) == 4 and all(
+        line.startswith("aihw train conf=toy2020/fig1 ") for line in words
+    )
     assert aihw(*words[2].split()[1:]).code == 0
     found = json.loads(aihw("reproduce", "toy2020/fig1", "--scaled", "--read", "--json").out)
     assert [len(p["values"]) for p in found["points"]] == [0, 1]
@@ -47,14 +50,19 @@ def test_tells_got_beside_published(paper: Path, aihw: Call) -> None:
     record_all()
     out = aihw("reproduce", "toy2020/fig1", "--read").out
     assert "published" in out and "in tolerance" in out and "± 0.5" in out
-    assert out.strip().splitlines()[-1] == "reproduced: 2 of 2 values in tolerance; 1 of 1 orderings hold"
+    assert (
+        out.strip().splitlines()[-1]
+        == "reproduced: 2 of 2 values in tolerance; 1 of 1 orderings hold"
+    )
 
 
 def test_memory_is_shown_as_to_be_checked(folder: Path, aihw: Call) -> None:
     write(folder / "experiments/toy2020/fig1.yaml", figure_text(grade="MEM"))
     record_all()
     for words in (["--read"], ["--list"], ["--list", "--markdown"]):
-        out = aihw("reproduce", "toy2020/fig1", *words).out.partition("How an expected value is known")
+        out = aihw("reproduce", "toy2020/fig1", *words).out.partition(
+            "How an expected value is known"
+        )
         text = out[0] + out[2].partition("\n")[2]
         assert "to be checked" in text and "published |" not in text and "published  " not in text
         assert "**reproduced**, " not in text and "in tolerance" not in text
@@ -89,13 +97,17 @@ def test_runs_of_another_configuration_do_not_count(paper: Path, aihw: Call) -> 
 def test_unfinished_and_damaged_runs_do_not_count(paper: Path, aihw: Call) -> None:
     record_all()
     place = record(seed=1)
-    write(place / "run.json", (place / "run.json").read_text().replace('"finished"', '"interrupted"'))
+    write(
+        place / "run.json", (place / "run.json").read_text().replace('"finished"', '"interrupted"')
+    )
     write(record(seed=2) / "summary.json", "{")
     found = json.loads(aihw("reproduce", "toy2020/fig1", "--read", "--json").out)
     assert [len(p["values"]) for p in found["points"]] == [2, 0]
 
 
-def test_runs_made_with_other_physics_count_and_are_named(paper: Path, aihw: Call, monkeypatch: object) -> None:
+def test_runs_made_with_other_physics_count_and_are_named(
+    paper: Path, aihw: Call, monkeypatch: object
+) -> None:
     record_all()
     assert "other physics" not in aihw("reproduce", "toy2020/fig1", "--read").out
     for path in Path("runs/toy2020-fig1").glob("*/run.json"):
@@ -124,7 +136,9 @@ def test_markdown_holds_table_cost_and_kinds(paper: Path, aihw: Call) -> None:
         (["toy2020", "--scale"], "nearest: --scaled"),
     ],
 )
-def test_bad_input_is_told_in_at_most_two_lines(paper: Path, aihw: Call, words: list[str], expected: str) -> None:
+def test_bad_input_is_told_in_at_most_two_lines(
+    paper: Path, aihw: Call, words: list[str], expected: str
+) -> None:
     found = aihw("reproduce", *words)
     assert found.code == 2 and expected in found.err and len(found.err.strip().splitlines()) <= 2
 
@@ -139,7 +153,14 @@ def test_several_figures_in_one_pass(paper: Path, aihw: Call, folder: Path) -> N
     assert first.code == 0 and "2 figures: 6 runs to do; about 0.1 h of one core" in first.out
     manifest = json.loads(next(folder.glob("runs/reproduce-*/sweep.json")).read_text())
     jobs = [manifest["points"][job["point"]] for job in manifest["jobs"]]
-    assert [job["point"] for job in jobs] == ["slow", "slow", "digital", "digital", "pulsed", "pulsed"]
+    assert [job["point"] for job in jobs] == [
+        "slow",
+        "slow",
+        "digital",
+        "digital",
+        "pulsed",
+        "pulsed",
+    ]
     assert jobs[0]["figure"] == "toy2020/fig2-scaled"
     assert len(list(folder.glob("runs/toy2020-fig1-scaled/*/summary.json"))) == 4
     assert len(list(folder.glob("runs/toy2020-fig2-scaled/*/summary.json"))) == 2
@@ -149,11 +170,17 @@ def test_several_figures_in_one_pass(paper: Path, aihw: Call, folder: Path) -> N
 
 def test_a_group_leaves_out_what_needs_more(paper: Path, aihw: Call, folder: Path) -> None:
     write(folder / "experiments/toy2020/fig2.yaml", figure_text(needs="a GPU with 1 TB"))
-    write(folder / "experiments/toy2020/fig3.yaml", figure_text().replace("dataset:", "dataset:\n  name: mnist"))
+    write(
+        folder / "experiments/toy2020/fig3.yaml",
+        figure_text().replace("dataset:", "dataset:\n  name: mnist"),
+    )
     record_all()
     found = aihw("reproduce", "toy2020")
     assert found.code == 1 and "runs to do" not in found.out
-    assert "left out: toy2020/fig2: a GPU with 1 TB" in found.out and "left out: toy2020/fig3: " in found.out
+    assert (
+        "left out: toy2020/fig2: a GPU with 1 TB" in found.out
+        and "left out: toy2020/fig3: " in found.out
+    )
     assert aihw("reproduce", "toy2020/fig3").code == 2
 
 
@@ -181,9 +208,19 @@ def test_no_smaller_version(folder: Path, aihw: Call) -> None:
 
 
 def test_evaluated_figures_train_program_and_test(folder: Path, aihw: Call) -> None:
-    points = {"at once": [], "1 d": ["eval.after=1d"], "1 d alone": ["eval.after=1d", "eval.compensation=none"]}
+    points = {
+        "at once": [],
+        "1 d": ["eval.after=1d"],
+        "1 d alone": ["eval.after=1d", "eval.compensation=none"],
+    }
     evaluate = ["inference=pcm", "inference.times=[1d]", "inference.repeats=1"]
-    changes = {"points": points, "evaluate": evaluate, "metric": "evaluated_error", "expected": None, "scaled": None}
+    changes = {
+        "points": points,
+        "evaluate": evaluate,
+        "metric": "evaluated_error",
+        "expected": None,
+        "scaled": None,
+    }
     text = figure_text(**changes, order=["at once < 1 d + 100"]).replace(
         "seeds: 2", "seeds: 1\nalgorithm: {name: digital}"
     )
@@ -206,7 +243,11 @@ def test_floating_point_counts_whatever_its_unused_cells_are(paper: Path, aihw: 
 
 def test_parts_that_decide_nothing_may_be_of_another_version(paper: Path, aihw: Call) -> None:
     place = record(seed=1)
-    text = (place / "config.yaml").read_text(encoding="utf-8").replace("inference:\n", "inference:\n  gone: 1\n")
+    text = (
+        (place / "config.yaml")
+        .read_text(encoding="utf-8")
+        .replace("inference:\n", "inference:\n  gone: 1\n")
+    )
     assert "gone" in text
     write(place / "config.yaml", text)
     found = json.loads(aihw("reproduce", "toy2020/fig1", "--read", "--json").out)

@@ -1,4 +1,5 @@
-"""Three kinds, never mixed: what makes a figure reproduced, what leaves only its ordering, what was not run."""
+"""Three kinds, never mixed: what makes a figure reproduced, what leaves only its ordering, what was
+not run."""
 
 from __future__ import annotations
 
@@ -10,7 +11,15 @@ import pytest
 import yaml
 
 from aihw_cli.papers.text import cost
-from engine.experiment.reproduce.judge import NOT_RUN, ORDERING, REPRODUCED, Judgement, Run, judge, value_of
+from engine.experiment.reproduce.judge import (
+    NOT_RUN,
+    ORDERING,
+    REPRODUCED,
+    Judgement,
+    Run,
+    judge,
+    value_of,
+)
 from engine.experiment.reproduce.spec import GRADES, read_figure, terms
 from engine.settings import UserError
 from tests.papers.conftest import figure_text
@@ -18,10 +27,15 @@ from tests.papers.conftest import figure_text
 GOOD: Mapping[str, Sequence[float]] = {"digital": (2.0, 2.2), "pulsed": (3.1, 3.3)}
 
 
-def judged(errors: Mapping[str, Sequence[float]] = GOOD, *, scaled: bool = False, **changes: Any) -> Judgement:
+def judged(
+    errors: Mapping[str, Sequence[float]] = GOOD, *, scaled: bool = False, **changes: Any
+) -> Judgement:
     figure = read_figure("toy2020/fig1", yaml.safe_load(figure_text(**changes)), "here.yaml")
     runs = {
-        name: [Run(seed, Path(), {"test_accuracy": 1 - error / 100}, {}) for seed, error in enumerate(found, 1)]
+        name: [
+            Run(seed, Path(), {"test_accuracy": 1 - error / 100}, {})
+            for seed, error in enumerate(found, 1)
+        ]
         for name, found in errors.items()
     }
     return judge(figure, runs, scaled=scaled)
@@ -84,7 +98,9 @@ def test_an_ordering_with_a_missing_side_is_open() -> None:
 
 
 def test_a_collapsed_network_is_named() -> None:
-    assert any("at chance" in note and "pulsed" in note for note in judged({"pulsed": (88.65, 3.0)}).notes)
+    assert any(
+        "at chance" in note and "pulsed" in note for note in judged({"pulsed": (88.65, 3.0)}).notes
+    )
     assert not judged().notes
 
 
@@ -112,7 +128,12 @@ def test_names_with_spaces_numbers_and_signs() -> None:
 
 
 def test_metrics() -> None:
-    summary = {"test_accuracy": 0.975, "best_test_accuracy": 0.98, "weight_error": 0.05, "converged": True}
+    summary = {
+        "test_accuracy": 0.975,
+        "best_test_accuracy": 0.98,
+        "weight_error": 0.05,
+        "converged": True,
+    }
     assert value_of("test_error", summary) == pytest.approx(2.5)
     assert value_of("best_test_accuracy", summary) == pytest.approx(98)
     assert value_of("weight_error", summary) == 0.05
@@ -142,7 +163,9 @@ def test_metrics() -> None:
         ({"axes": {"x": ["1"]}}, ("axes.x",)),
     ],
 )
-def test_bad_figures_are_refused_in_one_line(changes: dict[str, Any], words: tuple[str, ...]) -> None:
+def test_bad_figures_are_refused_in_one_line(
+    changes: dict[str, Any], words: tuple[str, ...]
+) -> None:
     with pytest.raises(UserError) as caught:
         read_figure("toy2020/fig1", yaml.safe_load(figure_text(**changes)), "here.yaml")
     text = str(caught.value)
@@ -153,7 +176,9 @@ def test_bad_figures_are_refused_in_one_line(changes: dict[str, Any], words: tup
 def test_axes_are_multiplied_out() -> None:
     axes = {"kind": {"A": [], "B": "algorithm=digital"}, "lr": "optimizer.lr=0.1,0.2"}
     figure = read_figure(
-        "x/y", yaml.safe_load(figure_text(points=None, axes=axes, expected=None, order=["A 0.1 < B 0.2"])), "here.yaml"
+        "x/y",
+        yaml.safe_load(figure_text(points=None, axes=axes, expected=None, order=["A 0.1 < B 0.2"])),
+        "here.yaml",
     )
     assert [p.name for p in figure.points] == ["A 0.1", "A 0.2", "B 0.1", "B 0.2"]
     assert figure.points[3].overrides == ("algorithm=digital", "optimizer.lr=0.2")
@@ -162,7 +187,9 @@ def test_axes_are_multiplied_out() -> None:
 def test_minutes_go_by_the_longest_beginning_of_a_name() -> None:
     axes = {"kind": {"A": [], "AB": "algorithm=digital"}, "lr": "optimizer.lr=0.1,0.2"}
     minutes = {"all": 1, "A": 2, "A 0.2": 3}
-    text = figure_text(points=None, axes=axes, expected=None, order=["A 0.1 < AB 0.2"], minutes=minutes)
+    text = figure_text(
+        points=None, axes=axes, expected=None, order=["A 0.1 < AB 0.2"], minutes=minutes
+    )
     figure = read_figure("x/y", yaml.safe_load(text), "here.yaml")
     assert [figure.minutes_of(point.name) for point in figure.points] == [2, 3, 1, 1]
     assert figure.minutes_of("A 0.2", scaled=True) == 0.05

@@ -41,7 +41,11 @@ def test_complete(name: str) -> None:
     assert figure.order or all(figure.tolerance_of(point) > 0 for point in figure.expected)
     if figure.paper in FROM_MEMORY:
         assert figure.grade == MEMORY and figure.known == "to be checked"
-    if figure.metric not in ("refinements",) and figure.metric.endswith(("error", "accuracy")) and not figure.unit:
+    if (
+        figure.metric not in ("refinements",)
+        and figure.metric.endswith(("error", "accuracy"))
+        and not figure.unit
+    ):
         assert all(0 <= value <= 100 for value in figure.expected.values())
 
 
@@ -56,7 +60,9 @@ def test_every_point_composes_and_differs(name: str) -> None:
     figure = load(name, FOUND[name])
     runs = [run for run in planned(figure) if run.seed == 1]
     texts = [json.dumps(config, sort_keys=True, default=str) for config in composed(name)]
-    assert len(set(texts)) == len({run.point.training for run in runs}), "two points are the same run"
+    assert len(set(texts)) == len({run.point.training for run in runs}), (
+        "two points are the same run"
+    )
     if figure.scaled:
         small = next(iter(configurations(list(planned(figure, scaled=True))[:1])))
         full = json.loads(texts[0])
@@ -74,7 +80,10 @@ def test_builds_its_networks(name: str) -> None:
 
     kinds: dict[tuple[str, ...], dict[str, Any]] = {}
     for config in composed(name):
-        kinds.setdefault((config["algorithm"]["name"], config["device"]["model"], json.dumps(config["layers"])), config)
+        kinds.setdefault(
+            (config["algorithm"]["name"], config["device"]["model"], json.dumps(config["layers"])),
+            config,
+        )
     for config in kinds.values():
         if task_of(config) != TRAIN:
             assert task_of(config) in task_names() and find_task(task_of(config)).FIGURE

@@ -1,4 +1,5 @@
-"""The page of a paper: whole in itself, honest about kinds, with everything that a supplement needs."""
+"""The page of a paper: whole in itself, honest about kinds, with everything that a supplement
+needs."""
 
 from __future__ import annotations
 
@@ -30,7 +31,11 @@ class Structure(HTMLParser):
             self.fetched.append(tag) if tag != "meta" else None
         if tag not in VOID:
             self.open.append(tag)
-        self.fetched += [v for k, v in attrs if k in ("src", "xlink:href", "href") and v and not v.startswith("#")]
+        self.fetched += [
+            v
+            for k, v in attrs
+            if k in ("src", "xlink:href", "href") and v and not v.startswith("#")
+        ]
         self.ids.add(values.get("id") or "")
 
     def handle_endtag(self, tag: str) -> None:
@@ -63,7 +68,9 @@ def test_holds_figure_table_configuration_versions_and_citation(paper: Path, aih
     record_all()
     text = page(aihw)
     assert text.count("<svg") == 2
-    assert "<td>2.15 ± 0.07</td>" in text and "<th>published</th>" in text and "in tolerance" in text
+    assert (
+        "<td>2.15 ± 0.07</td>" in text and "<th>published</th>" in text and "in tolerance" in text
+    )
     assert "dw_min:" in text and "conf=toy2020/fig1" in text
     assert "aihw 1.2.3" in text and "commit 0123456789abcd" in text
     assert "@article{toy2020," in text and "Toy &amp; Sons &lt;Ltd&gt;" in text
@@ -88,7 +95,11 @@ def test_memory_is_never_shown_as_published(folder: Path, aihw: Call) -> None:
     write(folder / "experiments/toy2020/fig1.yaml", figure_text(grade="MEM"))
     record_all()
     text = page(aihw)
-    assert "<th>to be checked</th>" in text and "<th>published</th>" not in text and "kind reproduced" not in text
+    assert (
+        "<th>to be checked</th>" in text
+        and "<th>published</th>" not in text
+        and "kind reproduced" not in text
+    )
     assert "published, with tolerance" not in text
 
 
@@ -104,4 +115,7 @@ def test_every_figure_has_one_result_at_least(paper: Path, aihw: Call, folder: P
     record_all()
     text = page(aihw)
     assert text.count("<h2 id=") == 3 and text.count("<h3>") == 3
-    assert text.count('<span class="kind not">') == 4 and text.count('<span class="kind reproduced">') == 2
+    assert (
+        text.count('<span class="kind not">') == 4
+        and text.count('<span class="kind reproduced">') == 2
+    )

@@ -15,12 +15,21 @@ from engine.tile.settings import IO, DeviceSpec, TileSpec
 from engine.tile.tile import Tile
 
 OUT, IN, BATCH = 5, 22, 3
-QUIET: dict[str, Any] = {"out_noise": 0.0, "out_res": -1.0, "out_bound": 100.0, "bound_management": "None"}
+QUIET: dict[str, Any] = {
+    "out_noise": 0.0,
+    "out_res": -1.0,
+    "out_bound": 100.0,
+    "bound_management": "None",
+}
 PAIRS = Converter("dual_pair", significance=[1.0, 3.0], g_min=0.5)
 
 
 def tile_of(**io: Any) -> Tile:
-    tile = Tile(OUT, IN, TileSpec(device=DeviceSpec("ideal"), forward=IO(**QUIET | {"inp_res": 1 / 62} | io)))
+    tile = Tile(
+        OUT,
+        IN,
+        TileSpec(device=DeviceSpec("ideal"), forward=IO(**QUIET | {"inp_res": 1 / 62} | io)),
+    )
     generator = np.random.default_rng(1)
     tile.array.set_weights(torch.from_numpy(generator.normal(0, 0.3, (OUT, IN)).astype(np.float32)))
     return tile.eval()
@@ -33,7 +42,8 @@ def vectors() -> np.ndarray:
 
 
 def column(g: np.ndarray, x: np.ndarray, times: np.ndarray, wires: Wires) -> np.ndarray:
-    """Currents at all times of one column of cells g [rows, 2] in the order from its far end to its ADC."""
+    """Currents at all times of one column of cells g [rows, 2] in the order from its far end to its
+    ADC."""
     length = len(g) // wires.segments
     wire = 1e-6 * wires.resistance * length
     on = (np.abs(x) > times[:, None] + 1e-6) * np.sign(x)  # [T, rows]
@@ -75,7 +85,9 @@ def simulated(tile: Tile, x: np.ndarray, wires: Wires, seen: np.ndarray, gain: f
                 i = column(g[order].astype(np.float64), inputs[order], times, wires)
                 charge = i.sum() if wires.integration == "sum" else i.sum() + (i[0] - i[-1]) / 2
                 if wires.adc_quantized:
-                    charge = np.trunc(charge / 100 * wires.adc_frequency) * 100 / wires.adc_frequency
+                    charge = (
+                        np.trunc(charge / 100 * wires.adc_frequency) * 100 / wires.adc_frequency
+                    )
                 y[b, o] += factor * charge / (steps - 1) / 0.2 / gain
     return y
 
@@ -86,7 +98,12 @@ CASES: dict[str, dict[str, Any]] = {
     "trapezium": {"resistance": 30.0, "adc_quantized": False, "integration": "trapezium"},
     "finer time": {"resistance": 30.0, "adc_quantized": False, "time_scale": 3.0},
     "few segments": {"resistance": 30.0, "segments": 2, "adc_quantized": False},
-    "as few rows as there can be": {"resistance": 30.0, "segments": 4, "rows": 0, "adc_quantized": False},
+    "as few rows as there can be": {
+        "resistance": 30.0,
+        "segments": 4,
+        "rows": 0,
+        "adc_quantized": False,
+    },
     "ticks": {"resistance": 30.0, "adc_frequency": 0.7},
 }
 
@@ -94,7 +111,9 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_reads(name: str) -> None:
     tile, x, wires = tile_of(), vectors(), Wires(enabled=True, **{"rows": 32, **CASES[name]})
-    programmed = program([tile], InferenceSpec("none", converter=PAIRS, wires=wires, compensation="none"))
+    programmed = program(
+        [tile], InferenceSpec("none", converter=PAIRS, wires=wires, compensation="none")
+    )
     conductances = programmed.tiles[0].conductances
     assert conductances.seen is not None
     expected = simulated(tile, x, wires, conductances.seen.numpy(), conductances.gain)
@@ -111,17 +130,22 @@ def test_passes_add_up_to_one_read() -> None:
         program([tile], InferenceSpec("none", converter=PAIRS, wires=spec))
         return tile.mvm(torch.from_numpy(vectors()))
 
-    # Held at the voltage of a cell without input, a column draws nothing for those; then passes differ by rounding.
+    # Held at the voltage of a cell without input, a column draws nothing for those; then passes
+    # differ by rounding.
     for resistance in (0.15, 30.0):
         whole = read("OnePass", resistance=resistance)
         for mode in ("SplitMode", "BitWise"):
-            torch.testing.assert_close(read(mode, resistance=resistance), whole, atol=2e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                read(mode, resistance=resistance), whole, atol=2e-4, rtol=1e-4
+            )
 
 
 def test_drift_reaches_the_wires_and_restore_takes_them_away() -> None:
     tile, x = tile_of(), torch.from_numpy(vectors())
     plain = tile.mvm(x)
-    with program([tile], InferenceSpec("pcm", wires=Wires(enabled=True, rows=32), compensation="none")) as programmed:
+    with program(
+        [tile], InferenceSpec("pcm", wires=Wires(enabled=True, rows=32), compensation="none")
+    ) as programmed:
         early = tile.mvm(x)
         programmed.drift_to("1y")
         assert float(tile.mvm(x).abs().mean()) < 0.8 * float(early.abs().mean())
@@ -145,11 +169,14 @@ def test_what_cannot_be_read_through_wires() -> None:
 
 
 def expected_noise(g: np.ndarray, lasts: np.ndarray) -> np.ndarray:
-    """Standard deviations [O] of the charges of cells g [O, I] in uS, read with inputs that last so many steps [I]."""
+    """Standard deviations [O] of the charges of cells g [O, I] in uS, read with inputs that last so
+    many steps [I]."""
     rise = [0.00021926, -0.00187352, 0.00655714, -0.0146159, 0.02578764]
     level = [1.11906167e-9, -9.08576764e-9, 3.07015063e-8, -6.77079241e-8, 1.17763144e-7]
     of_mean = np.log10(lasts.mean())
-    sigma = np.where(g == 0, 0, np.polyval(rise, of_mean) * np.abs(g) + 1e6 * np.polyval(level, of_mean))
+    sigma = np.where(
+        g == 0, 0, np.polyval(rise, of_mean) * np.abs(g) + 1e6 * np.polyval(level, of_mean)
+    )
     return np.asarray(np.sqrt((sigma**2 * lasts**2).sum(1)))
 
 
@@ -161,7 +188,9 @@ def test_read_noise_is_that_of_each_vector(mode: str, converter: Converter) -> N
     with torch.no_grad():
         tile.array.weight[0, :4] = 0.0
     spec = Wires(enabled=True, resistance=0.0, adc_quantized=False, read_noise=scale)
-    programmed = program([tile], InferenceSpec("none", converter=converter, wires=spec, compensation="none"))
+    programmed = program(
+        [tile], InferenceSpec("none", converter=converter, wires=spec, compensation="none")
+    )
     conductances = programmed.tiles[0].conductances
     assert conductances.seen is not None
     seen = conductances.seen.numpy().astype(np.float64)
@@ -175,14 +204,24 @@ def test_read_noise_is_that_of_each_vector(mode: str, converter: Converter) -> N
             parts = [(1, lasts % 8), (8, lasts // 8)]
         else:
             parts = [(2**k, lasts // 2**k % 2) for k in range(5)]
-        pairs = [(f, seen[2 * k] - seen[2 * k + 1]) for k, f in enumerate(converter.significance or [1.0])]
-        square = sum((f * w * expected_noise(g, p)) ** 2 for f, g in pairs for w, p in parts if p.any())
-        np.testing.assert_allclose(found, scale * np.sqrt(square) / 31 / conductances.gain, rtol=0.05)
+        pairs = [
+            (f, seen[2 * k] - seen[2 * k + 1])
+            for k, f in enumerate(converter.significance or [1.0])
+        ]
+        square = sum(
+            (f * w * expected_noise(g, p)) ** 2 for f, g in pairs for w, p in parts if p.any()
+        )
+        np.testing.assert_allclose(
+            found, scale * np.sqrt(square) / 31 / conductances.gain, rtol=0.05
+        )
 
 
 def test_read_noise_of_a_vector_is_its_own() -> None:
     def tile_with(read_noise: float) -> Tile:
-        tile, wires = tile_of(noise_management="None"), Wires(enabled=True, rows=32, read_noise=read_noise)
+        tile, wires = (
+            tile_of(noise_management="None"),
+            Wires(enabled=True, rows=32, read_noise=read_noise),
+        )
         program([tile], InferenceSpec("none", converter=PAIRS, wires=wires, compensation="none"))
         return tile
 

@@ -17,7 +17,8 @@ EPOCHS = 4
 
 
 def config(lr: float = 0.1, seed: int = 1, **changes: Any) -> dict[str, Any]:
-    """A short configuration with the sections of a real one; `changes` are dotted keys with __ for the dots."""
+    """A short configuration with the sections of a real one; `changes` are dotted keys with __ for
+    the dots."""
     values: dict[str, Any] = {
         "name": "made",
         "device": {"model": "constant_step", "about": "", "dw_min": 0.001, "w_max": 0.6},
@@ -41,7 +42,13 @@ def config(lr: float = 0.1, seed: int = 1, **changes: Any) -> dict[str, Any]:
 def accuracy(values: dict[str, Any]) -> float:
     """Best at lr 0.1, a little noise from the seed, less with larger steps."""
     lr, seed = values["optimizer"]["lr"], values["run"]["seed"]
-    return round(0.95 - 0.05 * math.log10(lr / 0.1) ** 2 - 10 * values["device"]["dw_min"] + 0.002 * (seed % 3 - 1), 6)
+    return round(
+        0.95
+        - 0.05 * math.log10(lr / 0.1) ** 2
+        - 10 * values["device"]["dw_min"]
+        + 0.002 * (seed % 3 - 1),
+        6,
+    )
 
 
 def write_run(root: Path, values: dict[str, Any], *, number: int = 0, **record: Any) -> Path:
@@ -72,7 +79,9 @@ def write_run(root: Path, values: dict[str, Any], *, number: int = 0, **record: 
 
 def write_sweep(root: Path, count: int = 24) -> list[Path]:
     """Runs over learning rates, step sizes and three seeds."""
-    return [write_run(root, values, number=number // 3) for number, values in enumerate(points(count))]
+    return [
+        write_run(root, values, number=number // 3) for number, values in enumerate(points(count))
+    ]
 
 
 def points(count: int) -> Iterator[dict[str, Any]]:

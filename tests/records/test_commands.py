@@ -37,13 +37,20 @@ def test_ls_shows_what_tells_the_runs_apart(aihw: Aihw) -> None:
     }  # fmt: skip
     text = aihw("runs", "ls", "lr=0.1", "seed=1", "--columns", "dw_min,model,host").out.splitlines()
     assert text[0].split() == ["run", "device.dw_min", "model.name", "host"]
-    assert [line.split()[1:] for line in text[1:]] == [["0.001", "mlp", "here"], ["0.002", "mlp", "here"]]
+    assert [line.split()[1:] for line in text[1:]] == [
+        ["0.001", "mlp", "here"],
+        ["0.002", "mlp", "here"],
+    ]
 
 
 def test_ls_sorts_and_limits(aihw: Aihw) -> None:
     result = aihw("runs", "ls", "--sort", "-test_accuracy", "--limit", "3", "--json")
     rows = json.loads(result.out)
-    assert [row["test_accuracy"] for row in rows] == [0.942, 0.94, 0.938] and "3 of 24 rows" in result.err
+    assert [row["test_accuracy"] for row in rows] == [
+        0.942,
+        0.94,
+        0.938,
+    ] and "3 of 24 rows" in result.err
     rising = table(aihw("runs", "ls", "--sort", "lr", "--csv"))
     assert [float(row["optimizer.lr"]) for row in rising] == sorted([0.01, 0.03, 0.1, 0.3] * 6)
 
@@ -51,9 +58,9 @@ def test_ls_sorts_and_limits(aihw: Aihw) -> None:
 def test_statistics_over_seeds_and_groups(aihw: Aihw) -> None:
     rows = table(aihw("runs", "--seeds", "--csv", "lr=0.1"))
     assert [row["runs"] for row in rows] == ["3/3", "3/3"]
-    assert float(rows[0]["test_accuracy"]) == pytest.approx(0.94) and float(rows[0]["ci95"]) == pytest.approx(
-        0.0049683, rel=1e-4
-    )
+    assert float(rows[0]["test_accuracy"]) == pytest.approx(0.94) and float(
+        rows[0]["ci95"]
+    ) == pytest.approx(0.0049683, rel=1e-4)
     grouped = aihw("runs", "--group", "optimizer.lr", "--csv")
     assert [row["runs"] for row in table(grouped)] == ["6/6"] * 4
     assert "differ in device.dw_min" in grouped.err
@@ -61,7 +68,10 @@ def test_statistics_over_seeds_and_groups(aihw: Aihw) -> None:
 
 def test_best_names_configuration_and_run(aihw: Aihw, sweep: list[Path]) -> None:
     rows = table(aihw("runs", "best", "--csv"))
-    assert (rows[0]["optimizer.lr"], rows[0]["run"]) == ("0.1", str(sweep[7].relative_to(Path.cwd())))
+    assert (rows[0]["optimizer.lr"], rows[0]["run"]) == (
+        "0.1",
+        str(sweep[7].relative_to(Path.cwd())),
+    )
     assert [float(row["test_accuracy"]) for row in rows] == sorted(
         (float(r["test_accuracy"]) for r in rows), reverse=True
     )
@@ -80,13 +90,16 @@ def test_several_folders_and_sweeps(aihw: Aihw, folder: Path, sweep: list[Path])
 
 def test_a_run_is_named_by_the_beginning_of_its_id(aihw: Aihw) -> None:
     assert [
-        row["seed"] for row in table(aihw("runs", "ls", "made/000000000003", "--csv", "--columns", "seed"))
+        row["seed"]
+        for row in table(aihw("runs", "ls", "made/000000000003", "--csv", "--columns", "seed"))
     ] == list("123")
     assert aihw("runs", "show", "000000000003-2").out.startswith("runs/made/000000000003-2\n")
 
 
 def test_show_tells_everything(aihw: Aihw, sweep: list[Path]) -> None:
-    evaluation = write_run(sweep[0], config() | {"inference": {"noise_model": "pcm"}}, task="evaluate")
+    evaluation = write_run(
+        sweep[0], config() | {"inference": {"noise_model": "pcm"}}, task="evaluate"
+    )
     evaluation.parent.rename(sweep[0] / "eval")
     place = sweep[0] / "eval" / evaluation.name
     summary = {"status": "finished", "accuracy": 0.5, "points": [{"after": "1 d", "mean": 0.5}]}
@@ -131,17 +144,43 @@ FIGURES = {
 def test_plot_writes_images(aihw: Aihw, folder: Path, name: str) -> None:
     for place in ("figures", "again"):
         result = aihw("runs", "plot", *FIGURES[name], "--out", f"{place}/{name}")
-        assert result.code == 0 and (folder / place / name).read_bytes().startswith(STARTS[name[-3:]]), result.err
-    assert (folder / "figures" / name).read_bytes() == (folder / "again" / name).read_bytes(), "the same to the byte"
+        assert result.code == 0 and (folder / place / name).read_bytes().startswith(
+            STARTS[name[-3:]]
+        ), result.err
+    assert (folder / "figures" / name).read_bytes() == (folder / "again" / name).read_bytes(), (
+        "the same to the byte"
+    )
 
 
 def test_an_image_shows_text_scales_and_error_bars(aihw: Aihw, folder: Path) -> None:
     aihw("runs", "plot", "--x", "lr", "--out", "a.svg", "--width", "7")
     drawn = (folder / "a.svg").read_text()
-    for words in ("learning rate", "test accuracy", "dw_min 0.001", "dw_min 0.002", 'width="504pt"', "LineCollection"):
+    for words in (
+        "learning rate",
+        "test accuracy",
+        "dw_min 0.001",
+        "dw_min 0.002",
+        'width="504pt"',
+        "LineCollection",
+    ):
         assert words in drawn
-    aihw("runs", "plot", "--x", "lr", "--out", "b.svg", "--xlabel", "step", "--ylabel", "share", "--log", "none")
-    assert ">step<" in (folder / "b.svg").read_text() and ">share<" in (folder / "b.svg").read_text()
+    aihw(
+        "runs",
+        "plot",
+        "--x",
+        "lr",
+        "--out",
+        "b.svg",
+        "--xlabel",
+        "step",
+        "--ylabel",
+        "share",
+        "--log",
+        "none",
+    )
+    assert (
+        ">step<" in (folder / "b.svg").read_text() and ">share<" in (folder / "b.svg").read_text()
+    )
 
 
 def test_the_numbers_behind_a_figure(aihw: Aihw) -> None:
@@ -152,8 +191,12 @@ def test_the_numbers_behind_a_figure(aihw: Aihw) -> None:
     assert float(middle["high"]) - float(middle["low"]) == pytest.approx(2 * 0.0049683, rel=1e-4)
     ends = table(aihw("runs", "plot", "dw_min=0.001", "--x", "lr", "--csv", "--error", "range"))[2]
     assert (float(ends["low"]), float(ends["high"])) == (0.938, 0.942)
-    curves = table(aihw("runs", "plot", "lr=0.1", "--metric", "train_loss", "--csv", "--error", "std"))
-    assert [float(row["train_loss"]) for row in curves[:4]] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
+    curves = table(
+        aihw("runs", "plot", "lr=0.1", "--metric", "train_loss", "--csv", "--error", "std")
+    )
+    assert [float(row["train_loss"]) for row in curves[:4]] == pytest.approx(
+        [1, 1 / 2, 1 / 3, 1 / 4]
+    )
     heat = json.loads(aihw("runs", "plot", "--x", "lr", "--y", "dw_min", "--json").out)
     assert len(heat) == 8 and heat[2] == {
         "device.dw_min": 0.001,
@@ -164,9 +207,16 @@ def test_the_numbers_behind_a_figure(aihw: Aihw) -> None:
 
 def test_plots_in_the_terminal(aihw: Aihw) -> None:
     curves = aihw("runs", "plot", "lr=0.1").out
-    assert "* dw_min 0.001" in curves and "o dw_min 0.002" in curves and "epoch" in curves and "0.94" in curves
+    assert (
+        "* dw_min 0.001" in curves
+        and "o dw_min 0.002" in curves
+        and "epoch" in curves
+        and "0.94" in curves
+    )
     rows = aihw("runs", "plot", "--x", "lr").out.splitlines()
-    assert rows[0].strip() == "test_accuracy" and any(line.split() == ["0.01", "0.3"] for line in rows)
+    assert rows[0].strip() == "test_accuracy" and any(
+        line.split() == ["0.01", "0.3"] for line in rows
+    )
     heat = aihw("runs", "plot", "--x", "lr", "--y", "dw_min").out.splitlines()
     assert heat[1].split() == ["0.01", "0.03", "0.1", "0.3"] and "0.94 @" in heat[2]
     told = aihw("runs", "plot", "--x", "lr", "--y", "dw_min", "--out", "heat.png").out
@@ -177,7 +227,10 @@ def test_plots_in_the_terminal(aihw: Aihw) -> None:
 WRONG = {
     "no key": (["ls", "optimizer.lrr=1"], "nearest: optimizer.lr"),
     "no run": (["ls", "lr=7"], "none of 24 runs below runs has lr=7"),
-    "no folder": (["ls", "nowhere"], "nowhere is neither a folder, nor the name of a run below runs"),
+    "no folder": (
+        ["ls", "nowhere"],
+        "nowhere is neither a folder, nor the name of a run below runs",
+    ),
     "no runs below": (["ls", "cache"], "there is no run below cache"),
     "no value": (["ls", "lr="], "lacks a value"),
     "no number": (["ls", "lr>x"], "x is no number"),
@@ -193,7 +246,10 @@ WRONG = {
     "y alone": (["plot", "--y", "lr"], "name the first one with --x"),
     "no axis": (["plot", "--log", "z"], "there are x, y, xy, none"),
     "no width": (["plot", "--width", "wide"], "inches between 1 and 40"),
-    "no metrics column": (["plot", "--metric", "train_los"], "the runs have no column train_los; there are epoch"),
+    "no metrics column": (
+        ["plot", "--metric", "train_los"],
+        "the runs have no column train_los; there are epoch",
+    ),
 }
 
 

@@ -1,4 +1,5 @@
-"""The index of runs: it follows the folders, survives damage, is fast, and is shared by processes."""
+"""The index of runs: it follows the folders, survives damage, is fast, and is shared by
+processes."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def values(root: Path, key: str = "test_accuracy") -> list[object]:
 
 
 def test_runs_are_found_at_any_depth_oldest_first(tmp_path: Path) -> None:
-    written = [write_run(tmp_path / place, config(), number=n) for n, place in enumerate(("b", "a/x", "a"))]
+    written = [
+        write_run(tmp_path / place, config(), number=n) for n, place in enumerate(("b", "a/x", "a"))
+    ]
     (tmp_path / "a" / "notes").mkdir()
     shutil.copytree(written[0], tmp_path / "a" / ".new-unfinished")
     found = find_runs([tmp_path])
@@ -81,7 +84,9 @@ def test_an_index_that_cannot_be_used_is_made_anew(tmp_path: Path, damage: str) 
     assert values(root) == expected
 
 
-def test_without_a_usable_cache_the_folders_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_usable_cache_the_folders_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_run(tmp_path / "runs", config())
     (tmp_path / "file").write_text("where the cache should be")
     monkeypatch.setenv("AIHW_CACHE", str(tmp_path / "file" / "cache"))
@@ -97,7 +102,9 @@ def test_broken_runs_are_told_and_the_others_listed(tmp_path: Path) -> None:
     for _ in range(2):
         found = find_runs([tmp_path])
         assert [run.record["seed"] for run in found.runs] == [1]
-        assert len(found.problems) == 4 and all(len(line.splitlines()) == 1 for line in found.problems)
+        assert len(found.problems) == 4 and all(
+            len(line.splitlines()) == 1 for line in found.problems
+        )
         assert any("newer version of aihw (format 2)" in line for line in found.problems)
 
 
@@ -143,7 +150,9 @@ def _listing(root: Path, *words: str) -> tuple[float, list[str]]:
     """Seconds of a processor and lines of `aihw runs ls` in a process of its own."""
     command = [sys.executable, "-m", "aihw_cli", "runs", "ls", str(root), "--csv", *words]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=dict(os.environ))
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return seconds, done.stdout.splitlines()

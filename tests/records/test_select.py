@@ -85,7 +85,9 @@ def test_unknown_keys_name_the_nearest(runs: list[Run], name: str, message: str)
 
 def test_a_preset_is_recognised_with_changed_values(tmp_path: Path) -> None:
     for number, name in enumerate(("ecram", "reram_sb")):
-        write_run(tmp_path, config(device={**load_member("device", name), "dw_min": 0.01}), number=number)
+        write_run(
+            tmp_path, config(device={**load_member("device", name), "dw_min": 0.01}), number=number
+        )
     runs = find_runs([tmp_path]).runs
     assert len(chosen(runs, "device=ecram")) == 1
     assert distinguishing(runs) == ["device"] and len(differing(runs)) > 3
@@ -115,7 +117,9 @@ def test_a_key_of_a_later_version_tells_no_runs_apart(tmp_path: Path) -> None:
     for number, values in enumerate((config(), later, config(device__drift_nu=0.1))):
         write_run(tmp_path, values, number=number)
     runs = find_runs([tmp_path]).runs
-    assert distinguishing(runs[:2]) == [] and differing(runs[:2], incidental=True) == ["device.drift_nu"]
+    assert distinguishing(runs[:2]) == [] and differing(runs[:2], incidental=True) == [
+        "device.drift_nu"
+    ]
     assert distinguishing(runs) == ["device.drift_nu"]
 
 
@@ -145,7 +149,9 @@ def test_groups_without_a_result_come_last(tmp_path: Path) -> None:
 
 
 def test_less_is_better() -> None:
-    assert [less_is_better(name) for name in ("test_loss", "seconds", "test_accuracy", "final_error")] == [1, 1, 0, 1]
+    assert [
+        less_is_better(name) for name in ("test_loss", "seconds", "test_accuracy", "final_error")
+    ] == [1, 1, 0, 1]
 
 
 def test_statistics() -> None:

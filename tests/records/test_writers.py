@@ -1,4 +1,5 @@
-"""Metrics handed on to TensorBoard and MLflow: every epoch once, also after an interruption; and never needed."""
+"""Metrics handed on to TensorBoard and MLflow: every epoch once, also after an interruption; and
+never needed."""
 
 from __future__ import annotations
 
@@ -38,7 +39,10 @@ def in_mlflow(folder: Path) -> Scalars:
     client = MlflowClient(tracking_uri=kept["tracking_uri"])
     data = client.get_run(kept["run_id"]).data
     assert data.params["optimizer.lr"] == "0.05" and data.tags["aihw.seed"] == "7"
-    return {name: [(m.step, m.value) for m in client.get_metric_history(kept["run_id"], name)] for name in data.metrics}
+    return {
+        name: [(m.step, m.value) for m in client.get_metric_history(kept["run_id"], name)]
+        for name in data.metrics
+    }
 
 
 READERS: dict[str, Callable[[Path], Scalars]] = {"tensorboard": in_tensorboard, "mlflow": in_mlflow}
@@ -62,7 +66,8 @@ def expected(folder: Path) -> Scalars:
 
 
 def agree(found: Scalars, wanted: Scalars) -> None:
-    """Equal steps and, to the precision of the file, equal values; times may be those of before the interruption."""
+    """Equal steps and, to the precision of the file, equal values; times may be those of before the
+    interruption."""
     assert found.keys() == wanted.keys()
     for key, values in wanted.items():
         assert [step for step, _ in found[key]] == [step for step, _ in values]
@@ -74,7 +79,9 @@ def test_there_are_two() -> None:
     assert set(writer_names()) == set(READERS)
 
 
-def test_a_run_that_was_interrupted_is_followed(tmp_path: Path, every_step_is_reported: None) -> None:
+def test_a_run_that_was_interrupted_is_followed(
+    tmp_path: Path, every_step_is_reported: None
+) -> None:
     pytest.importorskip("tensorboard", reason="the extra aihw[tensorboard] is not installed")
     config = small_config(tmp_path, run={"log": ["tensorboard"], "checkpoint_every": 4})
     folder = run_folder(config)
@@ -94,7 +101,9 @@ def test_the_checkpoint_may_be_older_than_the_metrics(tmp_path: Path, name: str)
     agree(READERS[name](folder), expected(folder))
     for path in (folder / "checkpoint").glob("000003-*"):
         shutil.rmtree(path)
-    record = (folder / "run.json").read_text().replace('"status": "finished"', '"status": "running"')
+    record = (
+        (folder / "run.json").read_text().replace('"status": "finished"', '"status": "running"')
+    )
     (folder / "run.json").write_text(record)
     resume(folder, Recorder())
     agree(READERS[name](folder), expected(folder))
@@ -105,10 +114,14 @@ def test_results_do_not_depend_on_it(tmp_path: Path, name: str) -> None:
     assert run_folder(config) == run_folder(small_config(tmp_path))
 
 
-def test_without_the_package_nothing_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_nothing_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = writers.importlib.util.find_spec
     monkeypatch.setattr(
-        writers.importlib.util, "find_spec", lambda name, *more: None if name == "tensorboard" else found(name, *more)
+        writers.importlib.util,
+        "find_spec",
+        lambda name, *more: None if name == "tensorboard" else found(name, *more),
     )
     config = small_config(tmp_path, run={"log": ["tensorboard"]})
     with pytest.raises(UserError, match=r"pip install 'aihw\[tensorboard\]'"):
@@ -128,7 +141,9 @@ class Broken:
 
 def test_a_writer_that_fails_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(writers, "_module", lambda _: type("Module", (), {"Writer": Broken, "PACKAGE": "os"}))
+    monkeypatch.setattr(
+        writers, "_module", lambda _: type("Module", (), {"Writer": Broken, "PACKAGE": "os"})
+    )
     following = Writers(tmp_path, said.append)
     following.begin({"run": {"log": ["mlflow"]}}, {})
     following.rows([{"epoch": 1}])
@@ -136,4 +151,7 @@ def test_a_writer_that_fails_stops_no_run(tmp_path: Path, monkeypatch: pytest.Mo
     following.close()
     assert said == ["run.log: mlflow is given up: OSError: the server"]
     folder = run(small_config(tmp_path, run={"log": ["mlflow"]}))
-    assert "mlflow is given up" in (folder / "log.txt").read_text() and (folder / "summary.json").is_file()
+    assert (
+        "mlflow is given up" in (folder / "log.txt").read_text()
+        and (folder / "summary.json").is_file()
+    )

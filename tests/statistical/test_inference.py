@@ -17,7 +17,8 @@ CELLS = 40000
 
 
 def made(spec: InferenceSpec, conductance: float) -> Conductances:
-    """Cells of one conductance on the first device, with one largest weight that fixes the scale."""
+    """Cells of one conductance on the first device, with one largest weight that fixes the
+    scale."""
     reach = spec.converter.g_max - spec.converter.g_min
     w = torch.full((1, CELLS), (conductance - spec.converter.g_min) / reach)
     w[0, -2:] = torch.tensor([0.0, 1.0])
@@ -44,7 +45,9 @@ def test_pcm_at_10_of_25_microsiemens() -> None:
     sigma = 0.26348 + 1.965 * 0.4 - 1.1731 * 0.16
     near(found.g[0].flatten()[:-2], 10.0, sigma)
     near(found.kept[0, 0].flatten()[:-2], 0.049, 0.008)
-    assert float((found.g[1] == 0).float().mean()) == pytest.approx(0.5, abs=0.01)  # noise below 0 is cut
+    assert float((found.g[1] == 0).float().mean()) == pytest.approx(
+        0.5, abs=0.01
+    )  # noise below 0 is cut
     assert float(found.kept.min()) >= 0
 
 
@@ -90,5 +93,11 @@ def test_write_verify_stays_within_its_band() -> None:
     assert float(((verified - 10).abs() <= band).float().mean()) > 1 - (1 - inside) ** 55 - 1e-4
     # What is accepted is nearly uniform in so narrow a band.
     near(verified, 10.0, band / math.sqrt(3) * 0.991)
-    few = made(InferenceSpec("pcm", programming="write_verify", verify_rounds=3), 10.0).g[0].flatten()[:-2]
-    assert float(((few - 10).abs() <= band).float().mean()) == pytest.approx(1 - (1 - inside) ** 3, abs=0.01)
+    few = (
+        made(InferenceSpec("pcm", programming="write_verify", verify_rounds=3), 10.0)
+        .g[0]
+        .flatten()[:-2]
+    )
+    assert float(((few - 10).abs() <= band).float().mean()) == pytest.approx(
+        1 - (1 - inside) ** 3, abs=0.01
+    )

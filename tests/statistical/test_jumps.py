@@ -1,4 +1,5 @@
-"""Many pulses in one jump leave the same weights as the same pulses one by one: mean, spread and shape."""
+"""Many pulses in one jump leave the same weights as the same pulses one by one: mean, spread and
+shape."""
 
 from __future__ import annotations
 
@@ -12,10 +13,19 @@ from engine.tile.settings import DeviceSpec
 
 CASES = {
     "constant_step": ("constant_step.ConstantStep", {"dw_min": 0.002, "dw_min_std": 3.0}),
-    "soft_bounds": ("soft_bounds.SoftBounds", {"dw_min": 0.01, "dw_min_std": 1.0, "mult_noise": False}),
+    "soft_bounds": (
+        "soft_bounds.SoftBounds",
+        {"dw_min": 0.01, "dw_min_std": 1.0, "mult_noise": False},
+    ),
     "soft_bounds_reference": (
         "soft_bounds_reference.SoftBoundsReference",
-        {"dw_min": 0.01, "dw_min_std": 1.0, "subtract_symmetry_point": True, "w_max": 1.0, "w_min": -0.7},
+        {
+            "dw_min": 0.01,
+            "dw_min_std": 1.0,
+            "subtract_symmetry_point": True,
+            "w_max": 1.0,
+            "w_min": -0.7,
+        },
     ),
 }
 TRAIN = (13, -6, 20, -29, 5)

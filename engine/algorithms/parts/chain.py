@@ -1,4 +1,5 @@
-"""Transfers along any number of arrays, each read into the next: Tiki-Taka and its buffered form."""
+"""Transfers along any number of arrays, each read into the next: Tiki-Taka and its buffered
+form."""
 
 from __future__ import annotations
 
@@ -23,27 +24,49 @@ class Chain(Shared):
 
     units_in_mbatch: bool = like(Shared, "units_in_mbatch", True)
     arrays: int = setting(
-        2, "number of arrays; all but the fast one have the visible array's device", minimum=2, maximum=MOST_ARRAYS
+        2,
+        "number of arrays; all but the fast one have the visible array's device",
+        minimum=2,
+        maximum=MOST_ARRAYS,
     )
-    gamma_vec: list[float] = numbers("share of each array in the weight; empty = gamma^(arrays - 1 - k)")
-    transfer_every_vec: list[float] = numbers("periods of all arrays; empty = each a whole sweep of the one before")
-    transfer_lr_vec: list[float] = numbers("transfer_lr of each array but the last; empty = transfer_lr")
-    n_reads_per_transfer: int = setting(1, "neighbouring slices that one transfer reads", "slices", minimum=1)
-    random_selection: bool = setting(False, "transfers begin at a random slice, not where the last one ended")
+    gamma_vec: list[float] = numbers(
+        "share of each array in the weight; empty = gamma^(arrays - 1 - k)"
+    )
+    transfer_every_vec: list[float] = numbers(
+        "periods of all arrays; empty = each a whole sweep of the one before"
+    )
+    transfer_lr_vec: list[float] = numbers(
+        "transfer_lr of each array but the last; empty = transfer_lr"
+    )
+    n_reads_per_transfer: int = setting(
+        1, "neighbouring slices that one transfer reads", "slices", minimum=1
+    )
+    random_selection: bool = setting(
+        False, "transfers begin at a random slice, not where the last one ended"
+    )
 
 
 def chain_wiring(size: tuple[int, int], s: Any, rule: str, **more: Any) -> Wiring:
-    """How arrays of `size` (rows, columns) are coupled. Raises ValueError for wrong lengths or no period."""
+    """How arrays of `size` (rows, columns) are coupled. Raises ValueError for wrong lengths or no
+    period."""
     from engine.tile.transfers.wiring import Wiring
 
     links = s.arrays - 1
-    for name, wanted in (("gamma_vec", s.arrays), ("transfer_every_vec", s.arrays), ("transfer_lr_vec", links)):
+    for name, wanted in (
+        ("gamma_vec", s.arrays),
+        ("transfer_every_vec", s.arrays),
+        ("transfer_lr_vec", links),
+    ):
         given = getattr(s, name)
         if given and len(given) not in (wanted, s.arrays):
-            raise ValueError(f"algorithm.{name} must have {wanted} numbers for arrays={s.arrays}, not {len(given)}")
+            raise ValueError(
+                f"algorithm.{name} must have {wanted} numbers for arrays={s.arrays}, not {len(given)}"
+            )
     lines, slices = size if s.transfer_columns else size[::-1]
     reads = min(s.n_reads_per_transfer, slices)
-    every = s.transfer_every_vec[:links] or [s.transfer_every * (lines / reads) ** k for k in range(links)]
+    every = s.transfer_every_vec[:links] or [
+        s.transfer_every * (lines / reads) ** k for k in range(links)
+    ]
     wiring = Wiring(
         rule=rule,
         every=tuple(every),
@@ -70,7 +93,9 @@ def gammas(s: Any) -> tuple[float, ...]:
     if len(found) != number:
         raise ValueError(f"algorithm.gamma_vec must have {number} numbers, not {len(found)}")
     if found[-1] == 0:
-        raise ValueError("algorithm.gamma_vec must not end with 0: the last array is the one that keeps the weight")
+        raise ValueError(
+            "algorithm.gamma_vec must not end with 0: the last array is the one that keeps the weight"
+        )
     return tuple(found)
 
 

@@ -1,4 +1,5 @@
-"""The digital matrix of mixed precision. Shapes: L lanes (left out for L = 1), O rows, I columns, B samples."""
+"""The digital matrix of mixed precision. Shapes: L lanes (left out for L = 1), O rows, I columns, B
+samples."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class Chi(nn.Module):
-    """chi [.., O, I] with the counters of its transfers: `updates`, and `row`, the first row of the next one."""
+    """chi [.., O, I] with the counters of its transfers: `updates`, and `row`, the first row of the
+    next one."""
 
     chi: Tensor
     one_hot: Tensor
@@ -29,8 +31,11 @@ class Chi(nn.Module):
         rows, lanes = tile.array.out_size, tile.array.lanes
         self.register_buffer("chi", torch.zeros_like(tile.array.weight.data))
         one_hot = torch.eye(rows, device=self.chi.device)
-        self.register_buffer("one_hot", one_hot.repeat(lanes, 1, 1) if lanes > 1 else one_hot, persistent=False)
-        # Management is what turns whole numbers into pulses: the largest of a row fires in every slot.
+        self.register_buffer(
+            "one_hot", one_hot.repeat(lanes, 1, 1) if lanes > 1 else one_hot, persistent=False
+        )
+        # Management is what turns whole numbers into pulses: the largest of a row fires in every
+        # slot.
         self.write = replace(tile.spec.update, update_bl_management=True, update_management=True)
 
     def clear(self) -> None:
@@ -40,7 +45,8 @@ class Chi(nn.Module):
 
     @torch.no_grad()
     def learn(self, tile: Tile, x: Tensor, d: Tensor, lr: float) -> None:
-        """chi takes the mini-batch x [.., B, I], d [.., B, O]; a transfer writes its whole steps on the array."""
+        """chi takes the mini-batch x [.., B, I], d [.., B, O]; a transfer writes its whole steps on
+        the array."""
         s, array = self.settings, tile.array
         if lr == 0.0 or x.numel() == 0:
             return
@@ -51,9 +57,17 @@ class Chi(nn.Module):
         done = self.updates - 1 if s.transfer_first else self.updates
         due = done > 0 and done % s.transfer_every == 0
         args = read_struct("digital.cuh", "ChiArgs")()
-        args.lanes, args.rows, args.cols, args.batch = array.lanes, array.out_size, array.in_size, x.shape[-2]
+        args.lanes, args.rows, args.cols, args.batch = (
+            array.lanes,
+            array.out_size,
+            array.in_size,
+            x.shape[-2],
+        )
         args.split = 1 if s.transfer_first else args.batch
-        args.start, args.count = self.row, s.n_rows_per_transfer if s.n_rows_per_transfer > 0 else array.out_size
+        args.start, args.count = (
+            self.row,
+            s.n_rows_per_transfer if s.n_rows_per_transfer > 0 else array.out_size,
+        )
         args.random_row = int(s.random_row and args.count < args.rows)
         args.rate, args.unit, args.transfer, args.call = lr, unit, int(due), array.next_call()
         args.items = args.lanes * args.rows * ((args.cols + 127) // 128)
@@ -91,5 +105,7 @@ class Chi(nn.Module):
         args.batch, args.n, args.items = v.shape[-2], v.shape[-1], v.numel() // v.shape[-1]
         args.half, args.stochastic, args.call = bins // 2, int(stochastic), array.next_call()
         fill(args, ("v", "q", "control"), (v, out, array.control))
-        digital_program(v.device.type).run("quantise_lines", args, threads=torch.get_num_threads(), warp=True)
+        digital_program(v.device.type).run(
+            "quantise_lines", args, threads=torch.get_num_threads(), warp=True
+        )
         return out

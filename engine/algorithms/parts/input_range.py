@@ -15,7 +15,8 @@ FIGURES = 3
 
 
 class LearnedRange(nn.Module):
-    """`value` [1]: inputs beyond plus or minus it are cut off. The first batches of training set it from their spread.
+    """`value` [1]: inputs beyond plus or minus it are cut off. The first batches of training set it
+    from their spread.
 
     `seen` [1] counts those that did; `batches` those that had the chance.
     """
@@ -43,7 +44,8 @@ class LearnedRange(nn.Module):
         _run("start_range", args, x)
         self.batches += 1
         if self.batches >= self.settings.init_from_data:
-            # Batches without any spread did not count; asked only here, where it matters, as a GPU must wait for it.
+            # Batches without any spread did not count; asked only here, where it matters, as a GPU
+            # must wait for it.
             self.batches = int(self.seen)
 
     @torch.no_grad()
@@ -56,15 +58,18 @@ class LearnedRange(nn.Module):
         return v
 
     def gradient(self, x: Tensor, d: Tensor, clipped: Tensor | None, *, width: int) -> Tensor:
-        """The gradient [1] of the range for inputs x [B, I] whose cut ones have the gradient d [B, I].
+        """The gradient [1] of the range for inputs x [B, I] whose cut ones have the gradient d [B,
+        I].
 
-        `clipped` [B] counts the outputs of `width` that hit the bound of the ADC. With `stop_at_range` the gradient
-        of inputs that were cut off becomes 0 in d.
-        """
+        `clipped` [B] counts the outputs of `width` that hit the bound of the ADC. With
+        `stop_at_range` the gradient of inputs that were cut off becomes 0 in d."""
         args, found = self._args(x), torch.empty_like(self.value)
         fill(args, ("d", "gradient"), (d, found))
         args.outputs, args.width = x.shape[0], width
-        args.clipped, args.manage_output = None, int(clipped is not None and self.settings.manage_output_clipping)
+        args.clipped, args.manage_output = (
+            None,
+            int(clipped is not None and self.settings.manage_output_clipping),
+        )
         if clipped is not None:
             args.clipped = clipped.data_ptr()
         _run("pull_range", args, x)
@@ -86,7 +91,9 @@ class LearnedRange(nn.Module):
         args.input_share, args.output_share = s.input_min_percentage, s.output_min_percentage
         args.gradient_scale, args.relative = s.gradient_scale, int(s.gradient_relative)
         args.per_input, args.stop = int(s.clipped_per_input), int(s.stop_at_range)
-        args.kept = x.new_empty(x.shape[0], FIGURES)  # lives as long as the struct that points to it
+        args.kept = x.new_empty(
+            x.shape[0], FIGURES
+        )  # lives as long as the struct that points to it
         fill(args, ("x", "figures", "range", "seen"), (x, args.kept, self.value, self.seen))
         return args
 

@@ -1,4 +1,5 @@
-"""The thin arrays of low-rank Tiki-Taka. Shapes: L lanes (none for L = 1), O rows, I columns, R ranks, B samples."""
+"""The thin arrays of low-rank Tiki-Taka. Shapes: L lanes (none for L = 1), O rows, I columns, R
+ranks, B samples."""
 
 from __future__ import annotations
 
@@ -19,13 +20,21 @@ FACTORS = (1, 2)
 
 
 class LowRank(nn.Module):
-    """A = `in_factor` [.., R, I], B = `out_factor` [.., O, R], each a tile of its own; counters of the transfers."""
+    """A = `in_factor` [.., R, I], B = `out_factor` [.., O, R], each a tile of its own; counters of
+    the transfers."""
 
     def __init__(self, tile: Tile, settings: Any, devices: list[DeviceSpec]) -> None:
         super().__init__()
         self.settings, self.calls, self.transfers = settings, 0, 0
-        self.gain, self.transfer_lr = settings.forward_gain, settings.transfer_lr or 0.01 / settings.rank
-        io = None if settings.io_aux is None else read_settings(IO, settings.io_aux, "algorithm.io_aux")
+        self.gain, self.transfer_lr = (
+            settings.forward_gain,
+            settings.transfer_lr or 0.01 / settings.rank,
+        )
+        io = (
+            None
+            if settings.io_aux is None
+            else read_settings(IO, settings.io_aux, "algorithm.io_aux")
+        )
         spec = TileSpec(forward=io or tile.spec.forward, backward=io or tile.spec.backward)
         array = tile.array
         shapes = ((settings.rank, array.in_size), (array.out_size, settings.rank))
@@ -45,7 +54,8 @@ class LowRank(nn.Module):
 
     @torch.no_grad()
     def learn(self, tile: Tile, x: Tensor, d: Tensor, lr: float) -> None:
-        """Both factors take x [.., B, I], d [.., B, O], from reads before either moves; then the transfer, if due."""
+        """Both factors take x [.., B, I], d [.., B, O], from reads before either moves; then the
+        transfer, if due."""
         s = self.settings
         if lr == 0.0 or x.numel() == 0:
             return
@@ -85,7 +95,9 @@ class LowRank(nn.Module):
         if self.settings.transfer == "exact" or self.settings.transfer_read == "exact":
             last = first + count
             return a.weight.data[..., first:last, :], b.weight.data[..., first:last].mT
-        one_hot = torch.zeros(*a.weight.shape[:-2], count, self.settings.rank, device=a.weight.device)
+        one_hot = torch.zeros(
+            *a.weight.shape[:-2], count, self.settings.rank, device=a.weight.device
+        )
         one_hot.diagonal(first, -2, -1).fill_(1.0)
         return a.mvm_t(one_hot), b.mvm(one_hot)
 
@@ -94,12 +106,20 @@ class LowRank(nn.Module):
 
     def _redraw(self) -> None:
         """A from the random numbers of its own array, clipped to the bounds of its cells."""
-        array, inputs, kind = self.in_factor.array, self.in_factor.array.in_size, self.settings.init_in
+        array, inputs, kind = (
+            self.in_factor.array,
+            self.in_factor.array.in_size,
+            self.settings.init_in,
+        )
         out = torch.empty_like(array.weight.data)
         args = read_struct("digital.cuh", "NumberArgs")()
         args.items, args.lanes, args.call = out.numel(), array.lanes, array.next_call()
         args.uniform = int(kind == "uniform")
-        scales = {"uniform": 1 / math.sqrt(inputs), "normal": math.sqrt(2 / inputs), "orthogonal": 1.0}
+        scales = {
+            "uniform": 1 / math.sqrt(inputs),
+            "normal": math.sqrt(2 / inputs),
+            "orthogonal": 1.0,
+        }
         args.scale = scales[kind] * self.settings.init_gain
         fill(args, ("out", "control"), (out, array.control))
         digital_program(out.device.type).run("draw_numbers", args, threads=1)
@@ -110,7 +130,8 @@ class LowRank(nn.Module):
 
 
 def effective_rank(change: Tensor) -> Tensor:
-    """exp of the entropy of the singular values of [.., O, I] over their sum; 0 for zeros (Roy & Vetterli 2007)."""
+    """exp of the entropy of the singular values of [.., O, I] over their sum; 0 for zeros (Roy &
+    Vetterli 2007)."""
     values = torch.linalg.svdvals(change.double())
     shares = values / values.sum(-1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
     return torch.special.entr(shares).sum(-1).exp() * (values[..., 0] > 0)
@@ -119,5 +140,7 @@ def effective_rank(change: Tensor) -> Tensor:
 def _factor(tile: Tile, shape: tuple[int, int], spec: TileSpec, number: int) -> Tile:
     """A thin array with random numbers of its own, where the tile is."""
     array = tile.array
-    made = Tile(*shape, spec, seed=array.seed, tile_id=derive(array.tile_id, number), lanes=array.lanes)
+    made = Tile(
+        *shape, spec, seed=array.seed, tile_id=derive(array.tile_id, number), lanes=array.lanes
+    )
     return made.to(tile.weight.device)

@@ -1,4 +1,5 @@
-"""What hardware-aware training does to weights: the copy of a mini-batch, and clip and remap after a step.
+"""What hardware-aware training does to weights: the copy of a mini-batch, and clip and remap after
+a step.
 
 Shapes: O rows, I columns.
 """
@@ -33,9 +34,12 @@ class View:
 
 
 class Own:
-    """How weights are drawn for every vector of a product, and of the product the other way: the same ones."""
+    """How weights are drawn for every vector of a product, and of the product the other way: the
+    same ones."""
 
-    def __init__(self, array: Readable, modifier: WeightModifier, *, call: int, stream: int) -> None:
+    def __init__(
+        self, array: Readable, modifier: WeightModifier, *, call: int, stream: int
+    ) -> None:
         args, self.ends = _prepared(array, modifier, call=call, stream=stream)
         self.settings = torch.frombuffer(bytearray(args), dtype=torch.uint8).to(array.weight.device)
 
@@ -46,26 +50,43 @@ class Own:
 
 def is_active(modifier: WeightModifier) -> bool:
     """Whether any weight is changed at all."""
-    return modifier.type not in ("None", "Copy", "DropConnect") or (modifier.type != "None" and modifier.pdrop > 0)
+    return modifier.type not in ("None", "Copy", "DropConnect") or (
+        modifier.type != "None" and modifier.pdrop > 0
+    )
 
 
-def modify(array: Readable, modifier: WeightModifier, out: Tensor, *, call: int, stream: int) -> Tensor:
-    """Writes the weights [O, I] of `array` to `out`, disturbed; `call` and `stream` number the draws."""
+def modify(
+    array: Readable, modifier: WeightModifier, out: Tensor, *, call: int, stream: int
+) -> Tensor:
+    """Writes the weights [O, I] of `array` to `out`, disturbed; `call` and `stream` number the
+    draws."""
     args, _ = _prepared(array, modifier, call=call, stream=stream)
     args.out = out.data_ptr()
     _run("modify_rows", args, out)
     return out
 
 
-def _prepared(array: Readable, modifier: WeightModifier, *, call: int, stream: int) -> tuple[Any, Tensor]:
+def _prepared(
+    array: Readable, modifier: WeightModifier, *, call: int, stream: int
+) -> tuple[Any, Tensor]:
     """The arguments but for where to write, and a tensor that must live as long."""
     weight = array.weight.detach()
     columns = weight.shape[1]
     changed = columns - 1 if modifier.copy_last_column else columns
     args = _modify_args(modifier)
-    args.items, args.cols, args.changed, args.call, args.stream = weight.shape[0], columns, changed, call, stream
+    args.items, args.cols, args.changed, args.call, args.stream = (
+        weight.shape[0],
+        columns,
+        changed,
+        call,
+        stream,
+    )
     # Smallest and largest: exact in any order, so that no kernel of our own is needed.
-    ends = torch.stack(torch.aminmax(weight[:, :changed])) if modifier.rel_to_actual_wmax and changed else weight
+    ends = (
+        torch.stack(torch.aminmax(weight[:, :changed]))
+        if modifier.rel_to_actual_wmax and changed
+        else weight
+    )
     fill(args, ("w", "range", "control"), (weight, ends, array.control))
     return args, ends
 
@@ -90,12 +111,18 @@ def _modify_args(modifier: WeightModifier) -> Any:
 def settle(weight: Tensor, scale: Tensor | None, clip: WeightClip, *, remap: WeightRemap) -> None:
     """Clips the weights [O, I] in place, then remaps them, which changes `scale` [O] as well."""
     remaps = remap.type != "None"
-    if (clip.type == "None" or (clip.type == "FixedValue" and clip.fixed_value <= 0)) and not remaps:
+    if (
+        clip.type == "None" or (clip.type == "FixedValue" and clip.fixed_value <= 0)
+    ) and not remaps:
         return
     data = weight.detach()
     args = read_struct("modifier.cuh", "SettleArgs")()
     args.items = args.rows = data.shape[0]
-    args.cols, args.clip, args.remap = data.shape[1], CLIPS.index(clip.type), REMAPS.index(remap.type)
+    args.cols, args.clip, args.remap = (
+        data.shape[1],
+        CLIPS.index(clip.type),
+        REMAPS.index(remap.type),
+    )
     args.fixed_value, args.sigma = clip.fixed_value, clip.sigma
     args.remapped_wmax, args.max_scale_range = remap.remapped_wmax, remap.max_scale_range
     args.max_scale_ref = remap.max_scale_ref

@@ -1,4 +1,5 @@
-"""A tile whose weights a gradient trains, while its products meet an analog periphery and disturbed weights.
+"""A tile whose weights a gradient trains, while its products meet an analog periphery and disturbed
+weights.
 
 Shapes: B samples, I inputs, O outputs.
 """
@@ -12,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from engine.algorithms.parts.input_range import LearnedRange
-from engine.algorithms.parts.modify import EVALUATION_STREAM, TRAINING_STREAM, Own, View, is_active, modify, settle
+from engine.algorithms.parts.modify import (
+    EVALUATION_STREAM,
+    TRAINING_STREAM,
+    Own,
+    View,
+    is_active,
+    modify,
+    settle,
+)
 from engine.jit.programs import fill, training_program
 from engine.jit.struct import read_struct
 from engine.tile.mvm import Product
@@ -25,10 +34,11 @@ if TYPE_CHECKING:
 
 
 class Trained(nn.Module):
-    """What such a tile needs beside its weights: this mini-batch's disturbed copy, its input range, exact products.
+    """What such a tile needs beside its weights: this mini-batch's disturbed copy, its input range,
+    exact products.
 
-    `stale` tells that the copy must be drawn again, `version` which change of the weights was clipped and remapped.
-    """
+    `stale` tells that the copy must be drawn again, `version` which change of the weights was
+    clipped and remapped."""
 
     def __init__(self, tile: Tile, spec: TileSpec, *, analog_backward: bool) -> None:
         super().__init__()
@@ -46,16 +56,21 @@ class Trained(nn.Module):
     copy: Tensor | None
 
     def disturbed(self, tile: Tile) -> View | None:
-        """The weights that products meet now if not the tile's own, drawn if a new mini-batch begins."""
+        """The weights that products meet now if not the tile's own, drawn if a new mini-batch
+        begins."""
         if not self.active or not (tile.training or self.modifier.enable_during_test):
             return None
         array, stream = tile.array, TRAINING_STREAM if tile.training else EVALUATION_STREAM
         if self.copy is None:
             call = array.next_call() if tile.training else tile.read_calls
-            return View(array, array.weight.detach(), Own(array, self.modifier, call=call, stream=stream))
+            return View(
+                array, array.weight.detach(), Own(array, self.modifier, call=call, stream=stream)
+            )
         if not tile.training:
             room = torch.empty_like(self.copy)
-            return View(array, modify(array, self.modifier, room, call=tile.read_calls, stream=stream))
+            return View(
+                array, modify(array, self.modifier, room, call=tile.read_calls, stream=stream)
+            )
         if self.stale or self.modifier.per_forward:
             # Products of the same mini-batch that drew before keep theirs for their way back.
             room = torch.empty_like(self.copy) if self.modifier.per_forward else self.copy
@@ -76,7 +91,8 @@ class Trained(nn.Module):
         self.stale, self.version = True, tile.array.weight._version
 
     def changed(self, tile: Tile) -> bool:
-        """Whether an optimizer changed the weights since they were settled; the first time nobody can tell."""
+        """Whether an optimizer changed the weights since they were settled; the first time nobody
+        can tell."""
         if self.version < 0:
             self.mark(tile)
         return bool(self.version != tile.array.weight._version)
@@ -95,7 +111,9 @@ class Trained(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def product(tile: Tile, state: Trained, x: Tensor, scales: tuple[Tensor | None, Tensor | None]) -> Tensor:
+def product(
+    tile: Tile, state: Trained, x: Tensor, scales: tuple[Tensor | None, Tensor | None]
+) -> Tensor:
     """y [B, O] of x [B, I] times both `scales` ([O] or [1]), of which the second is learned.
 
     Gradients reach x, the weights, the learned scale and the input range.
@@ -106,16 +124,24 @@ def product(tile: Tile, state: Trained, x: Tensor, scales: tuple[Tensor | None, 
         found.observe(x)
     scale, learned = scales
     parts = (tile, state, scale)
-    y: Tensor = _TrainedProduct.apply(x, tile.array.weight, None if found is None else found.value, learned, parts)
+    y: Tensor = _TrainedProduct.apply(
+        x, tile.array.weight, None if found is None else found.value, learned, parts
+    )
     return y
 
 
 class _TrainedProduct(torch.autograd.Function):
-    """Forward through the periphery with the disturbed weights; backward exact, with the same weights."""
+    """Forward through the periphery with the disturbed weights; backward exact, with the same
+    weights."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, limit: Tensor | None, learned: Tensor | None, parts: Any
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        limit: Tensor | None,
+        learned: Tensor | None,
+        parts: Any,
     ) -> Tensor:
         tile, state, scale = ctx.parts = parts
         other = state.disturbed(tile)
@@ -124,7 +150,9 @@ class _TrainedProduct(torch.autograd.Function):
         ctx.own = None if other is None else other.own
         seen = y if state.limit > 0 or learned is not None else None
         factors = [f.detach() for f in (limit, scale, learned) if f is not None]
-        ctx.save_for_backward(x, weight if other is None else other.weight, cut, seen, scale, learned)
+        ctx.save_for_backward(
+            x, weight if other is None else other.weight, cut, seen, scale, learned
+        )
         if not factors:
             return y
         factor = functools.reduce(torch.mul, factors)
@@ -140,8 +168,12 @@ class _TrainedProduct(torch.autograd.Function):
             if needs_scale:
                 grad_scale = _scale_gradient(args, learned)
             if needs_x or needs_range:
-                grad_x = _back(ctx.parts[0], state, View(ctx.parts[0].array, met.detach(), ctx.own), back)
-            if needs_range or (state.input_range is not None and state.ranges.stop_at_range and grad_x is not None):
+                grad_x = _back(
+                    ctx.parts[0], state, View(ctx.parts[0].array, met.detach(), ctx.own), back
+                )
+            if needs_range or (
+                state.input_range is not None and state.ranges.stop_at_range and grad_x is not None
+            ):
                 found = state.input_range.gradient(x, grad_x, clipped, width=back.shape[1])
                 grad_range = found if needs_range else None
             if needs_weight:
@@ -177,7 +209,8 @@ class Rows:
 
 
 def _spread(ctx: Any, d: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Any]:
-    """d [B, O] as the way back to the inputs takes it, and as the weights' gradient does; clipped outputs [B]."""
+    """d [B, O] as the way back to the inputs takes it, and as the weights' gradient does; clipped
+    outputs [B]."""
     (_, state, _), (_, _, _, seen, scale, learned) = ctx.parts, ctx.saved_tensors
     if seen is None and scale is None:
         return d, d, None, None
@@ -191,7 +224,9 @@ def _spread(ctx: Any, d: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Any]:
     args.scale_step = int(scale is not None and scale.numel() > 1)
     args.learned_step = int(learned is not None and learned.numel() > 1)
     args.kept = d  # the struct points to it
-    training_program(d.device.type).run("spread_gradient", args, threads=torch.get_num_threads(), warp=True)
+    training_program(d.device.type).run(
+        "spread_gradient", args, threads=torch.get_num_threads(), warp=True
+    )
     return back, own, clipped, args
 
 

@@ -1,4 +1,5 @@
-"""The transfer family: settings that its members share, their checks, and the way from settings to coupled arrays."""
+"""The transfer family: settings that its members share, their checks, and the way from settings to
+coupled arrays."""
 
 from __future__ import annotations
 
@@ -23,13 +24,18 @@ MOST_ARRAYS = 8
 
 @dataclass
 class Read:
-    """Periphery of the reads of a transfer: one line is driven at full scale, outputs are not scaled to their range."""
+    """Periphery of the reads of a transfer: one line is driven at full scale, outputs are not
+    scaled to their range."""
 
     is_perfect: bool = setting(False, "exact reads; only out_scale still applies")
     inp_bound: float = setting(1.0, "DAC range; <= 0 = no bound", "normalised input")
-    inp_res: float = setting(1 / 126, "DAC step as a share of its range; > 1 = number of steps; <= 0 = continuous")
+    inp_res: float = setting(
+        1 / 126, "DAC step as a share of its range; > 1 = number of steps; <= 0 = continuous"
+    )
     out_bound: float = setting(12.0, "ADC range; <= 0 = no bound", "normalised output")
-    out_res: float = setting(1 / 510, "ADC step as a share of its range; > 1 = number of steps; <= 0 = continuous")
+    out_res: float = setting(
+        1 / 510, "ADC step as a share of its range; > 1 = number of steps; <= 0 = continuous"
+    )
     out_sto_round: bool = setting(False, "the ADC rounds stochastically")
     out_noise: float = setting(0.06, "noise before the ADC", "normalised output", minimum=0)
     out_scale: float = setting(1.0, "digital factor after the ADC")
@@ -42,21 +48,33 @@ class OnePulse(Update):
 
     desired_bl: int = setting(1, "most pulses of one write", "pulses", minimum=1)
     update_bl_management: bool = setting(False, "trains are as short as each write allows")
-    update_management: bool = setting(False, "probabilities of rows and columns are balanced for each write")
+    update_management: bool = setting(
+        False, "probabilities of rows and columns are balanced for each write"
+    )
 
 
 @dataclass
 class Shared:
     """What all members of the family have."""
 
-    transfer_every: float = setting(1.0, "period of the reads of the fast array", "samples", above=0)
+    transfer_every: float = setting(
+        1.0, "period of the reads of the fast array", "samples", above=0
+    )
     units_in_mbatch: bool = setting(False, "the period counts mini-batches, not samples")
     transfer_columns: bool = setting(True, "reads and writes columns; otherwise rows")
-    fast_lr: float = setting(1.0, "learning rate of the fast array; 0 = that of the optimizer", minimum=0)
-    scale_fast_lr: bool = setting(True, "fast_lr is a factor of the optimizer's learning rate, not absolute")
+    fast_lr: float = setting(
+        1.0, "learning rate of the fast array; 0 = that of the optimizer", minimum=0
+    )
+    scale_fast_lr: bool = setting(
+        True, "fast_lr is a factor of the optimizer's learning rate, not absolute"
+    )
     transfer_lr: float = setting(1.0, "learning rate of the transfers; 0 = no transfers", minimum=0)
-    scale_transfer_lr: bool = setting(True, "transfer_lr is a factor of the optimizer's learning rate, not absolute")
-    gamma: float = setting(0.0, "share of the fast array in the weight; 0 = the visible array is all of it")
+    scale_transfer_lr: bool = setting(
+        True, "transfer_lr is a factor of the optimizer's learning rate, not absolute"
+    )
+    gamma: float = setting(
+        0.0, "share of the fast array in the weight; 0 = the visible array is all of it"
+    )
     fast_granularity: str = setting(
         "mean",
         "step that the fast array's updates reckon with: mean of all arrays, or its own",
@@ -76,14 +94,18 @@ def settings_of(spec: AlgorithmSpec, kind: type) -> Any:
 
 
 def checked_settings(spec: TileSpec, kind: type) -> Any:
-    """The settings of an algorithm whose arrays can have the devices they are given. Raises ValueError in one line."""
+    """The settings of an algorithm whose arrays can have the devices they are given. Raises
+    ValueError in one line."""
     name, devices = spec.algorithm.name, spec.algorithm.devices
     for array in devices:
         if array not in ARRAYS:
             raise ValueError(f"{name} has no array {array!r}; it has {', '.join(ARRAYS)}")
     s = settings_of(spec.algorithm, kind)
     fast = devices.get("fast", spec.device)
-    for key, device, pulses in (("fast", fast, spec.update), ("visible", spec.device, s.transfer_update)):
+    for key, device, pulses in (
+        ("fast", fast, spec.update),
+        ("visible", spec.device, s.transfer_update),
+    ):
         if pulses.pulse_type in DENSE and _shares(device):
             raise ValueError(
                 f"pulse_type {pulses.pulse_type} makes no pulses, which the {key} array's {_shares(device)} needs; "
@@ -128,7 +150,8 @@ def read_values(read: Read) -> dict[str, Any]:
 
 
 def step_size(res: float, bound: float) -> float:
-    """Width of a converter's step, from its resolution as a share of the range or, above 1, as a number of steps."""
+    """Width of a converter's step, from its resolution as a share of the range or, above 1, as a
+    number of steps."""
     share = 0.0 if res <= 0 else 1 / res if res > 1 else res
     return 2 * bound * share if bound > 0 else 0.0
 

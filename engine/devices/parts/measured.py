@@ -1,4 +1,5 @@
-"""Reads measured steps from a CSV file: columns weight, step_up, step_down and, if known, their spreads."""
+"""Reads measured steps from a CSV file: columns weight, step_up, step_down and, if known, their
+spreads."""
 
 from __future__ import annotations
 
@@ -20,9 +21,8 @@ Columns = dict[str, list[float]]
 def read_steps(path: Path) -> dict[str, Any]:
     """Parameters of a table-driven device. Raises ValueError with file and line.
 
-    Steps may be given as sizes or as changes (down steps negative). A weight axis without 0, as conductances have, is
-    centred and scaled to -1 .. 1. Lines that start with # are comments.
-    """
+    Steps may be given as sizes or as changes (down steps negative). A weight axis without 0, as
+    conductances have, is centred and scaled to -1 .. 1. Lines that start with # are comments."""
     columns = _read_columns(path)
     weight = columns["weight"]
     if not weight[0] <= 0.0 <= weight[-1]:
@@ -30,11 +30,16 @@ def read_steps(path: Path) -> dict[str, Any]:
     if sum(columns["step_down"]) < 0.0:
         columns["step_down"] = [-v for v in columns["step_down"]]
     grid = _grid(weight)
-    tables = {name: [interpolate(weight, columns[name], at) for at in grid] for name in NEEDED[1:] + SPREADS}
+    tables = {
+        name: [interpolate(weight, columns[name], at) for at in grid]
+        for name in NEEDED[1:] + SPREADS
+    }
     unit = max(interpolate(weight, columns[name], 0.0) for name in NEEDED[1:])
     if unit <= 0.0:
         raise ValueError(f"{path}: at weight 0 neither an up nor a down step is positive")
-    scaled = {k.replace("step", "table"): [v / unit for v in values] for k, values in tables.items()}
+    scaled = {
+        k.replace("step", "table"): [v / unit for v in values] for k, values in tables.items()
+    }
     return {"w_min": weight[0], "w_max": weight[-1], "dw_min": unit, **scaled}
 
 
@@ -56,7 +61,8 @@ def _centre(columns: Columns) -> None:
 
 
 def _grid(weight: list[float]) -> list[float]:
-    """Evenly spread nodes: the measured weights where these already are, else as many as a table can hold."""
+    """Evenly spread nodes: the measured weights where these already are, else as many as a table
+    can hold."""
     low, span, last = weight[0], weight[-1] - weight[0], len(weight) - 1
     even = all(abs(v - (low + span * k / last)) < 1e-6 * span for k, v in enumerate(weight))
     nodes = len(weight) if even and len(weight) <= MAX_NODES else MAX_NODES
@@ -68,12 +74,21 @@ def _read_columns(path: Path) -> Columns:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")]
+        raise ValueError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+        ) from None
+    numbered = [
+        (n, line)
+        for n, line in enumerate(lines, 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
     table = list(csv.reader(line for _, line in numbered))
     header = [name.strip() for name in table[0]] if table else []
     _check_header(path, header)
-    rows = sorted(_numbers(f"{path}:{n}", header, cells) for (n, _), cells in zip(numbered[1:], table[1:], strict=True))
+    rows = sorted(
+        _numbers(f"{path}:{n}", header, cells)
+        for (n, _), cells in zip(numbered[1:], table[1:], strict=True)
+    )
     if len(rows) < 2 or any(a[0] == b[0] for a, b in pairwise(rows)):
         raise ValueError(f"{path} must hold at least two rows, each with a weight of its own")
     order = [name for name in NEEDED + SPREADS if name in header]
@@ -89,7 +104,9 @@ def _check_header(path: Path, header: list[str]) -> None:
             raise ValueError(f"{path} has no column {name!r}{hint}; it needs {', '.join(NEEDED)}")
     for name in header:
         if name not in NEEDED + SPREADS or header.count(name) > 1:
-            raise ValueError(f"{path}: column {name!r} is unknown or twice; there are {', '.join(NEEDED + SPREADS)}")
+            raise ValueError(
+                f"{path}: column {name!r} is unknown or twice; there are {', '.join(NEEDED + SPREADS)}"
+            )
 
 
 def _numbers(where: str, header: list[str], cells: list[str]) -> list[float]:
@@ -97,7 +114,9 @@ def _numbers(where: str, header: list[str], cells: list[str]) -> list[float]:
     try:
         row = dict(zip(header, (float(cell) for cell in cells), strict=True))
     except ValueError:
-        raise ValueError(f"{where}: expected {len(header)} numbers, found {', '.join(cells)!r}") from None
+        raise ValueError(
+            f"{where}: expected {len(header)} numbers, found {', '.join(cells)!r}"
+        ) from None
     values = [row[name] for name in NEEDED + SPREADS if name in row]
     if not all(map(math.isfinite, values)):
         raise ValueError(f"{where}: every number must be finite")

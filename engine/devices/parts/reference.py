@@ -1,13 +1,18 @@
-"""What devices with a reference cell share: the stored weight is the raw weight minus the reference."""
+"""What devices with a reference cell share: the stored weight is the raw weight minus the
+reference."""
 
 from __future__ import annotations
 
 from engine.devices.base import Param
 
 REFERENCE_PARAMS = {
-    "reference_mean": Param(0.0, "weight", "mean of the reference that is subtracted from the raw weight"),
+    "reference_mean": Param(
+        0.0, "weight", "mean of the reference that is subtracted from the raw weight"
+    ),
     "reference_std": Param(0.0, "weight", "device-to-device spread of the reference", minimum=0),
-    "subtract_symmetry_point": Param(False, "", "the raw weight where up and down steps are equal joins the reference"),
+    "subtract_symmetry_point": Param(
+        False, "", "the raw weight where up and down steps are equal joins the reference"
+    ),
 }
 
 REFERENCE_CELLS = {

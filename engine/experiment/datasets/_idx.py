@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 
     from engine.experiment.data import Data
 
-NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 CLASSES = 10
 
 
 def idx_files(settings: Mapping[str, Any], maker: str) -> list[Path]:
-    """The four files below `root`: there, in root/`maker`/raw or in root/raw; downloaded first if that is asked for.
+    """The four files below `root`: there, in root/`maker`/raw or in root/raw; downloaded first if
+    that is asked for.
 
     `maker` is torchvision's name of the data set and of its folder.
     """
@@ -54,11 +60,14 @@ def _download(root: Path, maker: str) -> None:
         getattr(datasets, maker)(str(root), download=True)
     except (OSError, RuntimeError) as problem:
         first = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise UserError(f"dataset.download: fetching {maker} into {root} failed: {first}") from problem
+        raise UserError(
+            f"dataset.download: fetching {maker} into {root} failed: {first}"
+        ) from problem
 
 
 def read_idx(path: Path, dims: int) -> np.ndarray[Any, Any]:
-    """The unsigned bytes of an idx file with `dims` dimensions. Raises UserError for a file that is not whole."""
+    """The unsigned bytes of an idx file with `dims` dimensions. Raises UserError for a file that is
+    not whole."""
     import numpy as np
 
     raw = _bytes(path)
@@ -71,7 +80,9 @@ def read_idx(path: Path, dims: int) -> np.ndarray[Any, Any]:
     promised = head + math.prod(shape)
     if len(raw) != promised:
         what = "truncated" if len(raw) < promised else "too long"
-        raise UserError(f"{path}: {what}: its header promises {promised} bytes, it has {len(raw)}; fetch it again")
+        raise UserError(
+            f"{path}: {what}: its header promises {promised} bytes, it has {len(raw)}; fetch it again"
+        )
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 
@@ -80,7 +91,9 @@ def _bytes(path: Path) -> bytes:
         raw = path.read_bytes()
         return gzip.decompress(raw) if path.suffix == ".gz" else raw
     except EOFError as problem:
-        raise UserError(f"{path}: truncated: the gzip stream ends too early; fetch it again") from problem
+        raise UserError(
+            f"{path}: truncated: the gzip stream ends too early; fetch it again"
+        ) from problem
     except (gzip.BadGzipFile, zlib.error) as problem:
         raise UserError(f"{path}: damaged gzip file ({problem}); fetch it again") from problem
     except OSError as problem:
@@ -99,7 +112,9 @@ def _pair(images_path: Path, labels_path: Path) -> tuple[torch.Tensor, torch.Ten
 
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if len(images) != len(labels) or not len(labels):
-        raise UserError(f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path}")
+        raise UserError(
+            f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path}"
+        )
     if labels.max() >= CLASSES:
         raise UserError(f"{labels_path}: label {labels.max()} is not one of 0 to {CLASSES - 1}")
     return torch.tensor(images).unsqueeze(1).float().div_(255), torch.tensor(labels).long()

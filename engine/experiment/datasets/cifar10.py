@@ -1,8 +1,9 @@
-"""CIFAR-10: small colour photographs of ten kinds of things, 32 x 32, 50000 for training and 10000 for testing.
+"""CIFAR-10: small colour photographs of ten kinds of things, 32 x 32, 50000 for training and 10000
+for testing.
 
-Its authors offer it in several forms. The binary one is read here. The one for Python is a pickle, which may run any
-code when it is read: torchvision reads it, after comparing its checksum with the published one.
-"""
+Its authors offer it in several forms. The binary one is read here. The one for Python is a pickle,
+which may run any code when it is read: torchvision reads it, after comparing its checksum with the
+published one."""
 
 from __future__ import annotations
 
@@ -27,10 +28,15 @@ PARTS = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
 
 
 def files(settings: Mapping[str, Any]) -> list[Path]:
-    """The six files: binary in `root` or `root`/cifar-10-batches-bin, else torchvision's cifar-10-batches-py."""
+    """The six files: binary in `root` or `root`/cifar-10-batches-bin, else torchvision's
+    cifar-10-batches-py."""
     root = Path(str(settings.get("root") or "data")).expanduser()
     forms = [[folder / f"{part}.bin" for part in PARTS] for folder in (root, root / BINARY)]
-    forms += [[folder / part for part in PARTS] for folder in (root / PICKLED, root) if folder.name == PICKLED]
+    forms += [
+        [folder / part for part in PARTS]
+        for folder in (root / PICKLED, root)
+        if folder.name == PICKLED
+    ]
     best = max(forms, key=_present)
     if _present(best) < len(PARTS) and settings.get("download"):
         _download(root)
@@ -74,10 +80,14 @@ def _records(paths: list[Path], limit: int) -> tuple[np.ndarray[Any, Any], np.nd
         except OSError as problem:
             raise UserError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
         if len(raw) == 0 or len(raw) % RECORD:
-            raise UserError(f"{path}: not whole: {len(raw)} bytes are no multiple of {RECORD}; fetch it again")
+            raise UserError(
+                f"{path}: not whole: {len(raw)} bytes are no multiple of {RECORD}; fetch it again"
+            )
         records = raw.reshape(-1, RECORD)
         if records[:, 0].max() >= CLASSES:
-            raise UserError(f"{path}: no CIFAR-10 file: it has a label {records[:, 0].max()}, labels are 0 to 9")
+            raise UserError(
+                f"{path}: no CIFAR-10 file: it has a label {records[:, 0].max()}, labels are 0 to 9"
+            )
         found.append(records)
     whole = np.concatenate(found)
     return whole[:, 1:].reshape(-1, *SHAPE), whole[:, 0]
@@ -90,7 +100,9 @@ def _unpickled(folder: Path, train: bool) -> tuple[np.ndarray[Any, Any], np.ndar
     try:
         found = CIFAR10(str(folder.parent), train=train, download=False)
     except RuntimeError as problem:
-        raise UserError(f"{folder}: not the published files (their checksums differ); fetch them again") from problem
+        raise UserError(
+            f"{folder}: not the published files (their checksums differ); fetch them again"
+        ) from problem
     return found.data.transpose(0, 3, 1, 2), np.asarray(found.targets)
 
 
@@ -113,4 +125,6 @@ def _download(root: Path) -> None:
         CIFAR10(str(root), download=True)
     except (OSError, RuntimeError) as problem:
         first = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise UserError(f"dataset.download: fetching CIFAR10 into {root} failed: {first}") from problem
+        raise UserError(
+            f"dataset.download: fetching CIFAR10 into {root} failed: {first}"
+        ) from problem

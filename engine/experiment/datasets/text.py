@@ -1,9 +1,10 @@
-"""A text file of the user's own, sign by sign: each sample is a piece of it, its labels are the signs that follow.
+"""A text file of the user's own, sign by sign: each sample is a piece of it, its labels are the
+signs that follow.
 
-The end of the text is for testing, a part before it for validation if that is wanted, the rest for training. Each of
-them is cut into as many streams as a batch has samples; batch after batch goes on where the last one ended, so that a
-network may keep its state while gradients travel back over one piece only.
-"""
+The end of the text is for testing, a part before it for validation if that is wanted, the rest for
+training. Each of them is cut into as many streams as a batch has samples; batch after batch goes on
+where the last one ended, so that a network may keep its state while gradients travel back over one
+piece only."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ SOURCE = ""
 def files(settings: Mapping[str, Any]) -> list[Path]:
     """The file that `dataset.path` names."""
     if not settings.get("path"):
-        raise UserError("dataset.path: text needs the file that shall be learned: dataset.path=FILE.txt")
+        raise UserError(
+            "dataset.path: text needs the file that shall be learned: dataset.path=FILE.txt"
+        )
     path = Path(str(settings["path"])).expanduser()
     if not path.is_file():
         raise UserError(f"dataset.path: no file {path}")
@@ -37,13 +40,22 @@ def load(settings: Mapping[str, Any]) -> Data:
     from engine.experiment.data import Data
 
     if settings.get("shuffle", True) or settings.get("mean") or settings.get("std"):
-        raise UserError("dataset.shuffle, mean, std: text is read in order and as it is: shuffle=false, no mean or std")
+        raise UserError(
+            "dataset.shuffle, mean, std: text is read in order and as it is: shuffle=false, no mean or std"
+        )
     path = files(settings)[0]
     signs, classes = _signs(path)
-    test, valid = _part(settings, "test_part", len(signs)), _part(settings, "valid_part", len(signs))
+    test, valid = (
+        _part(settings, "test_part", len(signs)),
+        _part(settings, "valid_part", len(signs)),
+    )
     ends = max(0, len(signs) - test - valid), max(0, len(signs) - test)
     length, many = int(settings["sequence_length"]), int(settings["batch_size"])
-    parts = {"training": signs[: ends[0]], "validation": signs[ends[0] : ends[1]], "testing": signs[ends[1] :]}
+    parts = {
+        "training": signs[: ends[0]],
+        "validation": signs[ends[0] : ends[1]],
+        "testing": signs[ends[1] :],
+    }
     for name, part in parts.items():
         if len(part) <= length and (len(part) or name != "validation"):
             raise UserError(
@@ -58,7 +70,8 @@ def load(settings: Mapping[str, Any]) -> Data:
 
 
 def _signs(path: Path) -> tuple[torch.Tensor, int]:
-    """The text as numbers, by the order of its signs in Unicode, and how many different ones there are."""
+    """The text as numbers, by the order of its signs in Unicode, and how many different ones there
+    are."""
     import numpy as np
     import torch
 
@@ -80,7 +93,8 @@ def _part(settings: Mapping[str, Any], key: str, whole: int) -> int:
 
 
 def _streams(signs: torch.Tensor, many: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Samples [N, T] and labels, so that rows k and k + `many` follow each other; fewer streams of a short text."""
+    """Samples [N, T] and labels, so that rows k and k + `many` follow each other; fewer streams of
+    a short text."""
     many = max(1, min(many, (len(signs) - 1) // length))
     each = (len(signs) - 1) // many
     pieces = each // length

@@ -1,4 +1,5 @@
-"""A network over the signs of a text whose state outlives a batch. B streams, T signs, K kinds of signs."""
+"""A network over the signs of a text whose state outlives a batch. B streams, T signs, K kinds of
+signs."""
 
 from __future__ import annotations
 
@@ -10,15 +11,18 @@ from torch.nn import functional
 class Characters(nn.Module):
     """Numbers of signs x [B, T] to scores [B, K, T] of the next ones.
 
-    Row b goes on where row b of the last batch ended, until `begin_streams` is called. Gradients stay in a batch.
-    """
+    Row b goes on where row b of the last batch ended, until `begin_streams` is called. Gradients
+    stay in a batch."""
 
-    def __init__(self, layers: list[nn.Module], scores: nn.Module, output: nn.Module, *, dropout: float) -> None:
+    def __init__(
+        self, layers: list[nn.Module], scores: nn.Module, output: nn.Module, *, dropout: float
+    ) -> None:
         super().__init__()
         self.layers, self.scores, self.output = nn.ModuleList(layers), scores, output
         self.dropout = nn.Dropout(dropout)
         self.kinds = int(layers[0].input_size)  # type: ignore[arg-type]
-        # One for training, one for evaluation. They stay where they are, so that steps can be replayed on a GPU.
+        # One for training, one for evaluation. They stay where they are, so that steps can be
+        # replayed on a GPU.
         self.states: dict[bool, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +49,8 @@ class Characters(nn.Module):
         self.states = {True: state.clone()} if state.numel() else {}
 
     def _state(self, streams: int, where: torch.device) -> Tensor:
-        """State [N, 2, 1, B, H] of N layers for `streams` of them at least; new ones follow nothing."""
+        """State [N, 2, 1, B, H] of N layers for `streams` of them at least; new ones follow
+        nothing."""
         kept = self.states.get(self.training)
         if kept is None or kept.shape[3] < streams or kept.device != where:
             hidden = int(self.layers[0].hidden_size)  # type: ignore[arg-type]

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 
 class Coloured(nn.Module):
-    """x [B, 1, H, W] is shown to all of the network's `channels`; x [B, channels, H, W] as it is."""
+    """x [B, 1, H, W] is shown to all of the network's `channels`; x [B, channels, H, W] as it
+    is."""
 
     def __init__(self, network: nn.Module, output: nn.Module, channels: int) -> None:
         super().__init__()

@@ -8,9 +8,12 @@ from torch.nn import functional
 
 
 class Residual(nn.Module):
-    """Two convolutions, each with batch norm, beside a shortcut: a third one, or subsampled and new channels zero."""
+    """Two convolutions, each with batch norm, beside a shortcut: a third one, or subsampled and new
+    channels zero."""
 
-    def __init__(self, layers: tuple[nn.Module, nn.Module, nn.Module | None], channels: int, *, stride: int) -> None:
+    def __init__(
+        self, layers: tuple[nn.Module, nn.Module, nn.Module | None], channels: int, *, stride: int
+    ) -> None:
         super().__init__()
         (self.first, self.second, short), self.stride, self.channels = layers, stride, channels
         self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)

@@ -19,7 +19,9 @@ SOURCE = "Gokmen, Rasch & Haensch, Front. Neurosci. 12:745 (2018), doi:10.3389/f
 TAKES = TEXT
 
 
-def build(make: Maker, info: Info, *, hidden: int = 64, layers: int = 2, dropout: float = 0.0) -> nn.Module:
+def build(
+    make: Maker, info: Info, *, hidden: int = 64, layers: int = 2, dropout: float = 0.0
+) -> nn.Module:
     """Layers lstm1, lstm2, ... and fc; dropout after each LSTM."""
     from torch import nn
 
@@ -35,4 +37,6 @@ def build(make: Maker, info: Info, *, hidden: int = 64, layers: int = 2, dropout
         make.convert(nn.LSTM(inputs, outputs, batch_first=True), f"lstm{number}")
         for number, (inputs, outputs) in enumerate(itertools.pairwise(sizes), 1)
     ]
-    return Characters(lstms, make.linear("fc", hidden, rows=info.classes), make.output(), dropout=dropout)
+    return Characters(
+        lstms, make.linear("fc", hidden, rows=info.classes), make.output(), dropout=dropout
+    )

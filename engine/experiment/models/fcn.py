@@ -1,4 +1,5 @@
-"""The fully connected network on which analog training is usually judged: 784-256-128-10 for MNIST."""
+"""The fully connected network on which analog training is usually judged: 784-256-128-10 for
+MNIST."""
 
 from __future__ import annotations
 

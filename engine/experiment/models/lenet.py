@@ -23,7 +23,9 @@ def build(make: Maker, info: Info) -> nn.Module:
 
     channels, height, width = info.shape
     if min(height, width) < SMALLEST:
-        raise UserError(f"model lenet: images must be {SMALLEST} x {SMALLEST} at least, not {height} x {width}")
+        raise UserError(
+            f"model lenet: images must be {SMALLEST} x {SMALLEST} at least, not {height} x {width}"
+        )
     rows, columns = (((extent - 4) // 2 - 4) // 2 for extent in (height, width))
     return make.sequential(
         make.conv2d("conv1", (channels, 16), kernel_size=5),

@@ -18,7 +18,9 @@ ABOUT = "Fully connected network; `hidden` gives the widths between input and cl
 SOURCE = ""
 
 
-def build(make: Maker, info: Info, *, hidden: Sequence[int] = (64,), activation: str = "sigmoid") -> nn.Module:
+def build(
+    make: Maker, info: Info, *, hidden: Sequence[int] = (64,), activation: str = "sigmoid"
+) -> nn.Module:
     """Layers fc1, fc2, ... with `activation` between them."""
     from torch import nn
 

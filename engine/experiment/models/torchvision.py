@@ -32,6 +32,8 @@ def build(make: Maker, info: Info, *, arch: str = "resnet18") -> nn.Module:
         hint = f"nearest: {near[0]}" if near else f"there are {', '.join(names)}"
         raise UserError(f"model.arch: torchvision has no {arch!r}; {hint}")
     if info.shape[0] not in (1, COLOURS):
-        raise UserError(f"model torchvision: images must have 1 or {COLOURS} channels, not {info.shape[0]}")
+        raise UserError(
+            f"model torchvision: images must have 1 or {COLOURS} channels, not {info.shape[0]}"
+        )
     network = make.convert(models.get_model(arch, weights=None, num_classes=info.classes))
     return Coloured(network, make.output(), COLOURS)

@@ -1,4 +1,5 @@
-"""Pictures of a judged figure as SVG text: results beside expected values, and the learning curves."""
+"""Pictures of a judged figure as SVG text: results beside expected values, and the learning
+curves."""
 
 from __future__ import annotations
 
@@ -43,7 +44,13 @@ def curves_svg(found: Judgement) -> str:
     def draw(axes: Axes) -> None:
         for number, (name, curve) in enumerate(shown):
             again = number >= 10  # matplotlib has ten colours
-            axes.plot(range(1, len(curve) + 1), curve, label=name, linewidth=1.2, linestyle="--" if again else "-")
+            axes.plot(
+                range(1, len(curve) + 1),
+                curve,
+                label=name,
+                linewidth=1.2,
+                linestyle="--" if again else "-",
+            )
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -63,11 +70,17 @@ def _lines(axes: Axes, found: Judgement) -> None:
     for name, points in series.items():
         across = [places.index(p.point.labels[-1]) for p in points]
         spread = [0.0 if math.isnan(p.std) else p.std for p in points]
-        line = axes.errorbar(across, [p.mean for p in points], spread, marker="o", capsize=3, label=name)
-        known = [(x, p.expected) for x, p in zip(across, points, strict=True) if p.expected is not None]
+        line = axes.errorbar(
+            across, [p.mean for p in points], spread, marker="o", capsize=3, label=name
+        )
+        known = [
+            (x, p.expected) for x, p in zip(across, points, strict=True) if p.expected is not None
+        ]
         if known:
             color = line.lines[0].get_color()
-            axes.plot(*zip(*known, strict=True), marker="s", mfc="none", linestyle="none", color=color)
+            axes.plot(
+                *zip(*known, strict=True), marker="s", mfc="none", linestyle="none", color=color
+            )
     for p in found.points:
         if not p.point.labels and p.values:
             axes.axhline(p.mean, linestyle=":", color="gray", linewidth=1, label=p.point.name)
@@ -81,7 +94,14 @@ def _lines(axes: Axes, found: Judgement) -> None:
 
 def _legend(axes: Axes, title: str) -> None:
     """To the right of the picture."""
-    axes.legend(title=title, frameon=False, fontsize=7, title_fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(
+        title=title,
+        frameon=False,
+        fontsize=7,
+        title_fontsize=7,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+    )
 
 
 def _bars(axes: Axes, found: Judgement) -> None:
@@ -89,12 +109,28 @@ def _bars(axes: Axes, found: Judgement) -> None:
     for row, p in enumerate(found.points):
         spread = 0.0 if math.isnan(p.std) else p.std
         axes.errorbar(
-            [p.mean], [row], xerr=[spread], marker="o", capsize=3, color="C0", label="here" if not row else ""
+            [p.mean],
+            [row],
+            xerr=[spread],
+            marker="o",
+            capsize=3,
+            color="C0",
+            label="here" if not row else "",
         )
         if p.expected is not None:
-            words: dict[str, Any] = {"marker": "s", "mfc": "none", "color": "C1", "linestyle": "none", "capsize": 3}
+            words: dict[str, Any] = {
+                "marker": "s",
+                "mfc": "none",
+                "color": "C1",
+                "linestyle": "none",
+                "capsize": 3,
+            }
             axes.errorbar(
-                [p.expected], [row], xerr=[p.tolerance], label="expected" if _first(found, p) else "", **words
+                [p.expected],
+                [row],
+                xerr=[p.tolerance],
+                label="expected" if _first(found, p) else "",
+                **words,
             )
     names = [p.point.name for p in found.points]
     axes.set_yticks(range(len(names)), names)
@@ -123,7 +159,9 @@ def _curve(folders: Sequence[Path]) -> list[float]:
     for folder in folders:
         try:
             with (folder / "metrics.csv").open(encoding="utf-8") as file:
-                rows.append([100 * (1 - float(row["test_accuracy"])) for row in csv.DictReader(file)])
+                rows.append(
+                    [100 * (1 - float(row["test_accuracy"])) for row in csv.DictReader(file)]
+                )
         except (OSError, KeyError, ValueError):
             continue
     return [sum(values) / len(values) for values in zip(*rows, strict=False)] if rows else []

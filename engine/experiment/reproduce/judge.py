@@ -1,4 +1,5 @@
-"""Whether recorded runs agree with a figure. Three kinds, never mixed: reproduced, ordering, not run here."""
+"""Whether recorded runs agree with a figure. Three kinds, never mixed: reproduced, ordering, not
+run here."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ class PointResult:
 
 @dataclass(frozen=True)
 class OrderResult:
-    """An ordering, the numbers on its sides, and whether it holds; None while a number is missing."""
+    """An ordering, the numbers on its sides, and whether it holds; None while a number is
+    missing."""
 
     text: str
     sides: tuple[float, ...]
@@ -108,7 +110,8 @@ def judge(figure: Figure, runs: Mapping[str, Sequence[Run]], *, scaled: bool) ->
 
 
 def value_of(metric: str, summary: Mapping[str, Any]) -> float:
-    """The metric of a summary: accuracies and errors in per cent, other entries as they are; nan if it has none."""
+    """The metric of a summary: accuracies and errors in per cent, other entries as they are; nan if
+    it has none."""
     key, _ = METRICS.get(metric, (metric, ""))
     value = summary.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -119,11 +122,20 @@ def value_of(metric: str, summary: Mapping[str, Any]) -> float:
 
 
 def _point(figure: Figure, point: Point, runs: Sequence[Run], scaled: bool) -> PointResult:
-    kept = [(run, value) for run in runs if not math.isnan(value := value_of(figure.metric, run.summary))]
+    kept = [
+        (run, value)
+        for run in runs
+        if not math.isnan(value := value_of(figure.metric, run.summary))
+    ]
     expected = None if scaled else figure.expected.get(point.name)
     values = tuple(value for _, value in kept)
     return PointResult(
-        point, figure.seeds, expected, figure.tolerance_of(point.name), values, tuple(run for run, _ in kept)
+        point,
+        figure.seeds,
+        expected,
+        figure.tolerance_of(point.name),
+        values,
+        tuple(run for run, _ in kept),
     )
 
 
@@ -133,7 +145,9 @@ def _order(text: str, points: Sequence[PointResult]) -> OrderResult:
     sides = tuple(number + (means[name] if name is not None else 0.0) for name, number in parts)
     if any(math.isnan(side) for side in sides):
         return OrderResult(text, sides, None)
-    return OrderResult(text, sides, all((a < b) if sign == "<" else (a > b) for a, b in itertools.pairwise(sides)))
+    return OrderResult(
+        text, sides, all((a < b) if sign == "<" else (a > b) for a, b in itertools.pairwise(sides))
+    )
 
 
 def _verdict(found: Judgement) -> tuple[str, str]:
@@ -169,7 +183,9 @@ def _orders_told(orders: Sequence[OrderResult]) -> str:
 def _notes(found: Judgement) -> list[str]:
     notes = []
     if found.scaled:
-        notes.append("smaller than the paper's: judged by ordering only, not comparable to the published values")
+        notes.append(
+            "smaller than the paper's: judged by ordering only, not comparable to the published values"
+        )
     collapsed = [p.point.name for p in found.points if p.chance]
     if collapsed:
         notes.append(f"at chance, nothing was learned: {', '.join(collapsed)}")

@@ -1,4 +1,5 @@
-"""The node `reproduce:` of a recipe: points of a figure, what the paper says of them, and how well that is known."""
+"""The node `reproduce:` of a recipe: points of a figure, what the paper says of them, and how well
+that is known."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Scaled:
-    """The smaller version: what it changes in every point, the ordering that it must show, and its cost."""
+    """The smaller version: what it changes in every point, the ordering that it must show, and its
+    cost."""
 
     changes: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
@@ -59,7 +61,8 @@ class Scaled:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure or table of a paper that a recipe repeats. Expected values and tolerances are in units of the metric."""
+    """A figure or table of a paper that a recipe repeats. Expected values and tolerances are in
+    units of the metric."""
 
     name: str
     claim: str
@@ -90,7 +93,8 @@ class Figure:
 
     @property
     def known(self) -> str:
-        """What the expected values are, in words: never `published` unless the full text was read."""
+        """What the expected values are, in words: never `published` unless the full text was
+        read."""
         return GRADES[self.grade]
 
     @property
@@ -104,7 +108,8 @@ class Figure:
         return self.tolerance.get(point, self.tolerance.get(ALL, 0.0))
 
     def minutes_of(self, point: str, *, scaled: bool = False) -> float:
-        """How long one run of a point takes on one core: its own value, else that of all whose name begins so."""
+        """How long one run of a point takes on one core: its own value, else that of all whose name
+        begins so."""
         given = self.scaled.minutes if scaled and self.scaled else self.minutes
         fitting = [name for name in given if begins(point, name)]
         return given[max(fitting, key=len, default=ALL)]
@@ -126,7 +131,8 @@ SCALED = ("set", "order", "minutes")
 
 
 def read_figure(name: str, recipe: Mapping[str, Any], where: str) -> Figure:
-    """The figure of a recipe's values. Raises UserError in one line that names the file and the key."""
+    """The figure of a recipe's values. Raises UserError in one line that names the file and the
+    key."""
     node = recipe.get("reproduce")
     if not isinstance(node, Mapping):
         raise UserError(f"{where}: reproduce must be a section")
@@ -138,7 +144,9 @@ def read_figure(name: str, recipe: Mapping[str, Any], where: str) -> Figure:
         if not isinstance(recipe.get(key), str) or not recipe[key].strip():
             raise UserError(f"{where}: {key} is missing")
     if node["grade"] not in GRADES:
-        raise UserError(f"{where}: reproduce.grade must be one of {', '.join(GRADES)}, not {node['grade']!r}")
+        raise UserError(
+            f"{where}: reproduce.grade must be one of {', '.join(GRADES)}, not {node['grade']!r}"
+        )
     axes = _axes(where, node.get("axes", {}))
     points = (*_points(where, node.get("points", {})), *_product(axes))
     figure = Figure(
@@ -154,7 +162,8 @@ def read_figure(name: str, recipe: Mapping[str, Any], where: str) -> Figure:
 
 
 def terms(order: str, names: tuple[str, ...]) -> tuple[str, list[tuple[str | None, float]]]:
-    """An ordering `a < b + 0.5 < c`: its sign, and each term as (point or None, number). Raises ValueError."""
+    """An ordering `a < b + 0.5 < c`: its sign, and each term as (point or None, number). Raises
+    ValueError."""
     sign = next((s for s in ("<", ">") if f" {s} " in order), "")
     if not sign or (f" {'<' if sign == '>' else '>'} " in order):
         raise ValueError(f"{order!r} is no ordering; write a < b, a < 3, or a > b + 0.5 > c")
@@ -183,10 +192,14 @@ def _check(where: str, figure: Figure) -> None:
     for key, given in (("expected", figure.expected), ("tolerance", figure.tolerance)):
         for name in given:
             if name not in names and (key, name) != ("tolerance", ALL):
-                raise UserError(f"{where}: reproduce.{key}: no point {name!r}; {_nearest(name, names)}")
+                raise UserError(
+                    f"{where}: reproduce.{key}: no point {name!r}; {_nearest(name, names)}"
+                )
     for name in (*figure.minutes, *(figure.scaled.minutes if figure.scaled else ())):
         if name != ALL and not any(begins(point, name) for point in names):
-            raise UserError(f"{where}: reproduce.minutes: no point begins with {name!r}; {_nearest(name, names)}")
+            raise UserError(
+                f"{where}: reproduce.minutes: no point begins with {name!r}; {_nearest(name, names)}"
+            )
     for name in figure.expected:
         if not figure.tolerance_of(name) > 0:
             raise UserError(f"{where}: reproduce.tolerance is missing for {name!r}")
@@ -209,7 +222,9 @@ def _points(where: str, node: Any) -> Iterator[Point]:
 def _axes(where: str, node: Any) -> dict[str, dict[str, tuple[str, ...]]]:
     """For each axis its places with what they change; `key=a,b,c` is a short form."""
     if not isinstance(node, Mapping):
-        raise UserError(f"{where}: reproduce.axes must hold `name: {{place: [key=value, ...]}}` or `name: key=a,b,c`")
+        raise UserError(
+            f"{where}: reproduce.axes must hold `name: {{place: [key=value, ...]}}` or `name: key=a,b,c`"
+        )
     axes = {}
     for axis, text in node.items():
         given = text
@@ -217,7 +232,9 @@ def _axes(where: str, node: Any) -> dict[str, dict[str, tuple[str, ...]]]:
             key, _, values = text.partition("=")
             given = {value: [f"{key}={value}"] for value in values.split(",")}
         if not isinstance(given, Mapping):
-            raise UserError(f"{where}: reproduce.axes.{axis} must hold `place: [key=value, ...]` or be `key=a,b,c`")
+            raise UserError(
+                f"{where}: reproduce.axes.{axis} must hold `place: [key=value, ...]` or be `key=a,b,c`"
+            )
         axes[str(axis)] = {str(k): _overrides(where, str(k), v) for k, v in given.items()}
     return axes
 
@@ -253,7 +270,9 @@ def _minutes(where: str, given: Any) -> dict[str, float]:
     if not isinstance(given, Mapping):
         return {ALL: _number(where, "minutes", given)}
     if ALL not in given:
-        raise UserError(f"{where}: reproduce.minutes must hold `all`, beside points that take longer or shorter")
+        raise UserError(
+            f"{where}: reproduce.minutes must hold `all`, beside points that take longer or shorter"
+        )
     return _numbers(where, "minutes", given)
 
 

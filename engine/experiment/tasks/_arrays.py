@@ -1,4 +1,5 @@
-"""Products with a matrix that a configuration puts on tiles, for tasks that compute instead of learning."""
+"""Products with a matrix that a configuration puts on tiles, for tasks that compute instead of
+learning."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def mean_product(matrices: list[AnalogMatrix], device: torch.device) -> Callable
 def programmed_matrix(
     config: Mapping[str, Any], matrix: Tensor, *, seed: int, time: float, device: torch.device
 ) -> AnalogMatrix:
-    """`matrix` on tiles of the configuration, programmed on the devices of its inference and read after `time`."""
+    """`matrix` on tiles of the configuration, programmed on the devices of its inference and read
+    after `time`."""
     try:
         spec = TileSpec.from_config(config)
     except ValueError as problem:

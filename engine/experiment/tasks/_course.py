@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 NONE = "none"
-# Reads that are set aside for each time of each programming, so that its noise depends on nothing before it.
+# Reads that are set aside for each time of each programming, so that its noise depends on nothing
+# before it.
 READS = 20_000
 SEEDS = (1 << 62) - 1
 
@@ -29,7 +30,8 @@ Test = Callable[["nn.Module"], tuple[float, float]]
 def course(
     model: nn.Module, spec: InferenceSpec, test: Test, *, seed: int, done: int
 ) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each programming from number `done` on: figures with and without compensation at each time."""
+    """The rows of each programming from number `done` on: figures with and without compensation at
+    each time."""
     model.eval()
     tiles = [module for module in model.modules() if isinstance(module, Tile)]
     ways = [spec.compensation, NONE] if spec.compensation != NONE else [NONE]
@@ -56,7 +58,8 @@ def _set_reads(tiles: Sequence[Tile], place: int, offset: int = 0) -> None:
 
 
 def points(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and spread over the programmings for each time and compensation, in the order of `rows`."""
+    """Mean and spread over the programmings for each time and compensation, in the order of
+    `rows`."""
     found: dict[tuple[float, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         found.setdefault((row["time"], row["compensation"]), []).append(row)
@@ -79,7 +82,8 @@ def _point(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def read_rows(path: Path, each: int) -> list[dict[str, Any]]:
-    """The rows of whole programmings (`each` rows) that an earlier, interrupted evaluation left in metrics.csv."""
+    """The rows of whole programmings (`each` rows) that an earlier, interrupted evaluation left in
+    metrics.csv."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [

@@ -11,8 +11,11 @@ COLORS = ("#0072b2", "#d55e00")
 EARLIEST = 0.1
 
 
-def plot_course(points: Sequence[Mapping[str, Any]], reference: tuple[str, float], path: Path) -> None:
-    """Mean and standard deviation over time with and without compensation, and a named accuracy to compare with."""
+def plot_course(
+    points: Sequence[Mapping[str, Any]], reference: tuple[str, float], path: Path
+) -> None:
+    """Mean and standard deviation over time with and without compensation, and a named accuracy to
+    compare with."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
@@ -22,7 +25,9 @@ def plot_course(points: Sequence[Mapping[str, Any]], reference: tuple[str, float
         own = sorted((p for p in points if p["compensation"] == way), key=lambda p: p["time"])
         name = "without compensation" if way == "none" else f"{way.replace('_', ' ')} compensation"
         # A logarithmic axis has no place for 0 s: it stands at its left end.
-        times, means, spreads = zip(*((max(p["time"], EARLIEST), p["mean"], p["std"]) for p in own), strict=True)
+        times, means, spreads = zip(
+            *((max(p["time"], EARLIEST), p["mean"], p["std"]) for p in own), strict=True
+        )
         axes.errorbar(times, means, spreads, color=color, marker="o", capsize=3, label=name)
     axes.axhline(reference[1], color="black", linestyle="--", linewidth=1, label=reference[0])
     axes.set_xscale("log")

@@ -1,4 +1,5 @@
-"""Trained networks to evaluate: from a run folder, or from a file of torch tensors and the name of a model."""
+"""Trained networks to evaluate: from a run folder, or from a file of torch tensors and the name of
+a model."""
 
 from __future__ import annotations
 
@@ -49,8 +50,8 @@ def trained(
 ) -> tuple[nn.Module, dict[str, nn.Module]]:
     """The network with the weights at `path`, as it was trained, and its layers by name.
 
-    A file of tensors is one of the digital network that `config` names. Raises UserError if something does not fit.
-    """
+    A file of tensors is one of the digital network that `config` names. Raises UserError if
+    something does not fit."""
     if is_weights_file(path):
         digital = {**config, "algorithm": {"name": "digital"}, "layers": {}}
         model, layers = network(digital, info, device)
@@ -67,7 +68,8 @@ def trained(
 
 
 def start_from(model: nn.Module, path: Path, config: Mapping[str, Any], *, info: Info) -> None:
-    """Gives `model` the logical weights at `path`, whatever they were trained on, and all else that was learned."""
+    """Gives `model` the logical weights at `path`, whatever they were trained on, and all else that
+    was learned."""
     import torch
 
     from engine.nn import AnalogLayer, convert_to_digital
@@ -85,7 +87,8 @@ def start_from(model: nn.Module, path: Path, config: Mapping[str, Any], *, info:
 
 
 def fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
-    """Loads `state`. Raises UserError that names the keys that are missing, unexpected, or of another shape."""
+    """Loads `state`. Raises UserError that names the keys that are missing, unexpected, or of
+    another shape."""
     own = model.state_dict()
     missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
     shapes = [
@@ -107,10 +110,18 @@ def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     if found is None:
         if run_status(folder) in DONE:
             again = f"aihw train conf={folder / 'config.yaml'} --again"
-            raise UserError(f"{folder} has no checkpoint any more; `{again}` makes the run anew, in a folder beside it")
-        raise UserError(f"{folder} has no checkpoint: train it first, `aihw resume {folder}` goes on with it")
+            raise UserError(
+                f"{folder} has no checkpoint any more; `{again}` makes the run anew, in a folder beside it"
+            )
+        raise UserError(
+            f"{folder} has no checkpoint: train it first, `aihw resume {folder}` goes on with it"
+        )
     tensors, state, _ = found
-    own = {key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")}
+    own = {
+        key.removeprefix("model/"): value
+        for key, value in tensors.items()
+        if key.startswith("model/")
+    }
     return own, dict(state.get("model") or {})
 
 
@@ -151,8 +162,12 @@ def _tensors(found: Any, path: Path) -> dict[str, torch.Tensor]:
     for name in WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]
-    if not isinstance(found, Mapping) or not all(isinstance(v, torch.Tensor) for v in found.values()):
-        raise UserError(f"{path} is no state_dict: save model.state_dict(), a mapping of names to tensors")
+    if not isinstance(found, Mapping) or not all(
+        isinstance(v, torch.Tensor) for v in found.values()
+    ):
+        raise UserError(
+            f"{path} is no state_dict: save model.state_dict(), a mapping of names to tensors"
+        )
     return dict(found)
 
 

@@ -1,4 +1,5 @@
-"""A trained network on programmed devices: its accuracy over time, with and without drift compensation."""
+"""A trained network on programmed devices: its accuracy over time, with and without drift
+compensation."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ class Settings:
         "where tiles have input ranges: how a network that is mapped directly gets them from training data",
         choices=("quantile", "max", "moving_quantile", "moving_std"),
     )
-    quantile: float = setting(0.99995, "share of the inputs within the range (quantile, moving_quantile)", maximum=1)
+    quantile: float = setting(
+        0.99995, "share of the inputs within the range (quantile, moving_quantile)", maximum=1
+    )
     output_quantile: float = setting(
         0.0,
         "share of the outputs that must be within the bound of the ADC: raises ranges; 0 = any",
@@ -65,12 +68,16 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 def trained_for_tiles(config: Mapping[str, Any]) -> bool:
     """Whether a run was hardware-aware, so that its network lies on tiles as it is."""
-    named = [config.get("algorithm"), *(own.get("algorithm") for own in (config.get("layers") or {}).values())]
+    named = [
+        config.get("algorithm"),
+        *(own.get("algorithm") for own in (config.get("layers") or {}).values()),
+    ]
     return any(one == HWA or (isinstance(one, Mapping) and one.get("name") == HWA) for one in named)
 
 
 def lies_on_tiles(config: Mapping[str, Any]) -> bool:
-    """Whether the network that an evaluation is about was trained for its tiles; a file of tensors never was."""
+    """Whether the network that an evaluation is about was trained for its tiles; a file of tensors
+    never was."""
     from engine.experiment.runs import read_config
     from engine.experiment.tasks._trained import is_weights_file
 
@@ -86,15 +93,22 @@ def examine(config: Mapping[str, Any]) -> None:
 
     model, _ = on_tiles(config, load_data(config["dataset"]).info, torch.device("cpu"))
     # What a file of tensors is evaluated with names its weights alone.
-    chosen = {f.name for f in fields(Settings) if config["task"].get(f.name, f.default) != f.default}
+    chosen = {
+        f.name for f in fields(Settings) if config["task"].get(f.name, f.default) != f.default
+    }
     changed = sorted(chosen - {"weights"})
     if changed and (lies_on_tiles(config) or not has_ranges(model)):
-        why = "the network was trained with its input ranges" if lies_on_tiles(config) else "no tile has an input range"
+        why = (
+            "the network was trained with its input ranges"
+            if lies_on_tiles(config)
+            else "no tile has an input range"
+        )
         raise UserError(f"task.{changed[0]} means nothing here: {why}")
 
 
 def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
-    """Test after each programming and time. Goes on after the programmings that are in metrics.csv already."""
+    """Test after each programming and time. Goes on after the programmings that are in metrics.csv
+    already."""
     from engine.experiment.data import load_data
     from engine.experiment.loop import evaluate
     from engine.experiment.processor import processor
@@ -117,12 +131,18 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     def test(network: nn.Module) -> tuple[float, float]:
         return evaluate(network, config, data.test_x, data.test_y)
 
-    rows = read_rows(folder.path / "metrics.csv", len(spec.times) * (1 if spec.compensation == NONE else 2))
+    rows = read_rows(
+        folder.path / "metrics.csv", len(spec.times) * (1 if spec.compensation == NONE else 2)
+    )
     done = rows[-1]["repeat"] if rows else 0
     for new in course(model, spec, test, seed=int(config["run"]["seed"]), done=done):
         rows += new
         folder.write_metrics(rows)
-        told = [f"{r['accuracy']:.4f} after {label(r['time'])}" for r in new if r["compensation"] == spec.compensation]
+        told = [
+            f"{r['accuracy']:.4f} after {label(r['time'])}"
+            for r in new
+            if r["compensation"] == spec.compensation
+        ]
         reporter.message(f"programming {new[0]['repeat']}/{spec.repeats}: {', '.join(told)}")
     found = points(rows)
     with writing("the results", folder.path):
@@ -136,7 +156,8 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
 
 
 def reference_name(config: Mapping[str, Any]) -> str:
-    """What the accuracies are compared with: a network that was trained for tiles means nothing without them."""
+    """What the accuracies are compared with: a network that was trained for tiles means nothing
+    without them."""
     return "as trained, on its tiles" if lies_on_tiles(config) else "floating point"
 
 
@@ -148,7 +169,8 @@ def has_ranges(model: nn.Module) -> bool:
 
 
 def calibrated(model: nn.Module, config: Mapping[str, Any], x: torch.Tensor) -> dict[str, float]:
-    """Sets the input ranges of tiles that have some, as they follow from training inputs x; returns them by layer."""
+    """Sets the input ranges of tiles that have some, as they follow from training inputs x; returns
+    them by layer."""
     from engine.nn import AnalogLayer, Calibration, calibrate
 
     if not has_ranges(model):
@@ -167,7 +189,9 @@ def calibrated(model: nn.Module, config: Mapping[str, Any], x: torch.Tensor) -> 
     return {name: max(values) for name, values in own.items() if values}
 
 
-def on_tiles(config: Mapping[str, Any], info: Info, device: torch.device) -> tuple[nn.Module, nn.Module]:
+def on_tiles(
+    config: Mapping[str, Any], info: Info, device: torch.device
+) -> tuple[nn.Module, nn.Module]:
     """The trained network on tiles of `config`, and the same logical weights in floating point.
 
     A network trained for tiles lies on them as it is; the layers of any other are mapped directly.
@@ -184,7 +208,12 @@ def on_tiles(config: Mapping[str, Any], info: Info, device: torch.device) -> tup
     digital = convert_to_digital(model)
     if lies_on_tiles(config):
         return model, digital
-    paths = {path: name for path, module in model.named_modules() for name, made in layers.items() if made is module}
+    paths = {
+        path: name
+        for path, module in model.named_modules()
+        for name, made in layers.items()
+        if made is module
+    }
 
     def spec(path: str, _: nn.Module) -> TileSpec | None:
         own = layer_config(config, paths.get(path, ""))

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from engine.experiment.runs import RunFolder
     from engine.experiment.train import Reporter
 
-ABOUT = "Program random matrices on devices and compare their products, at one time, with exact ones."
+ABOUT = (
+    "Program random matrices on devices and compare their products, at one time, with exact ones."
+)
 SOURCE = "Rasch et al., Nat. Commun. 14:5282 (2023), doi:10.1038/s41467-023-40770-4, eq. 20"
 SECTIONS = ("device", "tile", "algorithm", "inference")
 FIGURE, LOWER_IS_BETTER = "mvm_error", True
@@ -31,8 +33,12 @@ class Settings:
     rows: int = setting(512, "outputs of a matrix", minimum=1)
     columns: int = setting(512, "inputs of a matrix", minimum=1)
     weight_std: float = setting(0.246, "standard deviation of the normal weights", above=0)
-    weight_limit: float = setting(1.0, "weights are clipped to plus or minus this, which takes all of g_max", above=0)
-    zeros: float = setting(0.0, "share of inputs that are 0; the others are uniform in -1 to 1", minimum=0, maximum=1)
+    weight_limit: float = setting(
+        1.0, "weights are clipped to plus or minus this, which takes all of g_max", above=0
+    )
+    zeros: float = setting(
+        0.0, "share of inputs that are 0; the others are uniform in -1 to 1", minimum=0, maximum=1
+    )
     vectors: int = setting(256, "vectors for each matrix", minimum=1)
     matrices: int = setting(10, "matrices, each programmed once", minimum=1)
     time: float = setting(0.0, "age of the programmed devices", unit="s", minimum=0)
@@ -59,9 +65,13 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
         weight, x = draw(settings, torch.Generator().manual_seed(seed))
         matrix = programmed_matrix(config, weight, seed=seed, time=settings.time, device=where)
         exact, found = weight @ x, matrix.matvec(x.to(where)).cpu()
-        rows.append({"matrix": number + 1, "mvm_error": error(found, exact), "slope": slope(found, exact)})
+        rows.append(
+            {"matrix": number + 1, "mvm_error": error(found, exact), "slope": slope(found, exact)}
+        )
         folder.write_metrics(rows)
-        reporter.message(f"matrix {number + 1}/{settings.matrices}: error {rows[-1]['mvm_error']:.4f}")
+        reporter.message(
+            f"matrix {number + 1}/{settings.matrices}: error {rows[-1]['mvm_error']:.4f}"
+        )
     errors = [row["mvm_error"] for row in rows]
     return {
         "mvm_error": statistics.fmean(errors),

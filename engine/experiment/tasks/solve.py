@@ -30,9 +30,15 @@ class Settings:
 
     size: int = setting(500, "number of equations", minimum=2)
     band: int = setting(0, "diagonals on each side of the main one; 0 = the full matrix", minimum=0)
-    copies: int = setting(4, "arrays that hold the matrix side by side; their products are averaged", minimum=1)
-    inner_steps: int = setting(5, "steps of conjugate gradients with analog products in a refinement", minimum=1)
-    tolerance: float = setting(1e-5, "largest norm of the residual at the end", unit="of the norm of b", above=0)
+    copies: int = setting(
+        4, "arrays that hold the matrix side by side; their products are averaged", minimum=1
+    )
+    inner_steps: int = setting(
+        5, "steps of conjugate gradients with analog products in a refinement", minimum=1
+    )
+    tolerance: float = setting(
+        1e-5, "largest norm of the residual at the end", unit="of the norm of b", above=0
+    )
     most_refinements: int = setting(200, "the solver gives up after so many", minimum=1)
     time: float = setting(0.0, "age of the programmed cells", unit="s", minimum=0)
 
@@ -54,9 +60,14 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     settings, seed = task_settings(config, Settings), int(config["run"]["seed"])
     where = processor(config["run"])
     matrix = decaying_matrix(settings.size, settings.band)
-    b = torch.rand(settings.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    b = torch.rand(
+        settings.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     seeds = [derive(seed, copy) & SEEDS for copy in range(settings.copies)]
-    matrices = [programmed_matrix(config, matrix, seed=one, time=settings.time, device=where) for one in seeds]
+    matrices = [
+        programmed_matrix(config, matrix, seed=one, time=settings.time, device=where)
+        for one in seeds
+    ]
     rows: list[dict[str, Any]] = []
 
     def told(residual: float) -> None:
@@ -77,7 +88,8 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
 
 
 def decaying_matrix(size: int, band: int = 0) -> Tensor:
-    """Equation 3 of the paper: A_ij = 1 / |i - j|, A_ii = 1 + sqrt(i), i from 1; zero beyond the band."""
+    """Equation 3 of the paper: A_ij = 1 / |i - j|, A_ii = 1 + sqrt(i), i from 1; zero beyond the
+    band."""
     import torch
 
     i = torch.arange(1, size + 1, dtype=torch.float64)
@@ -86,8 +98,11 @@ def decaying_matrix(size: int, band: int = 0) -> Tensor:
     return torch.where(distance <= band, matrix, 0.0) if band else matrix
 
 
-def refine(matrix: Tensor, b: Tensor, settings: Settings, *, inner: Apply, told: Callable[[float], None]) -> Tensor:
-    """Iterative refinement: x grows by inner solutions of A z = r, where r is the exact residual."""
+def refine(
+    matrix: Tensor, b: Tensor, settings: Settings, *, inner: Apply, told: Callable[[float], None]
+) -> Tensor:
+    """Iterative refinement: x grows by inner solutions of A z = r, where r is the exact
+    residual."""
     import torch
 
     x, r = torch.zeros_like(b), b
@@ -105,7 +120,8 @@ def refine(matrix: Tensor, b: Tensor, settings: Settings, *, inner: Apply, told:
 
 
 def conjugate_gradients(apply: Apply, b: Tensor, *, steps: int, tolerance: float = 0.0) -> Tensor:
-    """An approximate solution of A z = b after `steps` products, or fewer if the residual falls below `tolerance`."""
+    """An approximate solution of A z = b after `steps` products, or fewer if the residual falls
+    below `tolerance`."""
     z, _ = _conjugate_gradients(apply, b, steps, tolerance)
     return z
 
@@ -116,7 +132,9 @@ def exact_steps(matrix: Tensor, b: Tensor, tolerance: float) -> int:
     return count
 
 
-def _conjugate_gradients(apply: Apply, b: Tensor, steps: int, tolerance: float) -> tuple[Tensor, int]:
+def _conjugate_gradients(
+    apply: Apply, b: Tensor, steps: int, tolerance: float
+) -> tuple[Tensor, int]:
     import torch
 
     z, r, p = torch.zeros_like(b), b, b

@@ -1,14 +1,14 @@
-"""Metrics handed on to other programs while a run goes on: `run.log=[tensorboard]`. One file each, found by its name.
+"""Metrics handed on to other programs while a run goes on: `run.log=[tensorboard]`. One file each,
+found by its name.
 
-A module defines PACKAGE, which it needs, EXTRA, how to install that, and a class `Writer(path, config, record)`:
+A module defines PACKAGE, which it needs, EXTRA, how to install that, and a class `Writer(path,
+config, record)`:
 
-    rows(rows)          all rows of the metrics so far; those that are there already are not written twice
-    finish(summary)     the result
-    close()             no more will come, finished or not
+    rows(rows)          all rows of the metrics so far; those that are there already are not written
+    twice finish(summary)     the result close()             no more will come, finished or not
 
-metrics.csv stays the truth: on resume a writer follows it from the checkpoint on. A writer that fails is dropped with a
-line in the log; it never stops a run.
-"""
+metrics.csv stays the truth: on resume a writer follows it from the checkpoint on. A writer that
+fails is dropped with a line in the log; it never stops a run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def require(config: Mapping[str, Any]) -> None:
     for name in _wanted(config):
         module = _module(name)
         if importlib.util.find_spec(module.PACKAGE) is None:
-            raise UserError(f"run.log=[{name}] needs a package that is not installed: pip install '{module.EXTRA}'")
+            raise UserError(
+                f"run.log=[{name}] needs a package that is not installed: pip install '{module.EXTRA}'"
+            )
 
 
 class Writers:
@@ -48,7 +50,9 @@ class Writers:
     def begin(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Open what `config` asks for."""
         for name in _wanted(config):
-            self._try(name, lambda name: self._put(name, _module(name).Writer(self.path, config, record)))
+            self._try(
+                name, lambda name: self._put(name, _module(name).Writer(self.path, config, record))
+            )
 
     def rows(self, rows: Sequence[Row]) -> None:
         """All rows of the metrics so far."""

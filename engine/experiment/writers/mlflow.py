@@ -35,14 +35,17 @@ class Writer:
         self._steps: dict[str, set[int]] = {}
 
     def rows(self, rows: Sequence[Row]) -> None:
-        """Metrics of the steps that are not there yet: a run that goes on repeats its last ones, bit by bit."""
+        """Metrics of the steps that are not there yet: a run that goes on repeats its last ones,
+        bit by bit."""
         from mlflow.entities import Metric
 
         now, fresh = int(time.time() * 1000), []
         for place, row in enumerate(rows):
             for name, value in numbers(row).items():
                 if name not in self._steps:
-                    self._steps[name] = {found.step for found in self._client.get_metric_history(self._run, name)}
+                    self._steps[name] = {
+                        found.step for found in self._client.get_metric_history(self._run, name)
+                    }
                 if step(row, place) not in self._steps[name]:
                     self._steps[name].add(step(row, place))
                     fresh.append(Metric(name, value, now, step(row, place)))
@@ -63,7 +66,9 @@ class Writer:
         name = path.parent.name
         found = self._client.get_experiment_by_name(name)
         experiment = found.experiment_id if found else self._client.create_experiment(name)
-        tags = {f"aihw.{key}": str(record.get(key) or "") for key in ("id", "hash", "seed", "commit")}
+        tags = {
+            f"aihw.{key}": str(record.get(key) or "") for key in ("id", "hash", "seed", "commit")
+        }
         run = self._client.create_run(
             experiment, run_name=path.name, tags={**tags, "aihw.folder": str(path.absolute())}
         )
@@ -80,7 +85,11 @@ def _client(home: Path) -> tuple[Any, str]:
 
     for name in ("mlflow", "alembic"):  # they tell of every table that they make
         logging.getLogger(name).setLevel(logging.WARNING)
-    uri = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else f"sqlite:///{home.absolute()}/mlflow.db"
+    uri = (
+        mlflow.get_tracking_uri()
+        if mlflow.is_tracking_uri_set()
+        else f"sqlite:///{home.absolute()}/mlflow.db"
+    )
     return mlflow.MlflowClient(tracking_uri=uri), uri
 
 

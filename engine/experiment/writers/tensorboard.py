@@ -14,7 +14,8 @@ HOME = "tensorboard"
 
 
 class Writer:
-    """Writes tensorboard/ below the run folder, from the first row on: what a crash left over is not kept."""
+    """Writes tensorboard/ below the run folder, from the first row on: what a crash left over is
+    not kept."""
 
     def __init__(self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         import yaml
@@ -25,7 +26,9 @@ class Writer:
         self._written = 0
         text = yaml.safe_dump(dict(config), sort_keys=False)
         self._events.add_text("config", "    " + text.replace("\n", "\n    "))
-        self._events.add_text("run", f"{record.get('id')}, commit {record.get('commit') or 'unknown'}")
+        self._events.add_text(
+            "run", f"{record.get('id')}, commit {record.get('commit') or 'unknown'}"
+        )
 
     def rows(self, rows: Sequence[Row]) -> None:
         """Scalars of the rows that are new."""
@@ -37,7 +40,9 @@ class Writer:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """The result as a text."""
-        rows = "\n".join(f"| {k} | {v} |" for k, v in summary.items() if isinstance(v, int | float | str))
+        rows = "\n".join(
+            f"| {k} | {v} |" for k, v in summary.items() if isinstance(v, int | float | str)
+        )
         self._events.add_text("summary", f"| | |\n|-|-|\n{rows}")
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
-"""Exact conductances: nothing is lost in programming, nothing drifts. For tests of everything else."""
+"""Exact conductances: nothing is lost in programming, nothing drifts. For tests of everything
+else."""
 
 from engine.inference.base import NoiseModel
 

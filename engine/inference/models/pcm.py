@@ -1,4 +1,5 @@
-"""Phase-change memory: the state-dependent model of a million mushroom cells, for any range of conductances."""
+"""Phase-change memory: the state-dependent model of a million mushroom cells, for any range of
+conductances."""
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
@@ -28,8 +29,12 @@ Pcm = NoiseModel(
         "nu_mean_offset": Param(0.0244, "", "mean drift exponent at g_max, before its limits"),
         "nu_mean_min": Param(0.049, "", "lower limit of the mean drift exponent", minimum=0),
         "nu_mean_max": Param(0.1, "", "upper limit of the mean drift exponent", minimum=0),
-        "nu_std_slope": Param(-0.0125, "", "spread of the drift exponent: slope over ln(G_T / g_max)"),
-        "nu_std_offset": Param(-0.0059, "", "spread of the drift exponent at g_max, before its limits"),
+        "nu_std_slope": Param(
+            -0.0125, "", "spread of the drift exponent: slope over ln(G_T / g_max)"
+        ),
+        "nu_std_offset": Param(
+            -0.0059, "", "spread of the drift exponent at g_max, before its limits"
+        ),
         "nu_std_min": Param(0.008, "", "lower limit of the spread", minimum=0),
         "nu_std_max": Param(0.045, "", "upper limit of the spread", minimum=0),
     },

@@ -1,4 +1,5 @@
-"""Analogue CMO/HfOx ReRAM: programmed in a closed loop, then a slow loss with ln t and random telegraph noise."""
+"""Analogue CMO/HfOx ReRAM: programmed in a closed loop, then a slow loss with ln t and random
+telegraph noise."""
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
@@ -13,7 +14,9 @@ ReRamCmo = NoiseModel(
     source="Falcone et al., All-in-one analog AI hardware: on-chip training and inference with conductive-metal-oxide/"
     "HfOx ReRAM devices, arXiv:2502.04524 (2025); coefficients as fitted in aihwkit",
     params={
-        "prog_coeff": Param([0.00081107, 0.00106879], "uS, 1", "programming noise: constant, and factor of G_T"),
+        "prog_coeff": Param(
+            [0.00081107, 0.00106879], "uS, 1", "programming noise: constant, and factor of G_T"
+        ),
         "prog_noise_scale": Param(1.0, "", "factor of the programming noise", minimum=0),
         "decay_mean": Param(-0.08900206, "uS", "mean change of a conductance over ln(t / s)"),
         "decay_std_slope": Param(0.04201137, "uS", "spread of that change over ln(t / s)"),

@@ -1,4 +1,5 @@
-"""Filamentary ReRAM of a compute-in-memory chip: relaxation of the conductance after 1 s, a day, and two days."""
+"""Filamentary ReRAM of a compute-in-memory chip: relaxation of the conductance after 1 s, a day,
+and two days."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ ReRamWan2022 = NoiseModel(
     "sum c_k (G_T / g_max)^k, linear in ln t between the times that were measured, constant beyond them",
     source="Wan et al., Nature 608:504 (2022), doi:10.1038/s41586-022-04992-8; fitted in aihwkit at 40 uS",
     params={
-        "coeff_times": Param([1.0, 86400.0, 172800.0], "s", "times at which the spread was measured"),
+        "coeff_times": Param(
+            [1.0, 86400.0, 172800.0], "s", "times at which the spread was measured"
+        ),
         "coeff": Param(
             [
                 *(0.348, 16.03, -43.853, 45.393, -16.815),
@@ -40,7 +43,10 @@ ReRamWan2022 = NoiseModel(
             "spread: coefficients of 1, G_T / g_max, ... for each of the times in turn",
         ),
         "coeff_g_max": Param(
-            0.0, "uS", "g_max at which coeff was measured, with which the spread scales; 0 = it does not", minimum=0
+            0.0,
+            "uS",
+            "g_max at which coeff was measured, with which the spread scales; 0 = it does not",
+            minimum=0,
         ),
         "noise_scale": Param(1.0, "", "factor of the spread", minimum=0),
     },

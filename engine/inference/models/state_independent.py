@@ -1,4 +1,5 @@
-"""A plain model: the same noise and the same distribution of drift exponents at every conductance."""
+"""A plain model: the same noise and the same distribution of drift exponents at every
+conductance."""
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
@@ -12,13 +13,17 @@ StateIndependent = NoiseModel(
     "nu_std xi|;  read: + s_r (G_D / g_max) sqrt(ln((t + t_0 + t_r) / 2 t_r)) xi uS",
     source="as in aihwkit",
     params={
-        "prog_coeff": Param([0.2], "uS", "programming noise: coefficients of 1, G_T / g_max, (G_T / g_max)^2, ..."),
+        "prog_coeff": Param(
+            [0.2], "uS", "programming noise: coefficients of 1, G_T / g_max, (G_T / g_max)^2, ..."
+        ),
         "prog_noise_scale": Param(1.0, "", "factor of the programming noise", minimum=0),
         "nu_mean": Param(0.1, "", "mean drift exponent"),
         "nu_std": Param(0.05, "", "spread of the drift exponent", minimum=0),
         "drift_scale": Param(1.0, "", "factor of the drift exponents", minimum=0),
         "t_0": Param(20.0, "s", "time between programming and the first read", above=0),
-        "read_noise_scale": Param(1.0, "uS", "read noise at g_max, times the root of the logarithm", minimum=0),
+        "read_noise_scale": Param(
+            1.0, "uS", "read noise at g_max, times the root of the logarithm", minimum=0
+        ),
         "t_read": Param(250e-9, "s", "width of the read pulse", above=0),
     },
     kept={"nu": "drift exponent"},

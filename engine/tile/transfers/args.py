@@ -22,7 +22,9 @@ RULES = ("plain", "buffered", "averaged", "chopped", "dynamic")
 MAX_ARRAYS = 8
 EXACT = 3
 ALIGN = 16  # words: every part of the room starts at 64 bytes
-ROUND = 2 + MAX_ARRAYS  # numbers of a round: first and last sample, then where the reads of each array end
+ROUND = (
+    2 + MAX_ARRAYS
+)  # numbers of a round: first and last sample, then where the reads of each array end
 
 
 class Prepared:
@@ -31,10 +33,17 @@ class Prepared:
     def __init__(self, state: Transfer, slow: Cells, batch: int) -> None:
         fast, wiring, where = state.fast, state.wiring, slow.weight.device
         args = self.struct = read_struct("transfer.cuh", "TransferArgs")()
-        args.lanes, args.rows, args.cols, args.batch = fast.lanes, fast.out_size, fast.in_size, batch
+        args.lanes, args.rows, args.cols, args.batch = (
+            fast.lanes,
+            fast.out_size,
+            fast.in_size,
+            batch,
+        )
         args.type, args.write_type = _kind(fast, state.update), _kind(slow, wiring.write)
         self.values = plan_values(state, slow, batch)
-        self.plan = plan = _plan(state.update, _fast_granularity(state, slow), self._longest(slow.lr), where)
+        self.plan = plan = _plan(
+            state.update, _fast_granularity(state, slow), self._longest(slow.lr), where
+        )
         write = _plan(wiring.write, slow.granularity, self._longest_write(slow.lr), where)
         args.words = max(1, math.ceil(plan.max_bl / SLOTS)) if args.type == 0 else 1
         args.write_groups = (write.max_bl + 3) // 4
@@ -43,9 +52,16 @@ class Prepared:
             name: getattr(state, name)
             for name in ("counters", "in_chop", "out_chop", "maxima", "buffer", "mean", "past")
         }
-        found |= {"w": fast.weight, "control": fast.control, "plan": plan.tensor, "transfer": numbers}
+        found |= {
+            "w": fast.weight,
+            "control": fast.control,
+            "plan": plan.tensor,
+            "transfer": numbers,
+        }
         if isinstance(fast, CellArray) and isinstance(slow, CellArray):
-            args.noise_on, args.slow_noise_on = (int(_noisy(a.model, a.spec.params)) for a in (fast, slow))
+            args.noise_on, args.slow_noise_on = (
+                int(_noisy(a.model, a.spec.params)) for a in (fast, slow)
+            )
             found |= {"cells": fast.cells, "params": fast.params}
             found |= {"slow_params": slow.params, "write_plan": write.tensor}
         found |= {"chain": chain, "visible": None if state.last is None else slow.weight}
@@ -105,7 +121,11 @@ class Prepared:
             "done": args.lanes * args.slots * lines, "drive": args.lanes * args.slots * lines,
         }  # fmt: skip
         if not walks:
-            sizes |= {"since": args.lanes * slices, "until": args.lanes * slices, "order": args.most_events}
+            sizes |= {
+                "since": args.lanes * slices,
+                "until": args.lanes * slices,
+                "order": args.most_events,
+            }
             sizes["rounds"] = 2 * ROUND * (args.most_events + 2)
         self.offsets, at = [], 0
         for name, size in sizes.items():
@@ -114,7 +134,8 @@ class Prepared:
         self.words = at
 
     def _longest(self, lr: float) -> float:
-        """The rate of the fast array that needs its longest trains; one that adapts keeps to their usual length."""
+        """The rate of the fast array that needs its longest trains; one that adapts keeps to their
+        usual length."""
         v = self.values
         rate = v["fast_lr"] * (lr if v["scale_fast"] else 1.0) if v["fast_lr"] > 0 else lr
         return 0.0 if v["auto_scale"] else rate
@@ -214,7 +235,11 @@ def _fast_granularity(state: Transfer, slow: Cells) -> float:
 def _states(array: Cells, slices: int) -> float:
     """States of a mean cell for each slice."""
     params = array.spec.params
-    return (params["w_max"] - params["w_min"]) / array.granularity / slices if "w_max" in params else 1.0
+    return (
+        (params["w_max"] - params["w_min"]) / array.granularity / slices
+        if "w_max" in params
+        else 1.0
+    )
 
 
 def _tensor(values: dict[str, Any], where: torch.device) -> Tensor:
@@ -230,10 +255,12 @@ def _tensor(values: dict[str, Any], where: torch.device) -> Tensor:
 
 
 def _links(state: Transfer, slow: Cells) -> Tensor:
-    """Addresses of weights, cells (of single devices) and control of the arrays after the fast one."""
+    """Addresses of weights, cells (of single devices) and control of the arrays after the fast
+    one."""
     last = slow.weight if state.last is None else state.last
     rows = [(a.weight, a) for a in state.own[1:]] + [(last, slow)]
     found = [
-        (w.data_ptr(), a.cells.data_ptr() if isinstance(a, CellArray) else 0, a.control.data_ptr()) for w, a in rows
+        (w.data_ptr(), a.cells.data_ptr() if isinstance(a, CellArray) else 0, a.control.data_ptr())
+        for w, a in rows
     ]
     return torch.tensor(found, dtype=torch.int64, device=slow.weight.device)

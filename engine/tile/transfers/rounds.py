@@ -1,7 +1,8 @@
-"""A mini-batch of transfers in rounds of reads, each followed by an ordinary pulsed update of the arrays it writes.
+"""A mini-batch of transfers in rounds of reads, each followed by an ordinary pulsed update of the
+arrays it writes.
 
-No round reads a slice twice, so the loop over rounds is one over sweeps. Shapes: L lanes, B samples, O rows, I columns.
-"""
+No round reads a slice twice, so the loop over rounds is one over sweeps. Shapes: L lanes, B
+samples, O rows, I columns."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ CONTROL_WORDS = 16
 
 
 class Rounds:
-    """One call of `Transfer.learn` for samples x [.., B, I], d [.., B, O], which `prepared` holds."""
+    """One call of `Transfer.learn` for samples x [.., B, I], d [.., B, O], which `prepared`
+    holds."""
 
     def __init__(self, state: Transfer, last: Cells, prepared: Prepared, lr: float) -> None:
         self.state, self.prepared, self.args, self.lr = state, prepared, prepared.struct, lr
@@ -33,12 +35,17 @@ class Rounds:
         self.program = rounds_program(last.weight.device.type)
 
     def learn(self) -> None:
-        """Pulses, reads and writes in the order of the samples, as far as they depend on each other."""
+        """Pulses, reads and writes in the order of the samples, as far as they depend on each
+        other."""
         args = self.args
         args.slow_call = self.chain[-1].next_call()
         self._draw()
         self._run("split_rounds", 1)
-        table = self.prepared.part("rounds", 2 * ROUND * (args.most_events + 2)).view(torch.int64).view(-1, ROUND)
+        table = (
+            self.prepared.part("rounds", 2 * ROUND * (args.most_events + 2))
+            .view(torch.int64)
+            .view(-1, ROUND)
+        )
         number = int(table[0, 0])
         for low, high, *ends in table[1 : number + 2].tolist():
             args.first, args.last = args.last, ends[-1]
@@ -46,7 +53,9 @@ class Rounds:
                 self._pulse(low, high)
             if args.first < args.last:
                 self._transfer(ends)
-        for array, samples in zip((self.state.fast, *self.chain), (args.batch, *self.written), strict=True):
+        for array, samples in zip(
+            (self.state.fast, *self.chain), (args.batch, *self.written), strict=True
+        ):
             if samples and isinstance(array, CellGroup):
                 array.settle(samples)
 
@@ -61,7 +70,9 @@ class Rounds:
         if args.type != EXACT:
             plans = part("plans", args.lanes, args.batch, 4)
             x_words, d_words = (part(f"{v}_words", *shape) for v, shape in self._words(args.batch))
-            self.trains = Trains(plans, part("frozen", args.lanes, CONTROL_WORDS), x_words, d_words, args.type)
+            self.trains = Trains(
+                plans, part("frozen", args.lanes, CONTROL_WORDS), x_words, d_words, args.type
+            )
             lead = fast if isinstance(fast, CellArray) else fast.lead
             trains.fill_trains(lead, self.prepared.vectors, self.prepared.plan, self.trains)
             self.dealt = fast.deal(self.trains) if isinstance(fast, CellGroup) else plans[None]
@@ -69,7 +80,8 @@ class Rounds:
             self._run("transfer_signs", args.lanes * self.prepared.crossing[1])
 
     def _pulse(self, low: int, high: int) -> None:
-        """Pulses of the fast array on the slices that are read, from where they were up to their read."""
+        """Pulses of the fast array on the slices that are read, from where they were up to their
+        read."""
         args, fast, state = self.args, self.state.fast, self.state
         args.low, args.high = low, high
         self._run("open_round", args.lanes * self.prepared.crossing[0])

@@ -1,7 +1,8 @@
-"""A fast array that is read into slower ones, slice by slice: state, and one update of a mini-batch.
+"""A fast array that is read into slower ones, slice by slice: state, and one update of a
+mini-batch.
 
-Shapes: L lanes (left out for L = 1), B samples, O rows, I columns. A slice is a column or a row; lines cross it.
-"""
+Shapes: L lanes (left out for L = 1), B samples, O rows, I columns. A slice is a column or a row;
+lines cross it."""
 
 from __future__ import annotations
 
@@ -28,11 +29,12 @@ KEPT = 16
 
 
 class Transfer(nn.Module):
-    """The arrays before the one that the tile shows, digital buffers, choppers and counters: all a checkpoint needs.
+    """The arrays before the one that the tile shows, digital buffers, choppers and counters: all a
+    checkpoint needs.
 
-    Arrays of single devices are walked slice by slice (`walks`); cells of several are read and written in rounds.
-    With `wiring.hidden` the tile shows a sum, and `last` keeps the weights of the last array.
-    """
+    Arrays of single devices are walked slice by slice (`walks`); cells of several are read and
+    written in rounds. With `wiring.hidden` the tile shows a sum, and `last` keeps the weights of
+    the last array."""
 
     def __init__(self, tile: Tile, wiring: Wiring, fast: DeviceSpec) -> None:
         super().__init__()
@@ -42,7 +44,12 @@ class Transfer(nn.Module):
         shape = (array.out_size, array.in_size)
         self.arrays = nn.ModuleList(
             make_array(
-                *shape, spec, seed=array.seed, tile_id=derive(array.tile_id, k + 1), lanes=array.lanes, trains=False
+                *shape,
+                spec,
+                seed=array.seed,
+                tile_id=derive(array.tile_id, k + 1),
+                lanes=array.lanes,
+                trains=False,
             )
             for k, spec in enumerate(specs)
         )
@@ -50,7 +57,9 @@ class Transfer(nn.Module):
         slices, crossing = lines if wiring.values["by_columns"] else lines[::-1]
         lead = (array.lanes,) if array.lanes > 1 else ()
         cells = (*lead, *shape)
-        self.register_buffer("counters", torch.zeros(array.lanes, 2 + MAX_ARRAYS, dtype=torch.int64))
+        self.register_buffer(
+            "counters", torch.zeros(array.lanes, 2 + MAX_ARRAYS, dtype=torch.int64)
+        )
         self.register_buffer("in_chop", torch.zeros(*lead, slices, dtype=torch.int32))
         self.register_buffer("out_chop", torch.zeros(*lead, crossing, dtype=torch.int32))
         self.register_buffer("maxima", torch.zeros(array.lanes, 2))
@@ -86,7 +95,8 @@ class Transfer(nn.Module):
         return self.own[0]
 
     def set_weights(self, tile: Tile, weight: Tensor) -> None:
-        """The last array takes the weights [.., O, I] over its factor, the others 0; counters begin again."""
+        """The last array takes the weights [.., O, I] over its factor, the others 0; counters begin
+        again."""
         for array in self.own:
             array.set_weights(torch.zeros_like(array.weight.data))
         self.counters.zero_()
@@ -108,7 +118,8 @@ class Transfer(nn.Module):
         self._show(tile)
 
     def learn(self, tile: Tile, x: Tensor, d: Tensor, lr: float) -> None:
-        """One mini-batch x [.., B, I], d [.., B, O]: pulses, reads and writes in the order of the samples."""
+        """One mini-batch x [.., B, I], d [.., B, O]: pulses, reads and writes in the order of the
+        samples."""
         if lr == 0.0 or x.numel() == 0:
             return
         last, fast = tile.array, self.fast
@@ -138,7 +149,11 @@ class Transfer(nn.Module):
     def _prepare(self, slow: Cells, batch: int, lr: float) -> Prepared:
         """Arguments for a batch of this size, kept with the tensors that they point to."""
         free = not (self.update.fixed_bl and self.wiring.write.fixed_bl)
-        key = (batch, lr if free else 0.0, *(t.data_ptr() for t in (slow.weight, self.fast.weight, self.counters)))
+        key = (
+            batch,
+            lr if free else 0.0,
+            *(t.data_ptr() for t in (slow.weight, self.fast.weight, self.counters)),
+        )
         if key not in self._prepared:
             if len(self._prepared) >= KEPT:
                 self._prepared.clear()

@@ -11,7 +11,8 @@ from engine.tile.settings import Update
 
 @dataclass(frozen=True)
 class Wiring:
-    """How arrays are coupled: `values` are fields of TransferPlan, the others decide what depends on a batch."""
+    """How arrays are coupled: `values` are fields of TransferPlan, the others decide what depends
+    on a batch."""
 
     rule: str
     every: tuple[float, ...]
@@ -28,7 +29,8 @@ class Wiring:
         return any(self.gamma[:-1]) or self.gamma[-1] != 1.0
 
     def period(self, k: int, batch: int, states: float = 1.0) -> int:
-        """Samples between two reads of array k, 0 = never; `states` of a cell, by slice, are the unit below 0."""
+        """Samples between two reads of array k, 0 = never; `states` of a cell, by slice, are the
+        unit below 0."""
         every = self.every[k]
         if every < 0:
             return max(1, math.floor(states * -every + 0.5))

@@ -1,4 +1,5 @@
-"""The same sweep through submitit's local executor and a local Ray cluster of two workers; skipped without them."""
+"""The same sweep through submitit's local executor and a local Ray cluster of two workers; skipped
+without them."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ def ray_cluster() -> Iterator[str]:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'aihw[ray]'")
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     yield cluster.address
@@ -35,7 +38,9 @@ def executor(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """The words that choose an executor."""
     name = request.param
     if name == "submitit":
-        pytest.importorskip(name, reason=f"submitit is not installed: pip install '{EXECUTORS[name]}'")
+        pytest.importorskip(
+            name, reason=f"submitit is not installed: pip install '{EXECUTORS[name]}'"
+        )
         return "run.executor=submitit", "run.cluster.cluster=local"
     return "run.executor=ray", f"run.cluster.address='{request.getfixturevalue('ray_cluster')}'"
 
@@ -45,20 +50,35 @@ def jobs_of(folder: Path) -> list[dict[str, Any]]:
     return json.loads(next(folder.glob("runs/*/sweep-*/sweep.json")).read_text())["jobs"]
 
 
-def test_results_and_failures_are_those_of_this_machine(aihw, folder: Path, monkeypatch, executor) -> None:
-    words = ("train", *QUICK[:1], *QUICK[2:], "-m", "dataset.train_samples=40,5000", "run.seed=1,2", "--jobs", "2")
+def test_results_and_failures_are_those_of_this_machine(
+    aihw, folder: Path, monkeypatch, executor
+) -> None:
+    words = (
+        "train",
+        *QUICK[:1],
+        *QUICK[2:],
+        "-m",
+        "dataset.train_samples=40,5000",
+        "run.seed=1,2",
+        "--jobs",
+        "2",
+    )
     with started(*words, *executor) as process:
         out, err = process.communicate(timeout=300)
     assert process.returncode == 1 and "2 of 4 runs failed" in out, out + err
     (folder / "here").mkdir()
     monkeypatch.chdir(folder / "here")
     assert aihw(*words).code == 1
-    found, here = (tables(next(place.glob("runs/*/sweep-*"))) for place in (folder, folder / "here"))
+    found, here = (
+        tables(next(place.glob("runs/*/sweep-*"))) for place in (folder, folder / "here")
+    )
     assert found == here
 
 
 def test_interrupt_reaches_the_runs(folder: Path, executor) -> None:
-    with started("train", *FEW, "run.epochs=100000", "-m", "run.seed=1,2", "--jobs", "2", *executor) as process:
+    with started(
+        "train", *FEW, "run.epochs=100000", "-m", "run.seed=1,2", "--jobs", "2", *executor
+    ) as process:
         wait_for(under_way(folder, 2), process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
@@ -81,7 +101,14 @@ def test_a_killed_run_is_tried_again(folder: Path, executor) -> None:
 @pytest.mark.parametrize(
     "words, told",
     [
-        (("run.executor=submitit", "run.cluster.cluster=local", "run.cluster.slurm_partitions=gpu"), "run.cluster: "),
+        (
+            (
+                "run.executor=submitit",
+                "run.cluster.cluster=local",
+                "run.cluster.slurm_partitions=gpu",
+            ),
+            "run.cluster: ",
+        ),
         (("run.executor=submitit", "run.cluster.cluster=slurmm"), "run.cluster: "),
         (("run.executor=submitit", "--gpus", "0"), "run.cluster"),
         (("run.executor=slurm",), "run.executor must be one of local, submitit, ray"),

@@ -20,7 +20,9 @@ from tests.cli.conftest import write
 
 
 def test_points_are_the_product_in_order() -> None:
-    points = overrides.expand(["device=ecram,capacitor", "run.epochs=2", "optimizer.lr=choice(0.1,0.2)"])
+    points = overrides.expand(
+        ["device=ecram,capacitor", "run.epochs=2", "optimizer.lr=choice(0.1,0.2)"]
+    )
     assert points == [
         [f"device={device}", "run.epochs=2", f"optimizer.lr={lr}"]
         for device in ("ecram", "capacitor")
@@ -66,14 +68,21 @@ def test_the_folder_of_a_run_is_that_of_the_single_command() -> None:
 
 
 def test_points_with_other_choices_do_not_share_their_composition() -> None:
-    """What points have in common is composed once: neither choices nor values may leak into the next point."""
-    words = ["device=ecram,capacitor", "optimizer.lr=0.1,0.2", "layers={fc1:{algorithm:digital}},{}"]
+    """What points have in common is composed once: neither choices nor values may leak into the
+    next point."""
+    words = [
+        "device=ecram,capacitor",
+        "optimizer.lr=0.1,0.2",
+        "layers={fc1:{algorithm:digital}},{}",
+    ]
     planned = plan(words, multirun=True)
     from aihw_cli.compose import compose
 
     for number, point in enumerate(overrides.expand(words)):
         assert json.loads(planned.configs[number])["device"] == compose(point).values["device"]
-        assert json.loads(planned.configs[number])["optimizer"] == compose(point).values["optimizer"]
+        assert (
+            json.loads(planned.configs[number])["optimizer"] == compose(point).values["optimizer"]
+        )
         assert json.loads(planned.configs[number])["layers"] == compose(point).values["layers"]
 
 
@@ -111,7 +120,9 @@ def test_options_of_the_command_line_go_before_those_of_the_manifest() -> None:
     assert drive.read_options(given, before) == Options(2, ("1", "3"), 0, True)
 
 
-@pytest.mark.parametrize("option, value", [("--jobs", "two"), ("--jobs", "0"), ("--gpus", ","), ("--gpus", "1,1")])
+@pytest.mark.parametrize(
+    "option, value", [("--jobs", "two"), ("--jobs", "0"), ("--gpus", ","), ("--gpus", "1,1")]
+)
 def test_options_that_make_no_sense_are_refused(option: str, value: str) -> None:
     with pytest.raises(UserError, match=option):
         drive.read_options({option: value})
@@ -131,9 +142,14 @@ def test_statistics_over_seeds() -> None:
 
 
 def test_the_metric_of_a_task_is_sorted_its_own_way() -> None:
-    summaries = {"a": {"figure": "error", "error": 0.2, "seconds": 1.0}, "b": {"error": 0.1, "seconds": 1.0}}
+    summaries = {
+        "a": {"figure": "error", "error": 0.2, "seconds": 1.0},
+        "b": {"error": 0.1, "seconds": 1.0},
+    }
     metric = table.metric_of(list(summaries.values()))
-    rows = [table.point_row({"x": name}, [summary], 1, metric) for name, summary in summaries.items()]
+    rows = [
+        table.point_row({"x": name}, [summary], 1, metric) for name, summary in summaries.items()
+    ]
     assert [row["x"] for row in table.best_first(rows, metric)] == ["b", "a"]
 
 
@@ -164,7 +180,11 @@ def test_a_sweep_folder_in_use_is_refused(aihw, folder: Path) -> None:
     planned: Sweep = plan(words, multirun=False)
     with drive.locked(planned.folder):
         result = aihw("train", *words)
-    assert result.code == 2 and "in use by process" in result.err and not (planned.folder / "sweep.json").exists()
+    assert (
+        result.code == 2
+        and "in use by process" in result.err
+        and not (planned.folder / "sweep.json").exists()
+    )
 
 
 @pytest.mark.parametrize(

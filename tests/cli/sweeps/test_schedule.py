@@ -1,4 +1,5 @@
-"""Sweeps as a user runs them: several processes, failures, crashes, interrupts, two sweeps at a time, what is told."""
+"""Sweeps as a user runs them: several processes, failures, crashes, interrupts, two sweeps at a
+time, what is told."""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ def progress(folder: Path) -> list[dict[str, Any]]:
 
 def under_way(folder: Path, number: int) -> Callable[[], bool]:
     """Whether that many runs have reached their second epoch."""
-    return lambda: len([facts for facts in progress(folder) if facts.get("epoch", 0) >= 2]) >= number
+    return lambda: (
+        len([facts for facts in progress(folder) if facts.get("epoch", 0) >= 2]) >= number
+    )
 
 
 def tables(place: Path) -> list[list[dict[str, str]]]:
@@ -70,7 +73,15 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, str]]]
 
 def test_failed_points_stop_no_others_and_are_named(aihw, folder: Path) -> None:
     """Points with more samples than there are fail in their own process."""
-    words = ("train", "-m", *FEW[:1], *FEW[2:], "run.epochs=1", "dataset.train_samples=5000,40", "run.seed=1,2")
+    words = (
+        "train",
+        "-m",
+        *FEW[:1],
+        *FEW[2:],
+        "run.epochs=1",
+        "dataset.train_samples=5000,40",
+        "run.seed=1,2",
+    )
     result = aihw(*words, "--jobs", "2", "--json")
     assert result.code == 1
     told = json.loads(result.out)
@@ -80,7 +91,9 @@ def test_failed_points_stop_no_others_and_are_named(aihw, folder: Path) -> None:
     logs = [f"{told['folder']}/logs/{name}.txt" for name in ("000-1", "001-2")]
     assert [failure["log"] for failure in told["failed"]] == logs
     assert all(f"digits has 1442, not 5000; 0 takes all (log {log})" in result.err for log in logs)
-    assert "2 of 4 runs failed" in result.err and "digits has 1442" in (folder / logs[0]).read_text()
+    assert (
+        "2 of 4 runs failed" in result.err and "digits has 1442" in (folder / logs[0]).read_text()
+    )
     jobs = json.loads((place / "sweep.json").read_text())["jobs"]
     assert [job["status"] for job in jobs] == ["failed", "failed", "finished", "finished"]
     again = aihw("resume", told["folder"])
@@ -109,13 +122,19 @@ def test_a_diverged_run_has_exit_code_1_and_a_sweep_names_it(aihw, folder: Path)
     single = aihw("train", *QUICK, "optimizer.lr=1e38")
     assert single.code == 1 and "diverged: " in single.out and "optimizer.lr" in single.err
     result = aihw("train", *QUICK, "-m", "optimizer.lr=1e38,0.1")
-    assert result.code == 0 and "1 of 2 runs diverged" in result.out and "optimizer.lr=1e+38 seed 1" in result.out
+    assert (
+        result.code == 0
+        and "1 of 2 runs diverged" in result.out
+        and "optimizer.lr=1e+38 seed 1" in result.out
+    )
     points, runs = tables(next(folder.glob("runs/*/sweep-*")))
     assert {row["optimizer.lr"]: row["diverged"] for row in points} == {"0.1": "0", "1e+38": "1"}
     assert [row["status"] for row in runs] == ["diverged", "finished"]
 
 
-def test_interrupt_writes_checkpoints_and_resume_ends_as_if_undisturbed(aihw, folder: Path, calm) -> None:
+def test_interrupt_writes_checkpoints_and_resume_ends_as_if_undisturbed(
+    aihw, folder: Path, calm
+) -> None:
     """Only the sweep's own process gets the signal; its runs must still write their checkpoints."""
     with started("train", *THREE) as process:
         wait_for(under_way(folder, 2), process)
@@ -123,12 +142,16 @@ def test_interrupt_writes_checkpoints_and_resume_ends_as_if_undisturbed(aihw, fo
         out, err = process.communicate(timeout=120)
     place = next(folder.glob("runs/digits/sweep-*"))
     assert process.returncode == 130 and err == ""
-    assert out.splitlines()[-1] == f"interrupted; go on with: aihw resume {place.relative_to(folder)}"
+    assert (
+        out.splitlines()[-1] == f"interrupted; go on with: aihw resume {place.relative_to(folder)}"
+    )
     jobs = json.loads((place / "sweep.json").read_text())["jobs"]
     assert [job["status"] for job in jobs] == ["interrupted", "interrupted", "queued"]
     for job in jobs[:2]:
         assert list((place / job["folder"] / "checkpoint").iterdir())
-        assert json.loads((place / job["folder"] / "run.json").read_text())["status"] == "interrupted"
+        assert (
+            json.loads((place / job["folder"] / "run.json").read_text())["status"] == "interrupted"
+        )
     assert "aihw resume runs/digits/" in (place / "logs/000-1.txt").read_text()
     result = aihw("resume", str(place.relative_to(folder)))
     assert result.code == 0 and "3 of 3 runs to do" in result.out
@@ -136,7 +159,9 @@ def test_interrupt_writes_checkpoints_and_resume_ends_as_if_undisturbed(aihw, fo
     assert "resuming" in (place / "logs/000-1.txt").read_text()
 
 
-def test_killed_with_all_its_runs_and_resumed_it_ends_as_if_undisturbed(aihw, folder: Path, calm) -> None:
+def test_killed_with_all_its_runs_and_resumed_it_ends_as_if_undisturbed(
+    aihw, folder: Path, calm
+) -> None:
     with started("train", *THREE) as process:
         wait_for(under_way(folder, 2), process)
         process.kill()
@@ -150,11 +175,17 @@ def test_killed_with_all_its_runs_and_resumed_it_ends_as_if_undisturbed(aihw, fo
 
 
 def test_runs_end_with_their_checkpoint_when_the_sweep_is_killed(folder: Path) -> None:
-    with started("train", *FEW, "run.epochs=100000", "-m", "optimizer.lr=0.1,0.2", "--jobs", "2") as process:
+    with started(
+        "train", *FEW, "run.epochs=100000", "-m", "optimizer.lr=0.1,0.2", "--jobs", "2"
+    ) as process:
         wait_for(under_way(folder, 2), process)
         process.kill()
     places = [path.parent for path in folder.glob("runs/digits/*/run.json")]
-    wait_for(lambda: all(json.loads((p / "run.json").read_text())["status"] == "interrupted" for p in places))
+    wait_for(
+        lambda: all(
+            json.loads((p / "run.json").read_text())["status"] == "interrupted" for p in places
+        )
+    )
     assert len(places) == 2 and all(list((place / "checkpoint").iterdir()) for place in places)
 
 
@@ -170,8 +201,12 @@ def test_a_killed_run_is_tried_again_from_its_checkpoint(folder: Path) -> None:
 
 
 def test_two_sweeps_share_their_common_runs(folder: Path) -> None:
-    """Both sweeps want the runs of 0.2: each is done once, by one of them, and both have its result."""
-    first, second = ("train", *LONG, "-m", "optimizer.lr=0.2,0.1"), ("train", *LONG, "-m", "optimizer.lr=0.2,0.3")
+    """Both sweeps want the runs of 0.2: each is done once, by one of them, and both have its
+    result."""
+    first, second = (
+        ("train", *LONG, "-m", "optimizer.lr=0.2,0.1"),
+        ("train", *LONG, "-m", "optimizer.lr=0.2,0.3"),
+    )
     with started(*first) as one, started(*second) as other:
         outs = [process.communicate(timeout=120) for process in (one, other)]
     assert [one.returncode, other.returncode, outs[0][1], outs[1][1]] == [0, 0, "", ""]
@@ -191,7 +226,8 @@ def test_a_live_table_on_a_terminal(folder: Path) -> None:
 
 
 def test_gpus_are_dealt_out_and_a_missing_one_is_named(aihw, folder: Path) -> None:
-    """On a machine without a GPU of that number a run says so, instead of falling back to the processor."""
+    """On a machine without a GPU of that number a run says so, instead of falling back to the
+    processor."""
     result = aihw("train", *QUICK, "seeds=1", "-m", "run.seed=1,2", "--gpus", "97,98")
     assert result.code == 1 and "--gpus 97: torch finds no usable GPU" in result.out
     assert "--gpus 98: torch finds no usable GPU" in result.out
@@ -214,9 +250,21 @@ def test_gpus_are_counted_among_those_that_are_visible(monkeypatch: pytest.Monke
 
 
 def test_the_first_failure_stops_the_others_if_asked(folder: Path) -> None:
-    words = (*FEW[:1], *FEW[2:], "run.epochs=100000", "-m", "dataset.train_samples=40,5000,41", "--jobs", "2")
+    words = (
+        *FEW[:1],
+        *FEW[2:],
+        "run.epochs=100000",
+        "-m",
+        "dataset.train_samples=40,5000,41",
+        "--jobs",
+        "2",
+    )
     with started("train", *words, "--fail-fast") as process:
         out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (1, "") and "--fail-fast" in out and "1 of 3 runs failed" in out
+    assert (
+        (process.returncode, err) == (1, "")
+        and "--fail-fast" in out
+        and "1 of 3 runs failed" in out
+    )
     jobs = json.loads(next(folder.glob("runs/*/sweep-*/sweep.json")).read_text())["jobs"]
     assert [job["status"] in ("interrupted", "queued") for job in jobs] == [True, False, True]

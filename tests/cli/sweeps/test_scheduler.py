@@ -37,7 +37,8 @@ class Ended:
 
 
 class Script:
-    """Hands out tasks with the exit codes of a list; code 0 leaves a finished run folder. None goes on for ever."""
+    """Hands out tasks with the exit codes of a list; code 0 leaves a finished run folder. None goes
+    on for ever."""
 
     def __init__(self, codes: Sequence[int | None], slots: int = 1) -> None:
         self.codes, self.slots, self.threads = list(codes), slots, 1
@@ -82,7 +83,9 @@ def finish(folder: Path) -> None:
     """The folder of a finished run."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "run.json", {"format": 1, "status": "finished", "hash": "x", "id": "x"})
-    write_json(folder / "summary.json", {"status": "finished", "test_accuracy": 1.0, "seconds": 1.0})
+    write_json(
+        folder / "summary.json", {"status": "finished", "test_accuracy": 1.0, "seconds": 1.0}
+    )
 
 
 def sweep_of(points: int, options: Options | None = None) -> Sweep:
@@ -126,7 +129,8 @@ def test_what_fails_is_not_tried_again(code: int) -> None:
 
 
 def test_a_run_of_another_process_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It begins elsewhere between our look and our start: its result becomes ours, and only our second start counts."""
+    """It begins elsewhere between our look and our start: its result becomes ours, and only our
+    second start counts."""
     monkeypatch.setattr(scheduler, "BUSY_SECONDS", 0.0)
     sweep = sweep_of(1)
     script = Script([worker.BUSY, worker.BUSY])
@@ -164,7 +168,10 @@ def test_the_first_signal_asks_and_the_second_kills() -> None:
     script = Script([None, None], slots=2)
     script.waiting = lambda: None if script.handles[0].told else signal.raise_signal(signal.SIGINT)
     whole, _ = work_off(sweep, script)
-    assert not whole and [handle.told for handle in script.handles] == [["interrupt"], ["interrupt"]]
+    assert not whole and [handle.told for handle in script.handles] == [
+        ["interrupt"],
+        ["interrupt"],
+    ]
     assert [job.status for job in sweep.jobs] == ["queued"] * 3
 
     stubborn = Script([None, None], slots=2)
@@ -178,7 +185,9 @@ def test_the_first_signal_asks_and_the_second_kills() -> None:
     assert [handle.told for handle in stubborn.handles] == [["kill"], ["kill"]]
 
 
-def test_at_its_time_it_asks_for_checkpoints_and_starts_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_its_time_it_asks_for_checkpoints_and_starts_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sweep = sweep_of(3)
     script = Script([0, None], slots=1)
     clock = [0.0]

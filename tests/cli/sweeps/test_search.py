@@ -1,4 +1,5 @@
-"""Searches: what varies, trials as ordinary runs, more trials later, an interrupted or lost study."""
+"""Searches: what varies, trials as ordinary runs, more trials later, an interrupted or lost
+study."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ SIZE = "dataset.batch_size=int(interval(2,20))"
 
 @pytest.fixture(autouse=True)
 def _optuna() -> Any:
-    return pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'aihw[search]'")
+    return pytest.importorskip(
+        "optuna", reason="Optuna is not installed: pip install 'aihw[search]'"
+    )
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -38,8 +41,14 @@ def manifest(folder: Path) -> dict[str, Any]:
         ("a=int(interval(1,9))", Dimension("a", 1, 9)),
         ("a=range(1,10,2)", Dimension("a", 1, 9, 2)),
         ("a=range(0,1,0.25)", Dimension("a", 0.0, 0.75, 0.25)),
-        ("device@algorithm.fast=ecram,capacitor", Dimension("device@algorithm.fast", choices=("ecram", "capacitor"))),
-        ("device=glob(reram_array_*)", Dimension("device", choices=("reram_array_hfo2", "reram_array_om"))),
+        (
+            "device@algorithm.fast=ecram,capacitor",
+            Dimension("device@algorithm.fast", choices=("ecram", "capacitor")),
+        ),
+        (
+            "device=glob(reram_array_*)",
+            Dimension("device", choices=("reram_array_hfo2", "reram_array_om")),
+        ),
     ],
 )
 def test_what_varies(text: str, dimension: Dimension) -> None:
@@ -47,12 +56,18 @@ def test_what_varies(text: str, dimension: Dimension) -> None:
     assert (varied, fixed) == ([dimension], ["conf=x.yaml", "b=1"])
     study = pytest.importorskip("optuna").create_study()
     value = study.ask({dimension.key: dimension.distribution()}).params[dimension.key]
-    assert value in dimension.choices if dimension.choices else dimension.low <= value <= dimension.high
+    assert (
+        value in dimension.choices
+        if dimension.choices
+        else dimension.low <= value <= dimension.high
+    )
     assert type(value) is type(dimension.choices[0] if dimension.choices else dimension.low)
     assert space.point([dimension], {dimension.key: value}) == {dimension.key: str(value)}
 
 
-@pytest.mark.parametrize("text", ["a=interval(1,1)", "a=tag(log,interval(0,1))", "a=tag(log,choice(1,2))"])
+@pytest.mark.parametrize(
+    "text", ["a=interval(1,1)", "a=tag(log,interval(0,1))", "a=tag(log,choice(1,2))"]
+)
 def test_what_cannot_vary(text: str) -> None:
     with pytest.raises(UserError, match="a="):
         space.split([text])
@@ -70,7 +85,9 @@ def test_what_cannot_vary(text: str) -> None:
         ((RATE, "--trials", "0"), "--trials must be at least 1"),
     ],
 )
-def test_wrong_input_is_refused_before_anything_runs(aihw, folder: Path, words: tuple[str, ...], told: str) -> None:
+def test_wrong_input_is_refused_before_anything_runs(
+    aihw, folder: Path, words: tuple[str, ...], told: str
+) -> None:
     result = aihw("search", *words)
     assert result.code == 2 and told in result.err and len(result.err.splitlines()) == 1
     assert not list(folder.glob("runs/**/run.json"))
@@ -83,13 +100,19 @@ def test_trials_are_runs_and_more_of_them_can_follow(aihw, folder: Path, _optuna
     told = json.loads(first.out)
     assert len(told["points"]) == 2
     begun = manifest(folder)
-    assert all((folder / told["folder"] / job["folder"] / "summary.json").is_file() for job in begun["jobs"])
+    assert all(
+        (folder / told["folder"] / job["folder"] / "summary.json").is_file()
+        for job in begun["jobs"]
+    )
     assert "0 of 2 runs to do" in aihw(*words, "--trials", "2").out
     assert "1 of 3 runs to do" in aihw("resume", told["folder"], "--trials", "3").out
     assert manifest(folder)["points"][:2] == begun["points"]
     place = folder / told["folder"]
     study = _optuna.load_study(study_name="aihw", storage=f"sqlite:///{place}/study.db")
-    values = [json.loads((place / job["folder"] / "summary.json").read_text()) for job in manifest(folder)["jobs"]]
+    values = [
+        json.loads((place / job["folder"] / "summary.json").read_text())
+        for job in manifest(folder)["jobs"]
+    ]
     assert [trial.value for trial in study.trials] == [value["test_accuracy"] for value in values]
 
 
@@ -97,10 +120,14 @@ def test_a_lost_study_is_made_anew_from_the_runs(aihw, folder: Path, _optuna) ->
     words = ("search", *QUICK, RATE, "--trials", "2")
     place = folder / json.loads(aihw(*words, "--json").out)["folder"]
     url = f"sqlite:///{place}/study.db"
-    before = [(t.params, t.value) for t in _optuna.load_study(study_name="aihw", storage=url).trials]
+    before = [
+        (t.params, t.value) for t in _optuna.load_study(study_name="aihw", storage=url).trials
+    ]
     (place / "study.db").unlink()
     assert aihw(*words).code == 0
-    assert [(t.params, t.value) for t in _optuna.load_study(study_name="aihw", storage=url).trials] == before
+    assert [
+        (t.params, t.value) for t in _optuna.load_study(study_name="aihw", storage=url).trials
+    ] == before
     write(place / "study.db", "no database at all")
     result = aihw(*words)
     assert result.code == 2 and "study.db" in result.err and len(result.err.splitlines()) == 1
@@ -126,14 +153,27 @@ def test_the_space_of_a_recipe_the_mean_over_seeds_and_a_loss(aihw, folder: Path
         "defaults: [{dataset: digits}, {model: mlp}]\n"
         "search:\n  optimizer.lr: interval(0.1,0.2)\n  dataset.batch_size: choice(5,10)\n",
     )
-    words = ("search", "conf=mine.yaml", *QUICK, "dataset.batch_size=20", "seeds=2", "--metric", "test_loss")
+    words = (
+        "search",
+        "conf=mine.yaml",
+        *QUICK,
+        "dataset.batch_size=20",
+        "seeds=2",
+        "--metric",
+        "test_loss",
+    )
     result = aihw(*words, "--trials", "2", "--jobs", "2")
     assert result.code == 0, result.err
     found = manifest(folder)
-    assert [list(point) for point in found["points"]] == [["optimizer.lr"]] * 2 and len(found["jobs"]) == 4
+    assert [list(point) for point in found["points"]] == [["optimizer.lr"]] * 2 and len(
+        found["jobs"]
+    ) == 4
     assert found["search"]["direction"] == "minimize"
     place = next(folder.glob("runs/mine/search-*"))
-    losses = [json.loads((place / j["folder"] / "summary.json").read_text())["test_loss"] for j in found["jobs"]]
+    losses = [
+        json.loads((place / j["folder"] / "summary.json").read_text())["test_loss"]
+        for j in found["jobs"]
+    ]
     study = _optuna.load_study(study_name="aihw", storage=f"sqlite:///{place}/study.db")
     means = [sum(losses[:2]) / 2, sum(losses[2:]) / 2]
     assert [trial.value for trial in study.trials] == pytest.approx(means)

@@ -1,4 +1,5 @@
-"""Every algorithm with every device preset: steps within bounds, the same at any thread count and after a restart.
+"""Every algorithm with every device preset: steps within bounds, the same at any thread count and
+after a restart.
 
 What does not go together is refused in one line that says what would.
 """
@@ -25,7 +26,11 @@ ROWS, COLUMNS = 12, 13
 
 def steps(model: AnalogLinear, numbers: range, threads: int) -> None:
     torch.set_num_threads(threads)
-    optimizer = torch.optim.SGD(model.parameters(), 0.05) if digital(model) else AnalogSGD(model.parameters(), lr=0.05)
+    optimizer = (
+        torch.optim.SGD(model.parameters(), 0.05)
+        if digital(model)
+        else AnalogSGD(model.parameters(), lr=0.05)
+    )
     for number in numbers:
         draw = torch.Generator().manual_seed(number)
         optimizer.zero_grad()
@@ -37,8 +42,20 @@ def digital(model: AnalogLinear) -> bool:
     return next(analog_tiles(model)).tile.spec.algorithm.name == "hwa"
 
 
-TRANSFERS = ("tiki_taka", "ttv2", "chopped_ttv2", "agad", "residual", "residual_v2", "multi_tile_residual")
-GROUPS = ("reram_sb2", "idealized4", "pcm_pair")  # devices that take turns at random, and a one-sided pair
+TRANSFERS = (
+    "tiki_taka",
+    "ttv2",
+    "chopped_ttv2",
+    "agad",
+    "residual",
+    "residual_v2",
+    "multi_tile_residual",
+)
+GROUPS = (
+    "reram_sb2",
+    "idealized4",
+    "pcm_pair",
+)  # devices that take turns at random, and a one-sided pair
 
 
 def made(spec: TileSpec) -> AnalogLinear:
@@ -61,7 +78,8 @@ def pairs(algorithm: str) -> Iterator[tuple[str, TileSpec]]:
 
 
 def stays(model: AnalogLinear) -> bool:
-    """Whether all arrays lie within the bounds of their cells; one that shows a sum keeps its own weights beside it."""
+    """Whether all arrays lie within the bounds of their cells; one that shows a sum keeps its own
+    weights beside it."""
     for tile in analog_tiles(model):
         if getattr(tile.state, "last", None) is not None:
             tile.tile.array.weight.data.copy_(tile.state.last)
@@ -69,7 +87,8 @@ def stays(model: AnalogLinear) -> bool:
 
 
 def check(spec: TileSpec, device: str) -> None:
-    """Five steps, the last two of them by a second model that goes on from a checkpoint with more threads."""
+    """Five steps, the last two of them by a second model that goes on from a checkpoint with more
+    threads."""
     threads = torch.get_num_threads()
     torch.manual_seed(1)
     try:
@@ -85,7 +104,9 @@ def check(spec: TileSpec, device: str) -> None:
     assert torch.isfinite(next(analog_tiles(model)).get_weights()).all() and stays(model), device
 
 
-@pytest.mark.parametrize("algorithm", [name for name in algorithm_names() if name != "digital"])  # that has no tile
+@pytest.mark.parametrize(
+    "algorithm", [name for name in algorithm_names() if name != "digital"]
+)  # that has no tile
 def test_algorithm_with_every_device(algorithm: str) -> None:
     taken = []
     for device, spec in pairs(algorithm):
@@ -98,7 +119,10 @@ def test_algorithm_with_every_device(algorithm: str) -> None:
 @pytest.mark.parametrize("algorithm", TRANSFERS)
 def test_cells_of_several_devices_beside_single_ones(algorithm: str) -> None:
     for group in GROUPS:
-        several, single = preset(group, algorithm=algorithm).device, preset("ecram", algorithm=algorithm)
+        several, single = (
+            preset(group, algorithm=algorithm).device,
+            preset("ecram", algorithm=algorithm),
+        )
         for device, fast in ((several, single.device), (single.device, several)):
             arrays = AlgorithmSpec(algorithm, single.algorithm.params, {"fast": fast})
             check(replace(single, device=device, algorithm=arrays), group)

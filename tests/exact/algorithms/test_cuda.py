@@ -1,4 +1,5 @@
-"""Cells of several devices, mixed precision and low-rank Tiki-Taka leave the same bits on a GPU as on a CPU."""
+"""Cells of several devices, mixed precision and low-rank Tiki-Taka leave the same bits on a GPU as
+on a CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from engine.tile.tile import Tile
 pytestmark = pytest.mark.gpu
 
 OUT, IN, BATCH = 12, 70, 5
-SOFT = DeviceSpec("soft_bounds", {"dw_min": 0.01, "write_noise_std": 0.5, "lifetime": 50.0, "diffusion": 0.001})
+SOFT = DeviceSpec(
+    "soft_bounds", {"dw_min": 0.01, "write_noise_std": 0.5, "lifetime": 50.0, "diffusion": 0.001}
+)
 STEP = DeviceSpec("constant_step", {"dw_min": 0.005, "reset_dtod": 0.02})
 REFRESH = {"refresh_every": 2, "refresh_upper_thres": 0.2, "refresh_lower_thres": 0.05,
            "refresh_forward": {"is_perfect": True}}  # fmt: skip
@@ -29,9 +32,16 @@ DEVICES = {
 LOW_RANK: dict[str, Any] = {"rank": 4, "transfer_every": 2, "transfer_lr": 0.2, "forward_gain": 0.1}
 ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("sgd", {}),
-    "mixed": ("mixed_precision", {"n_x_bins": 8, "n_d_bins": 6, "n_rows_per_transfer": 5, "random_row": True}),
+    "mixed": (
+        "mixed_precision",
+        {"n_x_bins": 8, "n_d_bins": 6, "n_rows_per_transfer": 5, "random_row": True},
+    ),
     "lrtt": ("lrtt", LOW_RANK | {"after_transfer": "redraw", "rank_chunk": 3}),
-    "reset": ("lrtt", LOW_RANK | {"after_transfer": "reset_out", "init_in": "normal", "io_aux": {"out_noise": 0.2}}),
+    "reset": (
+        "lrtt",
+        LOW_RANK
+        | {"after_transfer": "reset_out", "init_in": "normal", "io_aux": {"out_noise": 0.2}},
+    ),
 }
 
 
@@ -42,7 +52,11 @@ def test_same_bits(name: str, device: str) -> None:
     algorithm, params = ALGORITHMS[name]
     module = find_algorithm(algorithm)
     for where in ("cpu", "cuda"):
-        spec = TileSpec(device=DEVICES[device], algorithm=AlgorithmSpec(algorithm, params), backward=IO(out_noise=0.1))
+        spec = TileSpec(
+            device=DEVICES[device],
+            algorithm=AlgorithmSpec(algorithm, params),
+            backward=IO(out_noise=0.1),
+        )
         with torch.device(where):
             tile = Tile(OUT, IN, spec, seed=5, tile_id=6, lanes=2)
             state = module.init(tile, spec)

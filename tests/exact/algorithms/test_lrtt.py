@@ -1,4 +1,5 @@
-"""Low-rank Tiki-Taka with ideal devices and perfect products: every rule of the algorithm as its paper states it."""
+"""Low-rank Tiki-Taka with ideal devices and perfect products: every rule of the algorithm as its
+paper states it."""
 
 from __future__ import annotations
 
@@ -21,8 +22,12 @@ PERFECT = IO(is_perfect=True)
 
 
 def spec_of(device: DeviceSpec | None = None, **params: Any) -> TileSpec:
-    algorithm = AlgorithmSpec("lrtt", {"rank": RANK, "transfer_lr": 0.5, "transfer": "exact"} | params)
-    return TileSpec(device=device or DeviceSpec("ideal"), algorithm=algorithm, forward=PERFECT, backward=PERFECT)
+    algorithm = AlgorithmSpec(
+        "lrtt", {"rank": RANK, "transfer_lr": 0.5, "transfer": "exact"} | params
+    )
+    return TileSpec(
+        device=device or DeviceSpec("ideal"), algorithm=algorithm, forward=PERFECT, backward=PERFECT
+    )
 
 
 class Run:
@@ -70,12 +75,17 @@ def test_the_factors_have_their_true_size() -> None:
     run = Run(spec_of(DeviceSpec("constant_step"), transfer="ranks"))
     sizes = sorted(p.numel() for p in [*run.tile.parameters(), *run.state.parameters()])
     assert sizes == sorted([ROWS * COLUMNS, RANK * COLUMNS, ROWS * RANK])
-    large = {name for name, t in run.state.state_dict().items() if t.numel() >= ROWS * COLUMNS and t.dim() == 2}
+    large = {
+        name
+        for name, t in run.state.state_dict().items()
+        if t.numel() >= ROWS * COLUMNS and t.dim() == 2
+    }
     assert not large
 
 
 @pytest.mark.parametrize(
-    "start, spread", [("uniform", 1 / math.sqrt(3 * 400)), ("normal", math.sqrt(2 / 400)), ("orthogonal", 1 / 20)]
+    "start, spread",
+    [("uniform", 1 / math.sqrt(3 * 400)), ("normal", math.sqrt(2 / 400)), ("orthogonal", 1 / 20)],
 )
 def test_start(start: str, spread: float) -> None:
     run = Run(spec_of(init_in=start, init_gain=0.5, rank=20), 30, 400)
@@ -113,7 +123,9 @@ def test_composition_and_its_transpose(gain: float) -> None:
 def test_a_step_is_that_of_a_low_rank_layer() -> None:
     """With injection, the update is one SGD step of y = (W + g B A) x, by torch's own gradients."""
     gain, lr = 0.8, 0.05
-    spec = spec_of(forward_gain=gain, lr_in=gain, lr_out=gain, transfer_every=1000, after_transfer="reset_out")
+    spec = spec_of(
+        forward_gain=gain, lr_in=gain, lr_out=gain, transfer_every=1000, after_transfer="reset_out"
+    )
     layer = AnalogLinear(COLUMNS, ROWS, bias=False, tile=spec, seed=3)
     tile = next(analog_tiles(layer))
     factors = tile.state.in_factor.weight.data, tile.state.out_factor.weight.data
@@ -126,7 +138,12 @@ def test_a_step_is_that_of_a_low_rank_layer() -> None:
     layer(ours).square().sum().backward()
     (theirs @ (c + gain * b @ a).T).square().sum().backward()
     AnalogSGD(layer.parameters(), lr=lr).step()
-    assert ours.grad is not None and theirs.grad is not None and a.grad is not None and b.grad is not None
+    assert (
+        ours.grad is not None
+        and theirs.grad is not None
+        and a.grad is not None
+        and b.grad is not None
+    )
     close(ours.grad, theirs.grad)
     close(factors[0], (a - lr * a.grad).detach())
     close(factors[1], (b - lr * b.grad).detach())
@@ -174,7 +191,9 @@ def test_reset_at_every_call_keeps_the_row_space() -> None:
 
 
 def test_reset_with_orthogonal_rows_is_sgd() -> None:
-    spec = spec_of(transfer_every=1, after_transfer="reset_out", init_in="orthogonal", rank=ROWS, lr_out=2.0)
+    spec = spec_of(
+        transfer_every=1, after_transfer="reset_out", init_in="orthogonal", rank=ROWS, lr_out=2.0
+    )
     run = Run(spec, 8, ROWS)
     start = run.c.clone()
     gradient = run.step(0.1)
@@ -221,7 +240,9 @@ def test_settings_that_do_not_fit_are_refused() -> None:
 
 def test_edge_ranks_and_silent_samples() -> None:
     for rank in (1, ROWS):
-        run = Run(spec_of(DeviceSpec("constant_step"), transfer="ranks", rank=rank, transfer_every=1))
+        run = Run(
+            spec_of(DeviceSpec("constant_step"), transfer="ranks", rank=rank, transfer_every=1)
+        )
         for _ in range(3):
             run.step(0.05)
         assert torch.isfinite(run.c).all()
@@ -232,7 +253,14 @@ def test_edge_ranks_and_silent_samples() -> None:
 
 
 def test_pulses_move_as_the_formulas_on_average() -> None:
-    quiet = {"dw_min": 0.001, "dw_min_dtod": 0.0, "dw_min_std": 0.0, "up_down_dtod": 0.0, "w_max": 1.0, "w_min": -1.0}
+    quiet = {
+        "dw_min": 0.001,
+        "dw_min_dtod": 0.0,
+        "dw_min_std": 0.0,
+        "up_down_dtod": 0.0,
+        "w_max": 1.0,
+        "w_min": -1.0,
+    }
     device = DeviceSpec("constant_step", quiet)
     spec = spec_of(device, transfer="ranks", transfer_every=1, transfer_lr=0.05)
     changes, wanted = [], []
@@ -266,8 +294,21 @@ def test_pulse_settings_of_factors_and_core_are_their_own() -> None:
     device = DeviceSpec("constant_step", {"dw_min": 0.01})
     short = {"desired_bl": 1, "update_bl_management": False, "update_management": False}
     changed = {}
-    for name, params in {"none": {}, "aux": {"update_aux": short}, "core": {"update_core": short}}.items():
-        run = Run(spec_of(device, transfer="ranks", transfer_every=2, after_transfer="keep", transfer_lr=1.0, **params))
+    for name, params in {
+        "none": {},
+        "aux": {"update_aux": short},
+        "core": {"update_core": short},
+    }.items():
+        run = Run(
+            spec_of(
+                device,
+                transfer="ranks",
+                transfer_every=2,
+                after_transfer="keep",
+                transfer_lr=1.0,
+                **params,
+            )
+        )
         for _ in range(2):
             run.step(0.2)
         changed[name] = (run.b.clone(), run.c.clone())

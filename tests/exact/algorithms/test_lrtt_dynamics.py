@@ -1,4 +1,5 @@
-"""Low-rank Tiki-Taka over many calls: invariants, friction, its limit of full rank, and training on real digits."""
+"""Low-rank Tiki-Taka over many calls: invariants, friction, its limit of full rank, and training on
+real digits."""
 
 from __future__ import annotations
 
@@ -17,7 +18,13 @@ from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec
 from engine.tile.tile import Tile
 from tests.exact.algorithms.test_lrtt import COLUMNS, PERFECT, RANK, ROWS, Run, close, spec_of
 
-QUIET = {"dw_min_dtod": 0.0, "dw_min_std": 0.0, "up_down_dtod": 0.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0}
+QUIET = {
+    "dw_min_dtod": 0.0,
+    "dw_min_std": 0.0,
+    "up_down_dtod": 0.0,
+    "w_max_dtod": 0.0,
+    "w_min_dtod": 0.0,
+}
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.5, 4.0])
@@ -65,12 +72,24 @@ def test_a_rotation_of_the_ranks_changes_nothing() -> None:
 
 @pytest.mark.parametrize("every", [1, 3])
 def test_at_full_rank_with_a_fixed_identity_it_is_tiki_taka(every: int) -> None:
-    """With A the identity, B is the full fast array; Tiki-Taka reads all its columns at each transfer."""
-    low = Run(spec_of(transfer_every=every, rank=COLUMNS, lr_in=0.0, transfer_lr=0.3), COLUMNS, COLUMNS)
+    """With A the identity, B is the full fast array; Tiki-Taka reads all its columns at each
+    transfer."""
+    low = Run(
+        spec_of(transfer_every=every, rank=COLUMNS, lr_in=0.0, transfer_lr=0.3), COLUMNS, COLUMNS
+    )
     low.a.copy_(torch.eye(COLUMNS))
-    given: dict[str, Any] = {"transfer_every": float(every), "n_reads_per_transfer": COLUMNS, "transfer_lr": 0.3}
+    given: dict[str, Any] = {
+        "transfer_every": float(every),
+        "n_reads_per_transfer": COLUMNS,
+        "transfer_lr": 0.3,
+    }
     given |= {"fast_lr": 0.0, "scale_transfer_lr": False, "transfer_forward": {"is_perfect": True}}
-    spec = TileSpec(DeviceSpec("ideal"), algorithm=AlgorithmSpec("tiki_taka", given), forward=PERFECT, backward=PERFECT)
+    spec = TileSpec(
+        DeviceSpec("ideal"),
+        algorithm=AlgorithmSpec("tiki_taka", given),
+        forward=PERFECT,
+        backward=PERFECT,
+    )
     tile = Tile(COLUMNS, COLUMNS, spec, seed=1, tile_id=2)
     state = tiki_taka.init(tile, spec)
     tiki_taka.set_weights(tile, state, low.c.clone())
@@ -84,7 +103,8 @@ def test_at_full_rank_with_a_fixed_identity_it_is_tiki_taka(every: int) -> None:
 
 
 def swings(slope: float) -> tuple[float, float]:
-    """Largest error of one weight early and late, with A fixed and a B of linear-step cells of that slope."""
+    """Largest error of one weight early and late, with A fixed and a B of linear-step cells of that
+    slope."""
     cells = {"dw_min": 0.002, "w_max": 3.0, "w_min": -3.0, "gamma_up": slope, "gamma_down": slope}
     spec = spec_of(transfer_every=1, rank=1, lr_in=0.0, transfer_lr=0.05, init_in="orthogonal")
     spec.algorithm.devices["out_factor"] = DeviceSpec("linear_step", cells | QUIET)
@@ -107,7 +127,11 @@ def test_cells_whose_steps_shrink_damp_the_swing() -> None:
 def test_the_spread_of_pulsed_updates_grows_with_the_step() -> None:
     spreads = []
     for step in (0.002, 0.008):
-        spec = spec_of(DeviceSpec("constant_step", QUIET | {"dw_min": step}), transfer="ranks", transfer_every=1000)
+        spec = spec_of(
+            DeviceSpec("constant_step", QUIET | {"dw_min": step}),
+            transfer="ranks",
+            transfer_every=1000,
+        )
         found = []
         for seed in range(80):
             tile = Tile(ROWS, COLUMNS, spec, seed=seed, tile_id=5)
@@ -115,7 +139,11 @@ def test_the_spread_of_pulsed_updates_grows_with_the_step() -> None:
             state.in_factor.array.set_weights(torch.full((RANK, COLUMNS), 0.3))
             draw = torch.Generator().manual_seed(0)
             lrtt.update(
-                tile, state, torch.randn(1, COLUMNS, generator=draw), torch.randn(1, ROWS, generator=draw), 0.01
+                tile,
+                state,
+                torch.randn(1, COLUMNS, generator=draw),
+                torch.randn(1, ROWS, generator=draw),
+                0.01,
             )
             found.append(state.out_factor.weight.data.clone())
         spreads.append(float(torch.stack(found).var(0).mean()))
@@ -129,7 +157,8 @@ def test_states_of_the_published_cells() -> None:
 
 
 def test_up_and_down_in_turn_lead_to_the_symmetry_point() -> None:
-    """Each pair of pulses takes 2 gamma dw / w_max off the weight; a slope of 1 makes soft bounds."""
+    """Each pair of pulses takes 2 gamma dw / w_max off the weight; a slope of 1 makes soft
+    bounds."""
     weights = {}
     slopes = {"gamma_up": 1.0, "gamma_down": 1.0, "gamma_up_dtod": 0.0, "gamma_down_dtod": 0.0}
     for model, more in (("linear_step", slopes), ("soft_bounds", {})):
@@ -153,7 +182,9 @@ def test_digits_are_learned_better_than_with_a_frozen_layer() -> None:
     for transfer in ("ranks", "none"):
         torch.manual_seed(0)
         tile = preset("lrtt_paper", rank=8, transfer_every=5, transfer=transfer)
-        model = torch.nn.Sequential(AnalogLinear(64, 32, tile=tile, seed=1), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+        model = torch.nn.Sequential(
+            AnalogLinear(64, 32, tile=tile, seed=1), torch.nn.ReLU(), torch.nn.Linear(32, 10)
+        )
         optimizer = AnalogSGD(model.parameters(), lr=0.2)
         for batch in torch.arange(1500).split(20) * 6:
             optimizer.zero_grad()

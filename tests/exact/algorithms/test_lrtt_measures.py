@@ -1,4 +1,5 @@
-"""What low-rank Tiki-Taka is judged by: the effective rank of what it wrote, and what it asks of hardware."""
+"""What low-rank Tiki-Taka is judged by: the effective rank of what it wrote, and what it asks of
+hardware."""
 
 from __future__ import annotations
 
@@ -51,7 +52,11 @@ def test_what_is_transferred_after_resets_has_at_most_the_rank() -> None:
 
 def test_cost_of_a_second_array() -> None:
     cost = full(*QKVO, PAPER)
-    assert (cost.cells, cost.operations, cost.tiles) == (28_311_552, 56_623_104, 432)  # 28.3M, 56.6M
+    assert (cost.cells, cost.operations, cost.tiles) == (
+        28_311_552,
+        56_623_104,
+        432,
+    )  # 28.3M, 56.6M
     assert cost.joules == pytest.approx(4.42e-6, rel=1e-3)
     assert cost.seconds == pytest.approx(7.44e-6)
 
@@ -75,7 +80,9 @@ def test_share_of_the_pulses_in_an_update() -> None:
 def test_operations_of_all_layers() -> None:
     """The reads of all layers of BERT base, or their updates, are half of LR-TT's operations."""
     layers = (QKVO, (12, 3072, 768), (12, 768, 3072))
-    assert sum(low_rank(*size, 32, PAPER).operations for size in layers) / 2 == pytest.approx(10.62e6, rel=5e-4)
+    assert sum(low_rank(*size, 32, PAPER).operations for size in layers) / 2 == pytest.approx(
+        10.62e6, rel=5e-4
+    )
     # Forward and backward of the visible arrays: 4 operations a cell.
     assert 4 * sum(full(*size, PAPER).cells for size in layers) == pytest.approx(339.7e6, rel=5e-4)
 
@@ -84,7 +91,9 @@ def test_ranks_of_equal_cost() -> None:
     cells, operations = break_even(784, 256)
     assert (round(cells), int(operations)) == (193, 96)
     for rank, cheaper in ((192, True), (193, False)):
-        assert (low_rank(1, 784, 256, rank, PAPER).cells < full(1, 784, 256, PAPER).cells) == cheaper
+        assert (
+            low_rank(1, 784, 256, rank, PAPER).cells < full(1, 784, 256, PAPER).cells
+        ) == cheaper
 
 
 def test_cells_are_those_of_the_arrays() -> None:

@@ -1,4 +1,5 @@
-"""Mixed precision agrees with its slow version over 20 updates with noise on; its counters and refusals."""
+"""Mixed precision agrees with its slow version over 20 updates with noise on; its counters and
+refusals."""
 
 from __future__ import annotations
 
@@ -20,15 +21,27 @@ DEVICE = DeviceSpec("soft_bounds", {"dw_min": 0.01, "write_noise_std": 0.5})
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "quantised": {"n_x_bins": 8, "n_d_bins": 5},
-    "rounded": {"n_x_bins": 8, "n_d_bins": 6, "stoc_round_x": False, "stoc_round_d": False, "transfer_lr": 0.7},
+    "rounded": {
+        "n_x_bins": 8,
+        "n_d_bins": 6,
+        "stoc_round_x": False,
+        "stoc_round_d": False,
+        "transfer_lr": 0.7,
+    },
     "rows": {"n_rows_per_transfer": 4, "transfer_every": 2},
     "random_rows": {"n_rows_per_transfer": 2, "random_row": True, "granularity": 0.02},
     "first": {"transfer_first": True, "transfer_every": 3},
 }
 
 
-def tile_of(params: dict[str, Any], device: DeviceSpec = DEVICE, lanes: int = 1) -> tuple[Tile, Any]:
-    spec = TileSpec(device=device, algorithm=AlgorithmSpec("mixed_precision", params), update=Update(desired_bl=7))
+def tile_of(
+    params: dict[str, Any], device: DeviceSpec = DEVICE, lanes: int = 1
+) -> tuple[Tile, Any]:
+    spec = TileSpec(
+        device=device,
+        algorithm=AlgorithmSpec("mixed_precision", params),
+        update=Update(desired_bl=7),
+    )
     tile = Tile(*SHAPE, spec, seed=3, tile_id=9, lanes=lanes)
     return tile, mixed_precision.init(tile, spec)
 
@@ -56,7 +69,9 @@ def test_twenty_updates(name: str) -> None:
     assert np.abs(slow.array.w).max() > 0.05
 
 
-@pytest.mark.parametrize("device", [DEVICE, DeviceSpec("one_sided", {"refresh_every": 2}, {"a": DEVICE})])
+@pytest.mark.parametrize(
+    "device", [DEVICE, DeviceSpec("one_sided", {"refresh_every": 2}, {"a": DEVICE})]
+)
 def test_the_state_is_all_there_is(device: DeviceSpec) -> None:
     params = {"n_rows_per_transfer": 4, "transfer_every": 2, "n_x_bins": 8}
     tile, state = tile_of(params, device)

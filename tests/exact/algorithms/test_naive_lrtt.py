@@ -1,4 +1,5 @@
-"""Low-rank Tiki-Taka agrees with its slow version over 20 updates with all noise on; state, copies, lanes, threads."""
+"""Low-rank Tiki-Taka agrees with its slow version over 20 updates with all noise on; state, copies,
+lanes, threads."""
 
 from __future__ import annotations
 
@@ -17,13 +18,19 @@ from tests.naive.lowrank import NaiveLowRank
 
 SHAPE, RANK = (6, 37), 3
 DEVICES = {
-    "in_factor": DeviceSpec("linear_step", {"dw_min": 0.01, "gamma_up": 0.17, "mult_noise": False, "w_max": 1.0}),
+    "in_factor": DeviceSpec(
+        "linear_step", {"dw_min": 0.01, "gamma_up": 0.17, "mult_noise": False, "w_max": 1.0}
+    ),
     "out_factor": DeviceSpec("soft_bounds", {"dw_min": 0.02, "write_noise_std": 0.3}),
 }
 CORE = DeviceSpec("constant_step", {"dw_min": 0.005})
 CASES: dict[str, dict[str, Any]] = {
     "keep": {"lr_in": 0.5},
-    "reset_out": {"after_transfer": "reset_out", "update_aux": {"desired_bl": 5}, "init_in": "normal"},
+    "reset_out": {
+        "after_transfer": "reset_out",
+        "update_aux": {"desired_bl": 5},
+        "init_in": "normal",
+    },
     "chunks": {"rank_chunk": 2, "update_core": {"update_bl_management": False, "desired_bl": 9}},
     "own_io": {"io_aux": {"out_noise": 0.2, "inp_sto_round": True}},
 }
@@ -31,7 +38,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 def run(params: dict[str, Any], lanes: int = 1, exact: bool = True) -> tuple[Tile, Any]:
     """A tile and its factors, transfers every three calls."""
-    algorithm = AlgorithmSpec("lrtt", {"rank": RANK, "transfer_every": 3, "transfer_lr": 0.3} | params, dict(DEVICES))
+    algorithm = AlgorithmSpec(
+        "lrtt", {"rank": RANK, "transfer_every": 3, "transfer_lr": 0.3} | params, dict(DEVICES)
+    )
     tile = Tile(*SHAPE, TileSpec(device=CORE, algorithm=algorithm), seed=3, tile_id=9, lanes=lanes)
     state = lrtt.init(tile, tile.spec)
     for one in (tile, state.in_factor, state.out_factor):
@@ -47,8 +56,13 @@ def samples(seed: int) -> list[np.ndarray]:
 def slow_array(fast: Any) -> NaiveArray:
     """The slow version of an array that nothing has pulsed yet."""
     key = tuple(int(v) & 0xFFFFFFFF for v in fast.control[0, :2])
-    slow = NaiveArray(fast.spec.model, fast.spec.params, (fast.out_size, fast.in_size), key, fast.granularity)
-    slow.w, slow.seen = fast.persistent.detach().numpy().ravel().copy(), fast.weight.detach().numpy().ravel().copy()
+    slow = NaiveArray(
+        fast.spec.model, fast.spec.params, (fast.out_size, fast.in_size), key, fast.granularity
+    )
+    slow.w, slow.seen = (
+        fast.persistent.detach().numpy().ravel().copy(),
+        fast.weight.detach().numpy().ravel().copy(),
+    )
     return slow
 
 

@@ -12,14 +12,27 @@ from engine.algorithms.parts.input_range import LearnedRange
 from engine.algorithms.parts.modify import TRAINING_STREAM, modify, settle
 from engine.tile.cells import CellArray
 from engine.tile.settings import DeviceSpec
-from engine.tile.training import CLIPS, MODIFIERS, REMAPS, InputRange, WeightClip, WeightModifier, WeightRemap
+from engine.tile.training import (
+    CLIPS,
+    MODIFIERS,
+    REMAPS,
+    InputRange,
+    WeightClip,
+    WeightModifier,
+    WeightRemap,
+)
 from tests.naive import modifier as naive
 from tests.naive.draws import Source
 
 OUT, IN = 5, 141  # more than a block of 128, and no multiple of 32
 STEPS = {"res": 0.13}
 PCM = {"std_dev": 1.0, "g_max": 20.0, "pcm_t_inference": 100.0}
-STUCK = {"pcm_prob_at_reset": 0.2, "pcm_prob_at_gmax": 0.3, "pcm_prob_at_random": 0.2, "pcm_zero_thres": 2.0}
+STUCK = {
+    "pcm_prob_at_reset": 0.2,
+    "pcm_prob_at_gmax": 0.3,
+    "pcm_prob_at_random": 0.2,
+    "pcm_zero_thres": 2.0,
+}
 CASES: dict[str, dict[str, Any]] = {
     **{name: {"type": name, "std_dev": 0.1, "pdrop": 0.2, **STEPS} for name in MODIFIERS},
     "MultNormal torch": {"type": "MultNormal", "std_dev": 0.2, "convention": "Torch"},
@@ -48,7 +61,10 @@ def same(found: torch.Tensor, wanted: np.ndarray | None) -> bool:
 @pytest.mark.parametrize("name", CASES)
 def test_modifier(name: str) -> None:
     settings = WeightModifier(**CASES[name])
-    array, weight = CellArray(OUT, IN, DeviceSpec("ideal"), seed=3, tile_id=4), 0.3 * numbers(OUT, IN, seed=1)
+    array, weight = (
+        CellArray(OUT, IN, DeviceSpec("ideal"), seed=3, tile_id=4),
+        0.3 * numbers(OUT, IN, seed=1),
+    )
     array.set_weights(torch.from_numpy(weight))
     low, high = (int(v) & 0xFFFFFFFF for v in array.control[0, :2])
     out = torch.full((OUT, IN), float("nan"))
@@ -80,7 +96,9 @@ def test_clip_and_remap(clip: str, remap: str, fixed: float) -> None:
 def test_remap_keeps_what_the_layer_computes() -> None:
     weight, scale = torch.from_numpy(numbers(OUT, IN, seed=5)), torch.full((OUT,), 2.0)
     before = weight * scale.view(-1, 1)
-    settle(weight, scale, WeightClip(), remap=WeightRemap("ChannelwiseSymmetric", remapped_wmax=0.5))
+    settle(
+        weight, scale, WeightClip(), remap=WeightRemap("ChannelwiseSymmetric", remapped_wmax=0.5)
+    )
     torch.testing.assert_close(weight * scale.view(-1, 1), before)
     torch.testing.assert_close(weight.abs().amax(1), torch.full((OUT,), 0.5))
 
@@ -102,7 +120,10 @@ def test_input_range(name: str) -> None:
 
 
 def test_the_first_batches_set_the_range() -> None:
-    found, wanted = LearnedRange(InputRange(enable=True, init_from_data=3, init_std_alpha=2.0)), np.float32(0)
+    found, wanted = (
+        LearnedRange(InputRange(enable=True, init_from_data=3, init_std_alpha=2.0)),
+        np.float32(0),
+    )
     for k in range(5):
         x = numbers(9, IN, seed=k) * np.float32(k + 1)
         if k < 3:

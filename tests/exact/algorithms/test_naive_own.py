@@ -1,4 +1,5 @@
-"""Products in which every vector meets weights of its own agree with the slow version bit by bit."""
+"""Products in which every vector meets weights of its own agree with the slow version bit by
+bit."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ class Case:
     def __init__(self, io: IO, modifier: WeightModifier, direction: str) -> None:
         self.io, self.modifier, self.direction = io, modifier, direction
         self.tile = Tile(OUT, IN, TileSpec(forward=io, backward=io), seed=3, tile_id=4)
-        self.tile.array.set_weights(0.4 * torch.randn(OUT, IN, generator=torch.Generator().manual_seed(1)))
+        self.tile.array.set_weights(
+            0.4 * torch.randn(OUT, IN, generator=torch.Generator().manual_seed(1))
+        )
         own = Own(self.tile.array, modifier, call=CALL, stream=TRAINING_STREAM)
         self.view = View(self.tile.array, self.tile.weight.detach(), own)
         self.tile.eval()
@@ -50,11 +53,15 @@ class Case:
             return own @ x[sample].numpy()
         product = NaiveProduct(self.io, own, (low, high), self.direction == "forward")
         stream = STREAMS[self.direction, False]  # type: ignore[index]
-        return product.read(x[sample : sample + 1].numpy(), self.tile.read_calls, stream, first=sample)[0]
+        return product.read(
+            x[sample : sample + 1].numpy(), self.tile.read_calls, stream, first=sample
+        )[0]
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("name", [name for name in PERIPHERIES if name != "average"])  # vectors depend on earlier ones
+@pytest.mark.parametrize(
+    "name", [name for name in PERIPHERIES if name != "average"]
+)  # vectors depend on earlier ones
 def test_every_periphery(name: str, direction: str) -> None:
     case = Case(IO(**PERIPHERIES[name]), WeightModifier(**NOISE), direction)
     x = case.inputs(BATCH)

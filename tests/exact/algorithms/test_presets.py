@@ -1,4 +1,5 @@
-"""Every preset makes a layer that takes steps within its bounds, whatever the threads, and goes on from its state."""
+"""Every preset makes a layer that takes steps within its bounds, whatever the threads, and goes on
+from its state."""
 
 from __future__ import annotations
 
@@ -30,13 +31,17 @@ def steps(model: AnalogLinear, optimizer: AnalogSGD, numbers: range, threads: in
 
 
 def in_bounds(array: CellArray) -> bool:
-    """Hidden weights lie where the bounds of their cells, and the reference of those that have one, allow."""
+    """Hidden weights lie where the bounds of their cells, and the reference of those that have one,
+    allow."""
     cells = array.layout.cells
     if "max_bound" not in cells:
         return True
     shift = array.parameter("reference").abs() if "reference" in cells else 0.0
     w = array.persistent.detach()
-    high, low = array.parameter("max_bound") + shift + 1e-6, array.parameter("min_bound") - shift - 1e-6
+    high, low = (
+        array.parameter("max_bound") + shift + 1e-6,
+        array.parameter("min_bound") - shift - 1e-6,
+    )
     return bool(((w <= high) & (w >= low)).all())
 
 

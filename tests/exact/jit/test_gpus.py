@@ -1,4 +1,5 @@
-"""On a machine of several GPUs a kernel runs where its tensors are, whichever GPU is torch's current one."""
+"""On a machine of several GPUs a kernel runs where its tensors are, whichever GPU is torch's
+current one."""
 
 from __future__ import annotations
 
@@ -19,12 +20,18 @@ from engine.tile.settings import TileSpec
 class Args(ctypes.Structure):
     """As a kernel's: a number, pointers, and a pointer that may be null."""
 
-    _fields_ = (("items", ctypes.c_int64), ("none", ctypes.c_void_p), ("w", ctypes.c_void_p), ("n", ctypes.c_int32))
+    _fields_ = (
+        ("items", ctypes.c_int64),
+        ("none", ctypes.c_void_p),
+        ("w", ctypes.c_void_p),
+        ("n", ctypes.c_int32),
+    )
 
 
 @pytest.fixture
 def current(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Two GPUs, of which the pointer's owner is address // 1000; the list holds torch's current one."""
+    """Two GPUs, of which the pointer's owner is address // 1000; the list holds torch's current
+    one."""
     now = [0]
 
     @contextmanager
@@ -37,7 +44,9 @@ def current(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return types.SimpleNamespace(device=address // 1000)
 
     runtime = types.SimpleNamespace(pointerGetAttributes=attributes)
-    monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime)))
+    monkeypatch.setitem(
+        sys.modules, "cupy", types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
+    )
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: now[0])
     monkeypatch.setattr(torch.cuda, "device", switched)
@@ -53,7 +62,9 @@ def test_the_gpu_of_the_pointers(current: list[int]) -> None:
     assert current == [1]
 
 
-def test_a_program_has_a_module_for_each_gpu(current: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_has_a_module_for_each_gpu(
+    current: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded: list[int] = []
     ran: list[tuple[int, str]] = []
 
@@ -82,7 +93,9 @@ def test_two_gpus_give_the_same_bits() -> None:
     outputs = []
     for device in ("cuda:0", "cuda:1"):
         torch.manual_seed(1)
-        layer = AnalogLinear(20, 10, tile=TileSpec.from_config({"device": {"model": "constant_step"}}), seed=3)
+        layer = AnalogLinear(
+            20, 10, tile=TileSpec.from_config({"device": {"model": "constant_step"}}), seed=3
+        )
         layer = layer.to(device).eval()
         outputs.append(layer(torch.linspace(-1, 1, 40).reshape(2, 20).to(device)).cpu())
     assert torch.equal(*outputs)

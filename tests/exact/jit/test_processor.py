@@ -28,7 +28,9 @@ def test_auto_takes_a_gpu_that_works(torch_has_a_gpu: pytest.MonkeyPatch) -> Non
     assert processor({"device": "cpu"}).type == "cpu"
 
 
-def test_auto_without_cupy_takes_the_cpu_and_says_why(torch_has_a_gpu: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_auto_without_cupy_takes_the_cpu_and_says_why(
+    torch_has_a_gpu: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     torch_has_a_gpu.setattr(cuda, "available", lambda: (False, NO_CUPY))
     reporter = Recorder()
     folder = run(small_config(tmp_path, run={"device": "auto", "epochs": 1}), reporter)
@@ -47,5 +49,8 @@ def test_nothing_is_said_without_a_gpu_or_by_choice(monkeypatch: pytest.MonkeyPa
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"run\.device=cuda: torch finds no usable GPU \(.*\); run\.device=cpu works"):
+    with pytest.raises(
+        UserError,
+        match=r"run\.device=cuda: torch finds no usable GPU \(.*\); run\.device=cpu works",
+    ):
         processor({"device": "cuda"})

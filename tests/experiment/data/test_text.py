@@ -1,4 +1,5 @@
-"""Text: how a file becomes streams, networks that remember, and runs that continue in the middle of a text."""
+"""Text: how a file becomes streams, networks that remember, and runs that continue in the middle of
+a text."""
 
 from __future__ import annotations
 
@@ -23,7 +24,13 @@ SENTENCE = "the cells of a crossbar learn from what they are told, and they forg
 
 def settings(path: Path, **changes: Any) -> dict[str, Any]:
     """The group `dataset` for a text."""
-    own = {"name": "text", "path": str(path), "batch_size": 3, "test_batch_size": 2, "sequence_length": 4}
+    own = {
+        "name": "text",
+        "path": str(path),
+        "batch_size": 3,
+        "test_batch_size": 2,
+        "sequence_length": 4,
+    }
     return {**own, "valid_part": 0.0, "test_part": 0.2, "shuffle": False, **changes}
 
 
@@ -45,7 +52,9 @@ def test_streams_go_on_from_batch_to_batch_and_labels_are_what_follows(tmp_path:
         assert torch.equal(data.train_x[stream::3].flatten(), rows)
         following = codes[stream * each + 1 : stream * each + 1 + each // 4 * 4]
         assert torch.equal(data.train_y[stream::3].flatten(), following)
-    assert torch.equal(data.test_x[0::2].flatten(), codes[80:88]) and torch.equal(data.test_x[1], codes[89:93])
+    assert torch.equal(data.test_x[0::2].flatten(), codes[80:88]) and torch.equal(
+        data.test_x[1], codes[89:93]
+    )
     assert data.valid_x is None
 
 
@@ -54,7 +63,12 @@ def test_a_part_for_validation_lies_before_the_part_for_testing(tmp_path: Path) 
     data = load_data(settings(path, valid_part=0.1, test_part=30, test_batch_size=1))
     assert data.valid_x is not None and data.valid_y is not None
     assert data.train_x.max() < 60 and data.valid_x.flatten().tolist() == list(range(60, 68))
-    assert data.test_x.flatten().tolist() == list(range(70, 98)) and data.valid_y[0].tolist() == [61, 62, 63, 64]
+    assert data.test_x.flatten().tolist() == list(range(70, 98)) and data.valid_y[0].tolist() == [
+        61,
+        62,
+        63,
+        64,
+    ]
 
 
 def test_marks_and_ends_of_lines_of_other_systems(tmp_path: Path) -> None:
@@ -67,7 +81,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no path": ({"path": ""}, r"dataset\.path: text needs the file .* dataset\.path=FILE\.txt"),
     "no file": ({"path": "nowhere.txt"}, r"dataset\.path: no file nowhere\.txt"),
     "shuffled": ({"shuffle": True}, "shuffle=false"),
-    "too short": ({"sequence_length": 90}, "100 signs, 80 of them for training, too few for a sample of 90"),
+    "too short": (
+        {"sequence_length": 90},
+        "100 signs, 80 of them for training, too few for a sample of 90",
+    ),
     "no test": ({"test_part": 3}, "3 of them for testing, too few for a sample of 4; lower"),
     "nothing left": ({"test_part": 0.6, "valid_part": 0.6}, "0 of them for training"),
 }
@@ -85,7 +102,9 @@ def test_what_cannot_be_learned_is_refused_in_one_line(tmp_path: Path, name: str
 def test_files_that_are_no_text(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"text\.txt: (the file is empty|cannot be read as UTF-8 text)"):
+    with pytest.raises(
+        UserError, match=r"text\.txt: (the file is empty|cannot be read as UTF-8 text)"
+    ):
         load_data(settings(path))
 
 
@@ -99,7 +118,9 @@ def config(folder: Path, text: str, **changes: Any) -> dict[str, Any]:
     )
     made["device"] = {"model": "constant_step", "dw_min": 0.002}
     made["model"] = {"name": "char_lstm", "hidden": 12, "layers": 2, "dropout": 0.1}
-    made["dataset"] = settings(written(folder, text), batch_size=8, sequence_length=10, valid_part=0.1, test_part=0.1)
+    made["dataset"] = settings(
+        written(folder, text), batch_size=8, sequence_length=10, valid_part=0.1, test_part=0.1
+    )
     made["layers"] = {"lstm1": {"algorithm": "digital"}}
     for section, values in changes.items():
         made[section] = {**made[section], **values}
@@ -135,17 +156,30 @@ def test_the_loss_of_a_text_is_that_of_all_its_signs(name: str) -> None:
 
 def test_metrics_have_the_perplexity_of_every_part(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")[:4000]
-    folder = run(config(tmp_path, text, algorithm={"name": "digital"}, optimizer={"lr": 4.0}, run={"epochs": 4}))
+    folder = run(
+        config(
+            tmp_path, text, algorithm={"name": "digital"}, optimizer={"lr": 4.0}, run={"epochs": 4}
+        )
+    )
     with (folder / "metrics.csv").open() as lines:
         rows = list(csv.DictReader(lines))
-    parts = [f"{part}_{figure}" for part in ("train", "valid", "test") for figure in ("loss", "accuracy", "perplexity")]
+    parts = [
+        f"{part}_{figure}"
+        for part in ("train", "valid", "test")
+        for figure in ("loss", "accuracy", "perplexity")
+    ]
     assert list(rows[0]) == ["epoch", "lr", *parts, "samples", "seconds"]
     for part in ("train", "valid", "test"):
-        assert float(rows[-1][f"{part}_perplexity"]) == pytest.approx(math.exp(float(rows[-1][f"{part}_loss"])))
+        assert float(rows[-1][f"{part}_perplexity"]) == pytest.approx(
+            math.exp(float(rows[-1][f"{part}_loss"]))
+        )
         assert 0 <= float(rows[-1][f"{part}_accuracy"]) <= 1
     assert float(rows[-1]["test_perplexity"]) < float(rows[0]["test_perplexity"]) < len(set(text))
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["test_perplexity"] == float(rows[-1]["test_perplexity"]) and summary["valid_loss"] > 0
+    assert (
+        summary["test_perplexity"] == float(rows[-1]["test_perplexity"])
+        and summary["valid_loss"] > 0
+    )
 
 
 def test_pulses_learn_a_text(tmp_path: Path) -> None:
@@ -168,12 +202,20 @@ def test_a_run_goes_on_in_the_middle_of_a_text(tmp_path: Path, at: tuple[int, in
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("layers", [{}, {"lstm1": {"algorithm": "digital"}}], ids=["pulsed", "one digital"])
-def test_replayed_batches_go_on_where_the_last_one_ended(tmp_path: Path, layers: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "layers", [{}, {"lstm1": {"algorithm": "digital"}}], ids=["pulsed", "one digital"]
+)
+def test_replayed_batches_go_on_where_the_last_one_ended(
+    tmp_path: Path, layers: dict[str, Any]
+) -> None:
     left = []
     for graph in (True, False):
         (tmp_path / str(graph)).mkdir()
-        made = config(tmp_path / str(graph), SENTENCE * 60, run={"device": "cuda", "graph": graph, "epochs": 3})
+        made = config(
+            tmp_path / str(graph),
+            SENTENCE * 60,
+            run={"device": "cuda", "graph": graph, "epochs": 3},
+        )
         made["layers"] = layers
         assert Loop(made).replayed is not None
         left.append(outcome(run(made)))

@@ -1,4 +1,5 @@
-"""One module for each category of the reference files; each has `measure(setup, seed) -> Measurement`."""
+"""One module for each category of the reference files; each has `measure(setup, seed) ->
+Measurement`."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ Measure = Callable[[dict[str, Any], int], Measurement]
 
 
 def find(category: str) -> Measure:
-    """The measurement of a category such as `A_device_response`. Raises NotBuilt if there is none."""
+    """The measurement of a category such as `A_device_response`. Raises NotBuilt if there is
+    none."""
     name = category.partition("_")[2]
     if name not in {module.name for module in pkgutil.iter_modules(__path__)}:
         raise NotBuilt(f"category {category}")

@@ -1,9 +1,10 @@
-"""A: the weight over all devices after pulses up, then down, and the constants that the devices were drawn with.
+"""A: the weight over all devices after pulses up, then down, and the constants that the devices
+were drawn with.
 
-Slopes are a step over a bound whose density does not vanish at 0: their standard deviation has no finite expectation,
-and what one sample shows is luck. So the constants are drawn `SETS` times over, and each record is that of the set
-whose standard deviation is the middle one: the figures of a real sample of the asked size, but never of an extreme one.
-"""
+Slopes are a step over a bound whose density does not vanish at 0: their standard deviation has no
+finite expectation, and what one sample shows is luck. So the constants are drawn `SETS` times over,
+and each record is that of the set whose standard deviation is the middle one: the figures of a real
+sample of the asked size, but never of an extreme one."""
 
 from __future__ import annotations
 
@@ -63,7 +64,9 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
         _weights(samples, cells, "start", 0, noisy)
         for phase in setup["protocol"]:
             _phase(samples, cells, phase, noisy)
-    return Measurement(tiles, sample_at(0.5, [drawn.records() for drawn in constants]) + samples.records())
+    return Measurement(
+        tiles, sample_at(0.5, [drawn.records() for drawn in constants]) + samples.records()
+    )
 
 
 def _phase(samples: Samples, cells: Any, phase: dict[str, Any], noisy: bool) -> None:
@@ -80,7 +83,10 @@ def _phase(samples: Samples, cells: Any, phase: dict[str, Any], noisy: bool) -> 
 def _weights(samples: Samples, cells: Any, phase: str, pulses: int, noisy: bool) -> None:
     kinds = {"w": cells.weight}
     if noisy:
-        kinds |= {"w_persistent": cells.persistent, "w_minus_persistent": cells.weight - cells.persistent}
+        kinds |= {
+            "w_persistent": cells.persistent,
+            "w_minus_persistent": cells.weight - cells.persistent,
+        }
     for kind, values in kinds.items():
         at = {"phase": phase, "pulses_in_phase": pulses, "quantity": kind}
         samples.add(f"{kind}/{phase}/{pulses}", at, values)

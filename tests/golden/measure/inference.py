@@ -1,4 +1,5 @@
-"""D: weights that were programmed on devices and have drifted, per target weight, with and without compensation."""
+"""D: weights that were programmed on devices and have drifted, per target weight, with and without
+compensation."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ def levels_of(text: str) -> list[float]:
 
 def _read(tile: Any, tiles: int) -> Array:
     """Weights [tile, row, column]."""
-    weights: Array = tile.weight.detach().cpu().double().numpy().reshape(tiles, -1, tile.array.in_size)
+    weights: Array = (
+        tile.weight.detach().cpu().double().numpy().reshape(tiles, -1, tile.array.in_size)
+    )
     return weights.copy()
 
 
@@ -63,6 +66,10 @@ def _weights(
     for row, level in enumerate(levels):
         at: Object = {"stage": "drift" if stage != "programmed" else stage, "t_inference_s": time}
         at = {**at, "target_weight": level, "row": row}
-        record = figures(list(np.asarray(weights)[:, row]), floor=True, quantiles=row % 5 == 2 and not compensated)
+        record = figures(
+            list(np.asarray(weights)[:, row]),
+            floor=True,
+            quantiles=row % 5 == 2 and not compensated,
+        )
         found.append({"id": f"{name}/{stage}/target{level:+.3f}", "at": at} | record)
     return found

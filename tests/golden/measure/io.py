@@ -1,4 +1,5 @@
-"""C: outputs of the analog product, forward or backward, for a few input vectors read again and again."""
+"""C: outputs of the analog product, forward or backward, for a few input vectors read again and
+again."""
 
 from __future__ import annotations
 
@@ -27,10 +28,15 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
     for v in range(len(vectors)):
         for o in outputs:
             at = {"input": v, "output": o, "exact_product": float(f"{exact[v, o]:.6g}")}
-            records.append({"id": f"y/x{v}/out{o}", "at": at} | figures([y[v, :, o] for y in reads], floor=False))
+            records.append(
+                {"id": f"y/x{v}/out{o}", "at": at}
+                | figures([y[v, :, o] for y in reads], floor=False)
+            )
         at = {"input": v, "quantity": "y - exact product, over all outputs"}
         errors = [y[v] - exact[v] for y in reads]
-        records.append({"id": f"error/x{v}", "at": at} | figures(errors, floor=False, quantiles=True))
+        records.append(
+            {"id": f"error/x{v}", "at": at} | figures(errors, floor=False, quantiles=True)
+        )
     return Measurement(tile["n_tiles"], records)
 
 
@@ -52,8 +58,14 @@ def _read(setup: dict[str, Any], vectors: Array, identity: tuple[int, int]) -> A
     periphery = settings(IO, setup["io"])
     # Only the periphery matters here: bounds far outside hold any weight exactly.
     wide = 2 * float(weights.abs().max()) + 1
-    device = DeviceSpec("constant_step", {"w_max": wide, "w_min": -wide, "w_max_dtod": 0.0, "w_min_dtod": 0.0})
-    spec = TileSpec(device=device, backward=periphery) if backward else TileSpec(device=device, forward=periphery)
+    device = DeviceSpec(
+        "constant_step", {"w_max": wide, "w_min": -wide, "w_max_dtod": 0.0, "w_min_dtod": 0.0}
+    )
+    spec = (
+        TileSpec(device=device, backward=periphery)
+        if backward
+        else TileSpec(device=device, forward=periphery)
+    )
     tile = Tile(rows, columns, spec, seed=identity[0], tile_id=identity[1])
     tile.array.set_weights(weights)
     tile.eval()

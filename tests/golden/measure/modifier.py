@@ -1,4 +1,5 @@
-"""F: weights as hardware-aware training meets them in a mini-batch, and weights after clip and remap."""
+"""F: weights as hardware-aware training meets them in a mini-batch, and weights after clip and
+remap."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from tests.golden.setups import grid, settings
 
 
 def measure(setup: dict[str, Any], seed: int) -> Measurement:
-    """The disturbed weights of every row, or the weights and scales that one end of a mini-batch leaves."""
+    """The disturbed weights of every row, or the weights and scales that one end of a mini-batch
+    leaves."""
     return _modified(setup, seed) if "modifier" in setup else _settled(setup, seed)
 
 
@@ -47,8 +49,13 @@ def _settled(setup: dict[str, Any], seed: int) -> Measurement:
 
     from engine.tile.training import WeightClip, WeightRemap
 
-    clip, remap = settings(WeightClip, quirks.clip(setup["clip"])), settings(WeightRemap, setup["remap"])
-    weights = torch.from_numpy(grid(setup["weights"], i=setup["tile"]["out"], j=setup["tile"]["in"]))
+    clip, remap = (
+        settings(WeightClip, quirks.clip(setup["clip"])),
+        settings(WeightRemap, setup["remap"]),
+    )
+    weights = torch.from_numpy(
+        grid(setup["weights"], i=setup["tile"]["out"], j=setup["tile"]["in"])
+    )
     tile = _tile(weights, seed, 1, clip=clip, remap=remap)
     tile.settle()
     analog = tile.tile.weight.detach().cpu().double().numpy()
@@ -56,7 +63,9 @@ def _settled(setup: dict[str, Any], seed: int) -> Measurement:
     if remap.type != "None":
         found["scales"] = tile.scale.cpu().double().numpy()
     records: list[Record] = [{"id": "analog_weight_abs"} | figures([np.abs(analog)], floor=False)]
-    records += [{"id": name, "exact": _told(value.tolist()), "atol": 2e-6} for name, value in found.items()]
+    records += [
+        {"id": name, "exact": _told(value.tolist()), "atol": 2e-6} for name, value in found.items()
+    ]
     return Measurement(1, records)
 
 

@@ -27,14 +27,16 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
             if step in groups:
                 groups[step].append(cells.weight.detach().cpu().double().numpy().copy())
     records = [
-        {"id": f"w/step{step}", "at": {"applications": step}} | figures(values, floor=True, quantiles=True)
+        {"id": f"w/step{step}", "at": {"applications": step}}
+        | figures(values, floor=True, quantiles=True)
         for step, values in groups.items()
     ]
     return Measurement(tiles, records)
 
 
 def apply(cells: Any, operation: str) -> None:
-    """Does what the set-up describes in words, such as `drift_weights(delta_t=10.0) per application`."""
+    """Does what the set-up describes in words, such as `drift_weights(delta_t=10.0) per
+    application`."""
     if match := re.search(rf"decay_weights\(alpha={NUMBER}\)", operation):
         cells.decay(float(match.group(1)))
     elif "diffuse_weights" in operation:

@@ -1,11 +1,12 @@
-"""E: linear regression by an analog tile, its error over epochs. All seeds train side by side, each in a lane.
+"""E: linear regression by an analog tile, its error over epochs. All seeds train side by side, each
+in a lane.
 
-Steps are folded normal numbers: with dw_min_dtod 0.3 one cell in 10,000 has less than a hundredth of a mean step and
-never learns. A third of all samples of 40 seeds with 100 cells hold one, and its squared error is most of the mean.
-Standard errors of a sample without one know nothing of it; those of a sample with one cover both. So `SETS` times as
-many seeds train, and each record is that of the set at the lower quartile by standard deviation: the figures of a
-real sample of the asked size, and rarely of one that a single cell decides.
-"""
+Steps are folded normal numbers: with dw_min_dtod 0.3 one cell in 10,000 has less than a hundredth
+of a mean step and never learns. A third of all samples of 40 seeds with 100 cells hold one, and its
+squared error is most of the mean. Standard errors of a sample without one know nothing of it; those
+of a sample with one cover both. So `SETS` times as many seeds train, and each record is that of the
+set at the lower quartile by standard deviation: the figures of a real sample of the asked size, and
+rarely of one that a single cell decides."""
 
 from __future__ import annotations
 
@@ -53,7 +54,9 @@ def regression(setup: dict[str, Any]) -> tuple[npt.NDArray[np.float32], npt.NDAr
     _, formula = right_hand_side(formulas["X"])
     rows = np.arange(sizes["samples"], dtype=np.float64)[:, None]
     columns = np.array(primes(sizes["in"]), dtype=np.float64)[None, :]
-    x = evaluate(formula.partition(", p_j")[0], k=rows, p_j=columns, j=np.arange(sizes["in"])[None, :])
+    x = evaluate(
+        formula.partition(", p_j")[0], k=rows, p_j=columns, j=np.arange(sizes["in"])[None, :]
+    )
     return np.asarray(x, np.float32), grid(formulas["T"], i=sizes["out"], j=sizes["in"])
 
 
@@ -81,7 +84,9 @@ def _train(setup: dict[str, Any], seed: int, x: Any, y: Any) -> Any:
         tile = Tile(sizes["out"], sizes["in"], spec, seed=seed, tile_id=1, lanes=lanes)
         algorithm = find_algorithm(spec.algorithm.name)
         state = algorithm.init(tile, spec)
-        write = getattr(algorithm, "set_weights", lambda tile, state, weight: tile.array.set_weights(weight))
+        write = getattr(
+            algorithm, "set_weights", lambda tile, state, weight: tile.array.set_weights(weight)
+        )
         write(tile, state, torch.zeros_like(tile.weight))
         x_BI, y_BO = (torch.from_numpy(v).to(torch.get_default_device()) for v in (x, y))
         yield 0, tile.weight.cpu().double().numpy()

@@ -1,4 +1,5 @@
-"""B: the weight change of one pulsed update, over cells of alike products of x and d, and its common part."""
+"""B: the weight change of one pulsed update, over cells of alike products of x and d, and its
+common part."""
 
 from __future__ import annotations
 
@@ -34,7 +35,10 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
         rows.append((change * sign)[:, in_row].mean(axis=1))
     records = [_bin_record(setup, product, number, values) for number, values in enumerate(per_bin)]
     records += [
-        {"id": "tile_mean_signed", "at": {"quantity": "mean of dw*sign(product) over all devices, per update call"}}
+        {
+            "id": "tile_mean_signed",
+            "at": {"quantity": "mean of dw*sign(product) over all devices, per update call"},
+        }
         | figures(whole, floor=False),
         {"id": "row_mean_signed", "at": {"row": row, "quantity": "the same over one output row"}}
         | figures(rows, floor=False),
@@ -62,7 +66,9 @@ def _changes(setup: dict[str, Any], x: Vectors, d: Vectors, identity: tuple[int,
     tile, update = setup["tile"], settings(Update, quirks.update(setup["update"]))
     lr = 0.0 if quirks.without_pulses(setup["update"]) else setup["lr"]
     rows, columns = tile["out"], tile["in"]
-    cells = CellArray(rows, columns, device_spec(setup["device"]), seed=identity[0], tile_id=identity[1])
+    cells = CellArray(
+        rows, columns, device_spec(setup["device"]), seed=identity[0], tile_id=identity[1]
+    )
     zero, x_BI, d_BO = torch.zeros(rows, columns), torch.from_numpy(x), torch.from_numpy(d)
     changes = torch.empty(tile["repeats_per_tile"], rows, columns)
     for repeat in range(tile["repeats_per_tile"]):
@@ -74,7 +80,12 @@ def _changes(setup: dict[str, Any], x: Vectors, d: Vectors, identity: tuple[int,
 
 def _bin_record(setup: dict[str, Any], product: Array, number: int, values: list[Array]) -> Record:
     low, high = setup["bin_edges"][number : number + 2]
-    at = {"bin": number, "product_from": low, "product_to": high, "devices_in_bin": values[0].shape[1]}
+    at = {
+        "bin": number,
+        "product_from": low,
+        "product_to": high,
+        "devices_in_bin": values[0].shape[1],
+    }
     if values[0].size:
         inside = product[(product >= low) & (product < high)]
         at["expected_ideal_mean"] = float(f"{-setup['lr'] * inside.mean():.6g}")
