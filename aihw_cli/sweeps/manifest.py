@@ -1,10 +1,14 @@
-"""The folder of a sweep: which points, which runs, what became of them. The run folders stay the
-truth.
+"""The folder of a sweep: its points, its runs, and what became of them.
 
-sweep.json    points by what they change, runs with folder, status and attempts, how many at once
-points.jsonl  the resolved configuration of each point     logs/  what each run said     progress/
-where each run is table.csv     a row for each point, best first             runs.csv  a row for
-each run"""
+The run folders stay the truth.
+
+sweep.json    points by what they change; runs with folder, status, attempts; runs at once
+points.jsonl  the resolved configuration of each point
+logs/         what each run said
+progress/     where each run is
+table.csv     a row for each point, best first
+runs.csv      a row for each run
+"""
 
 from __future__ import annotations
 

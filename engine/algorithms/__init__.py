@@ -3,19 +3,17 @@
 A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and meaning), a dataclass
 `Settings`, and
 
-    init(tile, spec) -> nn.Module        explicit state: every tensor in it is part of a checkpoint
-    update(tile, state, x, d, lr)        x [B, I] and d [B, O] of one mini-batch
-    end_of_batch(tile, state)            once in an optimizer step, with or without an update
-    check_tile(spec, rows, columns)      optional: refuses what cannot be built, in one line, before
-    anything is
-    forward(tile, state, x)              optional, with backward(tile, state, d): the product where
-    several arrays have
-                                         a share; [.., B, I] to [.., B, O] and back
-    set_weights(tile, state, weight)     optional: how weights are written where the visible array
-    is not all there is
-    replays(state) -> bool               optional: whether the host does the same in each further
-    step, so that a GPU
-                                         may replay one as a graph; without it, never
+    init(tile, spec) -> nn.Module     explicit state: every tensor in it is part of a checkpoint
+    update(tile, state, x, d, lr)     x [B, I] and d [B, O] of one mini-batch
+    end_of_batch(tile, state)         once in an optimizer step, with or without an update
+    check_tile(spec, rows, columns)   optional: refuses, in one line, what cannot be built
+    forward(tile, state, x)           optional, with backward(tile, state, d): the product where
+                                      several arrays have a share; [.., B, I] to [.., B, O] and back
+    set_weights(tile, state, weight)  optional: how weights are written where the visible array
+                                      does not hold all of them
+    replays(state) -> bool            optional: whether the host does the same in each further
+                                      step, so that a GPU may replay one as a graph; without it,
+                                      never
 """
 
 from __future__ import annotations

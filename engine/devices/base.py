@@ -3,14 +3,14 @@
 The C struct, the tensors of the cells, the YAML schema and the tables of the documentation all
 follow from this declaration. `step` is the physics; its vocabulary is
 
-    w            weight of the cell, changed in place        up         true for a pulse that raises
-    the weight
-    p.NAME       a parameter of the device                   c.NAME     a constant of this cell,
-    drawn at construction
-    s.NAME       hidden state of this cell, kept over pulses  noise()    a fresh standard normal
-    number
-    uniform()    a fresh number in (0, 1)                    exp_ log_ pow_ sqrt_ abs_ min_ max_
-    floor_ round_ clamp_
+    w          weight of the cell, changed in place
+    up         true for a pulse that raises the weight
+    p.NAME     a parameter of the device
+    c.NAME     a constant of this cell, drawn at construction
+    s.NAME     hidden state of this cell, kept over pulses
+    noise()    a fresh standard normal number
+    uniform()  a fresh number in (0, 1)
+    exp_ log_ pow_ sqrt_ abs_ min_ max_ floor_ round_ clamp_
 """
 
 from __future__ import annotations

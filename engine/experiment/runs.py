@@ -1,8 +1,12 @@
 """Run folders: runs/<recipe>/<hash>-<seed>/, made whole, locked while a process works in them.
 
-run.json      status, versions, commit, seed, machine, times, papers config.yaml   the resolved
-configuration     metrics.csv   a row for each epoch     log.txt   what happened, with times
-checkpoint/   see checkpoint.py              summary.json  the result, once there is one"""
+run.json      status, versions, commit, seed, machine, times, papers
+config.yaml   the resolved configuration
+metrics.csv   a row for each epoch
+log.txt       what happened, with times
+checkpoint/   see checkpoint.py
+summary.json  the result, once there is one
+"""
 
 from __future__ import annotations
 

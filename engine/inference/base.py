@@ -1,20 +1,19 @@
-"""What a noise model is: parameters, what a device keeps after programming, and a few lines of CUDA
-C for each event.
+"""What a noise model is: its parameters, what a device keeps, a few lines of CUDA C for each event.
 
 `program` is what programming makes of a target, `drift` what is read of a device at a time. Their
 vocabulary:
 
-    g            conductance in uS, changed in place          g_max g_min  range of the converter in
-    uS
-    p.NAME       a parameter of the model                     p.NAME_n     length of a parameter
-    that is a list
-    c.NAME       what this device keeps, set by `program`     t            seconds since programming
-    (`drift` only)
-    noise()      a fresh standard normal number               exp_ log_ log10_ pow_ sqrt_ abs_ min_
-    max_ clamp_
+    g            conductance in uS, changed in place
+    g_max g_min  range of the converter in uS
+    p.NAME       a parameter of the model
+    p.NAME_n     length of a parameter that is a list
+    c.NAME       what this device keeps, set by `program`
+    t            seconds since programming (`drift` only)
+    noise()      a fresh standard normal number
     m.NAME       an expression of `moment` over p and t (`drift` only): computed once for all
-    devices of a read
+                 devices of a read
     polynomial(p.NAME, (int)p.NAME_n, x), polygon(p.X, p.Y, (int)p.X_n, x)
+    exp_ log_ log10_ pow_ sqrt_ abs_ min_ max_ clamp_
 """
 
 from __future__ import annotations

@@ -1,23 +1,28 @@
-"""What a recipe may do other than train a network: `task: {name: solve, ...}`. One file each, found
-by its name.
+"""What a recipe may do other than train a network: `task: {name: solve, ...}`.
 
-A module is importable without torch and defines ABOUT, SOURCE, a dataclass `Settings` (fields made
-by engine.experiment.config.setting, so that they are checked before anything runs), and
+One file each, found by its name. A module is importable without torch and defines ABOUT, SOURCE, a
+dataclass `Settings` (fields made by engine.experiment.config.setting, so that they are checked
+before anything runs), and
 
-    SECTIONS                         the parts of the configuration that decide its result, such as
-    ("device", "tile") FIGURE                           the entry of the summary that counts most,
-    as test_accuracy does for training LOWER_IS_BETTER                  whether a smaller figure is
-    the better one check(settings)                  optional: raises ValueError in one line for
-    settings that do not fit together LEFT_OUT                         optional: settings that do
-    not decide its result, such as where a file lies fingerprint(config)              optional: a
-    text that changes with the files that it reads examine(config)                  optional: raises
-    UserError for what files say, before a run folder is made run(config, folder, reporter)    does
-    the work and returns the figures of its summary
+    SECTIONS                       the parts of the configuration that decide its result, such as
+                                   ("device", "tile")
+    FIGURE                         the entry of the summary that counts most, as test_accuracy does
+                                   for training
+    LOWER_IS_BETTER                whether a smaller figure is the better one
+    check(settings)                optional: raises ValueError in one line for settings that do not
+                                   fit together
+    LEFT_OUT                       optional: settings that do not decide its result, such as where
+                                   a file lies
+    fingerprint(config)            optional: a text that changes with the files that it reads
+    examine(config)                optional: raises UserError for what files say, before a run
+                                   folder is made
+    run(config, folder, reporter)  does the work and returns the figures of its summary
 
 `run` gets the whole configuration and the run folder that it owns (`folder.write_metrics(rows)`,
 `folder.log`, `folder.path` for plots). It is short, or takes up what it left in the folder: `aihw
 resume` calls it once more. Randomness comes from `config["run"]["seed"]` alone;
-`engine.experiment.processor.processor` gives torch's device."""
+`engine.experiment.processor.processor` gives torch's device.
+"""
 
 from __future__ import annotations
 

@@ -1,14 +1,16 @@
-"""Metrics handed on to other programs while a run goes on: `run.log=[tensorboard]`. One file each,
-found by its name.
+"""Metrics handed on to other programs while a run goes on: `run.log=[tensorboard]`.
 
-A module defines PACKAGE, which it needs, EXTRA, how to install that, and a class `Writer(path,
-config, record)`:
+One file each, found by its name. A module defines PACKAGE, which it needs, EXTRA, how to install
+that, and a class `Writer(path, config, record)`:
 
-    rows(rows)          all rows of the metrics so far; those that are there already are not written
-    twice finish(summary)     the result close()             no more will come, finished or not
+    rows(rows)       all rows of the metrics so far; those that are there already are not written
+                     twice
+    finish(summary)  the result
+    close()          no more will come, finished or not
 
 metrics.csv stays the truth: on resume a writer follows it from the checkpoint on. A writer that
-fails is dropped with a line in the log; it never stops a run."""
+fails is dropped with a line in the log; it never stops a run.
+"""
 
 from __future__ import annotations
 
