@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.settings import UserError
+from engine.trust.text import visible
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Command:
 
 
 def table(rows: Sequence[tuple[str, str]], indent: int = 2) -> str:
-    """Two columns of text."""
+    """Two columns of text, each pair on its line whatever it holds."""
+    rows = [(visible(left), visible(right)) for left, right in rows]
     width = max(len(left) for left, _ in rows)
     return "\n".join(f"{'':{indent}}{left:<{width}}  {right}".rstrip() for left, right in rows)

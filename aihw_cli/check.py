@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from aihw_cli.overrides import is_device_file
 from aihw_cli.recipe import NAME, check_member
 from aihw_cli.schema import (
     Field,
@@ -18,6 +17,7 @@ from aihw_cli.schema import (
     full_schema,
     tile_section,
 )
+from aihw_cli.sweeps.cluster import check_cluster
 from engine.devices import find_device
 from engine.experiment.tasks import TRAIN, find_task, task_of, task_settings
 from engine.inference.base import find_noise_model
@@ -25,6 +25,8 @@ from engine.inference.settings import InferenceSpec
 from engine.presets import PARTS, find_member, load_member, overlay
 from engine.settings import UserError
 from engine.tile.settings import GROUPS, TEXTS, TileSpec
+from engine.trust.code import is_code, refusal
+from engine.trust.text import visible
 
 MANY_KEYS = 20
 Origins = Mapping[str, list[tuple[str, Any]]]
@@ -58,6 +60,7 @@ class Checker:
         self._tile(result, "")
         for layer, own in result["layers"].items():
             self._tile({part: own.get(part, result[part]) for part in PARTS}, f"layers.{layer}.")
+        check_cluster(result["run"], self.where, self.allow_code)
         for part in ("model", "dataset", "loss", "optimizer", "run"):
             result[part] = {k: v for k, v in result[part].items() if k not in TEXTS}
         return result
@@ -96,7 +99,7 @@ class Checker:
                 (v for k, v in self.origins.items() if k.startswith(f"{key}.")), None
             )
             if found:
-                return f" ({found[-1][0]})"
+                return f" ({visible(found[-1][0])})"
             key = key.rpartition(".")[0]
         return ""
 
@@ -121,17 +124,17 @@ class Checker:
             hint = f"{prefix[:-1] or 'there'} has {', '.join(schema)}"
         else:
             hint = f"`aihw show {leaf}` says which parts have it, if any has"
-        return f"unknown key {key}; {hint}{self.where(key)}"
+        return f"unknown key {visible(key)}; {hint}{self.where(key)}"
 
     def _known_device(self, key: str, model: Any, find: Callable[[str], Any] = find_device) -> None:
         """Refuse a user's device file without permission before it runs, and say what is wrong with
         it."""
-        if isinstance(model, str) and is_device_file(model) and not self.allow_code:
-            raise UserError(
-                f"{key}={model} runs the code of that file: add --allow-code to allow it{self.where(key)}"
-            )
+        if not isinstance(model, str):
+            raise UserError(f"{key} must be a name, not {model!r}{self.where(key)}")
+        if is_code(model) and not self.allow_code:
+            raise refusal(f"{key}={model}", self.where(key))
         try:
-            _ = (find is find_device and model in GROUPS) or find(str(model))
+            _ = (find is find_device and model in GROUPS) or find(model)
         except ValueError as error:
             raise UserError(f"{key}: {error}{self.where(key)}") from None
         except Exception as error:  # whatever a user's file may raise
@@ -143,9 +146,9 @@ class Checker:
 
     def _known_noise_model(self, values: Any) -> None:
         """The same for the noise model of inference."""
-        name = values.get("noise_model") if isinstance(values, Mapping) else None
-        if isinstance(name, str):
-            self._known_device("inference.noise_model", name, find_noise_model)
+        if isinstance(values, Mapping) and "noise_model" in values:
+            key = "inference.noise_model"
+            self._known_device(key, values["noise_model"], find_noise_model)
 
     def _inference(self, values: Mapping[str, Any]) -> None:
         """Times, and settings that do not fit together."""
@@ -164,7 +167,7 @@ class Checker:
             )
         for name, own in layers.items():
             if not isinstance(own, Mapping):
-                key = f"layers.{name}"
+                key = visible(f"layers.{name}")
                 raise UserError(f"{key} must hold {', '.join(PARTS)}, not {own!r}{self.where(key)}")
             yield name, own
 
@@ -176,7 +179,8 @@ class Checker:
             if part not in PARTS:
                 near = difflib.get_close_matches(str(part), PARTS, 1)
                 hint = f"nearest: {near[0]}" if near else f"a layer has {', '.join(PARTS)}"
-                raise UserError(f"unknown key {key}.{part}; {hint}{self.where(f'{key}.{part}')}")
+                name = visible(f"{key}.{part}")
+                raise UserError(f"unknown key {name}; {hint}{self.where(f'{key}.{part}')}")
             values = self._named(f"{key}.{part}", part, change)
             if _adds_to(part, change, common[part]):
                 values = overlay(dict(common[part]), values)

@@ -25,6 +25,7 @@ from aihw_cli.recipe import (
 )
 from engine.presets import groups, members, nearest, overlay, read_yaml
 from engine.settings import UserError
+from engine.trust.text import visible
 
 COMMAND_LINE = "command line"
 
@@ -66,7 +67,24 @@ def compose(
             apply_change(values, change, result.origins)
     values = _resolve(values, path)
     result.values = Checker(result.origins, allow_code).complete(values)
+    _check_places(result, path)
     return result
+
+
+def _check_places(composed: Composed, path: Path) -> None:
+    """Refuse results and downloads outside the current folder, unless the command line asks for
+    them; looked at last, as other files and interpolations may give the place."""
+    places = {"run.dir": composed.values["run"]["dir"]}
+    if composed.values["dataset"]["download"]:
+        places["dataset.root"] = composed.values["dataset"]["root"]
+    for key, place in places.items():
+        where = (composed.origins.get(key) or [(str(path), None)])[-1][0]
+        outside = Path(place).is_absolute() or ".." in Path(place).parts or place.startswith("~")
+        if where != COMMAND_LINE and (outside or not place.isprintable()):
+            raise UserError(
+                f"{visible(where)}: {key} {place!r} reaches outside; a recipe may name a folder "
+                f"below the current one, {key}=FOLDER on the command line any"
+            )
 
 
 def _members(recipe: Recipe, choices: list[overrides.Change]) -> tuple[Path, Composed]:
@@ -123,7 +141,8 @@ def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str
     places = [recipe.path.parent] + [
         folder.parent for folders in groups().values() for folder in folders
     ]
-    search = [f"file://{place}" for place in dict.fromkeys(_by_root(places))]
+    # A folder may be called so; in a value it would be an interpolation.
+    search = [f"file://{place}".replace("${", "\\${") for place in dict.fromkeys(_by_root(places))]
     primary = {"defaults": recipe.defaults, "hydra": {"searchpath": search}, **recipe.values}
     with tempfile.TemporaryDirectory(prefix="aihw-") as folder:
         OmegaConf.save(OmegaConf.create(primary), Path(folder, "primary.yaml"))

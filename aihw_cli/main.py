@@ -10,7 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from aihw_cli.arguments import Command, table
+from aihw_cli.output import enduring_streams, reason, say, say_error
+from engine.experiment.interrupt import interruptible
 from engine.settings import UserError
+from engine.trust.code import code_permission
 
 # Name, module and summary stand here so that the map is shown without importing a single command.
 COMMANDS = {
@@ -29,26 +32,35 @@ COMMANDS = {
     "completion": ("catalog", "print the completion script for bash"),
 }
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+ALLOW_CODE = "--allow-code"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        code = dispatch(words)
+    with enduring_streams() as streams, interruptible():
+        code = _run(words)
         sys.stdout.flush()
-        return code
+        lost = streams[0].problem
+        if lost:
+            say_error(f"the output could not be written: {lost}")
+        return code or (FAILED if lost else OK)
+
+
+def _run(words: list[str]) -> int:
+    """The exit code of a command line, and a line for whatever went wrong outside our code."""
+    try:
+        return dispatch(words)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(error)
         return WRONG_INPUT
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted", stream=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output (head, less) has left: nothing to say, and nothing to flush at
-        # exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+    except (OSError, MemoryError, ImportError) as error:
+        # Of the machine, not of the input; where we expect one, it is told with more words.
+        say_error(reason(error))
+        return FAILED
 
 
 def dispatch(words: list[str]) -> int:
@@ -56,16 +68,22 @@ def dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         if len(words) > 1 and words[0] == "help":
             return dispatch([words[1], "--help"])
-        print(overview())
+        say(overview())
         return OK
     if words[0] in ("-V", "--version"):
-        print(f"aihw {version()}")
+        say(f"aihw {version()}")
         return OK
     command = find_command(words[0])
     if "--help" in words or "-h" in words:
-        print(command.help())
+        say(command.help())
         return OK
-    return command.run(command.parse(words[1:]))
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the current folder was deleted: cd to one that is there") from None
+    arguments = command.parse(words[1:])
+    with code_permission(arguments.has(ALLOW_CODE)):
+        return command.run(arguments)
 
 
 def find_command(name: str) -> Command:

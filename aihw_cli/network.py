@@ -3,15 +3,16 @@ and parameters."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from aihw_cli.output import say, say_json
 from aihw_cli.recipe import DEFAULT, recipes
 from engine.presets import members, nearest, read_yaml
 from engine.settings import UserError
+from engine.trust.text import visible
 
 if TYPE_CHECKING:
     from engine.nn.summary import Summary
@@ -27,11 +28,11 @@ def show_network(words: Sequence[str], *, allow_code: bool, as_json: bool) -> in
     config = compose([*overrides(words[0]), *words[1:]], allow_code=allow_code).values
     title, summary = summarise(config)
     if as_json:
-        print(json.dumps({"name": config["name"], "title": title, **summary.as_data()}, indent=1))
+        say_json({"name": config["name"], "title": title, **summary.as_data()}, indent=1)
     elif sys.stdout.isatty():
         _print_table(title, summary)
     else:
-        print(f"{title}\n\n{summary}")
+        say(f"{title}\n\n{summary}")
     return 0
 
 
@@ -81,13 +82,17 @@ def summarise(config: dict[str, Any]) -> tuple[str, Summary]:
 def _print_table(title: str, summary: Summary) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     heads, *rows = summary.cells()
     table = Table(
-        title=title, title_justify="left", caption=summary.last_line(), caption_justify="left"
+        title=Text(visible(title)),
+        title_justify="left",
+        caption=summary.last_line(),
+        caption_justify="left",
     )
     for head in heads:
         table.add_column(head, justify="right" if head in NUMBERS else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(visible(cell)) for cell in row))
     Console().print(table, markup=False)

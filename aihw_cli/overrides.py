@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.presets import groups, members
 from engine.settings import UserError
+from engine.trust.code import is_code
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def swept_keys(texts: Sequence[str]) -> list[str]:
 def is_device_file(value: str) -> bool:
     """Whether a device is named by a Python file, whose code would run, instead of a built-in
     name."""
-    return ":" in value or value.endswith(".py")
+    return is_code(value)
 
 
 def is_own_device(value: Any) -> bool:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.presets import find_member, groups, nearest, read_yaml
-from engine.settings import UserError, data_dirs
+from engine.settings import UserError, data_dirs, user_path
 
 DEFAULT = "digits"
 OPTIONAL = ("preset", "inference")
 STANDARD = (("device", "gokmen_vlasov"), ("tile", "preset"), ("algorithm", "sgd"), ("preset", None), ("model", "mlp"),
             ("dataset", "digits"), ("optimizer", "analog_sgd"), ("run", "default"))  # fmt: skip
-NAME = re.compile(r"^[\w][\w.+-]*(/[\w][\w.+-]*)*$")
-PACKAGE = re.compile(r"^(_global_|_group_|[A-Za-z]\w*(\.[A-Za-z]\w*)*)$")
+NAME = re.compile(r"^[\w][\w.+-]*(/[\w][\w.+-]*)*\Z")
+PACKAGE = re.compile(r"^(_global_|_group_|[A-Za-z]\w*(\.[A-Za-z]\w*)*)\Z")
 INTERPOLATION = re.compile(r"\$\{\s*(\.*[A-Za-z_][\w.\[\]]*|oc\.select\s*:[^${}]*)\s*\}")
 
 
@@ -50,7 +50,7 @@ def recipes() -> dict[str, list[Path]]:
 def find_recipe(name: str) -> tuple[str, Path]:
     """Name and file of `conf=NAME` or `conf=FILE.yaml`. Raises UserError with the nearest name."""
     if name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser()
+        path = user_path(name)
         if not path.is_file():
             raise UserError(f"conf: no file {path}")
         return path.stem, path.resolve()

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from aihw_cli.output import say
 from engine.experiment.tasks import TRAIN, task_of
+from engine.trust.text import visible
 
 QUIET_SECONDS = 30.0
 # Of the summary of a task: what is said elsewhere in its line, or not of interest there.
@@ -53,7 +55,7 @@ class PlainReporter:
     def line(self, text: str) -> None:
         """One line, at once."""
         self.said = time.monotonic()
-        print(text, file=self.stream, flush=True)
+        say(text, stream=self.stream)
 
 
 class LiveReporter(PlainReporter):
@@ -107,7 +109,7 @@ class LiveReporter(PlainReporter):
         super().epoch(row)
 
     def line(self, text: str) -> None:
-        self.bar.console.print(text, markup=False)
+        self.bar.console.print(visible(text, lines=True), markup=False)
 
 
 def make_reporter(stream: TextIO) -> PlainReporter:
@@ -121,7 +123,7 @@ def make_reporter(stream: TextIO) -> PlainReporter:
 
 def note(text: str) -> None:
     """A remark beside the result of a command."""
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    say(f"note: {text}", stream=sys.stderr)
 
 
 def describe(config: Mapping[str, Any]) -> str:

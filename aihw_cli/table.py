@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.records.group import less_is_better
 from engine.records.statistics import spread
+from engine.trust.text import visible
 
 METRIC = "test_accuracy"
 
@@ -77,7 +78,8 @@ def without_gaps(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as aligned columns."""
-    cells = [[*rows[0]], *([_cell(k, v) for k, v in row.items()] for row in rows)]
+    heads = [visible(name) for name in rows[0]]
+    cells = [heads, *([visible(_cell(k, v)) for k, v in row.items()] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     return "\n".join(
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells

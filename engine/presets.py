@@ -13,6 +13,8 @@ from engine.algorithms import find_algorithm
 from engine.inference.settings import InferenceSpec
 from engine.settings import UserError, data_dirs
 from engine.tile.settings import TILE_PARTS, TileSpec, device_keys, read_settings
+from engine.trust.code import check_code_in
+from engine.trust.files import read_text
 
 HOMES = ("presets", "conf")
 PARTS = ("device", "tile", "algorithm")
@@ -54,7 +56,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
+        values = yaml.load(read_text(path, follow=True), Loader=_loader())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
@@ -111,8 +113,12 @@ def overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_member(group: str, name: str) -> dict[str, Any]:
-    """The values of one member with the members that its defaults name, packages resolved."""
-    return with_defaults(read_yaml(find_member(group, name)))
+    """The values of one member with the members that its defaults name, packages resolved. Raises
+    UserError if it names code that was not permitted."""
+    path = find_member(group, name)
+    values = read_yaml(path)
+    check_code_in(values, path)
+    return with_defaults(values)
 
 
 def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:

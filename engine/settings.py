@@ -7,6 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("conf", "presets", "experiments")
+# What file systems of Linux take.
+NAME_BYTES, PATH_BYTES = 255, 4095
+SHOWN = 60
 
 
 class UserError(ValueError):
@@ -14,12 +17,42 @@ class UserError(ValueError):
     allowed."""
 
 
+def user_path(text: str | Path) -> Path:
+    """The path that a user wrote, with `~` for a home folder. Raises UserError where there can be
+    no such path, so that nobody who opens it meets an error of another kind."""
+    shown = repr(str(text)[:SHOWN] + ("..." if len(str(text)) > SHOWN else ""))
+    parts = Path(text).parts
+    try:
+        longest = max((len(os.fsencode(part)) for part in parts), default=0)
+        whole = len(os.fsencode(text))
+    except UnicodeEncodeError:
+        raise UserError(f"{shown} cannot be a path: it holds half a character") from None
+    if "\0" in str(text):
+        raise UserError(f"{shown} cannot be a path: it holds a zero character")
+    if longest > NAME_BYTES or whole > PATH_BYTES:
+        limits = f"a name has at most {NAME_BYTES} bytes, a path {PATH_BYTES}"
+        raise UserError(f"{shown} cannot be a path: {limits}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        who = f"no user {parts[0][1:]!r}" if parts[0] != "~" else "no home folder (set HOME)"
+        raise UserError(f"{shown}: there is {who} on this machine") from None
+
+
 def cache_dir() -> Path:
-    """Folder for compiled kernels, private to the user (`AIHW_CACHE`, else XDG's cache folder)."""
+    """Folder for compiled kernels, private to the user (`AIHW_CACHE`, else XDG's cache folder).
+    Raises UserError if none of them is set and there is no home folder."""
     base = os.environ.get("AIHW_CACHE")
     if base:
-        return Path(base)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aihw"
+        return user_path(base)
+    if home := os.environ.get("XDG_CACHE_HOME"):
+        return user_path(home) / "aihw"
+    try:
+        return Path.home() / ".cache" / "aihw"
+    except RuntimeError:
+        raise UserError(
+            "there is no home folder to keep compiled kernels in: set AIHW_CACHE to a folder"
+        ) from None
 
 
 def compiler_command() -> str:

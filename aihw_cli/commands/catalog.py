@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments, Command, Option, table
+from aihw_cli.output import say, say_json
 from aihw_cli.recipe import recipes
 from engine.devices import base, device_names, find_device
 from engine.presets import groups, members, nearest, read_yaml
-from engine.settings import UserError
+from engine.settings import UserError, user_path
 
 RECIPE, STEP = "recipe", "step"
 ORDER = (
@@ -108,9 +108,9 @@ def ls(arguments: Arguments) -> int:
             raise UserError(f"no kind {wanted[0]!r}; {nearest(wanted[0], kinds())}")
         wanted = [plural]
     if arguments.has("--json"):
-        print(json.dumps([m.as_data() for kind in wanted for m in all_members(kind)], indent=1))
+        say_json([m.as_data() for kind in wanted for m in all_members(kind)], indent=1)
         return 0
-    print("\n\n".join(_listing(wanted)))
+    say("\n\n".join(_listing(wanted)))
     return 0
 
 
@@ -118,7 +118,7 @@ def cp(arguments: Arguments) -> int:
     """Copy the file of a member; nothing is overwritten."""
     name, target = arguments.words
     member = find(name)[0]
-    path = Path(target).expanduser()
+    path = user_path(target)
     if path.is_dir():
         path = path / member.path.name
     try:
@@ -129,7 +129,7 @@ def cp(arguments: Arguments) -> int:
         raise UserError(f"{path} is there already; name another file") from None
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
-    print(f"{path} is a copy of {member.kind} {member.name}; {_how_to_use(member, path)}")
+    say(f"{path} is a copy of {member.kind} {member.name}; {_how_to_use(member, path)}")
     return 0
 
 
@@ -139,7 +139,7 @@ def completion(arguments: Arguments) -> int:
 
     if arguments.words != ["bash"]:
         raise UserError(f"no completion for {arguments.words[0]!r}; there is bash")
-    print(
+    say(
         "_aihw() {\n"
         '  if [ "$COMP_CWORD" -eq 1 ]; then COMPREPLY=($(compgen -W "'
         + " ".join(verbs)

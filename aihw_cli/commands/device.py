@@ -3,16 +3,20 @@ numbers."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aihw_cli.arguments import Arguments, Command, Option
 from aihw_cli.curve import figures, response_text, steps_at, symmetry
+from aihw_cli.output import say, say_json
+from engine.experiment.files import writing
 from engine.settings import UserError
+from engine.trust.text import plain_label
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from engine.tile.response import Response
     from engine.tile.settings import DeviceSpec
 
@@ -70,17 +74,17 @@ def _is_change(word: str) -> bool:
 def _show(specs: dict[str, DeviceSpec], arguments: Arguments) -> None:
     out = arguments.options.get("--out")
     if out is None and not arguments.has("--json"):
-        print("\n\n".join(f"{name}\n{response_text(spec)}" for name, spec in specs.items()))
+        say("\n\n".join(f"{name}\n{response_text(spec)}" for name, spec in specs.items()))
         return
     if out is not None and Path(out).suffix not in FORMATS:
         raise UserError(f"--out {out}: the name must end in one of {', '.join(FORMATS)}")
     found = _measured(specs)
     if arguments.has("--json"):
-        print(json.dumps({name: figures(response) for name, response in found.items()}))
+        say_json({name: figures(response) for name, response in found.items()})
     if out is not None:
         _draw(found, Path(out))
         if not arguments.has("--json"):
-            print(f"{out} shows {', '.join(found)}")
+            say(f"{out} shows {', '.join(found)}")
 
 
 def _measured(specs: dict[str, DeviceSpec]) -> dict[str, Response]:
@@ -102,6 +106,16 @@ def _measured(specs: dict[str, DeviceSpec]) -> dict[str, Response]:
 def _draw(found: dict[str, Response], path: Path) -> None:
     """Mean and spread of the response, and the step size over the weight with the symmetry
     point."""
+    from engine.experiment.files import image, style
+
+    with style():
+        content = image(_figure(found), path.suffix.removeprefix("."), dpi=150)
+    with writing("the figure", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _figure(found: dict[str, Response]) -> Figure:
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -116,7 +130,7 @@ def _draw(found: dict[str, Response], path: Path) -> None:
             share,
             mean,
             color=colour,
-            label=f"{name}: {response.each * (len(mean) - 1) // 2} pulses each way",
+            label=plain_label(f"{name}: {response.each * (len(mean) - 1) // 2} pulses each way"),
         )
         for steps, style in ((response.up, "-"), (-response.down, "--")):
             middle, spread = np.nanmean(steps, 1), np.nanstd(steps, 1)
@@ -142,11 +156,7 @@ def _draw(found: dict[str, Response], path: Path) -> None:
         ylabel="step of one pulse (solid up, dashed down)",
         title="circle: symmetry point",
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    return figure
 
 
 COMMANDS = (

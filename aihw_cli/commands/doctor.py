@@ -3,7 +3,6 @@ faster."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments, Command, Option
+from aihw_cli.output import say, say_json
 from engine.settings import UserError, cache_dir, data_dirs
 
 PACKAGES = ("aihw", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "rich", "scikit-learn", "safetensors",
@@ -24,18 +24,18 @@ def doctor(arguments: Arguments) -> int:
     """Print the findings; problems come with what helps."""
     findings = examine()
     if arguments.has("--json"):
-        print(json.dumps(findings, indent=1))
+        say_json(findings, indent=1)
         return 0
     for title, found in findings.items():
         if isinstance(found, dict):
-            print(f"{title}:")
+            say(f"{title}:")
             for key, value in found.items():
-                print(f"  {key:<16}{value}")
+                say(f"  {key:<16}{value}")
         elif isinstance(found, list):
-            print(f"{title}:")
-            print("\n".join(f"  {line}" for line in found) or "  none")
+            say(f"{title}:")
+            say("\n".join(f"  {line}" for line in found) or "  none")
         else:
-            print(f"{title}: {found}")
+            say(f"{title}: {found}")
     return 0
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments, Command, Option
+from aihw_cli.output import say
 from aihw_cli.report import PlainReporter, note
-from engine.settings import UserError
+from engine.settings import UserError, user_path
+from engine.trust.code import check_code_in
+from engine.trust.text import visible
 
 MANY = 10**9
 FILES = (".safetensors", ".pt", ".pth", ".bin")
@@ -20,7 +23,7 @@ def evaluate(arguments: Arguments) -> int:
     from aihw_cli.commands.train import guarded
     from engine.experiment.runs import DONE, read_summary, run_status
 
-    target = Path(arguments.words[0]).expanduser()
+    target = user_path(arguments.words[0])
     config = _configuration(target, arguments)
     folder = _folder(target, config, again=arguments.has("--again"))
     existed = run_status(folder) in DONE
@@ -34,7 +37,7 @@ def evaluate(arguments: Arguments) -> int:
     if code == 0 and not arguments.has("--json"):
         summary = read_summary(folder)
         _show(summary)
-        print(f"table {folder / 'accuracy.csv'}\nplot  {folder / 'accuracy.png'}")
+        say(f"table {folder / 'accuracy.csv'}\nplot  {folder / 'accuracy.png'}")
         if existed:
             note("this evaluation was there already; --again makes a new one")
     return code
@@ -42,7 +45,6 @@ def evaluate(arguments: Arguments) -> int:
 
 def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
     from aihw_cli import evaluation
-    from aihw_cli.commands.train import refuse_code
     from engine.experiment.runs import DONE, read_config, run_status
 
     texts, allow = arguments.words[1:], arguments.has("--allow-code")
@@ -60,7 +62,7 @@ def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
         )
     else:
         composed = evaluation.of_run(target, texts, allow_code=allow)
-        refuse_code(read_config(target), target, arguments)
+        check_code_in(read_config(target), target)
         if run_status(target) not in DONE:
             note(f"{target} is {run_status(target)}: its last checkpoint is evaluated")
     for text in composed.notes:
@@ -99,20 +101,18 @@ def _show(summary: Mapping[str, Any]) -> None:
     if not sys.stdout.isatty():
         from aihw_cli.table import as_text
 
-        print(
-            f"{title}\n{as_text(rows)}\n{summary['reference']} {summary['reference_accuracy']:.4f}"
-        )
+        say(f"{title}\n{as_text(rows)}\n{summary['reference']} {summary['reference_accuracy']:.4f}")
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(
-        title=title, caption=f"{summary['reference']} {summary['reference_accuracy']:.4f}"
-    )
+    caption = f"{summary['reference']} {summary['reference_accuracy']:.4f}"
+    drawn = Table(title=title, caption=Text(visible(caption)))
     for name in rows[0]:
-        drawn.add_column(name)
+        drawn.add_column(Text(visible(name)))
     for row in rows:
-        drawn.add_row(*row.values())
+        drawn.add_row(*(Text(visible(cell)) for cell in row.values()))
     Console().print(drawn)
 
 

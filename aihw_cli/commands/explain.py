@@ -3,12 +3,12 @@ its source."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aihw_cli.arguments import Arguments, Command, Option
 from aihw_cli.commands.catalog import RECIPE, STEP, Member, find
+from aihw_cli.output import say, say_json
 from aihw_cli.schema import (
     Field,
     Section,
@@ -25,6 +25,7 @@ from engine.inference.base import find_noise_model
 from engine.presets import load_member
 from engine.settings import UserError
 from engine.tile.settings import GROUPS, TEXTS
+from engine.trust.text import visible
 
 KIND_KEYS = ("model", "name")
 
@@ -50,17 +51,17 @@ def show(arguments: Arguments) -> int:
         if not texts:
             raise
         for (key, text), owners in texts.items():
-            print(key + (f" of {', '.join(owners)}" if owners else "") + f": {text}")
+            say(key + (f" of {', '.join(owners)}" if owners else "") + f": {text}")
         return 0
     member = found[0]
     if arguments.has("--json"):
-        print(json.dumps(as_data(member), indent=1))
+        say_json(as_data(member), indent=1)
         return 0
-    print("\n\n".join(part for part in explain(member) if part))
+    say("\n\n".join(part for part in explain(member) if part))
     if member.kind in ("device", STEP):
-        print("\n" + _response(member))
+        say("\n" + _response(member))
     if len(found) > 1:
-        print("\nthe same name: " + ", ".join(f"aihw show {m.kind}/{m.name}" for m in found[1:]))
+        say("\nthe same name: " + ", ".join(f"aihw show {m.kind}/{m.name}" for m in found[1:]))
     return 0
 
 
@@ -71,7 +72,9 @@ def explain(member: Member) -> Iterator[str]:
     texts = values.get("preset", {}) if member.kind == "preset" else values
     told = (key for key in ("source", "expected", "tolerance") if texts.get(key))
     yield "\n".join(f"{key}: {' '.join(str(texts[key]).split())}" for key in told)
-    yield f"file: {member.path}" + (f"\nshadows: {member.shadows}" if member.shadows else "")
+    yield f"file: {visible(member.path)}"
+    if member.shadows:
+        yield f"shadows: {visible(member.shadows)}"
     if member.kind in ("device", STEP):
         yield _device_text(str(values.get("model", "constant_step")) if values else member.name)
     if member.kind == "algorithm":
@@ -267,6 +270,7 @@ def _text(value: Any) -> str:
 
 
 def _columns(rows: Sequence[tuple[str, ...]], indent: int = 0) -> str:
+    rows = [tuple(map(visible, row)) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True) if w) for row in rows)
     return "\n".join(" " * indent + line.rstrip() for line in lines)
@@ -294,7 +298,7 @@ COMMANDS = (
                 "--model",
                 "the layers of a network, as a recipe or the model of this name builds it",
             ),
-            Option("--allow-code", "allow a device file of your own to run (with --model)"),
+            Option("--allow-code", "allow a device file of your own to run"),
             Option("--json", "as JSON"),
         ),
         (1, 10**9),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aihw_cli.arguments import Arguments, Command, Option
+from aihw_cli.output import say, say_json
+from engine.settings import user_path
 
 if TYPE_CHECKING:
     from aihw_cli.papers.figures import Chosen
@@ -32,9 +33,8 @@ def reproduce(arguments: Arguments) -> int:
     if "--runs" in arguments.options:
         extra.append(f"run.dir={arguments.options['--runs']}")
     work.check_words(extra)
-    root = Path(
-        next((w.partition("=")[2] for w in reversed(extra) if w.startswith("run.dir=")), "runs")
-    ).expanduser()
+    given = (w.partition("=")[2] for w in reversed(extra) if w.startswith("run.dir="))
+    root = user_path(next(given, "runs"))
     if arguments.has("--commands"):
         return _commands(chosen, extra)
     if arguments.has("--report"):
@@ -51,7 +51,7 @@ def _commands(chosen: list[Chosen], extra: list[str]) -> int:
 
     for each in chosen:
         for line in commands(each.figure, scaled=each.scaled, extra=extra):
-            print(line)
+            say(line)
     return 0
 
 
@@ -64,14 +64,14 @@ def _run(chosen: list[Chosen], root: Path, extra: list[str], arguments: Argument
 
     stream = sys.stderr if arguments.has("--json") else sys.stdout
     until = _end(arguments.options)
-    kept, failed = work.possible(chosen, extra, lambda line: print(line, file=stream))
+    kept, failed = work.possible(chosen, extra, lambda line: say(line, stream=stream))
     code = int(failed)
     for find in (work.missing, work.unevaluated):
         entries = find(kept, root, extra)
         if entries and code != INTERRUPTED:
             hours = sum(run.minutes for run, *_ in entries) / 60
             cost = f"; about {hours:.1f} h of one core" if find is work.missing else ""
-            print(f"{_titles(entries)}: {len(entries)} runs to do{cost}", file=stream, flush=True)
+            say(f"{_titles(entries)}: {len(entries)} runs to do{cost}", stream=stream)
             code = (
                 work.work_off(entries, root, options=arguments.options, stream=stream, until=until)
                 or code
@@ -106,9 +106,9 @@ def _tell(chosen: list[Chosen], root: Path, arguments: Arguments) -> None:
     for number, each in enumerate(chosen):
         found = judged(each.figure, root, scaled=each.scaled)
         if arguments.has("--json"):
-            print(json.dumps(as_data(found)))
+            say_json(as_data(found))
         else:
-            print(("\n" if number else "") + "\n".join(text.lines(found)))
+            say(("\n" if number else "") + "\n".join(text.lines(found)))
 
 
 def _list(figures: list[Figure], root: Path, arguments: Arguments) -> int:
@@ -119,11 +119,11 @@ def _list(figures: list[Figure], root: Path, arguments: Arguments) -> int:
 
     found = [(figure, versions(figure, root)) for figure in figures]
     if arguments.has("--json"):
-        print(json.dumps([as_data(j) for _, both in found for j in both]))
+        say_json([as_data(j) for _, both in found for j in both])
     elif arguments.has("--markdown"):
-        print(page(found), end="")
+        say(page(found), end="")
     else:
-        print(table.as_text(text.list_rows(found)))
+        say(table.as_text(text.list_rows(found)))
     return 0
 
 
@@ -131,7 +131,7 @@ def _report(figures: list[Figure], root: Path, arguments: Arguments) -> int:
     from aihw_cli.papers.report import write_reports
 
     for path in write_reports(figures, root, Path(arguments.options["--report"])):
-        print(path)
+        say(path)
     return 0
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from aihw_cli.arguments import Arguments, Command, Option
+from aihw_cli.output import say, say_json
 from aihw_cli.records.pick import Picked, pick
 from engine.settings import UserError
 
@@ -49,9 +49,9 @@ def _show(picked: Picked, arguments: Arguments) -> None:
         raise UserError(f"{len(picked.runs)} runs are meant; name one folder, or add conditions")
     if arguments.has("--json"):
         data = [detail.as_data(run) for run in picked.runs]
-        print(json.dumps(data[0] if len(data) == 1 else data, indent=1, default=str))
+        say_json(data[0] if len(data) == 1 else data, indent=1)
     else:
-        print("\n\n".join(detail.show(run) for run in picked.runs))
+        say("\n\n".join(detail.show(run) for run in picked.runs))
 
 
 def _compare(picked: Picked, arguments: Arguments) -> None:
@@ -61,7 +61,7 @@ def _compare(picked: Picked, arguments: Arguments) -> None:
     if rows and (arguments.has("--json") or arguments.has("--csv")):
         listing.write(rows, arguments)
     else:
-        print("[]" if arguments.has("--json") else detail.side_by_side(rows))
+        say("[]" if arguments.has("--json") else detail.side_by_side(rows))
 
 
 def _plot(picked: Picked, arguments: Arguments) -> None:
@@ -83,7 +83,7 @@ def _plot(picked: Picked, arguments: Arguments) -> None:
         listing.write(found.rows(), arguments)
     else:
         over = f"{found.x} and {found.y}" if found.y else found.x
-        print(
+        say(
             f"{out} shows {found.metric} over {over}"
             if out is not None
             else figure.text(found, log)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aihw_cli.arguments import Arguments, Command, Option
+from aihw_cli.output import say, say_json
 from aihw_cli.report import PlainReporter, make_reporter, note
-from engine.settings import UserError
+from engine.settings import UserError, user_path
+from engine.trust.code import check_code_in
 
 if TYPE_CHECKING:
     from aihw_cli.sweeps.manifest import Sweep
@@ -51,12 +53,12 @@ def resume(arguments: Arguments) -> int:
     from aihw_cli.sweeps.manifest import MANIFEST, load
     from engine.experiment.runs import read_config
 
-    folder = Path(arguments.words[0]).expanduser()
+    folder = user_path(arguments.words[0])
     if (folder / MANIFEST).is_file():
         return _resume_sweep(load(folder), arguments)
     _refuse_sweep_options(arguments, f"{folder} is no sweep")
     if (folder / "config.yaml").is_file():
-        refuse_code(read_config(folder), folder, arguments)
+        check_code_in(read_config(folder), folder)
 
     def work(reporter: PlainReporter) -> dict[str, Any]:
         from engine.experiment.train import resume as engine_resume
@@ -68,9 +70,12 @@ def resume(arguments: Arguments) -> int:
 
 def _resume_sweep(sweep: Sweep, arguments: Arguments) -> int:
     from aihw_cli.sweeps import drive
+    from aihw_cli.sweeps.cluster import check_cluster
 
     for text in sweep.configs:
-        refuse_code(json.loads(text), sweep.folder, arguments)
+        config = json.loads(text)
+        check_code_in(config, sweep.folder)
+        check_cluster(config["run"], lambda _: f" ({sweep.folder})")
     if sweep.search:
         from aihw_cli.sweeps.search import go_on
 
@@ -78,19 +83,6 @@ def _resume_sweep(sweep: Sweep, arguments: Arguments) -> int:
     if arguments.has("--trials"):
         raise UserError(f"--trials is for a search; {sweep.folder} is a sweep")
     return drive.carry_out(sweep, arguments)
-
-
-def refuse_code(config: Mapping[str, Any], folder: Path, arguments: Arguments) -> None:
-    """A folder may come from a stranger: the code of its device files runs only if the user says
-    so."""
-    from aihw_cli.check import device_models
-    from aihw_cli.overrides import is_device_file
-
-    for key, model in () if arguments.has(CODE.name) else device_models(config):
-        if isinstance(model, str) and is_device_file(model):
-            raise UserError(
-                f"{key}={model} runs the code of that file: add --allow-code to allow it ({folder})"
-            )
 
 
 def _refuse_sweep_options(arguments: Arguments, why: str) -> None:
@@ -134,9 +126,9 @@ def guarded(
         except Exception as error:
             code, result, last = FAILED, {"status": "failed"}, _failure(error, folder)
     if last:
-        print(last, file=sys.stderr)
+        say(last, stream=sys.stderr)
     if as_json:
-        print(json.dumps({"folder": str(folder), **result}))
+        say_json({"folder": str(folder), **result})
     return code
 
 

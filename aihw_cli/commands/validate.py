@@ -3,13 +3,13 @@ nothing run."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments, Command, Option
+from aihw_cli.output import say, say_json
 from engine.presets import groups, nearest, read_yaml, with_defaults
-from engine.settings import UserError
+from engine.settings import UserError, user_path
 
 RECIPE = "recipe"
 # A key that tells the kind of a file that does not lie in a group's folder.
@@ -35,13 +35,13 @@ MANY = 10**9
 
 def validate(arguments: Arguments) -> int:
     """Say whether a file is valid and what it resolves to."""
-    path = Path(arguments.words[0]).expanduser()
+    path = user_path(arguments.words[0])
     kind = arguments.options.get("--as") or kind_of(path)
     values = check(path, kind, arguments.words[1:], allow_code=arguments.has("--allow-code"))
     if arguments.has("--json"):
-        print(json.dumps(values, indent=1))
+        say_json(values, indent=1)
     else:
-        print(f"{path}: valid {kind}" + (f" ({values['name']})" if kind == RECIPE else ""))
+        say(f"{path}: valid {kind}" + (f" ({values['name']})" if kind == RECIPE else ""))
     return 0
 
 

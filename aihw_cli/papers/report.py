@@ -10,10 +10,12 @@ from aihw_cli.papers.collect import versions
 from aihw_cli.papers.figures import figures, planned
 from aihw_cli.papers.markdown import spent
 from aihw_cli.papers.text import cost, point_row
-from engine.experiment.files import write_bytes, writing
+from engine.experiment.files import writing
 from engine.experiment.reproduce.judge import ORDERING, Judgement
 from engine.experiment.reproduce.spec import GRADES, Figure
 from engine.experiment.runs import read_config
+from engine.trust.files import read_text, write_bytes
+from engine.trust.text import visible
 
 TEMPLATE = "report.html.jinja"
 STATES = {True: "holds", False: "violated", None: "not known yet"}
@@ -37,7 +39,7 @@ def page(paper: str, chosen: Sequence[Figure], root: Path) -> str:
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     template = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     ).get_template(TEMPLATE)
     sections = [_section(figure, root) for figure in chosen]
     sources = list(dict.fromkeys(figure.source for figure in chosen))
@@ -47,11 +49,17 @@ def page(paper: str, chosen: Sequence[Figure], root: Path) -> str:
     )  # fmt: skip
 
 
+def _shown(value: Any) -> Any:
+    """What the template writes: texts of recipes and records with what is not seen as escapes;
+    the pictures, which are ours, as they are."""
+    return visible(value, lines=True) if type(value) is str else value
+
+
 def bibtex(chosen: Sequence[Figure]) -> str:
     """The BibTeX entries beside the recipes."""
     places = {figures()[figure.name].parent for figure in chosen}
     files = sorted(path for place in places for path in place.glob("*.bib"))
-    return "\n".join(path.read_text(encoding="utf-8").strip() for path in files)
+    return "\n".join(read_text(path, follow=True).strip() for path in files)
 
 
 def _section(figure: Figure, root: Path) -> dict[str, Any]:
@@ -69,7 +77,7 @@ def _section(figure: Figure, root: Path) -> dict[str, Any]:
         "remarks": {name: text for name, text in remarks.items() if text},
         "results": [_result(judgement) for judgement in both if judgement.present]
         or [_result(both[0])],
-        "recipe": figures()[figure.name].read_text(encoding="utf-8"),
+        "recipe": read_text(figures()[figure.name], follow=True),
     }
 
 

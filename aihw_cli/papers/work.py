@@ -107,13 +107,21 @@ def work_off(
 ) -> int:
     """Do the runs, all in one queue, until `until` of the monotonic clock. Returns the exit
     code."""
-    names = {run.figure for run, *_ in entries}
-    sweep = _sweep(entries, root / folder_name(min(names)) if len(names) == 1 else root)
+    sweep = _sweep(entries, _place(entries, root))
     with drive.locked(sweep.folder):
         if (sweep.folder / MANIFEST).is_file():
             sweep = load(sweep.folder)
         sweep.options = drive.read_options(options, sweep.options)
         return drive.work_off(sweep, stream, until=until)
+
+
+def _place(entries: Sequence[Entry], root: Path) -> Path:
+    """Where the folder of the sweep goes: that of its figure if all runs are there, as the runs of
+    a sweep lie beside it, else that of all figures."""
+    homes = {root / folder_name(run.figure) for run, *_ in entries}
+    home = min(homes)
+    whole = len(homes) == 1 and all(path.is_relative_to(home) for *_, path in entries)
+    return home if whole else root
 
 
 def _sweep(entries: Sequence[Entry], place: Path) -> Sweep:

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from engine.trust.text import visible
+
 WIDTH, HEIGHT = 64, 16
 MARKS = "*o+x#@%&"
 SPREAD = "."
@@ -67,7 +69,7 @@ def chart(
     foot = [f"{'':>10} +{'-' * WIDTH}", f"{'':>12}{left}{right:>{WIDTH - len(left)}}"]
     foot.append(f"{'':>12}{labels[0]:^{WIDTH}}".rstrip())
     named = [
-        f"{'':>12}{mark} {line.name}"
+        f"{'':>12}{mark} {visible(line.name)}"
         for line, mark in zip(lines, MARKS * len(lines), strict=False)
         if line.name
     ]

@@ -17,6 +17,8 @@ from engine.records.folders import read_metrics
 from engine.records.run import Run
 from engine.records.select import shown
 from engine.settings import UserError
+from engine.trust.files import folders_in
+from engine.trust.text import visible
 
 SIDE_BY_SIDE = 6
 ABOUT = ("id", "status", "started", "ended", "seconds", "commit", "device", "threads", "data")
@@ -36,7 +38,7 @@ def show(run: Run) -> str:
     kinds = [(part, _kind(run, part)) for part in PARTS]
     result = [(key, cell(key, value)) for key, value in run.result.items() if key not in NAMED]
     parts = [
-        f"{run.folder}",
+        visible(run.folder),
         two_columns(rows),
         "made of:\n" + two_columns([row for row in kinds if row[1]]),
     ]
@@ -48,7 +50,7 @@ def show(run: Run) -> str:
     ]
     papers = record.get("citations") or []
     if papers:
-        parts.append("papers:\n" + "\n".join(f"  {paper}" for paper in papers))
+        parts.append("papers:\n" + "\n".join(f"  {visible(paper)}" for paper in papers))
     return "\n\n".join(parts)
 
 
@@ -82,11 +84,7 @@ def _checkpoints(folder: Path) -> str:
     from engine.experiment.checkpoint import PLACE
 
     home = folder / "checkpoint"
-    found = (
-        sorted(path.name for path in home.iterdir() if PLACE.fullmatch(path.name))
-        if home.is_dir()
-        else []
-    )
+    found = [path.name for path in folders_in(home) if PLACE.fullmatch(path.name)]
     if not found:
         return "none: the run can be done again, not continued or evaluated"
     epoch, batch = (int(part) for part in found[-1].split("-"))
@@ -115,9 +113,8 @@ def _curve(run: Run) -> Iterator[str]:
 def evaluations(folder: Path) -> Iterator[dict[str, Any]]:
     """What was evaluated with the weights of a run: the run folders below its eval/, or why one
     cannot be read."""
-    home = folder / "eval"
-    for path in sorted(home.iterdir()) if home.is_dir() else ():
-        if path.is_dir() and not path.name.startswith("."):
+    for path in folders_in(folder / "eval"):
+        if not path.name.startswith("."):
             data: dict[str, Any] = {"folder": str(path)}
             try:
                 data |= {
@@ -131,7 +128,7 @@ def evaluations(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _evaluation_text(data: Mapping[str, Any]) -> str:
-    head = f"evaluation {data['folder']}: {data.get('problem') or data['status']}"
+    head = visible(f"evaluation {data['folder']}: {data.get('problem') or data['status']}")
     result = data.get("result") or {}
     rows = [
         (str(k), cell(str(k), v))

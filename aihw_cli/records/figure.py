@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from aihw_cli.records.chart import Line, chart, heat
 from aihw_cli.records.plot import Curve, Drawing, in_order
+from engine.experiment.files import image, style, writing
 from engine.records.select import shown
 from engine.settings import UserError
+from engine.trust.text import plain_label, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,10 +84,9 @@ def save(
 ) -> None:
     """Write the drawing as an image; `texts` are the labels of the axes and a title, where
     given."""
-    import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE):
+    with style(STYLE):
         figure = Figure(figsize=(width, width * RATIO), layout="constrained")
         axes = figure.subplots()
         if drawing.y:
@@ -94,14 +95,23 @@ def save(
             _curves(axes, drawing, log)
         given = dict(zip(("xlabel", "ylabel", "title"), texts, strict=False))
         usual = {"xlabel": words(drawing.x), "ylabel": words(drawing.y or drawing.metric)}
-        axes.set(**{**usual, **{key: value for key, value in given.items() if value}})
+        # The user's own texts may hold formulas; all others are shown as they are.
+        axes.set(**{**usual, **{key: visible(value) for key, value in given.items() if value}})
+        # Without the time of writing the same runs give the same file.
+        stamp = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Without the time of writing the same runs give the same file.
-            stamp = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix)
-            figure.savefig(path, dpi=300, metadata=stamp)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+            content = image(figure, path.suffix.removeprefix("."), dpi=300, metadata=stamp)
+        except ValueError as error:
+            shown = ", ".join(text for text in texts if "$" in text)
+            raise UserError(f"no formula can be made of {shown!r}: {_first(error)}") from None
+    with writing("the figure", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _first(error: Exception) -> str:
+    """Matplotlib's reason, which stands in the last line of its drawing of the place."""
+    return (str(error).strip().splitlines() or [""])[-1]
 
 
 def words(key: str) -> str:
@@ -111,7 +121,8 @@ def words(key: str) -> str:
         "lr": "learning rate",
         "dataset.batch_size": "batch size",
     }
-    return known.get(key, key.rpartition(".")[2] if "." in key else key.replace("_", " "))
+    plain = key.rpartition(".")[2] if "." in key else key.replace("_", " ")
+    return known.get(key, plain_label(plain))
 
 
 def _curves(axes: Axes, drawing: Drawing, log: str | None) -> None:
@@ -122,7 +133,11 @@ def _curves(axes: Axes, drawing: Drawing, log: str | None) -> None:
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         style = ("-", "--", ":")[number // len(COLOURS) % 3]
         x = [ticks.index(value) for value in curve.x] if _words(ticks) else curve.x
-        look: dict[str, Any] = {"color": colour, "label": curve.name, "linestyle": style}
+        look: dict[str, Any] = {
+            "color": colour,
+            "label": plain_label(curve.name),
+            "linestyle": style,
+        }
         if drawing.swept:
             down = [max(0.0, y - low) for y, low in zip(curve.y, curve.low, strict=True)]
             up = [max(0.0, high - y) for y, high in zip(curve.y, curve.high, strict=True)]
@@ -133,7 +148,8 @@ def _curves(axes: Axes, drawing: Drawing, log: str | None) -> None:
             axes.plot(x, curve.y, marker=marker if len(x) <= 15 else "", **look)
             axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
     if _words(ticks):
-        axes.set_xticks(range(len(ticks)), [shown(tick) for tick in ticks], rotation=30, ha="right")
+        names = [plain_label(shown(tick)) for tick in ticks]
+        axes.set_xticks(range(len(ticks)), names, rotation=30, ha="right")
     elif is_log(ticks, log, "x"):
         axes.set_xscale("log")
     elif all(isinstance(tick, int) for tick in ticks):
@@ -153,9 +169,9 @@ def _heat(figure: Figure, axes: Axes, drawing: Drawing) -> None:
     values = [[drawing.heat.get((row, column), math.nan) for column in columns] for row in rows]
     image = axes.imshow(values, aspect="auto", origin="lower", cmap="viridis")
     axes.set_xticks(
-        range(len(columns)), [shown(value) for value in columns], rotation=30, ha="right"
+        range(len(columns)), [plain_label(shown(c)) for c in columns], rotation=30, ha="right"
     )
-    axes.set_yticks(range(len(rows)), [shown(value) for value in rows])
+    axes.set_yticks(range(len(rows)), [plain_label(shown(value)) for value in rows])
     known = [value for row in values for value in row if not math.isnan(value)]
     middle = (min(known) + max(known)) / 2
     if len(rows) * len(columns) <= 100:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aihw_cli import table
 from aihw_cli.arguments import Arguments
+from aihw_cli.output import say, say_json
 from aihw_cli.records.pick import Picked
 from aihw_cli.report import duration, note
 from engine.experiment.tasks import TRAIN, find_task, task_names
@@ -26,9 +27,9 @@ def write(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> None:
     """Print rows in the form that was asked for."""
     plain = [{key: _none(value) for key, value in row.items()} for row in rows]
     if arguments.has("--json"):
-        print(json.dumps(plain))
+        say_json(plain)
     elif arguments.has("--csv"):
-        print(
+        say(
             table.as_csv(
                 [
                     {k: json.dumps(v) if isinstance(v, list) else v for k, v in r.items()}
@@ -38,9 +39,7 @@ def write(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> None:
             end="",
         )
     else:
-        print(
-            table.as_text([{key: cell(key, value) for key, value in row.items()} for row in rows])
-        )
+        say(table.as_text([{key: cell(key, value) for key, value in row.items()} for row in rows]))
 
 
 def cell(key: str, value: Any) -> str:

@@ -12,7 +12,7 @@ from aihw_cli.report import note
 from engine.records.index import find_runs
 from engine.records.run import Run, all_keys, complete_key
 from engine.records.select import Condition, read_condition, select
-from engine.settings import UserError
+from engine.settings import UserError, user_path
 
 HOME = Path("runs")
 SWEEP = "sweep.json"
@@ -66,9 +66,9 @@ def _chosen(runs: list[Run], conditions: Sequence[Condition], places: Sequence[s
 def _found(places: Sequence[str]) -> list[Run]:
     found: list[Run] = []
     problems: list[str] = []
-    plain = [Path(place).expanduser() for place in places if _is_plain(Path(place).expanduser())]
+    plain = [user_path(place) for place in places if _is_plain(user_path(place))]
     for place in places:
-        path = Path(place).expanduser()
+        path = user_path(place)
         if (path / SWEEP).is_file():
             found += _of_sweep(path, problems)
         elif not path.is_dir():

@@ -15,12 +15,14 @@ from typing import Any, Protocol, TextIO
 
 from aihw_cli import table
 from aihw_cli.arguments import Arguments
+from aihw_cli.output import say, say_json
 from aihw_cli.sweeps.executors import make_executor
 from aihw_cli.sweeps.manifest import MANIFEST, Job, Options, Sweep, load
 from aihw_cli.sweeps.scheduler import Scheduler
 from aihw_cli.sweeps.view import closing_lines, make_view
 from engine.experiment.files import writing
 from engine.settings import UserError
+from engine.trust.files import Held, lock
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -62,24 +64,17 @@ class Source(Protocol):
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """The folder of a sweep for this process alone. Raises UserError that names who has it."""
-    from filelock import FileLock, Timeout
-
-    with writing("the sweep folder", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock, holder = FileLock(folder / "lock", timeout=0), folder / "holder.txt"
     try:
-        lock.acquire()
-    except Timeout:
-        who = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
+        with writing("the sweep folder", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            held = lock(folder / "lock", f"process {os.getpid()} on {platform.node()}\n")
+    except Held as other:
+        who = str(other) or "another process"
         raise UserError(
             f"{folder} is in use by {who}; `aihw resume {folder}` when it has ended"
         ) from None
-    try:
-        with writing("the sweep folder", folder):
-            holder.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def carry_out(planned: Sweep, arguments: Arguments) -> int:
@@ -111,7 +106,7 @@ def work_off(
     more = source.missing() if source else 0
     todo = len([job for job in sweep.jobs if not job.done]) + more
     runs = f"{len(sweep.points)} points, {todo} of {len(sweep.jobs) + more} runs to do"
-    print(f"sweep folder {sweep.folder}: {runs}", file=stream, flush=True)
+    say(f"sweep folder {sweep.folder}: {runs}", stream=stream)
     sweep.save_points()
     sweep.save()
     if todo:
@@ -124,11 +119,7 @@ def work_off(
             whole = scheduler.run()
         if not whole:
             sweep.save_tables()
-            print(
-                f"interrupted; go on with: aihw resume {sweep.folder}{flags}",
-                file=stream,
-                flush=True,
-            )
+            say(f"interrupted; go on with: aihw resume {sweep.folder}{flags}", stream=stream)
             return INTERRUPTED
     sweep.save_tables()
     return OK if all(job.done for job in sweep.jobs) else FAILED
@@ -139,10 +130,10 @@ def tell(sweep: Sweep, code: int, *, as_json: bool) -> None:
     rows, stream = sweep.rows(), sys.stderr if as_json else sys.stdout
     if code != INTERRUPTED:
         if rows and not as_json:
-            print(table.as_text(rows), file=stream)
-            print(f"table {sweep.folder / 'table.csv'}", file=stream)
+            say(table.as_text(rows), stream=stream)
+            say(f"table {sweep.folder / 'table.csv'}", stream=stream)
         for line in closing_lines(sweep):
-            print(line, file=stream)
+            say(line, stream=stream)
     if as_json:
         failed = [
             {"run": sweep.name(job), "log": str(sweep.log(job))}
@@ -150,4 +141,4 @@ def tell(sweep: Sweep, code: int, *, as_json: bool) -> None:
             if job.status == "failed"
         ]
         points = [table.without_gaps(row) for row in rows]
-        print(json.dumps({"folder": str(sweep.folder), "points": points, "failed": failed}))
+        say_json({"folder": str(sweep.folder), "points": points, "failed": failed})

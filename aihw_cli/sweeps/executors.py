@@ -4,13 +4,18 @@ ask for its end."""
 from __future__ import annotations
 
 import os
+import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from aihw_cli.sweeps.cluster import check_cluster
 from aihw_cli.sweeps.manifest import Options
 from aihw_cli.sweeps.worker import Task
+from engine.experiment.files import writing
 from engine.settings import UserError
+from engine.trust.files import make_folder
 
 UNLIMITED = 10**9
 
@@ -46,13 +51,14 @@ class Executor(Protocol):
 def make_executor(run: Mapping[str, Any], options: Options, folder: Path) -> Executor:
     """The executor that `run.executor` names, with the settings of `run.cluster`. Raises
     UserError."""
+    check_cluster(run, lambda _: f" ({folder})")
     name, cluster = str(run["executor"]), dict(run["cluster"])
     if name != "local" and options.gpus:
         raise UserError(f"--gpus is for run.executor=local; {name} gets GPUs through run.cluster")
     if name == "submitit":
         from aihw_cli.sweeps.slurm import Submitit
 
-        return Submitit(folder / "submitit", cluster, options.jobs or UNLIMITED)
+        return Submitit(_fresh(folder / "submitit"), cluster, options.jobs or UNLIMITED)
     if name == "ray":
         from aihw_cli.sweeps.rays import Ray
 
@@ -65,6 +71,14 @@ def make_executor(run: Mapping[str, Any], options: Options, folder: Path) -> Exe
         )
     slots = options.jobs or len(options.gpus) or 1
     return Local(slots, options.gpus, share_of_cores(slots))
+
+
+def _fresh(home: Path) -> Path:
+    """A new folder in `home`: submitit unpickles the results that it finds in its folder, and one
+    that was there before may hold a stranger's."""
+    with writing("the folder of submitit", home):
+        make_folder(home)
+        return Path(tempfile.mkdtemp(dir=home, prefix=time.strftime("%Y%m%d-%H%M%S-")))
 
 
 def share_of_cores(slots: int) -> int:

@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli import table
-from engine.experiment.files import write_bytes, write_json, writing
+from engine.experiment.files import write_json, writing
 from engine.experiment.runs import DONE, read_summary, run_status
 from engine.settings import UserError
+from engine.trust.files import check_no_link, make_folder, read_text, write_bytes
 
 FORMAT = 2
 MANIFEST = "sweep.json"
 POINTS = "points.jsonl"
+ANEW = "start it again with its own command, which takes over the runs that it finds"
 RUN_COLUMNS = (
     "status", "test_accuracy", "best_test_accuracy", "test_loss", "epochs", "seconds", "attempts", "folder", "error",
 )  # fmt: skip
@@ -131,8 +133,9 @@ class Sweep:
     def save_points(self) -> None:
         """Write the configurations; the manifest that names their points must follow."""
         with writing("the sweep's points", self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
             for name in ("logs", "progress"):
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder / name)
             write_bytes(
                 self.folder / POINTS, "".join(f"{line}\n" for line in self.configs).encode()
             )
@@ -187,14 +190,14 @@ class Sweep:
 def load(folder: Path) -> Sweep:
     """The sweep of a folder. Raises UserError if its manifest is damaged or of another version."""
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = json.loads(read_text(folder / MANIFEST))
         if content["format"] != FORMAT:
             age = "a newer" if content["format"] > FORMAT else "an older"
             hint = "update aihw" if age == "a newer" else "start it again with aihw train -m"
             raise UserError(f"{folder} was written by {age} version of aihw; {hint}")
-        configs = (folder / POINTS).read_text(encoding="utf-8").splitlines()
+        configs = read_text(folder / POINTS).splitlines()
         sweep = Sweep(folder, content["points"], configs[: len(content["points"])], [])
-        sweep.jobs = list(_jobs(folder, content["jobs"]))
+        sweep.jobs = list(_jobs(folder, content["jobs"], len(sweep.points)))
         sweep.options = Options(**{**content["options"], "gpus": tuple(content["options"]["gpus"])})
         sweep.words, sweep.search = content["words"], content["search"]
         if len(sweep.configs) < len(sweep.points):
@@ -206,14 +209,32 @@ def load(folder: Path) -> Sweep:
     return sweep
 
 
-def _jobs(folder: Path, stored: Sequence[Mapping[str, Any]]) -> Iterator[Job]:
+def _jobs(folder: Path, stored: Sequence[Mapping[str, Any]], points: int) -> Iterator[Job]:
     """Runs as they were noted; what was running or queued then is looked up in its folder when its
     turn comes."""
     for values in stored:
-        place = Path(os.path.normpath(folder / values["folder"]))
+        # Both become parts of file names.
+        if type(values["seed"]) is not int or values["point"] not in range(points):
+            raise ValueError(f"no run has the seed {values['seed']!r} of point {values['point']!r}")
+        place = _beside(folder, values["folder"])
         status = (
             values["status"]
             if values["status"] in DONE and (place / "summary.json").is_file()
             else "queued"
         )
         yield Job(**{**values, "folder": place, "status": status, "attempts": 0, "error": ""})
+
+
+def _beside(folder: Path, relative: str) -> Path:
+    """The folder of a run, below the one that holds the sweep. A manifest may be a stranger's, and
+    runs are written where it says: so neither `..` nor a link leads elsewhere."""
+    home = Path(os.path.abspath(folder)).parent
+    place = Path(os.path.normpath(home / folder.name / relative))
+    inner = place.relative_to(home).parts if place.is_relative_to(home) else ()
+    if not inner or place.is_relative_to(home / folder.name):
+        raise UserError(f"{folder / MANIFEST} names a run elsewhere ({relative}); {ANEW}")
+    try:
+        check_no_link(*(home.joinpath(*inner[: n + 1]) for n in range(len(inner))))
+    except OSError as problem:
+        raise UserError(f"{problem.filename}: {problem.strerror}") from None
+    return Path(os.path.normpath(folder.joinpath("..", *inner)))

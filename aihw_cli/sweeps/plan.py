@@ -12,8 +12,8 @@ from typing import Any
 from aihw_cli import overrides
 from aihw_cli.compose import Composed, compose
 from aihw_cli.sweeps.manifest import Job, Sweep
-from engine.experiment.runs import run_folder, stored_config
-from engine.settings import UserError
+from engine.experiment.runs import folder_name, run_folder, stored_config
+from engine.settings import UserError, user_path
 
 DIGITS = 12
 
@@ -85,7 +85,8 @@ def sweep_folder(config: Mapping[str, Any], kind: str, content: Any) -> Path:
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[
         :DIGITS
     ]
-    return Path(config["run"]["dir"]).expanduser() / str(config["name"]) / f"{kind}-{digest}"
+    home = user_path(config["run"]["dir"]) / folder_name(str(config["name"]))
+    return home / f"{kind}-{digest}"
 
 
 def as_text(config: Mapping[str, Any]) -> str:

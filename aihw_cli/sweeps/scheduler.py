@@ -18,6 +18,8 @@ from aihw_cli.sweeps.manifest import Job, Sweep
 from aihw_cli.sweeps.worker import Task
 from engine.experiment.interrupt import Interrupt
 from engine.settings import UserError
+from engine.trust.code import code_permitted
+from engine.trust.files import read_bytes
 
 TICK = 0.1
 BUSY_SECONDS = 1.0
@@ -136,7 +138,14 @@ class Scheduler:
         threads = 0 if config["run"]["threads"] else self.executor.threads
         log, progress = self.sweep.log(job), self.sweep.progress(job)
         progress.unlink(missing_ok=True)
-        task = Task(json.dumps(config), str(job.folder), str(log), str(progress), threads)
+        task = Task(
+            json.dumps(config),
+            str(job.folder),
+            str(log),
+            str(progress),
+            threads=threads,
+            allow_code=code_permitted(),
+        )
         self.running[str(job.folder)] = (job, self.executor.start(task))
 
     def _collect(self) -> None:
@@ -182,11 +191,8 @@ class Scheduler:
 def last_words(log: Path) -> str:
     """Why a run failed, from its log."""
     try:
-        lines = [
-            line
-            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
-            if line.strip()
-        ]
+        text = read_bytes(log).decode("utf-8", "replace")
+        lines = [line for line in text.splitlines() if line.strip()]
     except OSError:
         lines = []
     reasons = [line for line in lines if line.startswith(("error: ", "the run failed: "))]

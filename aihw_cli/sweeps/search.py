@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments
+from aihw_cli.output import say
 from aihw_cli.sweeps import drive
 from aihw_cli.sweeps.manifest import MANIFEST, Job, Sweep, load
 from aihw_cli.sweeps.plan import Composer, as_text, seeds_of, sweep_folder
@@ -138,7 +139,7 @@ def search(arguments: Arguments) -> int:
     _optuna()
     planned = _plan(arguments)
     for text in planned.notes:
-        print(f"note: {text}", file=sys.stderr)
+        say(f"note: {text}", stream=sys.stderr)
     return go_on(planned, arguments)
 
 
@@ -156,7 +157,7 @@ def go_on(planned: Sweep, arguments: Arguments) -> int:
         code = drive.work_off(sweep, stream, flags=" --allow-code" if allow else "", source=study)
     drive.tell(sweep, code, as_json=as_json)
     for line in search_lines(sweep) if code != drive.INTERRUPTED else ():
-        print(line, file=stream)
+        say(line, stream=stream)
     return code
 
 

@@ -7,9 +7,12 @@ import time
 from collections.abc import Iterable
 from typing import Any, TextIO
 
+from aihw_cli.output import say
 from aihw_cli.report import duration
 from aihw_cli.sweeps.manifest import Job, Sweep
 from aihw_cli.table import METRIC, metric_of
+from engine.trust.files import read_text
+from engine.trust.text import visible
 
 REFRESH_SECONDS = 0.25
 ORDER = ("running", "failed", "diverged", "finished", "interrupted", "queued")
@@ -47,7 +50,7 @@ class PlainView:
 
     def line(self, text: str) -> None:
         """One line, at once."""
-        print(text, file=self.stream, flush=True)
+        say(text, stream=self.stream)
 
 
 class LiveView(PlainView):
@@ -77,7 +80,7 @@ class LiveView(PlainView):
             self.drawn = time.monotonic()
 
     def line(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(visible(text, lines=True), markup=False)
 
     def table(self) -> Any:
         """The runs, and how many there are of each kind."""
@@ -97,9 +100,9 @@ class LiveView(PlainView):
         )
         for job in jobs[:height]:
             table.add_row(
-                Text(self.sweep.name(job)),
+                Text(visible(self.sweep.name(job))),
                 Text(job.status, COLOURS.get(job.status, "")),
-                *self.cells(job),
+                *(Text(visible(cell)) for cell in self.cells(job)),
             )
         return table
 
@@ -144,7 +147,7 @@ def progress_cells(sweep: Sweep, job: Job) -> list[str]:
     if job.status != "running":
         return ["", "", "", ""]
     try:
-        facts = json.loads(sweep.progress(job).read_text(encoding="utf-8"))
+        facts = json.loads(read_text(sweep.progress(job)))
     except (OSError, ValueError):
         return ["starting", "", "", ""]
     formats = (("loss", ".4g"), ("accuracy", ".4f"), ("speed", ".0f"))

@@ -11,15 +11,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, TextIO
 
+from aihw_cli.output import say
 from aihw_cli.report import PlainReporter
+from engine.experiment.interrupt import interruptible
 from engine.settings import UserError, use_gpu
+from engine.trust.code import code_permission
+from engine.trust.files import make_folder, open_append, open_plain, write_bytes
+from engine.trust.text import to_json
 
 OK, FAILED, WRONG_INPUT, BUSY, INTERRUPTED = 0, 1, 2, 75, 130
 PROGRESS_SECONDS = 0.5
@@ -28,7 +31,7 @@ PROGRESS_SECONDS = 0.5
 @dataclass(frozen=True)
 class Task:
     """What a process must know of its run. `threads` 0 leaves the number to torch, `gpu` is the one
-    that it may see."""
+    that it may see, `allow_code` the user's permission for device files."""
 
     config: str
     folder: str
@@ -36,6 +39,7 @@ class Task:
     progress: str
     threads: int = 0
     gpu: str = ""
+    allow_code: bool = False
 
 
 def absolute(task: Task) -> Task:
@@ -75,31 +79,28 @@ class Teller(PlainReporter):
         """Replace the file. It is only looked at, so it need not survive a power cut."""
         self.told = time.monotonic()
         self.facts.update(facts)
-        temporary = self.path.with_suffix(".new")
-        temporary.write_text(json.dumps(self.facts), encoding="utf-8")
-        os.replace(temporary, self.path)
+        write_bytes(self.path, to_json(self.facts).encode(), durable=False)
 
 
 def work(task: Task) -> int:
     """Do or finish the run of `task` in this process. Returns an exit code; the reason stands in
     the log."""
     for place in (task.log, task.progress):
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-    with Path(task.log).open("a", encoding="utf-8") as log, _interruptible():
+        make_folder(Path(place).parent)
+    with open_append(Path(task.log)) as log, interruptible(), code_permission(task.allow_code):
         try:
             _train(task, Teller(log, Path(task.progress)))
             return OK
         except KeyboardInterrupt:
-            print(f"interrupted; go on with: aihw resume {task.folder}", file=log)
+            say(f"interrupted; go on with: aihw resume {task.folder}", stream=log)
             return INTERRUPTED
         except UserError as error:
-            print(f"error: {error}", file=log)
+            say(f"error: {error}", stream=log)
             return BUSY if _in_use(Path(task.folder)) else WRONG_INPUT
         except Exception as error:
             text = (str(error).splitlines() or [""])[0]
-            print(
-                f"{traceback.format_exc()}the run failed: {type(error).__name__}: {text}", file=log
-            )
+            last = f"the run failed: {type(error).__name__}: {text}"
+            say(f"{traceback.format_exc()}{last}", stream=log)
             return FAILED
 
 
@@ -135,31 +136,13 @@ def _in_use(folder: Path) -> bool:
         return False
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM interrupts as SIGINT does, also before and after the training, which has its own
-    handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main(task: Task) -> None:
     """A process that was forked for `task`: apart from the terminal, and gone with its parent."""
     # The terminal would interrupt it beside its parent, and the second interrupt stops a run
     # without a checkpoint.
     os.setsid()
-    Path(task.log).parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    make_folder(Path(task.log).parent)
+    handle = open_plain(Path(task.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(handle, stream)
     faulthandler.enable(sys.stderr)

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
+
+from engine.settings import user_path
+from engine.trust.code import check_code
 
 T = TypeVar("T")
 
@@ -15,10 +17,11 @@ def load_member(name: str, kind: type[T], what: str) -> tuple[T, str]:
     """The `kind` that `path/to/file.py:Name` defines, or the only one of `path/to/file.py`, and the
     path.
 
-    Raises ValueError with what is wrong with the file.
+    Raises ValueError with what is wrong with the file, or UserError without permission for code.
     """
+    check_code(name)
     path_text, _, attribute = name.partition(":")
-    path = Path(path_text).expanduser().resolve()
+    path = user_path(path_text).resolve()
     if not path.is_file():
         raise ValueError(f"no {what} file {path}")
     spec = importlib.util.spec_from_file_location(

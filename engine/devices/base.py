@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.devices._file import load_member, only_member
+from engine.trust.code import is_code
 
 FOLDER = Path(__file__).parent
 MAX_NODES = 64
@@ -157,7 +158,7 @@ def find_device(name: str) -> Device:
     """
     if name.endswith(".csv"):
         return importlib.import_module("engine.devices.table_step").from_csv(Path(name))
-    if ":" in name or name.endswith(".py"):
+    if is_code(name):
         found, path = load_member(name, Device, "device")
         return replace(found, path=path)
     if name not in device_names():

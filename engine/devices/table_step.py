@@ -11,6 +11,7 @@ from engine.devices._common import WRITE_NOISE, base_params, check_bounds
 from engine.devices.base import Device, Param
 from engine.devices.parts.measured import read_steps
 from engine.devices.parts.nodes import place_on
+from engine.settings import user_path
 
 TABLES = ("table_up", "table_down", "table_up_std", "table_down_std")
 
@@ -67,7 +68,7 @@ w += (up ? c.dwmin_up : -c.dwmin_down) * (mean + spread * noise());
 def from_csv(path: Path) -> Device:
     """The device whose defaults are the steps measured in a CSV file. Raises ValueError with file
     and line."""
-    path = path.expanduser().resolve()
+    path = user_path(path).resolve()
     params = dict(TableStep.params)
     for name, value in read_steps(path).items():
         params[name] = replace(params[name], default=value)

@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.experiment.files import UNFINISHED, sync_folder
 from engine.settings import UserError
+from engine.trust import files
+from engine.trust.files import UNFINISHED, remove_tree, sync_folder
+from engine.trust.text import visible
 
 if TYPE_CHECKING:
     import torch
@@ -53,18 +54,21 @@ def save_checkpoint(
     final = folder / f"{place[0]:06d}-{place[1]:09d}"
     temporary = final.with_name(final.name + UNFINISHED)
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        _write(temporary / TENSORS, content)
-        _write(temporary / STATE, _signed(body))
+        files.make_folder(folder)
+        for left in files.folders_in(folder):
+            if left.name.endswith(UNFINISHED):
+                remove_tree(left)
+        temporary.mkdir()
+        files.write_new(temporary / TENSORS, content)
+        files.write_new(temporary / STATE, _signed(body))
         sync_folder(temporary)
         _put(temporary, final)
         sync_folder(folder)
     except OSError:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_tree(temporary)
         raise
     for old in _finished(folder)[KEEP:]:
-        shutil.rmtree(old, ignore_errors=True)
+        remove_tree(old)
 
 
 def load_checkpoint(
@@ -75,6 +79,8 @@ def load_checkpoint(
 
     Raises UserError if there are checkpoints and none is whole.
     """
+    if folder.is_symlink():
+        raise UserError(f"{visible(folder)}: {files.LINK}")
     paths = _finished(folder)
     problems: list[str] = []
     for path in paths:
@@ -93,31 +99,22 @@ def _copy(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _put(temporary: Path, final: Path) -> None:
     """Rename into place. A damaged checkpoint of the same place, passed over on resume, makes
     way."""
     if final.exists():
         aside = final.with_name(final.name + ".replaced" + UNFINISHED)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_tree(aside)
         os.rename(final, aside)
         os.rename(temporary, final)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_tree(aside)
     else:
         os.rename(temporary, final)
 
 
 def _finished(folder: Path) -> list[Path]:
     """Finished checkpoints, newest first."""
-    if not folder.is_dir():
-        return []
-    return sorted((path for path in folder.iterdir() if PLACE.fullmatch(path.name)), reverse=True)
+    return sorted((p for p in files.folders_in(folder) if PLACE.fullmatch(p.name)), reverse=True)
 
 
 def _signed(body: Mapping[str, Any]) -> bytes:
@@ -133,8 +130,8 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     from safetensors.torch import load
 
     try:
-        sign, _, text = (path / STATE).read_text(encoding="utf-8").partition("\n")
-        content = (path / TENSORS).read_bytes()
+        sign, _, text = files.read_text(path / STATE).partition("\n")
+        content = files.read_bytes(path / TENSORS)
     except FileNotFoundError as problem:
         raise Damaged(f"{Path(problem.filename).name} is missing") from problem
     except (OSError, UnicodeDecodeError) as problem:

@@ -1,51 +1,27 @@
-"""Files that are either whole or absent: written under another name, synced, then renamed."""
+"""Tables, records and figures as files that are either whole or absent, and one line for what
+cannot be written."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.settings import UserError
+from engine.trust.files import write_bytes
+from engine.trust.text import to_json, visible
 
-UNFINISHED = ".unfinished"
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`; at any crash it holds either the old content or the new one."""
-    temporary = path.with_name(path.name + UNFINISHED)
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace `path` by `value` as JSON; numbers that JSON lacks (infinite, undefined) become
     null."""
-    write_bytes(path, (json.dumps(_plain(value), indent=2, allow_nan=False) + "\n").encode())
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    write_bytes(path, f"{to_json(value, indent=2)}\n".encode())
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -57,15 +33,6 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
     write_bytes(path, text.getvalue().encode())
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names in `folder` durable: a rename survives a power cut only after this."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextmanager
 def writing(what: str, folder: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden folder into one line for the user."""
@@ -73,5 +40,22 @@ def writing(what: str, folder: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         raise UserError(
-            f"cannot write {what} in {folder}: {problem.strerror or problem}"
+            f"cannot write {what} in {visible(folder)}: {problem.strerror or problem}"
         ) from problem
+
+
+def style(own: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
+    """Matplotlib's own defaults and `own` over them.
+
+    Else a file `matplotlibrc` in the current folder would decide, up to whether LaTeX is called."""
+    from matplotlib import style as styles
+
+    return styles.context(["default", dict(own or {})])
+
+
+def image(figure: Figure, kind: str, **options: Any) -> bytes:
+    """The figure as a file of a kind (png, svg, pdf). Raises ValueError for a formula in one of its
+    texts that cannot be read."""
+    content = io.BytesIO()
+    figure.savefig(content, format=kind, **options)
+    return content.getvalue()

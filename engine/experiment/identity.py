@@ -11,8 +11,9 @@ from typing import Any
 from engine.devices.base import find_device
 from engine.experiment.data import fingerprint
 from engine.experiment.tasks import TRAIN, find_task, task_of
-from engine.settings import ROOT, UserError
+from engine.settings import ROOT, UserError, user_path
 from engine.tile.settings import GROUPS
+from engine.trust.code import is_code
 
 FORMAT = 1
 LENGTH = 12
@@ -45,7 +46,7 @@ def run_hash(config: Mapping[str, Any]) -> str:
     if "dataset" in sections_of(config):
         digest.update(fingerprint(config["dataset"]).encode())
     if config["run"].get("start"):
-        digest.update(_start_fingerprint(Path(config["run"]["start"]).expanduser()).encode())
+        digest.update(_start_fingerprint(user_path(config["run"]["start"])).encode())
     if task_of(config) != TRAIN and hasattr(find_task(task_of(config)), "fingerprint"):
         digest.update(find_task(task_of(config)).fingerprint(config).encode())
     for text in physics_texts(config):
@@ -97,7 +98,7 @@ def _device_name(model: Any) -> Any:
 def is_device_file(model: str) -> bool:
     """Whether a device model is named by its file (`path/to/file.py:Name`, `steps.csv`) instead of
     by its name."""
-    return ":" in model or model.endswith((".py", ".csv"))
+    return is_code(model) or model.endswith(".csv")
 
 
 def physics_texts(config: Mapping[str, Any]) -> Iterator[bytes]:
@@ -123,7 +124,7 @@ def _device_text(model: str) -> bytes:
         (device.construct, device.step, device.bounds, *device.cells, *device.states)
     ).encode()
     return text + (
-        Path(model.partition(":")[0]).expanduser().read_bytes() if is_device_file(model) else b""
+        user_path(model.partition(":")[0]).read_bytes() if is_device_file(model) else b""
     )
 
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +20,7 @@ from engine.experiment.losses import make_loss
 from engine.experiment.processor import processor
 from engine.experiment.schedules import learning_rate
 from engine.experiment.tasks._trained import start_from
-from engine.settings import UserError
+from engine.settings import UserError, user_path
 
 if TYPE_CHECKING:
     from engine.optim.replay import Replayed
@@ -53,9 +52,7 @@ class Loop:
         self.data = load_data(config["dataset"])
         self.model, self.optimizer = build(config, self.data.info, self.device)
         if config["run"].get("start"):
-            start_from(
-                self.model, Path(config["run"]["start"]).expanduser(), config, info=self.data.info
-            )
+            start_from(self.model, user_path(config["run"]["start"]), config, info=self.data.info)
         self.data = self.data.to(self.device)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.loss_function = make_loss(config["loss"])

@@ -11,28 +11,44 @@ summary.json  the result, once there is one
 from __future__ import annotations
 
 import copy
-import fcntl
 import json
 import os
 import re
 import secrets
-import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 from engine.experiment import record
-from engine.experiment.files import write_bytes, write_csv, write_json, writing
+from engine.experiment.files import write_csv, write_json, writing
 from engine.experiment.identity import is_device_file, run_hash
 from engine.experiment.writers import Writers, require
-from engine.settings import UserError
+from engine.settings import NAME_BYTES, UserError, user_path
+from engine.trust import files
+from engine.trust.text import visible
 
 FORMAT = 1
 COLUMNS = (
     "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples", "seconds",
 )  # fmt: skip
 DONE = ("finished", "diverged")
+# How the name of a run folder begins until it is whole.
+NEW = ".new-"
+LEFT_SECONDS = 60.0
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn a folder that may not be read, and a link in it, into one line for the user."""
+    try:
+        yield
+    except OSError as problem:
+        where = problem.filename or folder
+        raise UserError(
+            f"{visible(where)} cannot be read: {problem.strerror or problem}"
+        ) from problem
 
 
 def run_folder(config: Mapping[str, Any], *, again: bool = False) -> Path:
@@ -40,9 +56,7 @@ def run_folder(config: Mapping[str, Any], *, again: bool = False) -> Path:
     free."""
     run = config["run"]
     recipe = folder_name(str(config.get("name") or "run"))
-    path = (
-        Path(run.get("dir") or "runs").expanduser() / recipe / f"{run_hash(config)}-{run['seed']}"
-    )
+    path = user_path(run.get("dir") or "runs") / recipe / f"{run_hash(config)}-{run['seed']}"
     if not again:
         return path
     number, free = 2, path
@@ -52,20 +66,26 @@ def run_folder(config: Mapping[str, Any], *, again: bool = False) -> Path:
 
 
 def folder_name(recipe: str) -> str:
-    """The folder that holds the runs of a recipe."""
-    return re.sub(r"[^\w.+-]+", "-", recipe).strip("-.") or "run"
+    """The folder that holds the runs of a recipe. Raises UserError for a name that is too long."""
+    name = re.sub(r"[^\w.+-]+", "-", recipe).strip("-.") or "run"
+    if len(name.encode()) > NAME_BYTES:
+        raise UserError(
+            f"name '{name[:20]}...' is too long for a folder: {NAME_BYTES} bytes at most"
+        )
+    return name
 
 
 def run_status(folder: Path) -> str:
     """absent, running, interrupted, failed, diverged or finished. A run whose process died is
     interrupted."""
-    if not folder.exists():
-        return "absent"
-    status = str(read_record(folder)["status"])
-    if status in DONE:
-        return status
-    if _is_locked(folder / "lock"):
-        return "running"
+    with reading(folder):
+        if not folder.exists():
+            return "absent"
+        status = str(read_record(folder)["status"])
+        if status in DONE:
+            return status
+        if files.is_locked(folder / "lock"):
+            return "running"
     return "interrupted" if status == "running" else status
 
 
@@ -78,7 +98,7 @@ def read_record(folder: Path) -> dict[str, Any]:
             + ("it has no run.json" if folder.is_dir() else "there is no such folder")
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(files.read_text(path))
         if found["format"] > FORMAT:
             raise UserError(
                 f"{folder} was written by a newer version of aihw (format {found['format']}); update aihw"
@@ -94,15 +114,18 @@ def read_record(folder: Path) -> dict[str, Any]:
 def read_summary(folder: Path) -> dict[str, Any]:
     """summary.json of a run that is done."""
     try:
-        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        return json.loads(files.read_text(folder / "summary.json"))
     except (OSError, ValueError) as problem:
         raise UserError(f"{folder / 'summary.json'} is missing or damaged: {problem}") from problem
 
 
 def has_metrics(folder: Path) -> bool:
     """Whether a run has come to the end of an epoch."""
-    path = folder / "metrics.csv"
-    return path.is_file() and path.read_bytes().count(b"\n") > 1
+    with reading(folder):
+        try:
+            return files.read_bytes(folder / "metrics.csv").count(b"\n") > 1
+        except FileNotFoundError:
+            return False
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -110,7 +133,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = yaml.safe_load(files.read_text(folder / "config.yaml"))
     except (OSError, ValueError, yaml.YAMLError) as problem:
         first = str(problem).splitlines()[0]
         raise UserError(f"{folder / 'config.yaml'} is missing or damaged: {first}") from problem
@@ -125,7 +148,7 @@ def stored_config(config: Mapping[str, Any]) -> dict[str, Any]:
     stored = copy.deepcopy(dict(config))
     for section, key in (("dataset", "root"), ("dataset", "path"), ("run", "start")):
         if stored[section].get(key):
-            stored[section][key] = str(Path(stored[section][key]).expanduser().absolute())
+            stored[section][key] = str(user_path(stored[section][key]).absolute())
     _absolute_devices(stored)
     return stored
 
@@ -135,15 +158,22 @@ def _absolute_devices(values: Any) -> None:
         for key, value in values.items():
             if key == "model" and isinstance(value, str) and is_device_file(value):
                 path, mark, attribute = value.partition(":")
-                values[key] = str(Path(path).expanduser().absolute()) + mark + attribute
+                values[key] = str(user_path(path).absolute()) + mark + attribute
             else:
                 _absolute_devices(value)
+
+
+def check_place(folder: Path) -> None:
+    """Raises UserError if the folder of an evaluation leads out of the run that it belongs to."""
+    if (folder.parent.parent / "run.json").exists():
+        with reading(folder):
+            files.check_no_link(folder.parent, folder)
 
 
 class RunFolder:
     """A run folder that this process holds the lock of. Use it in a `with` statement."""
 
-    def __init__(self, path: Path, lock: IO[str]) -> None:
+    def __init__(self, path: Path, lock: TextIO) -> None:
         self.path = path
         self.record = read_record(path)
         self._lock = lock
@@ -158,18 +188,19 @@ class RunFolder:
         require(config)
         with writing("the run folder", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".new-{path.name}-{secrets.token_hex(4)}")
+            _remove_leftovers(path)
+            temporary = path.with_name(f"{NEW}{path.name}-{secrets.token_hex(4)}")
             temporary.mkdir()
             try:
                 lock = _acquire(temporary / "lock", path)
-                write_bytes(
+                files.write_bytes(
                     temporary / "config.yaml",
                     yaml.safe_dump(dict(config), sort_keys=False).encode(),
                 )
                 write_json(temporary / "run.json", _first_record(path, config, more))
                 os.rename(temporary, path)
             except OSError:
-                shutil.rmtree(temporary, ignore_errors=True)
+                files.remove_tree(temporary)
                 if path.is_dir():
                     raise UserError(
                         f"{path} was made by another process meanwhile; it is in use"
@@ -208,9 +239,9 @@ class RunFolder:
         """Append to log.txt."""
         with (
             writing("log.txt", self.path),
-            (self.path / "log.txt").open("a", encoding="utf-8") as file,
+            files.open_append(self.path / "log.txt") as file,
         ):
-            file.write(f"{record.now()} {text}\n")
+            file.write(f"{record.now()} {visible(text, lines=True)}\n")
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replace metrics.csv by `rows`, those of epochs or of anything else that a task counts."""
@@ -249,40 +280,24 @@ def _first_record(path: Path, config: Mapping[str, Any], more: Mapping[str, Any]
     }
 
 
-def _acquire(path: Path, folder: Path) -> IO[str]:
-    """Lock `path` for as long as the returned file stays open; the kernel frees it when the process
-    dies."""
-    file = path.open("a+", encoding="utf-8")
-    if not _try_lock(file):
-        file.seek(0)
-        holder = file.read().strip()
-        file.close()
-        raise UserError(f"{folder} is in use" + (f" by {holder}" if holder else ""))
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {record.host()['name']}\n")
-    file.flush()
-    return file
-
-
-def _try_lock(file: IO[str]) -> bool:
-    """Once more after a moment: whoever asks for the status of a run holds its lock for an
-    instant."""
-    for wait in (0.05, 0.2, None):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if wait:
-                time.sleep(wait)
-    return False
-
-
-def _is_locked(path: Path) -> bool:
+def _acquire(path: Path, folder: Path) -> TextIO:
+    """The lock of a run folder. Raises UserError that names the process that has it."""
     try:
-        with path.open(encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+        return files.lock(path, f"process {os.getpid()} on {record.host()['name']}\n")
+    except files.Held as other:
+        who = f" by {visible(other)}" if str(other) else ""
+        raise UserError(f"{folder} is in use{who}") from None
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed while they made this folder have left beside it."""
+    for left in files.folders_in(path.parent):
+        begun = left.name.startswith(f"{NEW}{path.name}-") and left.stat().st_mtime
+        # A folder of this moment may be without its lock yet.
+        if not begun or time.time() - begun < LEFT_SECONDS:
+            continue
+        try:
+            files.lock(left / "lock").close()
+        except (files.Held, OSError):
+            continue  # another process is just making it
+        files.remove_tree(left)

@@ -18,6 +18,7 @@ from engine.experiment.interrupt import Interrupt
 from engine.experiment.runs import (
     DONE,
     RunFolder,
+    check_place,
     has_metrics,
     read_config,
     read_summary,
@@ -26,6 +27,7 @@ from engine.experiment.runs import (
 )
 from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.settings import UserError
+from engine.trust.code import check_code_in
 
 if TYPE_CHECKING:
     from engine.experiment.loop import Loop
@@ -46,6 +48,7 @@ class Reporter(Protocol):
 def train(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
     """Train `config` in `folder`, or do its task. Returns the summary; a run that is there is
     reported, or resumed."""
+    check_place(folder)
     if run_status(folder) != "absent":
         return resume(folder, reporter)
     if task_of(config) != TRAIN:
@@ -75,6 +78,7 @@ def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
 
     with RunFolder.open(folder) as run:
         config = read_config(folder)
+        check_code_in(config, folder)
         _check_unchanged(run, config)
         if task_of(config) != TRAIN:
             run.update(status="running", resumed=record.now())

@@ -27,6 +27,7 @@ from typing import Any
 
 from engine.devices._file import load_member, only_member
 from engine.devices.base import Param
+from engine.trust.code import is_code
 
 FOLDER = Path(__file__).parent / "models"
 
@@ -82,7 +83,7 @@ def find_noise_model(name: str) -> NoiseModel:
 
     Raises ValueError with the nearest name, or with what is wrong with the file.
     """
-    if ":" in name or name.endswith(".py"):
+    if is_code(name):
         found, path = load_member(name, NoiseModel, "noise model")
         return replace(found, path=path)
     if name not in noise_model_names():

@@ -20,7 +20,7 @@ from typing import Any
 from engine.experiment.runs import run_status
 from engine.records.folders import config_texts, flat_sections, read_values, run_folders, stamp
 from engine.records.run import Run
-from engine.settings import UserError, cache_dir
+from engine.settings import UserError, cache_dir, user_path
 
 VERSION = 1
 WAIT_SECONDS = 60.0
@@ -46,7 +46,7 @@ def find_runs(folders: Sequence[Path], say: Callable[[str], None] = lambda _: No
     for no folder."""
     found = Found()
     for folder in folders:
-        root = folder.expanduser()
+        root = user_path(folder)
         if not root.is_dir():
             raise UserError(f"there is no folder {folder}")
         _look(root, found, say)

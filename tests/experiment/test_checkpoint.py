@@ -16,6 +16,7 @@ import torch
 from engine.experiment import checkpoint
 from engine.experiment.checkpoint import load_checkpoint, save_checkpoint
 from engine.settings import UserError
+from engine.trust import files
 
 STEPS = ("fsync", "rename", "mkdir", "open")
 
@@ -72,8 +73,8 @@ def stop_at(
 
     wrap(os, "fsync")
     wrap(os, "rename")
-    wrap(checkpoint.shutil, "rmtree")
-    monkeypatch.setattr(checkpoint, "_write", half_write)
+    wrap(files.shutil, "rmtree")
+    monkeypatch.setattr(files, "write_new", half_write)
     return calls
 
 

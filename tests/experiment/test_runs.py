@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine.experiment import files, identity
-from engine.experiment.files import write_bytes, write_json
+from engine.experiment import identity
+from engine.experiment.files import write_json
 from engine.experiment.runs import (
     RunFolder,
     read_config,
@@ -24,6 +24,8 @@ from engine.experiment.runs import (
     stored_config,
 )
 from engine.settings import UserError
+from engine.trust import files
+from engine.trust.files import write_bytes
 from tests.experiment.helpers import small_config, write_idx
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 
-from engine.experiment import checkpoint
 from engine.experiment.loop import Loop
 from engine.experiment.runs import run_folder, run_status
 from engine.experiment.train import resume, train

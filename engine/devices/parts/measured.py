@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.devices.base import MAX_NODES
+from engine.trust.files import read_text
 
 NEEDED = ("weight", "step_up", "step_down")
 SPREADS = ("step_up_std", "step_down_std")
 Columns = dict[str, list[float]]
+# What Excel puts before the first column of its UTF-8 files.
+BYTE_ORDER = "\ufeff"
 
 
 def read_steps(path: Path) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def _grid(weight: list[float]) -> list[float]:
 def _read_columns(path: Path) -> Columns:
     """The columns, sorted by weight; spreads that are not given are 0."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, follow=True).removeprefix(BYTE_ORDER).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}"

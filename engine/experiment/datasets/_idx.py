@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.settings import UserError
+from engine.settings import UserError, user_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ def idx_files(settings: Mapping[str, Any], maker: str) -> list[Path]:
 
     `maker` is torchvision's name of the data set and of its folder.
     """
-    root = Path(str(settings.get("root") or "data")).expanduser()
+    root = user_path(str(settings.get("root") or "data"))
     folders = [root, root / maker / "raw", root / "raw"]
     found = [_present(folder) for folder in folders]
     best = max(found, key=len)

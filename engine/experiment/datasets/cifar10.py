@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.settings import UserError
+from engine.settings import UserError, user_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ PARTS = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
 def files(settings: Mapping[str, Any]) -> list[Path]:
     """The six files: binary in `root` or `root`/cifar-10-batches-bin, else torchvision's
     cifar-10-batches-py."""
-    root = Path(str(settings.get("root") or "data")).expanduser()
+    root = user_path(str(settings.get("root") or "data"))
     forms = [[folder / f"{part}.bin" for part in PARTS] for folder in (root, root / BINARY)]
     forms += [
         [folder / part for part in PARTS]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.settings import UserError
+from engine.settings import UserError, user_path
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ def files(settings: Mapping[str, Any]) -> list[Path]:
         raise UserError(
             "dataset.path: text needs the file that shall be learned: dataset.path=FILE.txt"
         )
-    path = Path(str(settings["path"])).expanduser()
+    path = user_path(str(settings["path"]))
     if not path.is_file():
         raise UserError(f"dataset.path: no file {path}")
     return [path]

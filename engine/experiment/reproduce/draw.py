@@ -4,14 +4,16 @@ curves."""
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.experiment.files import image, style
 from engine.experiment.reproduce.judge import Judgement, PointResult
+from engine.trust.files import read_text
+from engine.trust.text import plain_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +49,7 @@ def curves_svg(found: Judgement) -> str:
             axes.plot(
                 range(1, len(curve) + 1),
                 curve,
-                label=name,
+                label=plain_label(name),
                 linewidth=1.2,
                 linestyle="--" if again else "-",
             )
@@ -71,7 +73,12 @@ def _lines(axes: Axes, found: Judgement) -> None:
         across = [places.index(p.point.labels[-1]) for p in points]
         spread = [0.0 if math.isnan(p.std) else p.std for p in points]
         line = axes.errorbar(
-            across, [p.mean for p in points], spread, marker="o", capsize=3, label=name
+            across,
+            [p.mean for p in points],
+            spread,
+            marker="o",
+            capsize=3,
+            label=plain_label(name),
         )
         known = [
             (x, p.expected) for x, p in zip(across, points, strict=True) if p.expected is not None
@@ -83,13 +90,15 @@ def _lines(axes: Axes, found: Judgement) -> None:
             )
     for p in found.points:
         if not p.point.labels and p.values:
-            axes.axhline(p.mean, linestyle=":", color="gray", linewidth=1, label=p.point.name)
-    axes.set_xticks(range(len(places)), places)
-    axes.set_xlabel(found.figure.axes[-1])
-    axes.set_ylabel(found.figure.axis)
+            axes.axhline(
+                p.mean, linestyle=":", color="gray", linewidth=1, label=plain_label(p.point.name)
+            )
+    axes.set_xticks(range(len(places)), [plain_label(place) for place in places])
+    axes.set_xlabel(plain_label(found.figure.axes[-1]))
+    axes.set_ylabel(plain_label(found.figure.axis))
     if any(p.expected is not None for p in found.points):
-        axes.plot([], [], "s", mfc="none", color="gray", label=found.figure.known)
-    _legend(axes, ", ".join(found.figure.axes[:-1]))
+        axes.plot([], [], "s", mfc="none", color="gray", label=plain_label(found.figure.known))
+    _legend(axes, plain_label(", ".join(found.figure.axes[:-1])))
 
 
 def _legend(axes: Axes, title: str) -> None:
@@ -132,12 +141,12 @@ def _bars(axes: Axes, found: Judgement) -> None:
                 label="expected" if _first(found, p) else "",
                 **words,
             )
-    names = [p.point.name for p in found.points]
+    names = [plain_label(p.point.name) for p in found.points]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlabel(found.figure.axis)
+    axes.set_xlabel(plain_label(found.figure.axis))
     handles, labels = axes.get_legend_handles_labels()
-    named = {"expected": f"{found.figure.known}, with tolerance"}
+    named = {"expected": f"{plain_label(found.figure.known)}, with tolerance"}
     axes.legend(handles, [named.get(x, x) for x in labels], frameon=False, fontsize=7, loc="best")
 
 
@@ -158,24 +167,18 @@ def _curve(folders: Sequence[Path]) -> list[float]:
     rows = []
     for folder in folders:
         try:
-            with (folder / "metrics.csv").open(encoding="utf-8") as file:
-                rows.append(
-                    [100 * (1 - float(row["test_accuracy"])) for row in csv.DictReader(file)]
-                )
+            lines = read_text(folder / "metrics.csv").splitlines()
+            rows.append([100 * (1 - float(row["test_accuracy"])) for row in csv.DictReader(lines)])
         except (OSError, KeyError, ValueError):
             continue
     return [sum(values) / len(values) for values in zip(*rows, strict=False)] if rows else []
 
 
 def _svg(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE):
+    with style(STYLE):
         picture = Figure(figsize=size, layout="constrained")
-        FigureCanvasSVG(picture)
         draw(picture.add_subplot())
-        text = io.StringIO()
-        picture.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.S)
+        text = image(picture, "svg", metadata={"Date": None, "Creator": None}).decode()
+    return re.sub(r"^.*?(?=<svg)", "", text, flags=re.S)

@@ -12,6 +12,7 @@ from engine.inference import InferenceSpec, program
 from engine.inference.times import label
 from engine.tile.keys import derive
 from engine.tile.tile import Tile
+from engine.trust.files import read_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,17 +86,16 @@ def read_rows(path: Path, each: int) -> list[dict[str, Any]]:
     """The rows of whole programmings (`each` rows) that an earlier, interrupted evaluation left in
     metrics.csv."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [
-                {
-                    "repeat": int(row["repeat"]),
-                    "time": float(row["time"]),
-                    "compensation": row["compensation"],
-                    "accuracy": float(row["accuracy"]),
-                    "loss": float(row["loss"]),
-                }
-                for row in csv.DictReader(file)
-            ]
+        rows = [
+            {
+                "repeat": int(row["repeat"]),
+                "time": float(row["time"]),
+                "compensation": row["compensation"],
+                "accuracy": float(row["accuracy"]),
+                "loss": float(row["loss"]),
+            }
+            for row in csv.DictReader(read_text(path).splitlines())
+        ]
     except (OSError, KeyError, TypeError, ValueError):
         return []
     return rows[: len(rows) // each * each]

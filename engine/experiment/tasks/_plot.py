@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from engine.experiment.files import image, style
+from engine.trust.files import write_bytes
+from engine.trust.text import plain_label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Colours that also readers with a colour vision deficiency tell apart.
 COLORS = ("#0072b2", "#d55e00")
@@ -16,6 +23,14 @@ def plot_course(
 ) -> None:
     """Mean and standard deviation over time with and without compensation, and a named accuracy to
     compare with."""
+    with style():
+        figure = _figure(points, reference)
+        # Without its date the same result is the same file.
+        content = image(figure, "png", dpi=150, metadata={"Software": None})
+    write_bytes(path, content)
+
+
+def _figure(points: Sequence[Mapping[str, Any]], reference: tuple[str, float]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
@@ -32,10 +47,9 @@ def plot_course(
     axes.axhline(reference[1], color="black", linestyle="--", linewidth=1, label=reference[0])
     axes.set_xscale("log")
     marks = {max(point["time"], EARLIEST): point["after"] for point in points}
-    axes.set_xticks(list(marks), list(marks.values()))
+    axes.set_xticks(list(marks), [plain_label(text) for text in marks.values()])
     axes.minorticks_off()
     axes.set_xlabel("time after programming")
     axes.set_ylabel("test accuracy")
     axes.legend()
-    # Without its date the same result is the same file.
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    return figure

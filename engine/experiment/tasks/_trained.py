@@ -4,6 +4,7 @@ a model."""
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from engine.experiment.runs import DONE, read_config, read_record, run_status
 from engine.experiment.tasks import TRAIN, task_of
 from engine.experiment.tasks.evaluate import trained_for_tiles
 from engine.settings import UserError
+from engine.trust.code import check_code_in
+from engine.trust.files import open_plain
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +44,16 @@ def fingerprint(path: Path) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().view(-1).numpy().tobytes())
+        digest.update(_content(tensor))
     return digest.hexdigest()[:16]
+
+
+def _content(tensor: torch.Tensor) -> bytes:
+    """The bytes of a tensor of any type, also of those that NumPy lacks."""
+    import torch
+
+    flat = tensor.detach().contiguous().view(-1)
+    return flat.view(torch.uint8).numpy().tobytes() if len(flat) else b""
 
 
 def trained(
@@ -58,6 +69,7 @@ def trained(
         fit(model, _read_file(path), path)
         return model, layers
     own = read_config(path)
+    check_code_in(own, path)
     # A network trained for tiles meets the periphery of the evaluation.
     evaluated = task_of(config) != TRAIN and trained_for_tiles(own)
     source = config if evaluated else {**own, "run": {**own["run"], **config["run"]}}
@@ -127,11 +139,24 @@ def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 def _read_file(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return _safetensors(path) if path.suffix in SAFETENSORS else _pickled(path)
+        # A pipe would block, and a device never end.
+        os.close(open_plain(path, os.O_RDONLY, follow=True))
+        found = _safetensors(path) if path.suffix in SAFETENSORS else _pickled(path)
+        return {name: _plain(name, tensor, path) for name, tensor in found.items()}
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except OSError as problem:
         raise UserError(f"{path} cannot be read: {problem.strerror or problem}") from problem
+
+
+def _plain(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
+    """A tensor as networks hold it. Raises UserError for other ways to store one."""
+    import torch
+
+    if tensor.is_quantized or tensor.layout != torch.strided:
+        how = "quantized" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
+        raise UserError(f"{path}: {name} is {how}; save dense tensors of floating-point numbers")
+    return tensor.detach()
 
 
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:

@@ -10,10 +10,13 @@ from typing import Any
 
 from engine.experiment.files import write_json
 from engine.experiment.writers import Row, numbers, step
+from engine.trust.files import lock, read_text
+from engine.trust.text import to_json
 
 PACKAGE, EXTRA = "mlflow", "aihw[mlflow]"
 KEPT = "mlflow.json"
 PARAMETERS, LENGTH = 100, 500
+WAIT_SECONDS = 60.0
 STATUS = {"finished": "FINISHED", "diverged": "FAILED"}
 
 
@@ -21,11 +24,9 @@ class Writer:
     """Goes on with the run that mlflow.json in the run folder names, or begins one."""
 
     def __init__(self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-        from filelock import FileLock
-
         home = path.parent.parent
         # Several runs of a sweep begin at once: one of them makes the tables and the experiment.
-        with FileLock(home / "mlflow.lock", timeout=60):
+        with lock(home / "mlflow.lock", seconds=WAIT_SECONDS):
             self._client, uri = _client(home)
             kept = _kept(path, uri)
             self._run = kept or self._begin(path, config, record)
@@ -54,7 +55,7 @@ class Writer:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """The status, and the result as a tag."""
-        self._client.set_tag(self._run, "aihw.summary", json.dumps(dict(summary), default=str))
+        self._client.set_tag(self._run, "aihw.summary", to_json(summary))
         self._client.set_terminated(self._run, STATUS.get(str(summary.get("status")), "FINISHED"))
 
     def close(self) -> None:
@@ -96,7 +97,7 @@ def _client(home: Path) -> tuple[Any, str]:
 def _kept(path: Path, uri: str) -> str:
     """The MLflow run that this run has had before, if it is in the same place."""
     try:
-        kept = json.loads((path / KEPT).read_text(encoding="utf-8"))
+        kept = json.loads(read_text(path / KEPT))
         return str(kept["run_id"]) if kept["tracking_uri"] == uri else ""
     except (OSError, ValueError, KeyError):
         return ""

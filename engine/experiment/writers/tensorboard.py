@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.experiment.writers import Row, numbers, step
+from engine.trust.files import make_folder, remove_tree
 
 PACKAGE, EXTRA = "tensorboard", "aihw[tensorboard]"
 HOME = "tensorboard"
@@ -21,7 +21,8 @@ class Writer:
         import yaml
         from torch.utils.tensorboard import SummaryWriter
 
-        shutil.rmtree(path / HOME, ignore_errors=True)
+        remove_tree(path / HOME)
+        make_folder(path / HOME)
         self._events = SummaryWriter(str(path / HOME))
         self._written = 0
         text = yaml.safe_dump(dict(config), sort_keys=False)
