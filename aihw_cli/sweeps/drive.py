@@ -22,7 +22,8 @@ from aihw_cli.sweeps.scheduler import Scheduler
 from aihw_cli.sweeps.view import closing_lines, make_view
 from engine.experiment.files import writing
 from engine.settings import UserError
-from engine.trust.files import Held, lock
+from engine.trust.files import Held, lock, read_text, write_bytes
+from engine.trust.text import visible
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -64,17 +65,27 @@ class Source(Protocol):
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """The folder of a sweep for this process alone. Raises UserError that names who has it."""
+    holder = folder / "holder.txt"
     try:
         with writing("the sweep folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
-            held = lock(folder / "lock", f"process {os.getpid()} on {platform.node()}\n")
-    except Held as other:
-        who = str(other) or "another process"
+            held = lock(folder / "lock")
+    except Held:
         raise UserError(
-            f"{folder} is in use by {who}; `aihw resume {folder}` when it has ended"
+            f"{folder} is in use by {_read(holder)}; `aihw resume {folder}` when it has ended"
         ) from None
     with held:
+        with writing("the sweep folder", folder):
+            write_bytes(holder, f"process {os.getpid()} on {platform.node()}\n".encode())
         yield
+
+
+def _read(holder: Path) -> str:
+    """Who works in a folder, as it says itself."""
+    try:
+        return visible(read_text(holder).strip())
+    except (OSError, ValueError):
+        return "another process"
 
 
 def carry_out(planned: Sweep, arguments: Arguments) -> int:

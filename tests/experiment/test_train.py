@@ -19,6 +19,7 @@ from engine.experiment.loop import Loop
 from engine.experiment.runs import run_folder, run_status
 from engine.experiment.train import resume, train
 from engine.settings import ROOT, UserError
+from engine.trust import files
 from tests.experiment.helpers import (
     STEPS,
     Recorder,
@@ -147,15 +148,15 @@ def test_gpu_that_is_not_there(tmp_path: Path) -> None:
 def test_full_disk_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small_config(tmp_path)
     folder = run_folder(config)
-    real = checkpoint._write
+    real = files.write_new
 
-    def write(path: Path, content: bytes) -> None:
+    def write(path: Path, content: bytes, **more: bool) -> None:
         if "000002" in path.parent.name:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(path, content)
+        real(path, content, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_write", write)
+        patch.setattr(files, "write_new", write)
         with pytest.raises(
             UserError, match=r"cannot write the checkpoint in .*: No space left on device"
         ) as caught:
