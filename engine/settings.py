@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -10,6 +12,7 @@ KINDS = ("conf", "presets", "experiments")
 # What file systems of Linux take.
 NAME_BYTES, PATH_BYTES = 255, 4095
 SHOWN = 60
+SAFE_PATH = "PYTHONSAFEPATH"
 
 
 class UserError(ValueError):
@@ -70,6 +73,21 @@ def use_gpu(number: str) -> None:
     # their bus.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     os.environ["CUDA_VISIBLE_DEVICES"] = visible[index] if index < len(visible) else number
+
+
+@contextmanager
+def no_modules_of_folder() -> Iterator[None]:
+    """Programs that start meanwhile do not look for modules in their current folder, as `python -m`
+    does; it may hold a torch.py of a stranger's. (Python before 3.11 knows no such setting.)"""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 def packaged_data() -> Path:

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
+import tempfile
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments, Command, Option
 from aihw_cli.output import say, say_json
-from engine.settings import UserError, cache_dir, data_dirs
+from engine.settings import UserError, data_dirs
 
 PACKAGES = ("aihw", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "rich", "scikit-learn", "safetensors",
             "ziglang", "cupy-cuda12x", "cupy-cuda13x")  # fmt: skip
 CUDA13 = 13000
+# The largest compiled kernel.
+NEEDED_BYTES = 1 << 20
 
 
 def doctor(arguments: Arguments) -> int:
@@ -48,8 +49,7 @@ def examine() -> dict[str, Any]:
         "compiler": compiler(),
         "GPU driver": driver(),
         "backends": backends(),
-        "cache": str(cache_dir())
-        + ("" if writable(cache_dir()) else " (not writable: kernels cannot be kept)"),
+        "cache": kernel_cache(),
         "data folders": [str(folder) for folder in data_dirs()],
         "advice": advice(),
     }
@@ -69,9 +69,10 @@ def compiler() -> str:
 
     try:
         command = cpu.compiler()
+        said = cpu.version(command)
     except UserError as error:
         return f"none: {error}"
-    return f"{' '.join(command)} ({_first_line([*command[:3], '--version'])})"
+    return f"{' '.join(command)} ({(said.splitlines() or ['it does not say its version'])[0]})"
 
 
 def backends() -> dict[str, str]:
@@ -86,6 +87,25 @@ def backends() -> dict[str, str]:
         "cuda": f"works: {why}" if usable else f"does not work: {why}",
         "run.device=auto": f"takes {active}",
     }
+
+
+def kernel_cache() -> str:
+    """Where compiled kernels are kept, and what is wrong with that place."""
+    from engine.jit import cache, cpu
+
+    try:
+        home = cache.folder(cpu.KIND)
+        with cache.usable(home), tempfile.TemporaryFile(dir=home) as file:
+            file.write(bytes(NEEDED_BYTES))
+            file.flush()
+    except UserError as error:
+        return f"does not work: {error}"
+    if os.statvfs(home).f_flag & os.ST_NOEXEC:
+        return f"does not work: {home} is on a file system that runs no programs (noexec): set AIHW_CACHE"
+    kept = [path for path in home.iterdir() if path.suffix == ".so"]
+    damaged = len([path for path in kept if not cache.is_whole(path)])
+    healed = f", {damaged} without a fitting checksum: made anew when needed" if damaged else ""
+    return f"{home.parent} ({len(kept)} kernels of the CPU{healed})"
 
 
 def driver() -> str:
@@ -120,21 +140,6 @@ def advice() -> list[str]:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         lines.append("only Linux on x86-64 is tested")
     return lines
-
-
-def writable(folder: Path) -> bool:
-    """Whether files can be made in a folder that may not exist yet."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return os.access(folder, os.W_OK)
-
-
-def _first_line(command: list[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return (done.stdout.splitlines() or [""])[0].strip()
 
 
 COMMANDS = (

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aihw_cli.report import note
+from aihw_cli.sweeps.manifest import run_beside
 from engine.records.index import find_runs
 from engine.records.run import Run, all_keys, complete_key
 from engine.records.select import Condition, read_condition, select
 from engine.settings import UserError, user_path
+from engine.trust.files import read_text
 
 HOME = Path("runs")
 SWEEP = "sweep.json"
@@ -96,8 +98,10 @@ def _tell(problems: Iterable[str]) -> None:
 def _of_sweep(folder: Path, problems: list[str]) -> list[Run]:
     """The runs that the manifest of a sweep names."""
     try:
-        jobs = json.loads((folder / SWEEP).read_text(encoding="utf-8"))["jobs"]
-        paths = [Path(os.path.normpath(folder / job["folder"])) for job in jobs]
+        jobs = json.loads(read_text(folder / SWEEP))["jobs"]
+        paths = [run_beside(folder, job["folder"]) for job in jobs]
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / SWEEP} is missing or damaged: {error}") from None
     wanted = {os.path.realpath(path) for path in paths}

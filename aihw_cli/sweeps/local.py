@@ -9,12 +9,14 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Sequence
-from multiprocessing import connection
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 
 from aihw_cli.sweeps import worker
 from aihw_cli.sweeps.worker import Task
+from engine.settings import ROOT
 
 # What a run needs in any case; none of them touches a GPU or starts a thread when it is imported.
 PRELOADED = [
@@ -58,6 +60,8 @@ class Local:
         self._running: list[Process] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
+        with _in_our_own_folder():
+            forkserver.ensure_running()
 
     def start(self, task: Task) -> Process:
         self._running = [p for p in self._running if p.exit_code() is None]
@@ -82,3 +86,16 @@ class Local:
     def close(self) -> None:
         """Nothing to give back: the processes have ended, and the one that they come from ends with
         this one."""
+
+
+@contextmanager
+def _in_our_own_folder() -> Iterator[None]:
+    """While it is entered, the current folder is that of our packages: the server looks for modules
+    in the folder where it starts, and the user's may hold a torch.py of a stranger's."""
+    here = os.open(".", os.O_RDONLY)
+    os.chdir(ROOT)
+    try:
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)

@@ -216,7 +216,7 @@ def _jobs(folder: Path, stored: Sequence[Mapping[str, Any]], points: int) -> Ite
         # Both become parts of file names.
         if type(values["seed"]) is not int or values["point"] not in range(points):
             raise ValueError(f"no run has the seed {values['seed']!r} of point {values['point']!r}")
-        place = _beside(folder, values["folder"])
+        place = run_beside(folder, values["folder"])
         status = (
             values["status"]
             if values["status"] in DONE and (place / "summary.json").is_file()
@@ -225,7 +225,7 @@ def _jobs(folder: Path, stored: Sequence[Mapping[str, Any]], points: int) -> Ite
         yield Job(**{**values, "folder": place, "status": status, "attempts": 0, "error": ""})
 
 
-def _beside(folder: Path, relative: str) -> Path:
+def run_beside(folder: Path, relative: str) -> Path:
     """The folder of a run, below the one that holds the sweep. A manifest may be a stranger's, and
     runs are written where it says: so neither `..` nor a link leads elsewhere."""
     home = Path(os.path.abspath(folder)).parent

@@ -14,7 +14,7 @@ from typing import Any
 from aihw_cli.sweeps import worker
 from aihw_cli.sweeps.executors import UNLIMITED
 from aihw_cli.sweeps.worker import Task, absolute
-from engine.settings import UserError
+from engine.settings import UserError, no_modules_of_folder
 
 LOST = -signal.SIGKILL
 POLL_SECONDS = 0.5
@@ -96,7 +96,7 @@ class Submitit:
         self.threads = int(settings.get("cpus_per_task", 1))
 
     def start(self, task: Task) -> Job:
-        with _deaf_to_the_terminal():
+        with _deaf_to_the_terminal(), no_modules_of_folder():
             return Job(self.executor.submit(Point(self.here), absolute(task)), self.here)
 
     def wait(self, seconds: float) -> None:

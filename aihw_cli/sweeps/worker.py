@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from aihw_cli.__main__ import without_current_folder
 from aihw_cli.output import say
 from aihw_cli.report import PlainReporter
 from engine.experiment.interrupt import interruptible
@@ -85,6 +86,8 @@ class Teller(PlainReporter):
 def work(task: Task) -> int:
     """Do or finish the run of `task` in this process. Returns an exit code; the reason stands in
     the log."""
+    # An executor that starts it with `python -m` puts the current folder first.
+    sys.path[:] = without_current_folder(sys.path)
     for place in (task.log, task.progress):
         make_folder(Path(place).parent)
     with open_append(Path(task.log)) as log, interruptible(), code_permission(task.allow_code):

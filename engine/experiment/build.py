@@ -35,6 +35,8 @@ def told_of(layer: str) -> Iterator[None]:
     UserError."""
     try:
         yield
+    except CompileError:
+        raise  # of the machine, or of a snippet that it names itself
     except ValueError as problem:
         raise UserError(f"layer {layer}: {problem}") from problem
 

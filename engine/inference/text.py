@@ -11,7 +11,7 @@ from typing import Any
 from engine.devices.base import MAX_NODES
 from engine.inference.base import NoiseModel, find_noise_model
 from engine.jit.programs import Program
-from engine.jit.source import text_of
+from engine.jit.source import line_directive, text_of
 
 HEADERS = ("portable.cuh", "maths.cuh", "random.cuh", "inference.cuh")
 HERE = Path(__file__).parent
@@ -79,5 +79,5 @@ def _function(model: NoiseModel, event: str, arguments: str) -> list[str]:
         f"#define {event.upper()}_NOISE {count}",
         f"FN void {event}_device({arguments}, const NoiseModel& p, const Reach& r, float t, const float* z_) {{",
         "float g_max = r.g_max, g_min = r.g_min;",
-        f'#line {lines} "{path}"', body, f'#line 1 "made from {path}"', "}",
+        line_directive(lines, path), body, line_directive(1, f"made from {path}"), "}",
     ]  # fmt: skip

@@ -13,7 +13,10 @@ import importlib.util
 import os
 import platform
 import re
+import shlex
 import shutil
+import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,6 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from engine import settings
+from engine.jit import cache
+
+KIND = "cpu"
+# The largest kernel takes a quarter of a minute on a machine that does nothing else.
+COMPILE_SECONDS, ANSWER_SECONDS = 600.0, 30.0
+ELF, ELF_64, ELF_SHARED, ELF_HEADER = b"\x7fELF", 2, 3, 64
 
 FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-ffp-contract=off", "-fno-trapping-math",
@@ -28,20 +37,25 @@ FLAGS = (
 )  # fmt: skip
 
 
-class CompileError(RuntimeError):
-    """The compiler refused a kernel; the text is its log, whose lines point into the snippet."""
+class CompileError(settings.UserError, RuntimeError):
+    """The compiler refused a kernel; `log` is what it said, whose lines point into the snippet."""
+
+    def __init__(self, log: str) -> None:
+        super().__init__(log)
+        self.log = log
+
+    def __str__(self) -> str:
+        return f"the kernels cannot be compiled: {self.first}"
 
     @property
     def first(self) -> str:
         """The first complaint in a line: file, line, and what is wrong."""
         found = re.search(
-            r"^(\S.*?)(?::(\d+):\d+|\((\d+)\)): (?:fatal )?error: (.*)$", str(self), re.M
+            r"^(\S.*?)(?::(\d+):\d+|\((\d+)\)): (?:fatal )?error: (.*)$", self.log, re.M
         )
-        return (
-            f"{found[1]}:{found[2] or found[3]}: {found[4]}"
-            if found
-            else str(self).strip().split("\n", 1)[0]
-        )
+        if not found:
+            return self.log.strip().split("\n", 1)[0]
+        return f"{found[1]}:{found[2] or found[3]}: {found[4]}"
 
 
 @functools.cache
@@ -49,10 +63,10 @@ def compiler() -> tuple[str, ...]:
     """The command of a C++ compiler. Raises UserError that says how to get one."""
     wanted = settings.compiler_command()
     if wanted:
-        command = tuple(wanted.split())
+        command = _words(wanted)
         if shutil.which(command[0]) is None:
             raise settings.UserError(
-                f"AIHW_CXX names the compiler {command[0]!r}, which is not on the PATH"
+                f"AIHW_CXX names the compiler {command[0]!r}, which is no program on the PATH"
             )
         return command
     for name in ("c++", "g++", "clang++"):
@@ -67,6 +81,19 @@ def compiler() -> tuple[str, ...]:
     )
 
 
+def _words(wanted: str) -> tuple[str, ...]:
+    """The words of AIHW_CXX: a program, whose path may hold a blank, or a command as in a shell."""
+    if Path(wanted).is_file():
+        return (wanted,)
+    try:
+        words = tuple(shlex.split(wanted))
+    except ValueError as problem:
+        raise settings.UserError(f"AIHW_CXX={wanted!r} cannot be read: {problem}") from None
+    if not words:
+        raise settings.UserError(f"AIHW_CXX={wanted!r} names no compiler")
+    return words
+
+
 @functools.cache
 def machine() -> str:
     """What a `-march=native` library depends on: a library from a shared home must not reach
@@ -79,36 +106,103 @@ def machine() -> str:
 
 
 @functools.cache
-def _version(command: tuple[str, ...]) -> str:
-    return subprocess.run(
-        [*command, "--version"], capture_output=True, text=True, check=False
-    ).stdout
+def version(command: tuple[str, ...]) -> str:
+    """What a compiler says of itself, first line its name. Raises UserError if it cannot be
+    asked."""
+    return _call([*command, "--version"], ANSWER_SECONDS, "/").stdout
+
+
+def _call(command: list[str], seconds: float, folder: str) -> subprocess.CompletedProcess[str]:
+    """Run a compiler in a folder that holds nothing of others: `python -m` would load modules from
+    it. Raises UserError if it cannot be run or hangs; nothing of it outlives this call."""
+    process = None
+    try:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True,
+        )  # fmt: skip
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise settings.UserError(
+            f"the compiler {command[0]} did not end within {seconds:.0f} s; "
+            "AIHW_CXX names another one"
+        ) from None
+    except OSError as problem:
+        raise settings.UserError(
+            f"the compiler {command[0]} cannot be run ({problem.strerror or problem}); "
+            "AIHW_CXX names another one"
+        ) from problem
+    finally:
+        if process is not None and process.poll() is None:
+            # It has programs of its own for the parts of its work.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def build(text: str) -> Path:
     """The compiled library of a text, from the cache or made now. Raises CompileError with the
     compiler's log."""
     command = compiler()
-    key = "\0".join([text, *FLAGS, *command, _version(command), machine()])
-    path = settings.cache_dir() / "cpu" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        source, made = Path(scratch) / "kernel.cpp", Path(scratch) / "kernel.so"
-        source.write_text(text)
-        done = subprocess.run(
-            [*command, *FLAGS, str(source), "-o", str(made), "-lm"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    key = "\0".join([text, *FLAGS, *command, version(command), machine()])
+    name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
+    return cache.fetch(KIND, name, lambda: _compiled(text, command, cache.scratch_prefix(name)))
+
+
+def _compiled(text: str, command: tuple[str, ...], prefix: str) -> bytes:
+    """The library that a compiler makes of a text. Raises CompileError."""
+    with tempfile.TemporaryDirectory(dir=cache.folder(KIND), prefix=prefix) as scratch:
+        source, made = Path(scratch, "kernel.cpp"), Path(scratch, "kernel.so")
+        source.write_text(text, encoding="utf-8")
+        words = [*command, *FLAGS, str(source), "-o", str(made), "-lm"]
+        done = _call(words, COMPILE_SECONDS, scratch)
         if done.returncode:
-            raise CompileError(done.stderr.strip())
-        os.replace(
-            made, path
-        )  # parallel runs may both get here: the last one wins with the same content
-    return path
+            raise CompileError(done.stderr.strip() or _silent(command[0], done.returncode))
+        content = made.read_bytes() if made.is_file() else b""
+    if not is_library(content):
+        what = "half a library" if content.startswith(ELF) else "no library"
+        raise CompileError(f"{command[0]} says that all went well and made {what}")
+    return content
+
+
+def _silent(name: str, code: int) -> str:
+    """What happened to a compiler that did not say it."""
+    if code > 0:
+        return f"{name} ended with exit code {code} and said nothing"
+    return f"{name} was killed by {signal.Signals(-code).name} (is there enough memory?)"
+
+
+def is_library(content: bytes) -> bool:
+    """Whether a file is a shared library up to its end: the system would load half a one, and kill
+    the process when it comes to what is missing."""
+    if sys.platform != "linux":
+        return bool(content)
+    if len(content) < ELF_HEADER or not content.startswith(ELF) or content[4] != ELF_64:
+        return False
+    (kind,) = struct.unpack_from("=H", content, 16)
+    (programs, sections) = struct.unpack_from("=QQ", content, 32)
+    (size, count, section_size, section_count) = struct.unpack_from("=4H", content, 54)
+    ends = [sections + section_size * section_count, programs + size * count]
+    if kind != ELF_SHARED or max(ends) > len(content):
+        return False
+    for number in range(count):
+        offset, *_, length = struct.unpack_from("=4Q", content, programs + number * size + 8)
+        ends.append(offset + length)
+    return max(ends) <= len(content)
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    """A library in this process. Raises UserError if the system refuses it."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as problem:
+        if os.statvfs(path).f_flag & os.ST_NOEXEC:
+            raise settings.UserError(
+                f"{path.parent} is on a file system that runs no programs (noexec): "
+                "set AIHW_CACHE to another folder"
+            ) from problem
+        cache.forget(path)
+        raise CompileError(f"what {compiler()[0]} made cannot be loaded: {problem}") from problem
 
 
 class Library:
@@ -116,7 +210,7 @@ class Library:
     one, and no torch."""
 
     def __init__(self, text: str, *, team: bool = True) -> None:
-        self._handle = ctypes.CDLL(str(build(text)))
+        self._handle = _loaded(build(text))
         fork = team_fork() if team else 0
         if fork:
             self._handle.aihw_team.argtypes = [ctypes.c_void_p]

@@ -11,14 +11,12 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine import settings
+from engine.jit import cache
 from engine.jit.cpu import CompileError
 
 # Threads of a block; smaller ones spread few threads over more of a GPU.
@@ -99,12 +97,11 @@ def compile(text: str, arch: str) -> bytes:
 
 
 def build(text: str, arch: str) -> Path:
-    """Path of the compiled text in the cache; compiles at first use. Processes may race: the last
-    rename wins."""
-    path = _cached(text, arch)
-    if not path.is_file():
-        _store(path, _run_compiler(text, arch))
-    return path
+    """Path of the compiled text in the cache; compiles at first use."""
+    key = "\0".join((text, arch, *OPTIONS, repr(compiler_version())))
+    ending = "cubin" if arch.startswith("sm_") else "ptx"
+    name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.{ending}"
+    return cache.fetch("cuda", name, lambda: _run_compiler(text, arch))
 
 
 def load(binary: Path) -> Any:
@@ -209,12 +206,6 @@ def _borrowed(pointer: int, device: int) -> Any:
     return cupy.cuda.ExternalStream(pointer, device)
 
 
-def _cached(text: str, arch: str) -> Path:
-    key = "\0".join((text, arch, *OPTIONS, repr(compiler_version())))
-    name = hashlib.sha256(key.encode()).hexdigest()[:32]
-    return settings.cache_dir() / "cuda" / f"{name}.{'cubin' if arch.startswith('sm_') else 'ptx'}"
-
-
 def _run_compiler(text: str, arch: str) -> bytes:
     nvrtc = _nvrtc()
     program = nvrtc.createProgram(text, "kernel.cu", (), ())
@@ -229,24 +220,6 @@ def _run_compiler(text: str, arch: str) -> bytes:
         raise CompileError(f"NVRTC refused the kernel for {arch}:\n{log or error}") from None
     finally:
         nvrtc.destroyProgram(program)
-
-
-def _store(path: Path, data: bytes) -> None:
-    """Write under a temporary name and rename, so that no process ever loads half a file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.replace(file.name, path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise settings.UserError(
-            f"cannot keep a compiled kernel in {path.parent}: {error.strerror}; set AIHW_CACHE to a folder with space"
-        ) from error
 
 
 def _first_line(error: Exception) -> str:

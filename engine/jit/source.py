@@ -174,8 +174,23 @@ def text_of(name: str) -> str:
     lines = header(name).replace("#pragma once", "").split("\n")
     for number, line in enumerate(lines, 2):
         if line.startswith("#include"):
-            lines[number - 2] = f'{text_of(line.split(chr(34))[1])}\n#line {number} "{name}"'
-    return "\n".join([f'#line 1 "{name}"', *lines])
+            inner = text_of(line.split(chr(34))[1])
+            lines[number - 2] = f"{inner}\n{line_directive(number, name)}"
+    return "\n".join([line_directive(1, name), *lines])
+
+
+def line_directive(number: int, name: str) -> str:
+    """A line that tells the compiler where the next one comes from. A path may hold quotes and line
+    breaks, after which the rest of it would be C."""
+    shown = "".join(
+        c if c.isprintable() and c not in '"\\?' else "".join(f"\\{b:03o}" for b in _bytes(c))
+        for c in name
+    )
+    return f'#line {number} "{shown}"'
+
+
+def _bytes(character: str) -> bytes:
+    return character.encode("utf-8", "surrogateescape")
 
 
 def _c_params(device: Device) -> list[tuple[str, type]]:
@@ -268,9 +283,9 @@ def _located(device: Device, field: str, body: str) -> list[str]:
     path = device.path or f"engine/devices/{device.name}.py"
     line = _line_of(path, getattr(device, field))
     return [
-        f'#line {line} "{path if line > 1 else f"{path}:{field}"}"',
+        line_directive(line, path if line > 1 else f"{path}:{field}"),
         body,
-        f'#line 1 "made from {path}"',
+        line_directive(1, f"made from {path}"),
     ]
 
 
@@ -278,8 +293,9 @@ def _line_of(path: str, snippet: str) -> int:
     file = Path(path)
     if not file.is_file():
         return 1
-    at = file.read_text().find(snippet)
-    return file.read_text()[:at].count("\n") + 1 if at >= 0 else 1
+    text = file.read_text(encoding="utf-8", errors="replace")
+    at = text.find(snippet)
+    return text[:at].count("\n") + 1 if at >= 0 else 1
 
 
 def _count(call: str, body: str) -> int:

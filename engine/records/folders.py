@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -14,33 +15,47 @@ from typing import Any
 from engine.experiment.runs import read_record, read_summary
 from engine.records.run import RECORDED
 from engine.settings import UserError
+from engine.trust.files import read_text
 
 STAMPED = ("run.json", "config.yaml", "summary.json", "metrics.csv")
 DEPTH = 6
 TOP = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 
 
-def run_folders(root: Path, known: Collection[str]) -> Iterator[str]:
-    """Paths of all run folders below `root`, relative to it. Those in `known` are not looked
-    into."""
-    yield from _below(str(root), "", known, DEPTH)
+class Search:
+    """The search for run folders below `root`.
 
+    Links are not followed: what one leads to would count twice, or come from elsewhere. `outside`
+    holds those that lead to a folder elsewhere, so that nobody misses what is in it."""
 
-def _below(root: str, inner: str, known: Collection[str], depth: int) -> Iterator[str]:
-    try:
-        with os.scandir(os.path.join(root, inner)) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError:
-        return
-    if any(entry.name == "run.json" for entry in found):
-        yield inner
-        return
-    for entry in found:
-        path = f"{inner}/{entry.name}" if inner else entry.name
-        if path in known:
-            yield path
-        elif depth and entry.is_dir():
-            yield from _below(root, path, known, depth - 1)
+    def __init__(self, root: Path, known: Collection[str]) -> None:
+        self.root, self.known = str(root), known
+        self.outside: list[str] = []
+
+    def run_folders(self, inner: str = "", depth: int = DEPTH) -> Iterator[str]:
+        """Paths of all run folders, relative to the root. Those that are known are not looked
+        into."""
+        try:
+            with os.scandir(os.path.join(self.root, inner)) as entries:
+                found = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError:
+            return
+        if any(entry.name == "run.json" for entry in found):
+            yield inner
+            return
+        for entry in found:
+            path = f"{inner}/{entry.name}" if inner else entry.name
+            if entry.is_symlink():
+                self._note(path)
+            elif path in self.known:
+                yield path
+            elif depth and entry.is_dir():
+                yield from self.run_folders(path, depth - 1)
+
+    def _note(self, link: str) -> None:
+        target, home = (os.path.realpath(os.path.join(self.root, p)) for p in (link, ""))
+        if os.path.isdir(target) and os.path.commonpath([target, home]) != home:
+            self.outside.append(link)
 
 
 def stamp(folder: str) -> str:
@@ -48,7 +63,7 @@ def stamp(folder: str) -> str:
     parts = []
     for name in STAMPED:
         try:
-            found = os.stat(f"{folder}/{name}")
+            found = os.lstat(f"{folder}/{name}")
         except OSError:
             if name == "run.json":
                 return ""
@@ -94,11 +109,10 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.csv"
     rows: list[dict[str, Any]] = []
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if None in row or None in row.values():
-                    raise ValueError("it has another number of fields than the first one")
-                rows.append({key: _figure(value) for key, value in row.items()})
+        for row in csv.DictReader(io.StringIO(read_text(path))):
+            if None in row or None in row.values():
+                raise ValueError("it has another number of fields than the first one")
+            rows.append({key: _figure(value) for key, value in row.items()})
     except FileNotFoundError:
         raise UserError(f"{folder} has no metrics.csv") from None
     except (OSError, ValueError, csv.Error) as problem:
@@ -115,7 +129,7 @@ def _figure(text: str) -> Any:
 def config_texts(folder: Path) -> dict[str, str]:
     """The text of each section of config.yaml, by a digest. Runs of a sweep share most of them."""
     try:
-        text = (folder / "config.yaml").read_text(encoding="utf-8")
+        text = read_text(folder / "config.yaml")
     except (OSError, ValueError) as problem:
         raise UserError(f"{folder / 'config.yaml'} is missing or damaged: {problem}") from problem
     # A section that refers to an anchor of another one cannot be read by itself.

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.experiment.runs import run_status
-from engine.records.folders import config_texts, flat_sections, read_values, run_folders, stamp
+from engine.records.folders import Search, config_texts, flat_sections, read_values, stamp
 from engine.records.run import Run
 from engine.settings import UserError, cache_dir, user_path
+from engine.trust.files import private_folder
 
 VERSION = 1
 WAIT_SECONDS = 60.0
@@ -66,26 +67,33 @@ def index_path(root: Path) -> Path:
 def _look(root: Path, found: Found, say: Callable[[str], None]) -> None:
     """Through the index; through one made anew if it is damaged; without one if the cache cannot be
     used."""
-    path = index_path(root)
+    try:
+        path = index_path(root)
+    except UserError:
+        path = None  # there is no home folder, and all of this works without an index
     for place in (None,) if (root / "run.json").is_file() else (path, path, None):
         try:
             with _opened(place) as base:
-                _refresh(base, root, say)
+                links = _refresh(base, root, say)
                 _collect(base, root, found)
+                found.problems += [
+                    f"{root / link} is a link and was not followed: name it as a folder to list it"
+                    for link in links
+                ]
             return
         except (sqlite3.DatabaseError, OSError) as problem:
             if place is None:
                 raise
             # A locked or unwritable index is not damaged.
             if not isinstance(problem, sqlite3.OperationalError | OSError):
-                path.unlink(missing_ok=True)
+                place.unlink(missing_ok=True)
 
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[sqlite3.Connection]:
     """An index with its tables; None makes one in memory."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
     with closing(
         sqlite3.connect(path or ":memory:", timeout=WAIT_SECONDS, isolation_level=None)
     ) as base:
@@ -122,11 +130,12 @@ def _writing(base: sqlite3.Connection) -> Iterator[None]:
     base.execute("COMMIT")
 
 
-def _refresh(base: sqlite3.Connection, root: Path, say: Callable[[str], None]) -> None:
-    """Read again what is new or changed; forget what is gone."""
+def _refresh(base: sqlite3.Connection, root: Path, say: Callable[[str], None]) -> list[str]:
+    """Read again what is new or changed; forget what is gone. Returns links that lead elsewhere."""
     known: dict[str, str] = dict(base.execute("SELECT folder, stamp FROM runs"))
     changed, seen = [], set()
-    for folder in run_folders(root, known):
+    search = Search(root, known)
+    for folder in search.run_folders():
         mark = stamp(os.path.join(root, folder))
         if mark:
             seen.add(folder)
@@ -148,6 +157,7 @@ def _refresh(base: sqlite3.Connection, root: Path, say: Callable[[str], None]) -
             base.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?)", fresh.items())
             base.executemany(PUT, rows)
         parts |= fresh.keys()
+    return search.outside
 
 
 def _row(

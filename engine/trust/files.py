@@ -21,6 +21,7 @@ LINK = "it is a link, which is not followed here; put what it leads to in its pl
 TEXT_LIMIT = 64 << 20
 # Whoever asks for the status of a run holds its lock for an instant.
 PATIENCE, POLL = 0.25, 0.05
+PRIVATE, PRIVATE_FILE, OTHERS_WRITE, ROOT_USER = 0o700, 0o600, 0o022, 0
 
 
 class Held(Exception):
@@ -65,7 +66,7 @@ def open_append(path: Path) -> TextIO:
     return os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace")
 
 
-def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_bytes(path: Path, content: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
     """Replace `path` by `content`; at any crash it holds either the old content or the new one.
 
     With `durable` that includes a power cut."""
@@ -73,7 +74,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     try:
         # What a crash, or a stranger, left under this name is removed, never written into.
         temporary.unlink(missing_ok=True)
-        write_new(temporary, content, durable=durable)
+        write_new(temporary, content, durable=durable, mode=mode)
         os.replace(temporary, path)
         if durable:
             sync_folder(path.parent)
@@ -82,10 +83,10 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
         raise
 
 
-def write_new(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_new(path: Path, content: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
     """Write a file that must not be there yet."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with os.fdopen(open_plain(path, flags), "wb") as file:
+    with os.fdopen(open_plain(path, flags, mode), "wb") as file:
         file.write(content)
         file.flush()
         if durable:
@@ -111,6 +112,34 @@ def make_folder(path: Path) -> Path:
         if not path.is_dir():
             raise
     return path
+
+
+def private_folder(path: Path) -> Path:
+    """A folder whose content only this user, or the administrator, can have made: what lies in it
+    is loaded as code. Made with its parents if it is missing. Raises OSError."""
+    for folder in (*reversed(path.parents), path):
+        if not folder.exists():
+            folder.mkdir(mode=PRIVATE, exist_ok=True)
+    check_no_link(path)
+    state = path.stat()
+    if not stat.S_ISDIR(state.st_mode):
+        raise OSError(errno.ENOTDIR, "it is not a folder", str(path))
+    if state.st_uid not in (os.geteuid(), ROOT_USER):
+        raise OSError(errno.EPERM, "it belongs to another user", str(path))
+    if state.st_mode & OTHERS_WRITE:
+        # What others put there while they could is theirs, and is_own tells.
+        path.chmod(PRIVATE)
+    return path
+
+
+def is_own(path: Path) -> bool:
+    """Whether only this user, or the administrator, can have written an ordinary file."""
+    try:
+        state = path.lstat()
+    except FileNotFoundError:
+        return False
+    mine = state.st_uid in (os.geteuid(), ROOT_USER) and not state.st_mode & OTHERS_WRITE
+    return stat.S_ISREG(state.st_mode) and mine
 
 
 def check_no_link(*paths: Path) -> None:

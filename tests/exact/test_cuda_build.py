@@ -46,6 +46,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "cuda"
 
 
+def kept(cache: Path) -> set[str]:
+    """The compiled files in a cache, without their checksums and the locks."""
+    return {path.name for path in cache.iterdir() if path.suffix in (".cubin", ".ptx")}
+
+
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 def test_a_real_architecture_gives_an_elf_file(cache: Path, arch: str) -> None:
     assert cuda.compile(SCALE, arch).startswith(b"\x7fELF")
@@ -80,7 +85,7 @@ def test_second_build_reads_the_cache(cache: Path, monkeypatch: pytest.MonkeyPat
     first = cuda.build(SCALE, "sm_80")
     monkeypatch.setattr(cuda, "_run_compiler", lambda text, arch: pytest.fail("compiled again"))
     assert cuda.build(SCALE, "sm_80") == first
-    assert [path.name for path in cache.iterdir()] == [first.name]
+    assert kept(cache) == {first.name}
 
 
 def test_text_architecture_and_options_have_files_of_their_own(
@@ -106,17 +111,17 @@ def test_two_processes_share_a_cache(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         names = set(pool.map(_build_in_process, [str(tmp_path)] * 4))
     assert len(names) == 1
-    assert {path.name for path in (tmp_path / "cuda").iterdir()} == names
+    assert kept(tmp_path / "cuda") == names
 
 
 def test_errors_point_into_the_snippet(cache: Path) -> None:
     text = 'extern "C" __global__ void f(float* y) {\n#line 7 "my/device.py"\n  *y = undeclared;\n}'
     with pytest.raises(
-        cuda.CompileError, match=r'my/device\.py\(7\): error: .*"undeclared"'
+        cuda.CompileError, match=r'my/device\.py:7: identifier "undeclared"'
     ) as caught:
         cuda.build(text, "sm_80")
-    assert "sm_80" in str(caught.value)
-    assert not cache.exists()
+    assert "sm_80" in caught.value.log and "my/device.py(7): error: " in caught.value.log
+    assert not kept(cache)
 
 
 def test_a_cache_that_cannot_be_written_is_the_users_to_mend(
