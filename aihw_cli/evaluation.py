@@ -12,7 +12,7 @@ from aihw_cli import overrides
 from aihw_cli.check import Checker
 from aihw_cli.compose import COMMAND_LINE, Composed, apply_change, compose, flatten
 from aihw_cli.recipe import check_interpolations, check_member
-from engine.experiment.runs import read_config, read_record
+from engine.experiment.runs import offline, read_config, read_record
 from engine.experiment.tasks import TRAIN
 from engine.experiment.tasks.evaluate import trained_for_tiles
 from engine.presets import load_member, members, nearest
@@ -51,7 +51,7 @@ def of_run(folder: Path, texts: Sequence[str], *, allow_code: bool = False) -> C
         raise UserError(
             f"{folder} is a run of the task {read_record(folder)['task']}: there is no network in it"
         )
-    values = _on_hardware(read_config(folder))
+    values = _on_hardware(offline(read_config(folder)))
     values["task"] = {"name": TASK, "weights": str(folder.absolute())}
     found = Composed(
         values, {name: [(str(folder / "config.yaml"), v)] for name, v in flatten(values)}

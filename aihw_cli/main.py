@@ -57,8 +57,11 @@ def _run(words: list[str]) -> int:
     except KeyboardInterrupt:
         say("interrupted", stream=sys.stderr)
         return INTERRUPTED
-    except (OSError, MemoryError, ImportError) as error:
-        # Of the machine, not of the input; where we expect one, it is told with more words.
+    except OSError as error:
+        # A file or folder that cannot be used; where we expect that, it is told with more words.
+        say_error(reason(error))
+        return WRONG_INPUT
+    except (MemoryError, ImportError) as error:
         say_error(reason(error))
         return FAILED
 

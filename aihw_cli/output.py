@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from engine.memory import in_words
 from engine.trust.text import to_json, visible
 
 # The reader of a pipe has left, or the terminal is closed: nobody misses what is not written.
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET)
+
+
+# What torch says where the system refuses memory, and how much it asked for.
+ALLOCATION = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 
 
 def say(text: object = "", *, stream: TextIO | None = None, end: str = "\n") -> None:
@@ -101,11 +107,14 @@ def _open_missing() -> None:
 def reason(error: BaseException) -> str:
     """What the machine lacks, in a line; empty for an error that is ours."""
     first = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, MemoryError) or "can't allocate memory" in first:
-        return "there is not enough memory"
+    asked = ALLOCATION.search(first)
+    if isinstance(error, MemoryError) or asked:
+        more = f": {in_words(int(asked[1]))} more were asked for" if asked else ""
+        return f"there is not enough memory{more}"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or first or type(error).__name__}"
     if isinstance(error, ImportError):
-        return f"{error.name or 'a library'} cannot be loaded: {first}"
+        hint = " (is there enough memory?)" if "failed to map" in first else ""
+        return f"{error.name or 'a library'} cannot be loaded: {first}{hint}"
     return ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aihw_cli.arguments import Arguments, Command, Option
-from aihw_cli.output import say, say_json
+from aihw_cli.output import reason, say, say_json
 from aihw_cli.report import PlainReporter, make_reporter, note
 from engine.settings import UserError, user_path
 from engine.trust.code import check_code_in
@@ -144,9 +144,12 @@ def _divergence(folder: Path) -> str:
 
 
 def _failure(error: Exception, folder: Path) -> str:
+    told = reason(error)
     if (folder / "log.txt").is_file():
-        first = (str(error).splitlines() or [""])[0]
-        return f"the run failed: {type(error).__name__}: {first}\nmore in {folder / 'log.txt'}"
+        told = told or f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return f"the run failed: {told}\nmore in {folder / 'log.txt'}"
+    if told:
+        return f"the run failed: {told}"
     return "".join(traceback.format_exception(error)) + "the run failed"
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from aihw_cli import table
 from engine.experiment.files import write_json, writing
-from engine.experiment.runs import DONE, read_summary, run_status
+from engine.experiment.runs import DONE, offline, read_summary, run_status
 from engine.settings import UserError
 from engine.trust.files import check_no_link, make_folder, read_text, write_bytes
 
@@ -96,7 +96,7 @@ class Sweep:
 
     def config(self, job: Job) -> dict[str, Any]:
         """The configuration of a run."""
-        values: dict[str, Any] = json.loads(self.configs[job.point])
+        values: dict[str, Any] = offline(json.loads(self.configs[job.point]))
         values["run"]["seed"], values["seeds"] = job.seed, 1
         return values
 

@@ -14,6 +14,7 @@ from engine.experiment.data import IMAGES, Info
 from engine.experiment.identity import device_models, is_device_file
 from engine.experiment.members import find_member
 from engine.jit.cpu import CompileError
+from engine.memory import require_memory
 from engine.settings import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ Config = Mapping[str, Any]
 PARTS = ("device", "algorithm", "tile")
 KIND_KEYS = ("model", "name")
 TEXTS = ("about", "source")
+# A weight in floating point and its gradient.
+DIGITAL_BYTES = 8
 ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU"}
 
 
@@ -56,6 +59,9 @@ class Maker:
 
         spec = self._spec(name)
         if spec is None:
+            with told_of(name):
+                what = f"a matrix of {rows} x {columns} weights"
+                require_memory(DIGITAL_BYTES * columns * rows, what)
             return self._named(name, nn.Linear(columns, rows, bias))
         from engine.nn import AnalogLinear
 

@@ -35,8 +35,10 @@ class Dataset:
     name: str = setting("digits", "which dataset")
     root: str = setting("data", "folder that holds the files of the dataset")
     download: bool = setting(False, "fetch missing files into root")
-    batch_size: int = setting(10, "samples in a training step", minimum=1)
-    test_batch_size: int = setting(500, "samples in an evaluation step", minimum=1)
+    batch_size: int = setting(10, "samples in a training step", minimum=1, maximum=2**63 - 1)
+    test_batch_size: int = setting(
+        500, "samples in an evaluation step", minimum=1, maximum=2**63 - 1
+    )
     train_samples: int = setting(0, "use only the first n training samples; 0 = all", minimum=0)
     test_samples: int = setting(0, "use only the first n test samples; 0 = all", minimum=0)
     mean: list[float] = setting(
@@ -118,7 +120,7 @@ class Run:
     start: str = setting(
         "", "run folder, or file of tensors, from whose weights training starts; empty = new ones"
     )
-    threads: int = setting(0, "CPU threads; 0 = all", minimum=0)
+    threads: int = setting(0, "CPU threads; 0 = all", minimum=0, maximum=512)
     exact: bool = setting(False, "the same bits at any number of threads, slower")
     graph: bool = setting(
         True, "a GPU replays training steps as one graph where it can: same bits, faster"

@@ -142,6 +142,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def offline(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration from a folder, which may be a stranger's: its data were there when it was
+    made, and nothing is fetched into the place that it names."""
+    if isinstance(config.get("dataset"), dict):
+        config["dataset"]["download"] = False
+    return config
+
+
 def stored_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """`config` with absolute paths to data, weights and device files, so that it can be resumed
     from any folder."""

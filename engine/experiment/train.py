@@ -20,6 +20,7 @@ from engine.experiment.runs import (
     RunFolder,
     check_place,
     has_metrics,
+    offline,
     read_config,
     read_summary,
     run_status,
@@ -77,7 +78,7 @@ def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
     from engine.experiment.loop import Loop
 
     with RunFolder.open(folder) as run:
-        config = read_config(folder)
+        config = offline(read_config(folder))
         check_code_in(config, folder)
         _check_unchanged(run, config)
         if task_of(config) != TRAIN:

@@ -45,6 +45,8 @@ def fetch(kind: str, name: str, make: Callable[[], bytes]) -> Path:
             if not is_whole(path):
                 _remove_leftovers(home, name[0])
                 content = make()
+                if path.is_dir() and not path.is_symlink():
+                    files.remove_tree(path)
                 files.write_bytes(path, content, mode=files.PRIVATE_FILE)
                 sign = _sign(content).encode()
                 files.write_bytes(_beside(path), sign, mode=files.PRIVATE_FILE)

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.memory import require_memory
 from engine.nn.analog import AnalogTile, analog_tiles
 from engine.tile.keys import derive
 from engine.tile.settings import TileSpec
+
+FLOATS = 6
 
 
 def split(size: int, largest: int) -> list[int]:
@@ -27,6 +30,8 @@ class TileGrid(nn.Module):
         super().__init__()
         if min(out, inputs) < 1:
             raise ValueError(f"a layer has 1 output and 1 input at least, not {out} and {inputs}")
+        # The weight, the constants of its cell and its gradient: more where a cell remembers more.
+        require_memory(4 * FLOATS * out * inputs, f"a matrix of {out} x {inputs} cells")
         mapping = spec.mapping
         self.analog_bias = bias and not mapping.digital_bias
         self.in_sizes = split(inputs + self.analog_bias, mapping.max_input_size)

@@ -69,7 +69,9 @@ def stamp(folder: str) -> str:
                 return ""
             parts.append("-")
         else:
-            parts.append(f"{found.st_mtime_ns:x}.{found.st_size:x}.{found.st_ino:x}")
+            # The time of the last change to the file's permissions counts too.
+            times = f"{found.st_mtime_ns:x}.{found.st_ctime_ns:x}"
+            parts.append(f"{times}.{found.st_size:x}.{found.st_ino:x}")
     return " ".join(parts)
 
 

@@ -25,7 +25,7 @@ FLOORS = (
     ("engine.tile",),
     ("engine.jit",),
     ("engine.devices", "engine.physics", "engine.kernels"),
-    ("engine.trust",),
+    ("engine.trust", "engine.memory"),
 )
 LINES = {".py": 400, ".cu": 400, ".cuh": 400, ".yaml": 40}
 FUNCTION_LINES = 60

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
+from engine.memory import require_memory
 from engine.settings import UserError, user_path
+from engine.trust.files import open_plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +28,8 @@ NAMES = (
     "t10k-labels-idx1-ubyte",
 )
 CLASSES = 10
+# A pixel becomes a number of four bytes beside itself; gzip packs a thousand equal bytes into one.
+NUMBERS, RATIO = 6, 1040
 
 
 def idx_files(settings: Mapping[str, Any], maker: str) -> list[Path]:
@@ -70,26 +76,39 @@ def read_idx(path: Path, dims: int) -> np.ndarray[Any, Any]:
     not whole."""
     import numpy as np
 
-    raw = _bytes(path)
-    head = 4 + 4 * dims
-    if len(raw) < 4 or raw[:4] != bytes((0, 0, 8, dims)):
-        raise UserError(
-            f"{path}: no idx file of {dims}-dimensional bytes (it starts with {raw[:4].hex() or 'nothing'})"
-        )
-    shape = [int.from_bytes(raw[at : at + 4], "big") for at in range(4, head, 4)]
-    promised = head + math.prod(shape)
+    with _reading(path), _opened(path) as file:
+        head = file.read(4 + 4 * dims)
+        if len(head) < 4 or head[:4] != bytes((0, 0, 8, dims)):
+            raise UserError(
+                f"{path}: no idx file of {dims}-dimensional bytes (it starts with {head[:4].hex() or 'nothing'})"
+            )
+        shape = [int.from_bytes(head[at : at + 4], "big") for at in range(4, len(head), 4)]
+        promised = 4 + 4 * dims + math.prod(shape)
+        # A small gzip file may hold any number of bytes; no more are read than can be meant, and
+        # one that tells a longer file.
+        possible = min(promised, path.stat().st_size * (RATIO if path.suffix == ".gz" else 1))
+        require_memory(NUMBERS * possible, f"{path}: its header promises {promised} bytes; it")
+        raw = head + file.read(possible + 1 - len(head))
     if len(raw) != promised:
         what = "truncated" if len(raw) < promised else "too long"
+        has = len(raw) if len(raw) < promised else "more"
         raise UserError(
-            f"{path}: {what}: its header promises {promised} bytes, it has {len(raw)}; fetch it again"
+            f"{path}: {what}: its header promises {promised} bytes, it has {has}; fetch it again"
         )
-    return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
+    return np.frombuffer(raw, np.uint8, offset=len(head)).reshape(shape)
 
 
-def _bytes(path: Path) -> bytes:
+def _opened(path: Path) -> IO[bytes]:
+    """The plain content of a file."""
+    file = os.fdopen(open_plain(path, os.O_RDONLY, follow=True), "rb")
+    return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file into one line for the user."""
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+        yield
     except EOFError as problem:
         raise UserError(
             f"{path}: truncated: the gzip stream ends too early; fetch it again"
