@@ -48,28 +48,35 @@ def commands(figure: Figure, *, scaled: bool, extra: Sequence[str]) -> Iterator[
 def possible(
     chosen: Sequence[Chosen], extra: Sequence[str], tell: Callable[[str], None]
 ) -> tuple[list[Chosen], bool]:
-    """The figures that can run here, and whether one of a group cannot. Raises UserError for one
-    that was named."""
+    """The figures that can run here, and whether one of a group cannot; a line for each reason.
+    Raises UserError for one that was named, and if all lack the same."""
     kept, failed = [], False
+    lacking: dict[str, list[str]] = {}
     for each in chosen:
         reason = "" if each.named or each.scaled else each.figure.needs
         try:
             if not reason:
-                run_folder(
-                    next(
-                        configurations(
-                            [next(planned(each.figure, scaled=each.scaled, extra=extra))]
-                        )
-                    )
-                )
+                run = next(planned(each.figure, scaled=each.scaled, extra=extra))
+                run_folder(next(configurations([run])))
                 kept.append(each)
         except UserError as error:
             if each.named:
                 raise
-            reason, failed = str(error).splitlines()[0], True
+            reason, failed = str(error), True
         if reason:
-            tell(f"left out: {each.figure.name}: {reason}")
+            lacking.setdefault(reason, []).append(each.figure.name)
+    if failed and not kept and len(lacking) == 1:
+        raise UserError(f"none of these {len(chosen)} figures can run: {next(iter(lacking))}")
+    for line in _left_out(lacking):
+        tell(line)
     return kept, failed
+
+
+def _left_out(lacking: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A line for each reason with the figures that it holds for: most often they all lack the same
+    dataset."""
+    for reason, names in lacking.items():
+        yield f"left out: {', '.join(names)}: {reason}"
 
 
 def missing(chosen: Sequence[Chosen], root: Path, extra: Sequence[str]) -> list[Entry]:

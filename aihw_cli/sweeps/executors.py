@@ -70,7 +70,17 @@ def make_executor(run: Mapping[str, Any], options: Options, folder: Path) -> Exe
             "run.cluster is for run.executor=submitit or ray; here run.executor is local"
         )
     slots = options.jobs or len(options.gpus) or 1
-    return Local(slots, options.gpus, share_of_cores(slots))
+    gpus = options.gpus or (several_gpus(run) if slots > 1 else ())
+    return Local(slots, gpus, share_of_cores(slots), asked=bool(options.gpus))
+
+
+def several_gpus(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """The GPUs of this machine where runs at a time can be spread over several; by itself each
+    process would take the first one."""
+    from engine.jit import cuda
+
+    count = 0 if run.get("device") == "cpu" else cuda.device_count()
+    return tuple(map(str, range(count))) if count > 1 else ()
 
 
 def _fresh(home: Path) -> Path:

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 
@@ -51,11 +52,15 @@ class Process:
 
 
 class Local:
-    """Up to `slots` processes at a time. GPUs are dealt out in turn, one to a process."""
+    """Up to `slots` processes at a time. GPUs are dealt out in turn, one to a process; if the user
+    `asked` for them, a run that cannot use its own fails."""
 
-    def __init__(self, slots: int, gpus: Sequence[str], threads: int) -> None:
+    def __init__(
+        self, slots: int, gpus: Sequence[str], threads: int, *, asked: bool = True
+    ) -> None:
         self.slots = slots
         self.threads = threads
+        self.asked = asked
         self._gpus = tuple(gpus)
         self._running: list[Process] = []
         self._context = multiprocessing.get_context("forkserver")
@@ -68,7 +73,7 @@ class Local:
         used = [p.gpu for p in self._running]
         gpu = min(self._gpus, key=used.count, default="")
         process = self._context.Process(
-            target=worker.main, args=(Task(**{**vars(task), "gpu": gpu}),)
+            target=worker.main, args=(replace(task, gpu=gpu, gpu_asked=self.asked),)
         )
         process.start()
         self._running.append(Process(process, gpu))

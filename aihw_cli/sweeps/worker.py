@@ -32,7 +32,8 @@ PROGRESS_SECONDS = 0.5
 @dataclass(frozen=True)
 class Task:
     """What a process must know of its run. `threads` 0 leaves the number to torch, `gpu` is the one
-    that it may see, `allow_code` the user's permission for device files."""
+    that it may see, and must find if the user `gpu_asked` for it, `allow_code` the permission for
+    device files."""
 
     config: str
     folder: str
@@ -40,6 +41,7 @@ class Task:
     progress: str
     threads: int = 0
     gpu: str = ""
+    gpu_asked: bool = True
     allow_code: bool = False
 
 
@@ -118,7 +120,8 @@ def _train(task: Task, teller: Teller) -> None:
     if task.threads:
         torch.set_num_threads(task.threads)
     config, folder = json.loads(task.config), Path(task.folder)
-    if task.gpu and config["run"]["device"] != "cpu" and not torch.cuda.is_available():
+    wanted = task.gpu and task.gpu_asked and config["run"]["device"] != "cpu"
+    if wanted and not torch.cuda.is_available():
         raise UserError(
             f"--gpus {task.gpu}: torch finds no usable GPU of this number; `nvidia-smi -L` lists them"
         )

@@ -71,6 +71,17 @@ def driver_version() -> int | None:
     return version.value if status == 0 and version.value > 0 else None
 
 
+def device_count() -> int:
+    """How many GPUs this process may use, without a library that would claim one."""
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    except (OSError, AttributeError):
+        return 0
+    return count.value if found else 0
+
+
 def compiler_version() -> tuple[int, int]:
     """Version of NVRTC; an exception says why it cannot be loaded."""
     major, minor = _nvrtc().getVersion()
