@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from engine.trust.text import visible
 
 WIDTH, HEIGHT = 64, 16
-MARKS = "*o+x#@%&"
+MARKS = "*o+x#@%&=^~$"
 SPREAD = "."
 DARK = " .:-=+*#%@"
 

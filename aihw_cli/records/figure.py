@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ STYLE: dict[Any, Any] = {
 WIDTH = 3.5
 RATIO = 0.72
 SPAN = 30.0
+# A legend inside the axes has a few short names; below them, letters to an inch, inches to a line.
+INSIDE, SHORT, LETTERS, LINE = 5, 24, 15, 0.16
 
 
 def is_log(values: Sequence[Any], wanted: str | None, axis: str) -> bool:
@@ -157,7 +160,23 @@ def _curves(axes: Axes, drawing: Drawing, log: str | None) -> None:
     if is_log([], log, "y"):
         axes.set_yscale("log")
     if any(curve.name for curve in drawing.curves):
+        _legend(axes, drawing)
+
+
+def _legend(axes: Axes, drawing: Drawing) -> None:
+    """In the figure while it is small; else below it, in lines that fit its width."""
+    names = [plain_label(curve.name) for curve in drawing.curves]
+    if len(names) <= INSIDE and max(map(len, names)) <= SHORT:
         axes.legend()
+        return
+    figure: Any = axes.figure
+    width, height = figure.get_size_inches()
+    lines = [textwrap.fill(name, round(width * LETTERS)) for name in names]
+    # The axes keep their size: the figure grows by what the legend takes.
+    below = LINE * sum(name.count("\n") + 1 for name in lines)
+    figure.set_size_inches(width, height + below)
+    handles, _ = axes.get_legend_handles_labels()
+    figure.legend(handles, lines, loc="outside lower left")
 
 
 def _known(values: Sequence[float]) -> list[float]:

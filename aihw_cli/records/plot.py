@@ -15,13 +15,13 @@ from aihw_cli.report import note
 from engine.records.differ import differing, distinguishing
 from engine.records.folders import read_metrics
 from engine.records.group import Group, group_by
-from engine.records.run import LABELLED
+from engine.records.run import LABELLED, Run
 from engine.records.select import shown
 from engine.records.statistics import Spread, spread
 from engine.settings import UserError
 
 ERRORS = ("ci95", "std", "range", "none")
-MANY = 12
+MANY, SHOWN = 12, 4
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def drawing(picked: Picked, arguments: Arguments) -> Drawing:
     curves = [_swept(group, x, metric, error) for group in group_by(runs, keys)]
     if groups:
         _remark([cell for group in group_by(runs, keys) for cell in group_by(group.runs, [x])])
-    return Drawing(metric, x, _few(curves), error=error)
+    return Drawing(metric, x, _few(curves, keys), error=error)
 
 
 def in_order(values: Sequence[Any]) -> list[Any]:
@@ -128,14 +128,27 @@ def _learning(picked: Picked, arguments: Arguments, error: str, keys: Sequence[s
     if not runs:
         raise UserError("none of the runs has metrics to draw")
     columns = dict.fromkeys(key for run in runs for key in tables[id(run)][0])
-    count, metric = next(iter(columns)), metric or _usual(columns)
+    metric = metric or _usual(columns)
     if metric not in columns:
         raise UserError(f"the runs have no column {metric}; there are {', '.join(columns)}")
-    groups = group_by(runs, keys or distinguishing(runs))
+    count = next(next(iter(t[0])) for t in tables.values() if t and metric in t[0])
+    runs = _with_columns(runs, tables, (count, metric))
+    names = keys or distinguishing(runs)
+    groups = group_by(runs, names)
     if keys:
         _remark(groups)
     curves = [_course(group, tables, (count, metric), error) for group in groups]
-    return Drawing(metric, count, _few(curves), error=error)
+    return Drawing(metric, count, _few(curves, names), error=error)
+
+
+def _with_columns(
+    runs: Sequence[Run], tables: Mapping[int, list[dict[str, Any]]], names: tuple[str, str]
+) -> list[Run]:
+    """The runs that count and measure the same; what other tasks count is no place on the axis."""
+    kept = [run for run in runs if all(name in tables[id(run)][0] for name in names)]
+    if len(kept) < len(runs):
+        note(f"{len(runs) - len(kept)} runs are left out: they have no {' and '.join(names)}")
+    return kept
 
 
 def _usual(columns: Mapping[str, None]) -> str:
@@ -184,9 +197,14 @@ def _ends(found: Spread, error: str) -> tuple[float, float]:
     return found.mean - half, found.mean + half
 
 
-def _few(curves: list[Curve]) -> list[Curve]:
+def _few(curves: list[Curve], keys: Sequence[str]) -> list[Curve]:
+    """Refuse a figure that nobody could read, with what makes it smaller. Raises UserError."""
     if len(curves) > MANY:
-        note(f"{len(curves)} curves in one figure; a condition or --group makes fewer")
+        told = ", ".join(list(keys)[:SHOWN]) + (" and more" if len(keys) > SHOWN else "")
+        raise UserError(
+            f"{len(curves)} curves cannot be told apart in one figure; they differ in {told}\n"
+            f"conditions choose some ({keys[0]}=...), --group KEY joins them, --x KEY draws over a key"
+        )
     return curves
 
 

@@ -150,6 +150,17 @@ def offline(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def config_to_resume(folder: Path) -> dict[str, Any]:
+    """The configuration of a run that goes on in its folder, which may have been moved: an
+    evaluation is about the run that it lies in."""
+    config = offline(read_config(folder))
+    task, home = config.get("task"), folder.absolute().parent
+    inside = home.name == "eval" and (home.parent / "run.json").is_file()
+    if inside and isinstance(task, dict) and not Path(task.get("weights") or ".").exists():
+        task["weights"] = str(home.parent)
+    return config
+
+
 def stored_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """`config` with absolute paths to data, weights and device files, so that it can be resumed
     from any folder."""

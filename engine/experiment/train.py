@@ -19,9 +19,8 @@ from engine.experiment.runs import (
     DONE,
     RunFolder,
     check_place,
+    config_to_resume,
     has_metrics,
-    offline,
-    read_config,
     read_summary,
     run_status,
     stored_config,
@@ -78,7 +77,7 @@ def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
     from engine.experiment.loop import Loop
 
     with RunFolder.open(folder) as run:
-        config = offline(read_config(folder))
+        config = config_to_resume(folder)
         check_code_in(config, folder)
         _check_unchanged(run, config)
         if task_of(config) != TRAIN:
