@@ -20,6 +20,11 @@ class UserError(ValueError):
     allowed."""
 
 
+class MachineError(UserError):
+    """The same for what the machine lacks (a compiler, space, a home folder), whatever was asked
+    for."""
+
+
 def user_path(text: str | Path) -> Path:
     """The path that a user wrote, with `~` for a home folder. Raises UserError where there can be
     no such path, so that nobody who opens it meets an error of another kind."""
@@ -53,7 +58,7 @@ def cache_dir() -> Path:
     try:
         return Path.home() / ".cache" / "aihw"
     except RuntimeError:
-        raise UserError(
+        raise MachineError(
             "there is no home folder to keep compiled kernels in: set AIHW_CACHE to a folder"
         ) from None
 

@@ -22,11 +22,15 @@ from aihw_cli.sweeps.manifest import MANIFEST, Job, Sweep, load
 from aihw_cli.sweeps.plan import Composer, as_text, seeds_of, sweep_folder
 from aihw_cli.sweeps.space import Dimension, from_recipe, point, split
 from aihw_cli.sweeps.view import search_lines
+from engine.experiment.files import writing
 from engine.experiment.tasks import TRAIN, task_of
 from engine.records.group import less_is_better
 from engine.settings import UserError
+from engine.trust.files import check_no_link
 
 STUDY = "study.db"
+# What SQLite keeps beside its file.
+JOURNALS = ("-journal", "-wal", "-shm")
 TRIALS = 20
 METRICS = ("test_accuracy", "best_test_accuracy", "test_loss")
 
@@ -98,6 +102,8 @@ class Study:
         return jobs
 
     def _open(self, path: Path) -> Any:
+        with writing("the study", path.parent):
+            check_no_link(*(path.with_name(path.name + end) for end in ("", *JOURNALS)))
         self.optuna.logging.set_verbosity(self.optuna.logging.ERROR)
         try:
             return self.optuna.create_study(

@@ -15,7 +15,7 @@ from engine.experiment.identity import device_models, is_device_file
 from engine.experiment.members import find_member
 from engine.jit.cpu import CompileError
 from engine.memory import require_memory
-from engine.settings import UserError
+from engine.settings import MachineError, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +38,8 @@ def told_of(layer: str) -> Iterator[None]:
     UserError."""
     try:
         yield
-    except CompileError:
-        raise  # of the machine, or of a snippet that it names itself
+    except MachineError:
+        raise  # no setting of this layer is wrong
     except ValueError as problem:
         raise UserError(f"layer {layer}: {problem}") from problem
 

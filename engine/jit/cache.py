@@ -27,7 +27,7 @@ DAY = 86400.0
 
 
 def folder(kind: str) -> Path:
-    """The folder of one kind of compiled kernels (cpu, cuda). Raises UserError that says what to
+    """The folder of one kind of compiled kernels (cpu, cuda). Raises MachineError that says what to
     set where there can be none."""
     path = settings.cache_dir() / kind
     with usable(path):
@@ -35,7 +35,7 @@ def folder(kind: str) -> Path:
 
 
 def fetch(kind: str, name: str, make: Callable[[], bytes]) -> Path:
-    """The file `name`, from the cache or made now. Raises UserError, and what `make` raises."""
+    """The file `name`, from the cache or made now. Raises MachineError, and what `make` raises."""
     home = folder(kind)
     path = home / name
     with usable(home):
@@ -82,13 +82,13 @@ def usable(path: Path) -> Iterator[None]:
     """Turn a cache that cannot be used into one line that says what to do."""
     try:
         yield
-    except settings.UserError:
+    except settings.MachineError:
         raise
     except OSError as problem:
         reason = problem.strerror or str(problem)
         if problem.filename and str(problem.filename) != str(path):
             reason = f"{visible(problem.filename)}: {reason}"
-        raise settings.UserError(
+        raise settings.MachineError(
             f"compiled kernels cannot be kept in {visible(path)} ({reason}): "
             "set AIHW_CACHE to a folder of your own with space"
         ) from problem
@@ -111,7 +111,7 @@ def _alone(home: Path, letter: str) -> Iterator[None]:
         held = files.lock(home / f"{LOCK}{letter}", holder, seconds=WAIT_SECONDS)
     except files.Held as other:
         minutes = round(WAIT_SECONDS / 60)
-        raise settings.UserError(
+        raise settings.MachineError(
             f"{visible(other) or 'another process'} compiles in {visible(home)} for {minutes} "
             "minutes: end it"
         ) from None

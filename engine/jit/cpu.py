@@ -7,6 +7,7 @@ for the cores."""
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import hashlib
 import importlib.util
@@ -29,6 +30,7 @@ from engine.jit import cache
 KIND = "cpu"
 # The largest kernel takes a quarter of a minute on a machine that does nothing else.
 COMPILE_SECONDS, ANSWER_SECONDS = 600.0, 30.0
+FULL = os.strerror(errno.ENOSPC)
 ELF, ELF_64, ELF_SHARED, ELF_HEADER = b"\x7fELF", 2, 3, 64
 
 FLAGS = (
@@ -37,7 +39,7 @@ FLAGS = (
 )  # fmt: skip
 
 
-class CompileError(settings.UserError, RuntimeError):
+class CompileError(settings.MachineError, RuntimeError):
     """The compiler refused a kernel; `log` is what it said, whose lines point into the snippet."""
 
     def __init__(self, log: str) -> None:
@@ -65,7 +67,7 @@ def compiler() -> tuple[str, ...]:
     if wanted:
         command = _words(wanted)
         if shutil.which(command[0]) is None:
-            raise settings.UserError(
+            raise settings.MachineError(
                 f"AIHW_CXX names the compiler {command[0]!r}, which is no program on the PATH"
             )
         return command
@@ -75,7 +77,7 @@ def compiler() -> tuple[str, ...]:
     if importlib.util.find_spec("ziglang"):
         # Without -nostdlib++ zig first builds its own C++ library, which takes most of a minute.
         return (sys.executable, "-m", "ziglang", "cc", "-x", "c++", "-nostdlib++")
-    raise settings.UserError(
+    raise settings.MachineError(
         "no C++ compiler found (c++, g++, clang++ or the ziglang wheel): the kernels are compiled on this machine.\n"
         "install one, for example `apt install g++`, or without root: pip install 'aihw[compiler]'"
     )
@@ -88,9 +90,9 @@ def _words(wanted: str) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(wanted))
     except ValueError as problem:
-        raise settings.UserError(f"AIHW_CXX={wanted!r} cannot be read: {problem}") from None
+        raise settings.MachineError(f"AIHW_CXX={wanted!r} cannot be read: {problem}") from None
     if not words:
-        raise settings.UserError(f"AIHW_CXX={wanted!r} names no compiler")
+        raise settings.MachineError(f"AIHW_CXX={wanted!r} names no compiler")
     return words
 
 
@@ -123,12 +125,12 @@ def _call(command: list[str], seconds: float, folder: str) -> subprocess.Complet
         )  # fmt: skip
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise settings.UserError(
+        raise settings.MachineError(
             f"the compiler {command[0]} did not end within {seconds:.0f} s; "
             "AIHW_CXX names another one"
         ) from None
     except OSError as problem:
-        raise settings.UserError(
+        raise settings.MachineError(
             f"the compiler {command[0]} cannot be run ({problem.strerror or problem}); "
             "AIHW_CXX names another one"
         ) from problem
@@ -156,6 +158,8 @@ def _compiled(text: str, command: tuple[str, ...], prefix: str) -> bytes:
         source.write_text(text, encoding="utf-8")
         words = [*command, *FLAGS, str(source), "-o", str(made), "-lm"]
         done = _call(words, COMPILE_SECONDS, scratch)
+        if done.returncode and FULL in done.stderr:
+            raise OSError(errno.ENOSPC, FULL, scratch)
         if done.returncode:
             raise CompileError(done.stderr.strip() or _silent(command[0], done.returncode))
         content = made.read_bytes() if made.is_file() else b""
@@ -197,7 +201,7 @@ def _loaded(path: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
     except OSError as problem:
         if os.statvfs(path).f_flag & os.ST_NOEXEC:
-            raise settings.UserError(
+            raise settings.MachineError(
                 f"{path.parent} is on a file system that runs no programs (noexec): "
                 "set AIHW_CACHE to another folder"
             ) from problem
