@@ -228,10 +228,10 @@ def _jobs(folder: Path, stored: Sequence[Mapping[str, Any]], points: int) -> Ite
 def run_beside(folder: Path, relative: str) -> Path:
     """The folder of a run, below the one that holds the sweep. A manifest may be a stranger's, and
     runs are written where it says: so neither `..` nor a link leads elsewhere."""
-    home = Path(os.path.abspath(folder)).parent
-    place = Path(os.path.normpath(home / folder.name / relative))
+    own = Path(os.path.abspath(folder))
+    home, place = own.parent, Path(os.path.normpath(own / relative))
     inner = place.relative_to(home).parts if place.is_relative_to(home) else ()
-    if not inner or place.is_relative_to(home / folder.name):
+    if not inner or place.is_relative_to(own):
         raise UserError(f"{folder / MANIFEST} names a run elsewhere ({relative}); {ANEW}")
     try:
         check_no_link(*(home.joinpath(*inner[: n + 1]) for n in range(len(inner))))

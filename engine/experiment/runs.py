@@ -311,9 +311,9 @@ def _acquire(path: Path, folder: Path) -> TextIO:
 def _remove_leftovers(path: Path) -> None:
     """Remove what processes that were killed while they made this folder have left beside it."""
     for left in files.folders_in(path.parent):
-        begun = left.name.startswith(f"{NEW}{path.name}-") and left.stat().st_mtime
         # A folder of this moment may be without its lock yet.
-        if not begun or time.time() - begun < LEFT_SECONDS:
+        fresh = time.time() - left.stat().st_mtime < LEFT_SECONDS
+        if fresh or not left.name.startswith(f"{NEW}{path.name}-"):
             continue
         try:
             files.lock(left / "lock").close()
