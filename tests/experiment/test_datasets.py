@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
+from engine import memory
 from engine.experiment.data import fingerprint, load_data, sample_order
 from engine.experiment.members import member_names
 from engine.settings import ROOT, UserError
@@ -128,6 +129,40 @@ def test_truncated_inside_the_gzip_stream(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"truncated: its header promises 23536 bytes, it has 23535"
     ):
+        load_data(mnist(tmp_path))
+
+
+def test_a_small_file_that_unpacks_to_much_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_idx(tmp_path, zipped=True)[NAMES[0]]
+    plain = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(plain + bytes(64 << 20)))
+    read: list[int] = []
+    real = gzip.GzipFile.read
+
+    def count(self: gzip.GzipFile, size: int | None = -1) -> bytes:
+        found = real(self, size)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(gzip.GzipFile, "read", count)
+    with pytest.raises(UserError, match=r"too long: its header promises 23536 bytes, it has more"):
+        load_data(mnist(tmp_path))
+    assert sum(read) == len(plain) + 1
+
+
+def test_a_header_that_promises_more_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_idx(tmp_path)[NAMES[0]]
+    sizes = b"".join(size.to_bytes(4, "big") for size in (10**9, 10**4, 10**4))
+    path.write_bytes(bytes((0, 0, 8, 3)) + sizes + bytes(100))
+    with pytest.raises(UserError, match="truncated: its header promises 1000000000000"):
+        load_data(mnist(tmp_path))
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "free_memory", lambda: 100)
+    with pytest.raises(UserError, match="of memory at least"):
         load_data(mnist(tmp_path))
 
 

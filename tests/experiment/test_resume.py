@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -99,10 +100,36 @@ def test_interrupt_at_the_very_end_is_a_finished_run(tmp_path: Path) -> None:
     assert train(config, folder, Stopper((3, STEPS), interrupt))["status"] == "finished"
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
 def test_signal_handlers_are_put_back(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(number) for number in SIGNALS]
     run(small_config(tmp_path))
-    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    assert before == [signal.getsignal(number) for number in SIGNALS]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_every_signal_leaves_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
+    config = small_config(tmp_path / "stopped")
+    folder = run_folder(config)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder, Stopper((2, 4), lambda: os.kill(os.getpid(), number)))
+    assert run_status(folder) == "interrupted"
+    reporter = Recorder()
+    resume(folder, reporter)
+    assert reporter.steps[0] == (2, 5)
+    assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
+
+
+def test_a_run_goes_on_when_its_terminal_closes_if_that_is_ignored(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        hangup = Stopper((2, 4), lambda: os.kill(os.getpid(), signal.SIGHUP))
+        assert train(config, run_folder(config), hangup)["status"] == "finished"
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_metrics_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:

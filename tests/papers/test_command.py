@@ -184,6 +184,20 @@ def test_a_group_leaves_out_what_needs_more(paper: Path, aihw: Call, folder: Pat
     assert aihw("reproduce", "toy2020/fig3").code == 2
 
 
+def test_what_all_figures_lack_is_told_once(paper: Path, aihw: Call, folder: Path) -> None:
+    text = figure_text().replace("dataset:", "dataset:\n  name: mnist")
+    for number in range(1, 5):
+        write(folder / f"experiments/toy2020/fig{number}.yaml", text)
+    found = aihw("reproduce", "toy2020")
+    assert found.code == 2 and found.out == ""
+    assert found.err.startswith("error: none of these 4 figures can run: dataset.root: no train-")
+    assert len(found.err.splitlines()) == 2
+    write(folder / "experiments/toy2020/fig4.yaml", figure_text())
+    some = aihw("reproduce", "toy2020", "--scaled", "--time-limit", "1e-9")
+    assert some.out.count("dataset.root: no train-") == 1
+    assert "left out: toy2020/fig1, toy2020/fig2, toy2020/fig3: " in some.out
+
+
 def test_a_pass_ends_at_its_time_limit_and_goes_on(paper: Path, aihw: Call, folder: Path) -> None:
     found = aihw("reproduce", "toy2020/fig1", "--time-limit", "1e-9")
     assert found.code == 130 and "the time is over" in found.out and "aihw resume" in found.out

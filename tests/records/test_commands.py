@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,6 +151,40 @@ def test_plot_writes_images(aihw: Aihw, folder: Path, name: str) -> None:
     assert (folder / "figures" / name).read_bytes() == (folder / "again" / name).read_bytes(), (
         "the same to the byte"
     )
+
+
+def test_a_figure_that_nobody_could_read_is_refused(aihw: Aihw, folder: Path) -> None:
+    for number in range(13):
+        values = config() | {"name": f"n{number}", "model": {"name": "mlp", "hidden": [number]}}
+        write_run(folder / "many", values, number=number)
+    for out in ([], ["--out", "a.png"]):
+        result = aihw("runs", "plot", "many", *out)
+        assert result.code == 2 and "13 curves" in result.err and "model.hidden" in result.err
+        assert "--group" in result.err and not (folder / "a.png").exists()
+    assert aihw("runs", "plot", "many", "--group", "model.name", "--out", "a.png").code == 0
+
+
+def test_a_long_legend_stands_below_the_axes(aihw: Aihw, folder: Path) -> None:
+    for number in range(8):
+        values = config(**{"model__hidden": [number] * 12})
+        write_run(folder / "long", values, number=number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert aihw("runs", "plot", "long", "--out", "a.svg", "--width", "3").code == 0
+        assert aihw("runs", "plot", "lr=0.1", "--out", "b.svg", "--width", "3").code == 0
+    heights = [
+        float(re.search(r'height="([\d.]+)pt"', Path(f).read_text())[1]) for f in ("a.svg", "b.svg")
+    ]
+    assert heights[0] > 1.5 * heights[1]
+
+
+def test_runs_of_other_tasks_are_left_out_of_learning_curves(aihw: Aihw, folder: Path) -> None:
+    first = write_run(folder / "two", config(), number=1)
+    second = write_run(folder / "two", config(seed=2), number=2)
+    (second / "metrics.csv").write_text("repeat,accuracy\n1,0.5\n")
+    for kept in ([first, second], [second, first]):
+        result = aihw("runs", "plot", *map(str, kept))
+        assert result.code == 0 and "1 runs are left out" in result.err
 
 
 def test_an_image_shows_text_scales_and_error_bars(aihw: Aihw, folder: Path) -> None:

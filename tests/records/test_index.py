@@ -43,6 +43,66 @@ def test_a_folder_named_twice_gives_its_runs_once(tmp_path: Path) -> None:
     assert len(find_runs([tmp_path, folder, folder.parent]).runs) == 1
 
 
+def test_links_add_no_runs_and_those_that_lead_elsewhere_are_named(tmp_path: Path) -> None:
+    root, other = tmp_path / "runs", tmp_path / "other"
+    first = write_run(root, config(seed=1))
+    write_run(other, config(seed=2))
+    (first.parent / "a-link").symlink_to(first.name)
+    (root / "latest").symlink_to(first)
+    (first.parent / "up").symlink_to("..")
+    (root / "self").symlink_to(".")
+    (root / "nowhere").symlink_to("missing")
+    (root / "elsewhere").symlink_to(other)
+    for _ in range(2):
+        found = find_runs([root])
+        assert [run.value("seed") for run in found.runs] == [1]
+        assert len(found.problems) == 1
+        assert found.problems[0].startswith(f"{root / 'elsewhere'} is a link")
+    assert [run.value("seed") for run in find_runs([root / "elsewhere"]).runs] == [2]
+
+
+def test_many_links_to_a_folder_above_do_not_multiply(tmp_path: Path) -> None:
+    write_run(tmp_path, config())
+    for number in range(20):
+        (tmp_path / f"l{number}").symlink_to(".")
+    assert len(find_runs([tmp_path]).runs) == 1
+
+
+def test_a_link_in_the_place_of_a_file_is_not_read(tmp_path: Path) -> None:
+    first, second = write_run(tmp_path, config(seed=1)), write_run(tmp_path, config(seed=2))
+    (second / "summary.json").unlink()
+    (second / "summary.json").symlink_to(first / "summary.json")
+    found = find_runs([tmp_path])
+    assert len(found.problems) == 1 and "it is a link" in found.problems[0]
+
+
+def test_a_run_that_could_not_be_read_is_read_when_it_can(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, config())
+    hidden = folder / "config.yaml"
+    real = index.config_texts
+
+    def refuse(_: Path) -> None:
+        raise UserError("no permission")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "config_texts", refuse)
+        assert not find_runs([tmp_path]).runs
+    assert index.config_texts is real
+    hidden.chmod(0o600)
+    hidden.chmod(0o644)
+    assert len(find_runs([tmp_path]).runs) == 1
+
+
+def test_without_a_home_folder_there_is_no_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(tmp_path, config())
+    monkeypatch.delenv("AIHW_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert len(find_runs([tmp_path]).runs) == 1
+
+
 def test_the_index_follows_the_folders(tmp_path: Path) -> None:
     first, second = write_run(tmp_path, config(seed=1)), write_run(tmp_path, config(seed=2))
     assert len(values(tmp_path)) == 2

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from aihw_cli.sweeps.executors import make_executor
+from aihw_cli.sweeps.manifest import Options
+from engine.jit import cuda
 from tests.cli.sweeps.test_schedule import FEW, QUICK, progress, started, tables, under_way
 from tests.cli.sweeps.waiting import wait_for
 
@@ -42,7 +45,8 @@ def executor(request: pytest.FixtureRequest) -> tuple[str, ...]:
             name, reason=f"submitit is not installed: pip install '{EXECUTORS[name]}'"
         )
         return "run.executor=submitit", "run.cluster.cluster=local"
-    return "run.executor=ray", f"run.cluster.address='{request.getfixturevalue('ray_cluster')}'"
+    address = request.getfixturevalue("ray_cluster")
+    return "run.executor=ray", f"run.cluster.address='{address}'", "--allow-code"
 
 
 def jobs_of(folder: Path) -> list[dict[str, Any]]:
@@ -118,6 +122,25 @@ def test_wrong_settings_are_one_line(aihw, words: tuple[str, ...], told: str) ->
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aihw[slurm]'")
     result = aihw("train", *QUICK, "-m", "run.seed=1,2", *words)
     assert result.code == 2 and told in result.err and len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "device, options, gpus",
+    [
+        ("auto", Options(jobs=4), ("0", "1", "2")),
+        ("cuda", Options(jobs=2), ("0", "1", "2")),
+        ("cpu", Options(jobs=4), ()),
+        ("auto", Options(), ()),
+        ("auto", Options(jobs=4, gpus=("1",)), ("1",)),
+    ],
+)
+def test_runs_at_a_time_are_spread_over_all_gpus(
+    monkeypatch: pytest.MonkeyPatch, device: str, options: Options, gpus: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(cuda, "device_count", lambda: 3)
+    run = {"executor": "local", "cluster": {}, "device": device}
+    made: Any = make_executor(run, options, Path("x"))
+    assert made._gpus == gpus and made.asked == bool(options.gpus)
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
