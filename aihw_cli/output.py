@@ -28,9 +28,14 @@ def say(text: object = "", *, stream: TextIO | None = None, end: str = "\n") -> 
 
 
 def say_error(text: object, word: str = "error") -> None:
-    """One line on stderr; what follows its first line is indented, so that no text of others can
-    pass for a line of ours."""
-    say(f"{word}: {text!s}".rstrip().replace("\n", "\n  "), stream=sys.stderr)
+    """A remark on stderr."""
+    say(block(f"{word}: {text!s}"), stream=sys.stderr)
+
+
+def block(text: str) -> str:
+    """A text that may hold those of others: what follows its first line is indented, so that it
+    cannot pass for a line of ours."""
+    return visible(text, lines=True).rstrip().replace("\n", "\n  ")
 
 
 def say_json(value: Any, *, indent: int | None = None) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from aihw_cli.output import say
+from aihw_cli.output import block, say, say_error
 from engine.experiment.tasks import TRAIN, task_of
-from engine.trust.text import visible
 
 QUIET_SECONDS = 30.0
 # Of the summary of a task: what is said elsewhere in its line, or not of interest there.
@@ -55,7 +53,7 @@ class PlainReporter:
     def line(self, text: str) -> None:
         """One line, at once."""
         self.said = time.monotonic()
-        say(text, stream=self.stream)
+        say(block(text), stream=self.stream)
 
 
 class LiveReporter(PlainReporter):
@@ -109,7 +107,7 @@ class LiveReporter(PlainReporter):
         super().epoch(row)
 
     def line(self, text: str) -> None:
-        self.bar.console.print(visible(text, lines=True), markup=False)
+        self.bar.console.print(block(text), markup=False)
 
 
 def make_reporter(stream: TextIO) -> PlainReporter:
@@ -123,7 +121,7 @@ def make_reporter(stream: TextIO) -> PlainReporter:
 
 def note(text: str) -> None:
     """A remark beside the result of a command."""
-    say(f"note: {text}", stream=sys.stderr)
+    say_error(text, "note")
 
 
 def describe(config: Mapping[str, Any]) -> str:

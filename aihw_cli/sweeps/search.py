@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +27,25 @@ from engine.experiment.files import writing
 from engine.experiment.tasks import TRAIN, task_of
 from engine.records.group import less_is_better
 from engine.settings import UserError
-from engine.trust.files import check_no_link
+from engine.trust.files import check_no_link, open_plain
 
 STUDY = "study.db"
 # What SQLite keeps beside its file.
 JOURNALS = ("-journal", "-wal", "-shm")
 TRIALS = 20
+# The words of a manifest may be a stranger's; the data of its runs are there already.
+OFFLINE = ("dataset.download=false",)
 METRICS = ("test_accuracy", "best_test_accuracy", "test_loss")
 
 
 class Study:
     """Optuna's view of a search, and the search's of Optuna."""
 
-    def __init__(self, sweep: Sweep, composer: Composer) -> None:
+    def __init__(self, sweep: Sweep, composer: Composer, more: Sequence[str] = ()) -> None:
         self.sweep, self.composer = sweep, composer
         self.settings = sweep.search
-        self.base = composer.compose(self.settings["fixed"], whole=True)
+        self.fixed: list[str] = [*self.settings["fixed"], *more]
+        self.base = composer.compose(self.fixed, whole=True)
         self.dimensions = [
             Dimension(**{**d, "choices": tuple(d["choices"])}) for d in self.settings["space"]
         ]
@@ -93,17 +97,21 @@ class Study:
 
     def _add(self, params: Mapping[str, Any]) -> list[Job]:
         keys = point(self.dimensions, params)
-        words = [*self.settings["fixed"], *(f"{k}={v}" for k, v in keys.items())]
+        words = [*self.fixed, *(f"{k}={v}" for k, v in keys.items())]
         config = self.composer.compose(words)
         self.sweep.points.append(keys)
         self.sweep.configs.append(as_text(config))
-        jobs = seeds_of(len(self.sweep.points) - 1, config)
+        # Beside the search, wherever it was moved to and whatever its manifest says.
+        home = self.sweep.folder.parent
+        found = seeds_of(len(self.sweep.points) - 1, config)
+        jobs = [replace(job, folder=home / job.folder.name) for job in found]
         self.sweep.jobs += jobs
         return jobs
 
     def _open(self, path: Path) -> Any:
         with writing("the study", path.parent):
-            check_no_link(*(path.with_name(path.name + end) for end in ("", *JOURNALS)))
+            check_no_link(*(path.with_name(path.name + end) for end in JOURNALS))
+            os.close(open_plain(path, os.O_RDWR | os.O_CREAT))
         self.optuna.logging.set_verbosity(self.optuna.logging.ERROR)
         try:
             return self.optuna.create_study(
@@ -154,12 +162,13 @@ def go_on(planned: Sweep, arguments: Arguments) -> int:
     as_json = arguments.has("--json")
     stream = sys.stderr if as_json else sys.stdout
     with drive.locked(planned.folder):
-        sweep = load(planned.folder) if (planned.folder / MANIFEST).is_file() else planned
+        stored = (planned.folder / MANIFEST).is_file()
+        sweep = load(planned.folder) if stored else planned
         sweep.options = drive.read_options(arguments.options, sweep.options)
         if arguments.has("--trials"):
             sweep.search["trials"] = _trials(arguments)
         allow = arguments.has("--allow-code")
-        study = Study(sweep, Composer(allow))
+        study = Study(sweep, Composer(allow), OFFLINE if stored else ())
         code = drive.work_off(sweep, stream, flags=" --allow-code" if allow else "", source=study)
     drive.tell(sweep, code, as_json=as_json)
     for line in search_lines(sweep) if code != drive.INTERRUPTED else ():

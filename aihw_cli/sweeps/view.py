@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-from aihw_cli.output import say
+from aihw_cli.output import block, say
 from aihw_cli.report import duration
 from aihw_cli.sweeps.manifest import Job, Sweep
 from aihw_cli.table import METRIC, metric_of
@@ -50,7 +50,7 @@ class PlainView:
 
     def line(self, text: str) -> None:
         """One line, at once."""
-        say(text, stream=self.stream)
+        say(block(text), stream=self.stream)
 
 
 class LiveView(PlainView):
@@ -80,7 +80,7 @@ class LiveView(PlainView):
             self.drawn = time.monotonic()
 
     def line(self, text: str) -> None:
-        self.console.print(visible(text, lines=True), markup=False)
+        self.console.print(block(text), markup=False)
 
     def table(self) -> Any:
         """The runs, and how many there are of each kind."""

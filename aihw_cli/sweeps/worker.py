@@ -3,6 +3,7 @@ file."""
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -82,7 +83,8 @@ class Teller(PlainReporter):
         """Replace the file. It is only looked at, so it need not survive a power cut."""
         self.told = time.monotonic()
         self.facts.update(facts)
-        write_bytes(self.path, to_json(self.facts).encode(), durable=False)
+        with contextlib.suppress(OSError):  # a full disk must not end a run for want of this
+            write_bytes(self.path, to_json(self.facts).encode(), durable=False)
 
 
 def work(task: Task) -> int:

@@ -199,3 +199,18 @@ def test_a_study_is_no_link(aihw: Call, folder: Path) -> None:
     (search / "study.db").symlink_to(folder / "outside.db")
     result = aihw("resume", str(search), "--trials", "2")
     assert result.code == 2 and "link" in result.err and not (folder / "outside.db").exists()
+
+
+def test_the_words_of_a_search_send_no_results_elsewhere(aihw: Call, folder: Path) -> None:
+    pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'aihw[search]'")
+    words = ("optimizer.lr=interval(0.1,0.2)", "algorithm=digital", *QUICK, "--trials", "1")
+    assert aihw("search", *words).code == 0
+    search = next(Path("runs/digits").glob("search-*"))
+    content = json.loads((search / "sweep.json").read_text())
+    content["search"]["fixed"] += [f"run.dir={folder}/outside", "name=../x"]
+    (search / "sweep.json").write_text(json.dumps(content))
+    assert aihw("resume", str(search), "--trials", "2").code == 2
+    content["search"]["fixed"].pop()
+    (search / "sweep.json").write_text(json.dumps(content))
+    assert aihw("resume", str(search), "--trials", "2").code == 0
+    assert not (folder / "outside").exists() and len(list(search.parent.glob("*-1"))) == 2
