@@ -67,22 +67,22 @@ def compose(
             apply_change(values, change, result.origins)
     values = _resolve(values, path)
     result.values = Checker(result.origins, allow_code).complete(values)
-    _check_places(result, path)
+    _check_output_folders(result, path)
     return result
 
 
-def _check_places(composed: Composed, path: Path) -> None:
+def _check_output_folders(composed: Composed, path: Path) -> None:
     """Refuse results and downloads outside the current folder, unless the command line asks for
     them; looked at last, as other files and interpolations may give the place."""
-    places = {"run.dir": composed.values["run"]["dir"]}
+    folders = {"run.dir": composed.values["run"]["dir"]}
     if composed.values["dataset"]["download"]:
-        places["dataset.root"] = composed.values["dataset"]["root"]
-    for key, place in places.items():
+        folders["dataset.root"] = composed.values["dataset"]["root"]
+    for key, folder in folders.items():
         where = (composed.origins.get(key) or [(str(path), None)])[-1][0]
-        outside = Path(place).is_absolute() or ".." in Path(place).parts or place.startswith("~")
-        if where != COMMAND_LINE and (outside or not place.isprintable()):
+        outside = Path(folder).is_absolute() or ".." in Path(folder).parts or folder.startswith("~")
+        if where != COMMAND_LINE and (outside or not folder.isprintable()):
             raise UserError(
-                f"{visible(where)}: {key} {place!r} reaches outside; a recipe may name a folder "
+                f"{visible(where)}: {key} {folder!r} reaches outside; a recipe may name a folder "
                 f"below the current one, {key}=FOLDER on the command line any"
             )
 

@@ -144,12 +144,12 @@ def _divergence(folder: Path) -> str:
 
 
 def _failure(error: Exception, folder: Path) -> str:
-    told = reason(error)
+    message = reason(error)
     if (folder / "log.txt").is_file():
-        told = told or f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        return f"the run failed: {told}\nmore in {folder / 'log.txt'}"
-    if told:
-        return f"the run failed: {told}"
+        message = message or f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return f"the run failed: {message}\nmore in {folder / 'log.txt'}"
+    if message:
+        return f"the run failed: {message}"
     return "".join(traceback.format_exception(error)) + "the run failed"
 
 

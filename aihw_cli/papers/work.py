@@ -114,7 +114,7 @@ def work_off(
 ) -> int:
     """Do the runs, all in one queue, until `until` of the monotonic clock. Returns the exit
     code."""
-    sweep = _sweep(entries, _place(entries, root))
+    sweep = _sweep(entries, _sweep_home(entries, root))
     with drive.locked(sweep.folder):
         if (sweep.folder / MANIFEST).is_file():
             sweep = load(sweep.folder)
@@ -122,7 +122,7 @@ def work_off(
         return drive.work_off(sweep, stream, until=until)
 
 
-def _place(entries: Sequence[Entry], root: Path) -> Path:
+def _sweep_home(entries: Sequence[Entry], root: Path) -> Path:
     """Where the folder of the sweep goes: that of its figure if all runs are there, as the runs of
     a sweep lie beside it, else that of all figures."""
     homes = {root / folder_name(run.figure) for run, *_ in entries}

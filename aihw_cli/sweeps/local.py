@@ -65,7 +65,7 @@ class Local:
         self._running: list[Process] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
-        with _in_our_own_folder():
+        with _in_package_folder():
             forkserver.ensure_running()
 
     def start(self, task: Task) -> Process:
@@ -94,7 +94,7 @@ class Local:
 
 
 @contextmanager
-def _in_our_own_folder() -> Iterator[None]:
+def _in_package_folder() -> Iterator[None]:
     """While it is entered, the current folder is that of our packages: the server looks for modules
     in the folder where it starts, and the user's may hold a torch.py of a stranger's."""
     here = os.open(".", os.O_RDONLY)

@@ -228,10 +228,10 @@ def _jobs(folder: Path, stored: Sequence[Mapping[str, Any]], points: int) -> Ite
 def run_beside(folder: Path, relative: str) -> Path:
     """The folder of a run, below the one that holds the sweep. A manifest may be a stranger's, and
     runs are written where it says: so neither `..` nor a link leads elsewhere."""
-    own = Path(os.path.abspath(folder))
-    home, place = own.parent, Path(os.path.normpath(own / relative))
-    inner = place.relative_to(home).parts if place.is_relative_to(home) else ()
-    if not inner or place.is_relative_to(own):
+    sweep = Path(os.path.abspath(folder))
+    home, run = sweep.parent, Path(os.path.normpath(sweep / relative))
+    inner = run.relative_to(home).parts if run.is_relative_to(home) else ()
+    if not inner or run.is_relative_to(sweep):
         raise UserError(f"{folder / MANIFEST} names a run elsewhere ({relative}); {ANEW}")
     try:
         check_no_link(*(home.joinpath(*inner[: n + 1]) for n in range(len(inner))))

@@ -182,7 +182,7 @@ def _absolute_devices(values: Any) -> None:
                 _absolute_devices(value)
 
 
-def check_place(folder: Path) -> None:
+def check_inside_run(folder: Path) -> None:
     """Raises UserError if the folder of an evaluation leads out of the run that it belongs to."""
     if (folder.parent.parent / "run.json").exists():
         with reading(folder):

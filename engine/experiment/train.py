@@ -18,7 +18,7 @@ from engine.experiment.interrupt import Interrupt
 from engine.experiment.runs import (
     DONE,
     RunFolder,
-    check_place,
+    check_inside_run,
     config_to_resume,
     has_metrics,
     read_summary,
@@ -48,7 +48,7 @@ class Reporter(Protocol):
 def train(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
     """Train `config` in `folder`, or do its task. Returns the summary; a run that is there is
     reported, or resumed."""
-    check_place(folder)
+    check_inside_run(folder)
     if run_status(folder) != "absent":
         return resume(folder, reporter)
     if task_of(config) != TRAIN:

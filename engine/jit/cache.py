@@ -62,7 +62,7 @@ def scratch_prefix(name: str) -> str:
 def is_whole(path: Path) -> bool:
     """Whether a file of the cache is there, our own, and as it was made: a power cut, a full disk
     or a copy may have cut it off."""
-    if not files.is_own(path) or not files.is_own(_beside(path)):
+    if not files.is_trusted(path) or not files.is_trusted(_beside(path)):
         return False
     try:
         sign, content = files.read_bytes(_beside(path)), files.read_bytes(path)

@@ -68,7 +68,7 @@ def compiler() -> tuple[str, ...]:
         command = _words(wanted)
         if shutil.which(command[0]) is None:
             raise settings.MachineError(
-                f"AIHW_CXX names the compiler {command[0]!r}, which is no program on the PATH"
+                f"AIHW_CXX names the compiler {command[0]!r}, which is not a program on the PATH"
             )
         return command
     for name in ("c++", "g++", "clang++"):

@@ -127,12 +127,12 @@ def private_folder(path: Path) -> Path:
     if state.st_uid not in (os.geteuid(), ROOT_USER):
         raise OSError(errno.EPERM, "it belongs to another user", str(path))
     if state.st_mode & OTHERS_WRITE:
-        # What others put there while they could is theirs, and is_own tells.
+        # What others put there meanwhile is theirs, which is_trusted tells.
         path.chmod(PRIVATE)
     return path
 
 
-def is_own(path: Path) -> bool:
+def is_trusted(path: Path) -> bool:
     """Whether only this user, or the administrator, can have written an ordinary file."""
     try:
         state = path.lstat()
