@@ -41,9 +41,10 @@ def fetch(kind: str, name: str, make: Callable[[], bytes]) -> Path:
     with usable(home):
         if is_whole(path):
             return path
-        with _alone(home, name[0]):
+        with _alone(home, name[0]) as locked:
             if not is_whole(path):
-                _remove_leftovers(home, name[0])
+                if locked:
+                    _remove_leftovers(home, name[0])
                 content = make()
                 if path.is_dir() and not path.is_symlink():
                     files.remove_tree(path)
@@ -103,8 +104,9 @@ def _sign(content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _alone(home: Path, letter: str) -> Iterator[None]:
-    """While this process makes a file, others that need it wait, and then find it."""
+def _alone(home: Path, letter: str) -> Iterator[bool]:
+    """While this process makes a file, others that need it wait, and then find it. False on a file
+    system that knows no locks: then each process compiles for itself."""
     holder = f"process {os.getpid()}"
     held: contextlib.AbstractContextManager[object]
     try:
@@ -116,12 +118,11 @@ def _alone(home: Path, letter: str) -> Iterator[None]:
             "minutes: end it"
         ) from None
     except OSError as problem:
-        # Some network file systems know no locks: then each process compiles for itself.
         if problem.errno not in NO_LOCKS:
             raise
         held = contextlib.nullcontext()
-    with held:
-        yield
+    with held as lock:
+        yield lock is not None
 
 
 def _remove_leftovers(home: Path, letter: str) -> None:

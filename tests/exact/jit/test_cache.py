@@ -4,6 +4,7 @@ compilers that do not do what compilers do."""
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 import subprocess
@@ -310,3 +311,17 @@ def test_a_blank_in_the_path_of_a_compiler(
     monkeypatch.setenv("AIHW_CXX", str(script))
     cpu.compiler.cache_clear()
     assert answer(cpu.build(TEXT)) == 42 and calls(script) == 1
+
+
+def test_without_locks_each_process_compiles_and_nothing_of_others_is_removed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    path = cpu.build(TEXT)
+    other = home / f"tmp-{path.name[0]}-of-another-process"
+    other.mkdir()
+    path.unlink()
+    monkeypatch.setattr(files, "lock", refuse)
+    assert answer(cpu.build(TEXT)) == 42 and other.exists()
