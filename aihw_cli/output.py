@@ -16,8 +16,6 @@ from engine.trust.text import to_json, visible
 
 # The reader of a pipe has left, or the terminal is closed: nobody misses what is not written.
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET)
-
-
 # What torch says where the system refuses memory, and how much it asked for.
 ALLOCATION = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 

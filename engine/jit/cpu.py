@@ -65,12 +65,13 @@ def compiler() -> tuple[str, ...]:
     """The command of a C++ compiler. Raises UserError that says how to get one."""
     wanted = settings.compiler_command()
     if wanted:
-        command = _words(wanted)
-        if shutil.which(command[0]) is None:
+        name, *more = _words(wanted)
+        if shutil.which(name) is None:
             raise settings.MachineError(
-                f"AIHW_CXX names the compiler {command[0]!r}, which is not a program on the PATH"
+                f"AIHW_CXX names the compiler {name!r}, which is not a program on the PATH"
             )
-        return command
+        # It is called from another folder.
+        return (os.path.abspath(name) if os.sep in name else name, *more)
     for name in ("c++", "g++", "clang++"):
         if shutil.which(name):
             return (name,)

@@ -3,6 +3,7 @@ needs."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -119,3 +120,16 @@ def test_every_figure_has_one_result_at_least(paper: Path, aihw: Call, folder: P
         text.count('<span class="kind not">') == 4
         and text.count('<span class="kind reproduced">') == 2
     )
+
+
+def test_texts_of_recipes_and_records_are_texts(paper: Path, aihw: Call) -> None:
+    record_all()
+    hostile = "\x1b[31m\u202e<script>$\\frac{x$"
+    write(paper, figure_text(remark=hostile, place=hostile, assumed=hostile))
+    run = record(seed=1)
+    entry = json.loads((run / "run.json").read_text())
+    host = {**entry["host"], "system": hostile}
+    write(run / "run.json", json.dumps({**entry, "host": host, "commit": hostile}))
+    text = page(aihw)
+    assert "<script" not in text and "&lt;script&gt;" in text
+    assert all(c.isprintable() or c == "\n" for c in text) and r"\x1b[31m\u202e" in text

@@ -313,6 +313,16 @@ def test_a_blank_in_the_path_of_a_compiler(
     assert answer(cpu.build(TEXT)) == 42 and calls(script) == 1
 
 
+def test_a_compiler_may_lie_in_the_current_folder(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, tmp_path / "cxx", 'exec c++ "$@"')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AIHW_CXX", "./cxx")
+    cpu.compiler.cache_clear()
+    assert answer(cpu.build(TEXT)) == 42 and calls(tmp_path / "cxx") == 1
+
+
 def test_without_locks_each_process_compiles_and_nothing_of_others_is_removed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
