@@ -11,12 +11,12 @@ from typing import Any
 from engine.devices.base import find_device
 from engine.experiment.data import fingerprint
 from engine.experiment.tasks import TRAIN, find_task, task_of
-from engine.settings import ROOT, UserError
+from engine.jit.unit import kernel_files
+from engine.settings import UserError
 from engine.tile.settings import GROUPS
 
 FORMAT = 1
 LENGTH = 12
-TEXT_FOLDERS = ("physics", "kernels")
 # Folders, processor, threads and who does the run do not decide the result; the seed stands beside
 # the hash.
 LEFT_OUT = {
@@ -103,9 +103,8 @@ def is_device_file(model: str) -> bool:
 def physics_texts(config: Mapping[str, Any]) -> Iterator[bytes]:
     """The texts from which the kernels of this run are made: shared physics, kernels, and its
     devices."""
-    for name in TEXT_FOLDERS:
-        for path in sorted((ROOT / "engine" / name).glob("*.cu*")):
-            yield path.name.encode() + b"\n" + path.read_bytes()
+    for name, path in kernel_files().items():
+        yield name.encode() + b"\n" + path.read_bytes()
     for model in sorted(set(device_models(config))):
         yield _device_text(model)
 
