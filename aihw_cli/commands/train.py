@@ -61,7 +61,7 @@ def resume(arguments: Arguments) -> int:
     def work(reporter: PlainReporter) -> dict[str, Any]:
         from engine.experiment.train import resume as engine_resume
 
-        return engine_resume(folder, reporter)
+        return engine_resume(folder, reporter, changed_program=arguments.has(CHANGED.name))
 
     return guarded(work, folder, arguments)
 
@@ -168,6 +168,10 @@ SCHEDULE = (
     Option("--retries", "how often a run that was killed is tried again (default 2)", "N"),
     Option("--fail-fast", "stop the other runs when one has failed"),
 )
+CHANGED = Option(
+    "--changed-program",
+    "go on with runs that another version of aihw or torch began; it is recorded",
+)
 TRIALS = Option("--trials", "trials of a search in all (default 20)", "N")
 COMMANDS = (
     Command(
@@ -211,7 +215,7 @@ COMMANDS = (
     Command(
         "resume",
         "continue an interrupted run, sweep or search",
-        "aihw resume FOLDER [--jobs N] [--gpus 0,1] [--trials N] [--allow-code] [--json]",
+        "aihw resume FOLDER [--jobs N] [--gpus 0,1] [--trials N] [--changed-program] [--allow-code] [--json]",
         (
             (
                 "aihw resume runs/digits/0a1b2c3d4e5f-1",
@@ -220,7 +224,7 @@ COMMANDS = (
             ("aihw resume runs/digits/sweep-0a1b2c3d4e5f --jobs 4", "runs only what is missing"),
         ),
         resume,
-        (*SCHEDULE, TRIALS, CODE, JSON),
+        (*SCHEDULE, TRIALS, CHANGED, CODE, JSON),
         (1, 1),
     ),
 )

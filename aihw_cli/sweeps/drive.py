@@ -89,6 +89,7 @@ def carry_out(planned: Sweep, arguments: Arguments) -> int:
     with locked(planned.folder):
         sweep = load(planned.folder) if (planned.folder / MANIFEST).is_file() else planned
         sweep.options = read_options(arguments.options, sweep.options)
+        sweep.changed_program = arguments.has("--changed-program")
         flags = " --allow-code" if arguments.has("--allow-code") else ""
         code = work_off(sweep, sys.stderr if as_json else sys.stdout, flags=flags)
     tell(sweep, code, as_json=as_json)

@@ -91,6 +91,8 @@ class Sweep:
     words: list[str] = field(default_factory=list)
     search: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    # Whether runs of another program may go on; permission for one command, so that it is not kept.
+    changed_program: bool = False
 
     def config(self, job: Job) -> dict[str, Any]:
         """The configuration of a run."""

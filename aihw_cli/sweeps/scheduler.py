@@ -136,7 +136,14 @@ class Scheduler:
         threads = 0 if config["run"]["threads"] else self.executor.threads
         log, progress = self.sweep.log(job), self.sweep.progress(job)
         progress.unlink(missing_ok=True)
-        task = Task(json.dumps(config), str(job.folder), str(log), str(progress), threads)
+        task = Task(
+            json.dumps(config),
+            str(job.folder),
+            str(log),
+            str(progress),
+            threads,
+            changed_program=self.sweep.changed_program,
+        )
         self.running[str(job.folder)] = (job, self.executor.start(task))
 
     def _collect(self) -> None:

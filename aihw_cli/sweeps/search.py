@@ -149,6 +149,7 @@ def go_on(planned: Sweep, arguments: Arguments) -> int:
     with drive.locked(planned.folder):
         sweep = load(planned.folder) if (planned.folder / MANIFEST).is_file() else planned
         sweep.options = drive.read_options(arguments.options, sweep.options)
+        sweep.changed_program = arguments.has("--changed-program")
         if arguments.has("--trials"):
             sweep.search["trials"] = _trials(arguments)
         allow = arguments.has("--allow-code")

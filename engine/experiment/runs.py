@@ -24,11 +24,13 @@ from typing import IO, Any
 
 from engine.experiment import record
 from engine.experiment.files import write_bytes, write_csv, write_json, writing
-from engine.experiment.identity import is_device_file, run_hash
+from engine.experiment.identity import hash_of, identity_parts, is_device_file, run_hash
+from engine.experiment.identity.program import stretch
 from engine.experiment.writers import Writers, require
 from engine.settings import UserError
 
-FORMAT = 1
+# Version 1 recorded neither the parts of its hash nor the programs that worked on the run.
+FORMAT = 2
 COLUMNS = (
     "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples", "seconds",
 )  # fmt: skip
@@ -229,19 +231,22 @@ class RunFolder:
 
 
 def _first_record(path: Path, config: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    identity = run_hash(config)
+    parts = identity_parts(config)
+    identity = hash_of(parts)
     seed = config["run"]["seed"]
     return {
         "format": FORMAT,
         "id": f"{path.parent.name}/{identity}-{seed}",
         "name": config.get("name", ""),
         "hash": identity,
+        "identity": parts,
         "seed": seed,
         "status": "running",
         "started": record.now(),
         "ended": None,
         "seconds": 0.0,
         "commit": record.git_commit(),
+        "stretches": [stretch()],
         "versions": record.versions(),
         "host": record.host(),
         **more,

@@ -13,13 +13,15 @@ from engine.experiment import record
 from engine.experiment.checkpoint import load_checkpoint, save_checkpoint
 from engine.experiment.data import fingerprint
 from engine.experiment.files import writing
-from engine.experiment.identity import run_hash
+from engine.experiment.identity import MEANINGS, identity_parts
+from engine.experiment.identity.program import changed_since, stretch
 from engine.experiment.interrupt import Interrupt
 from engine.experiment.runs import (
     DONE,
     RunFolder,
     has_metrics,
     read_config,
+    read_record,
     read_summary,
     run_status,
     stored_config,
@@ -28,7 +30,11 @@ from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.settings import UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from engine.experiment.loop import Loop
+
+    Checkpoint = tuple[dict[str, torch.Tensor], dict[str, Any], list[str]]
 
 REPORT_SECONDS = 0.1
 
@@ -43,11 +49,13 @@ class Reporter(Protocol):
     def message(self, text: str) -> None: ...
 
 
-def train(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
+def train(
+    config: Mapping[str, Any], folder: Path, reporter: Reporter, *, changed_program: bool = False
+) -> dict[str, Any]:
     """Train `config` in `folder`, or do its task. Returns the summary; a run that is there is
     reported, or resumed."""
     if run_status(folder) != "absent":
-        return resume(folder, reporter)
+        return resume(folder, reporter, changed_program=changed_program)
     if task_of(config) != TRAIN:
         return _begin_task(config, folder, reporter)
     from engine.experiment.loop import Loop
@@ -64,56 +72,110 @@ def train(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[s
         return _Training(run, loop, reporter).go()
 
 
-def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
+def resume(folder: Path, reporter: Reporter, *, changed_program: bool = False) -> dict[str, Any]:
     """Go on with the run in `folder` from its last whole checkpoint; a run that is done is only
-    reported."""
+    reported. `changed_program` lets a run go on that another program began."""
     status = run_status(folder)
     if status in DONE:
-        reporter.message(f"{folder} is {status} already")
-        return read_summary(folder)
-    from engine.experiment.loop import Loop
-
+        return _already_done(folder, status, reporter)
     with RunFolder.open(folder) as run:
         config = read_config(folder)
-        _check_unchanged(run, config)
+        _check_identity(run, config, changed_program=changed_program)
+        changes = changed_since(run.record)
         if task_of(config) != TRAIN:
+            if has_metrics(folder):
+                _allow(run, changes, changed_program=changed_program)
+            _note_program(run, changes, place=(0, 0))
             run.update(status="running", resumed=record.now())
             return _work(run, config, reporter)
-        loop = Loop(config)
+        from engine.experiment.loop import Loop
+
         found = load_checkpoint(folder / "checkpoint")
-        if found is None and has_metrics(folder):
-            reporter.message(
-                f"{folder} has no checkpoint any more: its training starts anew and repeats every bit"
-            )
         if found:
-            tensors, state, problems = found
-            if state.get("run") != run.record["id"]:
-                raise UserError(
-                    f"{folder / 'checkpoint'} belongs to another run ({state.get('run')}), not to {run.record['id']}"
-                )
-            loop.load(tensors, state)
-            for line in problems:
-                run.log(line)
-                reporter.message(line)
+            _allow(run, changes, changed_program=changed_program)
+        loop = Loop(config)
+        _take_up(run, loop, found, reporter)
+        place = (loop.place.epoch, loop.place.batch)
+        _note_program(run, changes, place=place)
         run.update(
             status="running", device=str(loop.device), threads=_threads(), resumed=record.now()
         )
-        run.log(f"resumed after epoch {loop.place.epoch}, step {loop.place.batch}")
-        reporter.message(
-            f"resuming {folder} after epoch {loop.place.epoch}, step {loop.place.batch}"
-        )
+        run.log(f"resumed after epoch {place[0]}, step {place[1]}")
+        reporter.message(f"resuming {folder} after epoch {place[0]}, step {place[1]}")
+        if changes and place != (0, 0):
+            reporter.message(f"the program changed on the way: {'; '.join(changes)}")
         run.write_metrics(loop.place.rows)
         return _Training(run, loop, reporter).go()
 
 
-def _check_unchanged(run: RunFolder, config: Mapping[str, Any]) -> None:
-    """A result under the old hash must come from what the hash was made of."""
-    now = run_hash(config)
-    if now != run.record["hash"]:
-        raise UserError(
-            f"{run.path}: its config.yaml, its data or the physics of aihw changed since the run began "
-            f"(hash {run.record['hash']}, now {now})\nstart it anew with aihw train: that makes a new run folder"
+def _already_done(folder: Path, status: str, reporter: Reporter) -> dict[str, Any]:
+    """The result of a run that is done, and whether this program would compute the same."""
+    reporter.message(f"{folder} is {status} already")
+    if changes := changed_since(read_record(folder)):
+        reporter.message(
+            f"another program computed this result ({'; '.join(changes)}); --again computes it anew"
         )
+    return read_summary(folder)
+
+
+def _take_up(run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: Reporter) -> None:
+    """Load a checkpoint into the loop. Raises UserError if it is of another run."""
+    if found is None:
+        if has_metrics(run.path):
+            same = "" if changed_since(run.record) else " and repeats every bit"
+            reporter.message(
+                f"{run.path} has no checkpoint any more: its training starts anew{same}"
+            )
+        return
+    tensors, state, problems = found
+    if state.get("run") != run.record["id"]:
+        raise UserError(
+            f"{run.path / 'checkpoint'} belongs to another run ({state.get('run')}), not to {run.record['id']}"
+        )
+    loop.load(tensors, state)
+    for line in problems:
+        run.log(line)
+        reporter.message(line)
+
+
+def _check_identity(run: RunFolder, config: Mapping[str, Any], *, changed_program: bool) -> None:
+    """A result under the recorded hash must come from what the hash was made of. Raises
+    UserError."""
+    before = run.record.get("identity")
+    if before is None:
+        # The hash of the first version covered file names and comments of this version's ancestors.
+        _allow(run, changed_since(run.record), changed_program=changed_program)
+        return
+    now = identity_parts(config)
+    changed = [MEANINGS.get(key, key) for key in now | before if now.get(key) != before.get(key)]
+    if changed:
+        raise UserError(
+            f"{run.path} cannot go on: {', '.join(changed)} changed since it began; "
+            "start it anew with aihw train: that makes a new run folder"
+        )
+
+
+def _allow(run: RunFolder, changes: list[str], *, changed_program: bool) -> None:
+    """Refuse to mix two programs in one result unless that is asked for. Raises UserError."""
+    if changes and not changed_program:
+        raise UserError(
+            f"{run.path} was not begun by this program: {'; '.join(changes)}\n"
+            f"go on with it nevertheless: aihw resume {run.path} --changed-program; "
+            "or start it anew: aihw train ... --again"
+        )
+
+
+def _note_program(run: RunFolder, changes: list[str], *, place: tuple[int, int]) -> None:
+    """Record in run.json from which place on this program does the run."""
+    if not changes:
+        return
+    earlier = run.record.get("stretches") or [
+        {"epoch": 0, "step": 0, "commit": run.record.get("commit", ""), "engine": ""}
+    ]
+    # Nothing of the earlier program is left in a run that starts anew.
+    kept = earlier if place != (0, 0) or has_metrics(run.path) else []
+    run.update(stretches=[*kept, stretch(*place)])
+    run.log(f"the program changed: {'; '.join(changes)}")
 
 
 def _threads() -> int:
