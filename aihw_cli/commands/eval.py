@@ -43,6 +43,7 @@ def evaluate(arguments: Arguments) -> int:
 def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
     from aihw_cli import evaluation
     from aihw_cli.commands.train import refuse_code
+    from aihw_cli.effects import refuse_without_effect
     from engine.experiment.runs import DONE, read_config, run_status
 
     texts, allow = arguments.words[1:], arguments.has("--allow-code")
@@ -63,7 +64,7 @@ def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
         refuse_code(read_config(target), target, arguments)
         if run_status(target) not in DONE:
             note(f"{target} is {run_status(target)}: its last checkpoint is evaluated")
-    for text in composed.notes:
+    for text in (*composed.notes, *refuse_without_effect(texts, [composed.values])):
         note(text)
     return composed.values
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ MANY = 10**9
 def train(arguments: Arguments) -> int:
     """Compose, then train once, or once for each point and seed."""
     from aihw_cli.compose import compose
+    from aihw_cli.effects import refuse_without_effect
     from aihw_cli.sweeps import drive
     from aihw_cli.sweeps.plan import plan
 
@@ -30,6 +31,8 @@ def train(arguments: Arguments) -> int:
     if not multirun:
         composed = compose(arguments.words, allow_code=arguments.has(CODE.name))
         for text in composed.notes:
+            note(text)
+        for text in refuse_without_effect(arguments.words, [composed.values]):
             note(text)
         if composed.values["seeds"] == 1 and composed.values["run"]["executor"] == "local":
             _refuse_sweep_options(arguments, "one run, no sweep: add -m or seeds=N")
@@ -53,15 +56,22 @@ def resume(arguments: Arguments) -> int:
 
     folder = Path(arguments.words[0]).expanduser()
     if (folder / MANIFEST).is_file():
+        if len(arguments.words) > 1:
+            raise UserError(
+                f"{arguments.words[1]}: the settings of a sweep are those that it was started with"
+            )
         return _resume_sweep(load(folder), arguments)
     _refuse_sweep_options(arguments, f"{folder} is no sweep")
+    config = None
     if (folder / "config.yaml").is_file():
         refuse_code(read_config(folder), folder, arguments)
+        config = with_free_changes(read_config(folder), arguments.words[1:])
 
     def work(reporter: PlainReporter) -> dict[str, Any]:
         from engine.experiment.train import resume as engine_resume
 
-        return engine_resume(folder, reporter, changed_program=arguments.has(CHANGED.name))
+        allowed = arguments.has(CHANGED.name)
+        return engine_resume(folder, reporter, config=config, changed_program=allowed)
 
     return guarded(work, folder, arguments)
 
@@ -91,6 +101,33 @@ def refuse_code(config: Mapping[str, Any], folder: Path, arguments: Arguments) -
             raise UserError(
                 f"{key}={model} runs the code of that file: add --allow-code to allow it ({folder})"
             )
+
+
+def with_free_changes(config: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """A recorded configuration with changes of what decides no result. Raises UserError for any
+    other."""
+    from aihw_cli import overrides
+    from aihw_cli.schema import Field, dataclass_section
+    from engine.experiment.config import SECTIONS
+    from engine.experiment.lifecycle.resuming import free_keys
+    from engine.presets import nearest
+
+    free = free_keys()
+    for change in overrides.read(words):
+        if change.key not in free:
+            raise UserError(
+                f"{change.text!r}: a run goes on as it began, but for what decides no result; "
+                f"{nearest(change.key, free)}"
+            )
+        section, _, key = change.key.partition(".")
+        entry = dataclass_section(SECTIONS[section])[key]
+        assert isinstance(entry, Field)
+        try:
+            value = entry.read(change.key, change.value)
+        except ValueError as problem:
+            raise UserError(f"{problem} (command line)") from None
+        config = {**config, section: {**config[section], key: value}}
+    return config
 
 
 def _refuse_sweep_options(arguments: Arguments, why: str) -> None:
@@ -215,16 +252,20 @@ COMMANDS = (
     Command(
         "resume",
         "continue an interrupted run, sweep or search",
-        "aihw resume FOLDER [--jobs N] [--gpus 0,1] [--trials N] [--changed-program] [--allow-code] [--json]",
+        "aihw resume FOLDER [key=value ...] [--jobs N] [--gpus 0,1] [--trials N] [--changed-program] [--json]",
         (
             (
                 "aihw resume runs/digits/0a1b2c3d4e5f-1",
                 "ends with the bits of the uninterrupted run",
             ),
+            (
+                "aihw resume runs/digits/0a1b2c3d4e5f-1 run.checkpoint_every=100",
+                "with other checkpoints, threads or logs",
+            ),
             ("aihw resume runs/digits/sweep-0a1b2c3d4e5f --jobs 4", "runs only what is missing"),
         ),
         resume,
         (*SCHEDULE, TRIALS, CHANGED, CODE, JSON),
-        (1, 1),
+        (1, MANY),
     ),
 )

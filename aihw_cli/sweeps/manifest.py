@@ -23,7 +23,7 @@ from typing import Any
 
 from aihw_cli import table
 from engine.experiment.files import write_bytes, write_json, writing
-from engine.experiment.runs import DONE, read_summary, run_status
+from engine.experiment.runs import DONE, read_record, read_summary, run_status
 from engine.settings import UserError
 
 FORMAT = 2
@@ -66,6 +66,10 @@ class Job:
     def summary(self) -> dict[str, Any]:
         """The result of a run that is done."""
         return read_summary(self.folder)
+
+    def record(self) -> dict[str, Any]:
+        """What the run folder says of the run."""
+        return read_record(self.folder)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments
+from aihw_cli.effects import refuse_equal_points, refuse_without_effect
 from aihw_cli.sweeps import drive
 from aihw_cli.sweeps.manifest import MANIFEST, Job, Sweep, load
 from aihw_cli.sweeps.plan import Composer, as_text, seeds_of, sweep_folder
@@ -177,9 +178,16 @@ def _plan(arguments: Arguments) -> Sweep:
         raise UserError(
             "nothing to search: give a key an interval, such as 'device.dw_min=interval(1e-4,1e-2)'"
         )
+    configs = []
     for dimension in dimensions:
-        for value in dimension.extremes():
-            composer.compose([*fixed, f"{dimension.key}={value}"], whole=True)
+        points = [{dimension.key: str(value)} for value in dimension.extremes()]
+        ends = [
+            composer.compose([*fixed, f"{dimension.key}={point[dimension.key]}"], whole=True)
+            for point in points
+        ]
+        refuse_equal_points(points, ends)
+        configs += ends
+    notes = [*composer.notes, *refuse_without_effect(fixed, configs)]
     metric = arguments.options.get("--metric", METRICS[0])
     if task_of(base) == TRAIN and metric not in METRICS:
         raise UserError(f"--metric {metric}: a training has {', '.join(METRICS)}")
@@ -194,7 +202,7 @@ def _plan(arguments: Arguments) -> Sweep:
     }
     folder = sweep_folder(base, "search", [base, settings])
     trials = _trials(arguments)
-    words, notes = list(arguments.words), list(composer.notes)
+    words = list(arguments.words)
     return Sweep(
         folder, [], [], [], words=words, notes=notes, search={**settings, "trials": trials}
     )

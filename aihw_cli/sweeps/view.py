@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
+from aihw_cli.effects import equal_results
 from aihw_cli.report import duration
 from aihw_cli.sweeps.manifest import Job, Sweep
 from aihw_cli.table import METRIC, metric_of
@@ -186,7 +187,24 @@ def closing_lines(sweep: Sweep) -> list[str]:
         if jobs:
             lines.append(f"{len(jobs)} of {len(sweep.jobs)} runs {what}")
             lines += [f"  {sweep.name(job)}: {reason(sweep, job)}" for job in jobs]
-    return lines
+    return [*lines, *_remarks(sweep)]
+
+
+def _remarks(sweep: Sweep) -> Iterator[str]:
+    """What a reader of the table must know of keys and programs."""
+    points = [{**sweep.points[job.point], "seed": str(job.seed)} for job in sweep.jobs]
+    results = [job.summary() if job.status == "finished" else None for job in sweep.jobs]
+    for key in equal_results(points, results) if not sweep.search else ():
+        if key in sweep.points[0]:
+            yield f"{key} made no difference: runs that differ in it alone have equal results"
+    programs = [
+        str((job.record().get("stretches") or [{}])[-1].get("engine", ""))
+        for job in sweep.jobs
+        if job.done
+    ]
+    if len(set(programs)) > 1:
+        counts = ", ".join(str(programs.count(name)) for name in dict.fromkeys(programs))
+        yield f"the runs were done by {len(set(programs))} versions of aihw ({counts} runs each)"
 
 
 def search_lines(sweep: Sweep) -> list[str]:

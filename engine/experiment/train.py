@@ -13,9 +13,15 @@ from engine.experiment import record
 from engine.experiment.checkpoint import load_checkpoint, save_checkpoint
 from engine.experiment.data import fingerprint
 from engine.experiment.files import writing
-from engine.experiment.identity import MEANINGS, identity_parts
-from engine.experiment.identity.program import changed_since, stretch
+from engine.experiment.identity.program import changed_since
 from engine.experiment.interrupt import Interrupt
+from engine.experiment.lifecycle.resuming import (
+    allow,
+    altered,
+    altered_inference,
+    check_identity,
+    note_program,
+)
 from engine.experiment.runs import (
     DONE,
     RunFolder,
@@ -23,6 +29,7 @@ from engine.experiment.runs import (
     read_config,
     read_record,
     read_summary,
+    replace_config,
     run_status,
     stored_config,
 )
@@ -55,7 +62,7 @@ def train(
     """Train `config` in `folder`, or do its task. Returns the summary; a run that is there is
     reported, or resumed."""
     if run_status(folder) != "absent":
-        return resume(folder, reporter, changed_program=changed_program)
+        return resume(folder, reporter, config=config, changed_program=changed_program)
     if task_of(config) != TRAIN:
         return _begin_task(config, folder, reporter)
     from engine.experiment.loop import Loop
@@ -72,50 +79,82 @@ def train(
         return _Training(run, loop, reporter).go()
 
 
-def resume(folder: Path, reporter: Reporter, *, changed_program: bool = False) -> dict[str, Any]:
+def resume(
+    folder: Path,
+    reporter: Reporter,
+    *,
+    config: Mapping[str, Any] | None = None,
+    changed_program: bool = False,
+) -> dict[str, Any]:
     """Go on with the run in `folder` from its last whole checkpoint; a run that is done is only
-    reported. `changed_program` lets a run go on that another program began."""
-    status = run_status(folder)
+    reported.
+
+    `config` is the configuration of the command that goes on, if it differs from the recorded one
+    in what decides no result. `changed_program` lets a run go on that another program began.
+    """
+    status, before = run_status(folder), read_config(folder)
+    config = before if config is None else stored_config(config)
     if status in DONE:
-        return _already_done(folder, status, reporter)
-    with RunFolder.open(folder) as run:
-        config = read_config(folder)
-        _check_identity(run, config, changed_program=changed_program)
-        changes = changed_since(run.record)
+        return _already_done(folder, before, config, reporter)
+    check_identity(folder, read_record(folder), config, changed_program=changed_program)
+    with RunFolder.open(folder, config) as run:
+        for change in (*altered(before, config), *altered_inference(before, config)):
+            run.log(change)
+        for change in altered(before, config):
+            reporter.message(change)
         if task_of(config) != TRAIN:
-            if has_metrics(folder):
-                _allow(run, changes, changed_program=changed_program)
-            _note_program(run, changes, place=(0, 0))
-            run.update(status="running", resumed=record.now())
-            return _work(run, config, reporter)
-        from engine.experiment.loop import Loop
-
-        found = load_checkpoint(folder / "checkpoint")
-        if found:
-            _allow(run, changes, changed_program=changed_program)
-        loop = Loop(config)
-        _take_up(run, loop, found, reporter)
-        place = (loop.place.epoch, loop.place.batch)
-        _note_program(run, changes, place=place)
-        run.update(
-            status="running", device=str(loop.device), threads=_threads(), resumed=record.now()
-        )
-        run.log(f"resumed after epoch {place[0]}, step {place[1]}")
-        reporter.message(f"resuming {folder} after epoch {place[0]}, step {place[1]}")
-        if changes and place != (0, 0):
-            reporter.message(f"the program changed on the way: {'; '.join(changes)}")
-        run.write_metrics(loop.place.rows)
-        return _Training(run, loop, reporter).go()
+            return _resume_task(run, config, reporter, changed_program=changed_program)
+        return _resume_training(run, config, reporter, changed_program=changed_program)
 
 
-def _already_done(folder: Path, status: str, reporter: Reporter) -> dict[str, Any]:
-    """The result of a run that is done, and whether this program would compute the same."""
-    reporter.message(f"{folder} is {status} already")
+def _already_done(
+    folder: Path, before: dict[str, Any], config: Mapping[str, Any], reporter: Reporter
+) -> dict[str, Any]:
+    """The result of a run that is done; and whether this program would compute the same, and what
+    of the command has no effect any more."""
+    reporter.message(f"{folder} is {run_status(folder)} already")
     if changes := changed_since(read_record(folder)):
         reporter.message(
             f"another program computed this result ({'; '.join(changes)}); --again computes it anew"
         )
+    for change in altered(before, config):
+        reporter.message(f"{change.partition(' ')[0]} has no effect: the run is done already")
+    if keys := altered_inference(before, config):
+        replace_config(folder, {**before, "inference": config["inference"]})
+        reporter.message(f"{', '.join(keys)}: noted for `aihw eval {folder}`")
     return read_summary(folder)
+
+
+def _resume_task(
+    run: RunFolder, config: Mapping[str, Any], reporter: Reporter, *, changed_program: bool
+) -> dict[str, Any]:
+    changes, continued = changed_since(run.record), has_metrics(run.path)
+    if continued:
+        allow(run.path, changes, changed_program=changed_program)
+    note_program(run, changes, place=(0, 0), continued=continued)
+    run.update(status="running", resumed=record.now())
+    return _work(run, config, reporter)
+
+
+def _resume_training(
+    run: RunFolder, config: Mapping[str, Any], reporter: Reporter, *, changed_program: bool
+) -> dict[str, Any]:
+    from engine.experiment.loop import Loop
+
+    changes, found = changed_since(run.record), load_checkpoint(run.path / "checkpoint")
+    if found:
+        allow(run.path, changes, changed_program=changed_program)
+    loop = Loop(config)
+    _take_up(run, loop, found, reporter)
+    place = (loop.place.epoch, loop.place.batch)
+    note_program(run, changes, place=place, continued=found is not None)
+    run.update(status="running", device=str(loop.device), threads=_threads(), resumed=record.now())
+    run.log(f"resumed after epoch {place[0]}, step {place[1]}")
+    reporter.message(f"resuming {run.path} after epoch {place[0]}, step {place[1]}")
+    if changes and found:
+        reporter.message(f"the program changed on the way: {'; '.join(changes)}")
+    run.write_metrics(loop.place.rows)
+    return _Training(run, loop, reporter).go()
 
 
 def _take_up(run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: Reporter) -> None:
@@ -136,46 +175,6 @@ def _take_up(run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: Rep
     for line in problems:
         run.log(line)
         reporter.message(line)
-
-
-def _check_identity(run: RunFolder, config: Mapping[str, Any], *, changed_program: bool) -> None:
-    """A result under the recorded hash must come from what the hash was made of. Raises
-    UserError."""
-    before = run.record.get("identity")
-    if before is None:
-        # The hash of the first version covered file names and comments of this version's ancestors.
-        _allow(run, changed_since(run.record), changed_program=changed_program)
-        return
-    now = identity_parts(config)
-    changed = [MEANINGS.get(key, key) for key in now | before if now.get(key) != before.get(key)]
-    if changed:
-        raise UserError(
-            f"{run.path} cannot go on: {', '.join(changed)} changed since it began; "
-            "start it anew with aihw train: that makes a new run folder"
-        )
-
-
-def _allow(run: RunFolder, changes: list[str], *, changed_program: bool) -> None:
-    """Refuse to mix two programs in one result unless that is asked for. Raises UserError."""
-    if changes and not changed_program:
-        raise UserError(
-            f"{run.path} was not begun by this program: {'; '.join(changes)}\n"
-            f"go on with it nevertheless: aihw resume {run.path} --changed-program; "
-            "or start it anew: aihw train ... --again"
-        )
-
-
-def _note_program(run: RunFolder, changes: list[str], *, place: tuple[int, int]) -> None:
-    """Record in run.json from which place on this program does the run."""
-    if not changes:
-        return
-    earlier = run.record.get("stretches") or [
-        {"epoch": 0, "step": 0, "commit": run.record.get("commit", ""), "engine": ""}
-    ]
-    # Nothing of the earlier program is left in a run that starts anew.
-    kept = earlier if place != (0, 0) or has_metrics(run.path) else []
-    run.update(stretches=[*kept, stretch(*place)])
-    run.log(f"the program changed: {'; '.join(changes)}")
 
 
 def _threads() -> int:

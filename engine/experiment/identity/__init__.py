@@ -30,6 +30,7 @@ from engine.tile.settings import GROUPS
 __all__ = [
     "LEFT_OUT",
     "MEANINGS",
+    "NAMED_FILES",
     "acting_sections",
     "deciding",
     "device_models",
