@@ -9,10 +9,22 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from engine.experiment.tasks import TRAIN, task_of
+from engine.presets import label_of
 
 QUIET_SECONDS = 30.0
 # Of the summary of a task: what is said elsewhere in its line, or not of interest there.
-NOT_FIGURES = ("status", "name", "task", "figure", "reference", "points", "seconds", "seed")
+NOT_FIGURES = (
+    "status",
+    "name",
+    "task",
+    "figure",
+    "reference",
+    "points",
+    "seconds",
+    "seed",
+    "notes",
+    "reason",
+)
 
 
 class PlainReporter:
@@ -46,6 +58,8 @@ class PlainReporter:
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         self.line(result_line(summary))
+        for text in summary.get("notes") or ():
+            self.line(f"note: {text}")
 
     def message(self, text: str) -> None:
         self.line(text)
@@ -136,8 +150,10 @@ def describe(config: Mapping[str, Any]) -> str:
     cells = (
         "floating-point weights"
         if algorithm == "digital"
-        else f"{config['device']['model']} cells by {algorithm}"
+        else f"{label_of('device', config['device'])} cells by {algorithm}"
     )
+    if preset := (config.get("preset") or {}).get("name"):
+        cells = f"preset {preset} ({cells})"
     return f"{config['name']}: {model} on {data}, {cells}, seed {config['run']['seed']}"
 
 

@@ -62,8 +62,11 @@ def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
     else:
         composed = evaluation.of_run(target, texts, allow_code=allow)
         refuse_code(read_config(target), target, arguments)
-        if run_status(target) not in DONE:
-            note(f"{target} is {run_status(target)}: its last checkpoint is evaluated")
+        status = run_status(target)
+        if status not in DONE:
+            note(f"{target} is {status}: its last checkpoint is evaluated")
+        elif status == "diverged":
+            note(f"the training in {target} diverged: its network has learned nothing")
     for text in (*composed.notes, *refuse_without_effect(texts, [composed.values])):
         note(text)
     return composed.values

@@ -145,7 +145,7 @@ def _train_once(config: dict[str, Any], arguments: Arguments) -> int:
     def work(reporter: PlainReporter) -> dict[str, Any]:
         from engine.experiment.train import train as engine_train
 
-        return engine_train(config, folder, reporter)
+        return engine_train(config, folder, reporter, command=arguments.words)
 
     code = guarded(work, folder, arguments)
     if existed and code == 0 and not arguments.has("--json"):
@@ -163,7 +163,7 @@ def guarded(
         try:
             result = work(reporter)
             if result["status"] == "diverged":
-                code, last = FAILED, _divergence(folder)
+                code, last = FAILED, _divergence(result, folder)
         except UserError:
             raise
         except KeyboardInterrupt:
@@ -184,8 +184,11 @@ def _how_to_go_on(folder: Path, arguments: Arguments) -> str:
     return f"interrupted; go on with: aihw resume {folder}{flag}"
 
 
-def _divergence(folder: Path) -> str:
-    return f"the run diverged: its loss is no number any more; a smaller optimizer.lr may help ({folder})"
+def _divergence(summary: Mapping[str, Any], folder: Path) -> str:
+    """Why a run has no result, and what to do: its note says how."""
+    reason = summary.get("reason") or "loss is NaN or infinite"
+    advice = "" if "task" in summary else ": lower optimizer.lr"
+    return f"training diverged ({reason}){advice} ({folder})"
 
 
 def _failure(error: Exception, folder: Path) -> str:

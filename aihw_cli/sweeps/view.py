@@ -13,6 +13,7 @@ from aihw_cli.sweeps.manifest import Job, Sweep
 from aihw_cli.table import METRIC, metric_of
 
 REFRESH_SECONDS = 0.25
+SHOWN = 5
 ORDER = ("running", "failed", "diverged", "finished", "interrupted", "queued")
 COLOURS = {
     "running": "cyan",
@@ -163,7 +164,8 @@ def outcome(sweep: Sweep, job: Job) -> str:
     if job.done:
         told = job.summary()
         metric = metric_of([told])
-        figure = f"{metric.replace('_', ' ')} {told[metric]:.4g}"
+        value = "none" if told[metric] is None else f"{told[metric]:.4g}"
+        figure = f"{metric.replace('_', ' ')} {value}"
         return f"{name}: {job.status}, {figure}, {duration(told['seconds'])}, {job.folder}"
     if job.status == "failed":
         return f"{name}: failed: {reason(sweep, job)}"
@@ -172,8 +174,10 @@ def outcome(sweep: Sweep, job: Job) -> str:
 
 def reason(sweep: Sweep, job: Job) -> str:
     """Why a run has no good result, and where more is said."""
-    log = sweep.log(job)
-    return " ".join([job.error, *([f"(log {log})"] if log.exists() else [])]).strip()
+    log, error = sweep.log(job), job.error
+    if job.done:
+        error = str(job.summary().get("reason") or error)
+    return " ".join([error, *([f"(log {log})"] if log.exists() else [])]).strip()
 
 
 def closing_lines(sweep: Sweep) -> list[str]:
@@ -181,13 +185,28 @@ def closing_lines(sweep: Sweep) -> list[str]:
     lines = []
     for status, what in (
         ("failed", "failed"),
-        ("diverged", "diverged: their loss is no number any more"),
+        ("diverged", "diverged: their loss is infinite, undefined or far above its start"),
     ):
         jobs = [job for job in sweep.jobs if job.status == status]
         if jobs:
             lines.append(f"{len(jobs)} of {len(sweep.jobs)} runs {what}")
             lines += [f"  {sweep.name(job)}: {reason(sweep, job)}" for job in jobs]
-    return [*lines, *_remarks(sweep)]
+    return [*lines, *_notes(sweep), *_remarks(sweep)]
+
+
+def _notes(sweep: Sweep) -> list[str]:
+    """Runs whose result is suspicious, such as one that learned nothing."""
+    noted = {
+        sweep.name(job): notes
+        for job in sweep.jobs
+        if job.status == "finished" and (notes := job.summary().get("notes"))
+    }
+    if not noted:
+        return []
+    lines = [f"  {name}: {notes[0]}" for name, notes in noted.items()]
+    more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    head = f"{len(noted)} of {len(sweep.jobs)} runs finished with a note"
+    return [head, *lines[:SHOWN], *more]
 
 
 def _remarks(sweep: Sweep) -> Iterator[str]:

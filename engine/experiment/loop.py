@@ -17,10 +17,12 @@ import torch
 
 from engine.experiment.build import build
 from engine.experiment.data import TEXT, load_data, sample_order
+from engine.experiment.lifecycle.verdict import Course
 from engine.experiment.losses import make_loss
 from engine.experiment.processor import processor
 from engine.experiment.schedules import learning_rate
 from engine.experiment.tasks._trained import start_from
+from engine.nn.analog import AnalogTile
 from engine.settings import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 @dataclass
 class Place:
     """How far a run has come. `loss` and `correct` are sums over the samples of the current
-    epoch."""
+    epoch; `start_loss` is that of a sample of the first step, before anything was learned."""
 
     epoch: int = 0
     batch: int = 0
@@ -40,6 +42,7 @@ class Place:
     correct: float = 0.0
     seconds: float = 0.0
     training_seconds: float = 0.0
+    start_loss: float | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -63,6 +66,7 @@ class Loop:
         self.batch_size = int(config["dataset"]["batch_size"])
         self.steps_per_epoch = -(-len(self.data.train_y) // self.batch_size)
         self.place = Place()
+        self.step_samples = 0
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.correct_sum = torch.zeros((), dtype=torch.int64, device=self.device)
         self.replayed = self._replayed()
@@ -90,6 +94,9 @@ class Loop:
             loss = (
                 self._step(index) if self.replayed is None else self.replayed.step(index, self.lr())
             )
+            self.step_samples = len(index)
+            if self.place.steps == 0:
+                self.place.start_loss = self.mean_loss(loss, len(index))
             self.place.batch += 1
             self.place.steps += 1
             self.place.samples += len(index)
@@ -98,6 +105,29 @@ class Loop:
             mark = time.perf_counter()
         self.loss_sum.item()  # waits for a GPU, so that its time counts as training
         self.place.training_seconds += time.perf_counter() - mark
+
+    def mean_loss(self, loss: torch.Tensor, samples: int) -> float:
+        """The loss of a step by itself, over its labels; `loss` may be their sum."""
+        labels = samples * self.data.train_y[:1].numel()
+        return loss.item() * _weight(self.config["loss"], labels) / labels
+
+    def finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(p.isfinite().all()) for p in self.model.parameters())
+
+    def course(self) -> Course:
+        """What the verdict on the training needs."""
+        test, samples = self.data.test_y.flatten(), self.place.samples
+        return Course(
+            rows=self.place.rows,
+            start_loss=self.place.start_loss,
+            classes=self.data.classes,
+            chance=torch.bincount(test).max().item() / len(test),
+            labels=len(test),
+            samples=samples,
+            finite=self.finite(),
+            tiles=sum(isinstance(part, AnalogTile) for part in self.model.modules()),
+        )
 
     def _order(self) -> torch.Tensor:
         count = len(self.data.train_y)

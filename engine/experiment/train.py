@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +22,8 @@ from engine.experiment.lifecycle.resuming import (
     check_identity,
     note_program,
 )
+from engine.experiment.lifecycle.summary import summarise
+from engine.experiment.lifecycle.verdict import DIVERGED, FINISHED, judge
 from engine.experiment.runs import (
     DONE,
     RunFolder,
@@ -57,14 +59,19 @@ class Reporter(Protocol):
 
 
 def train(
-    config: Mapping[str, Any], folder: Path, reporter: Reporter, *, changed_program: bool = False
+    config: Mapping[str, Any],
+    folder: Path,
+    reporter: Reporter,
+    *,
+    changed_program: bool = False,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train `config` in `folder`, or do its task. Returns the summary; a run that is there is
-    reported, or resumed."""
+    reported, or resumed. `command` are the words of the command line, for the record."""
     if run_status(folder) != "absent":
         return resume(folder, reporter, config=config, changed_program=changed_program)
     if task_of(config) != TRAIN:
-        return _begin_task(config, folder, reporter)
+        return _begin_task(config, folder, reporter, command)
     from engine.experiment.loop import Loop
 
     config = stored_config(config)
@@ -73,6 +80,7 @@ def train(
         "data": fingerprint(config["dataset"]),
         "device": str(loop.device),
         "threads": _threads(),
+        "command": list(command),
     }
     with RunFolder.create(folder, config, **more) as run:
         run.log(f"started on {loop.device}")
@@ -122,7 +130,10 @@ def _already_done(
     if keys := altered_inference(before, config):
         replace_config(folder, {**before, "inference": config["inference"]})
         reporter.message(f"{', '.join(keys)}: noted for `aihw eval {folder}`")
-    return read_summary(folder)
+    summary = read_summary(folder)
+    for text in summary.get("notes") or ():
+        reporter.message(f"note: {text}")
+    return summary
 
 
 def _resume_task(
@@ -183,13 +194,16 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
-def _begin_task(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
+def _begin_task(
+    config: Mapping[str, Any], folder: Path, reporter: Reporter, command: Sequence[str]
+) -> dict[str, Any]:
     """Do the task of `config` in the new run folder `folder` and return its summary."""
     config = stored_config(config)
     task = find_task(task_of(config))
     if hasattr(task, "examine"):
         task.examine(config)
-    with RunFolder.create(folder, config, task=task_of(config)) as run:
+    more = {"task": task_of(config), "command": list(command)}
+    with RunFolder.create(folder, config, **more) as run:
         run.log("started")
         return _work(run, config, reporter)
 
@@ -211,17 +225,21 @@ def _work(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> dict
     except Exception as problem:
         _leave_task(run, "failed", "".join(traceback.format_exception(problem)).rstrip(), start)
         raise
+    figure = find_task(task_of(config)).FIGURE
+    useless = isinstance(figures[figure], float) and not math.isfinite(figures[figure])
     summary = {
-        "status": "finished",
+        "status": DIVERGED if useless else FINISHED,
         "name": run.record["name"],
         "task": task_of(config),
-        "figure": find_task(task_of(config)).FIGURE,
+        "figure": figure,
         **figures,
         "seconds": round(time.perf_counter() - start, 3),
         "seed": run.record["seed"],
     }
+    if useless:
+        summary |= {"reason": f"{figure} is {figures[figure]}", figure: None}
     run.finish(summary)
-    run.log("finished")
+    run.log(str(summary["status"]))
     reporter.finished(summary)
     return summary
 
@@ -270,10 +288,10 @@ class _Training:
 
     def _epochs(self, interrupt: Interrupt) -> None:
         loop = self.loop
-        while loop.place.epoch < loop.epochs and not self._diverged():
+        while loop.place.epoch < loop.epochs and not self._hopeless():
             self._steps(interrupt)
             row = loop.end_epoch(time.perf_counter() - self.begin)
-            if not self.every or loop.place.epoch == loop.epochs or self._diverged():
+            if not self.every or loop.place.epoch == loop.epochs or self._hopeless():
                 self._save()
             self.run.write_metrics(loop.place.rows)
             self.run.log(", ".join(f"{key} {value}" for key, value in row.items()))
@@ -293,7 +311,8 @@ class _Training:
                 speed = (
                     place.samples / place.training_seconds if place.training_seconds > 0 else 0.0
                 )
-                self.reporter.step(place.epoch + 1, place.batch, loss.item(), speed)
+                mean = self.loop.mean_loss(loss, self.loop.step_samples)
+                self.reporter.step(place.epoch + 1, place.batch, mean, speed)
                 self.reported = now
             if interrupt.requested and place.batch < self.loop.steps_per_epoch:
                 self._stop()
@@ -314,34 +333,23 @@ class _Training:
             )
         self.saved = place
 
-    def _diverged(self) -> bool:
-        """Whether the loss of the last epoch is no number any more; more epochs would not bring it
-        back."""
+    def _hopeless(self) -> bool:
+        """Whether the loss of the last epoch is infinite or undefined; more epochs would not bring
+        it back."""
         rows = self.loop.place.rows
-        return bool(rows) and not math.isfinite(rows[-1]["train_loss"])
+        if not rows:
+            return False
+        if math.isfinite(rows[-1]["train_loss"]):
+            return not math.isfinite(rows[-1]["test_loss"]) and not self.loop.finite()
+        return True
 
     def _finish(self) -> dict[str, Any]:
-        place, rows = self.loop.place, self.loop.place.rows
-        status = "diverged" if self._diverged() else "finished"
-        summary: dict[str, Any] = {
-            "status": status,
-            "name": self.run.record["name"],
-            "test_accuracy": rows[-1]["test_accuracy"],
-            "test_loss": rows[-1]["test_loss"],
-            "best_test_accuracy": max(row["test_accuracy"] for row in rows),
-            **{
-                key: rows[-1][key]
-                for key in ("test_perplexity", "valid_loss", "valid_perplexity")
-                if key in rows[-1]
-            },
-            "epochs": place.epoch,
-            "samples": place.samples,
-            "seconds": rows[-1]["seconds"],
-            "samples_per_second": round(place.samples / max(place.training_seconds, 1e-9), 1),
-            "seed": self.run.record["seed"],
-        }
+        config, found = self.loop.config, self.run.record
+        verdict = judge(config, self.loop.course(), found.get("command") or ())
+        summary = summarise(self.loop.place, found, verdict)
         self.run.finish(summary)
-        self.run.log(status)
+        for line in filter(None, (verdict.status, verdict.reason, *verdict.notes)):
+            self.run.log(line)
         self.reporter.finished(summary)
         return summary
 
