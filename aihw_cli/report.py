@@ -160,6 +160,8 @@ def describe(config: Mapping[str, Any]) -> str:
 def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
     """The row of an epoch as a sentence."""
     accuracy = f"test accuracy {row['test_accuracy']:.4f}, test loss {row['test_loss']:.4g}"
+    if "valid_accuracy" in row:
+        accuracy = f"valid accuracy {row['valid_accuracy']:.4f}, {accuracy}"
     return f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4g}, {accuracy}, {duration(row['seconds'])}"
 
 
@@ -172,10 +174,16 @@ def result_line(summary: Mapping[str, Any]) -> str:
         )
         return f"{summary['status']}: {figures}, {duration(summary['seconds'])}"
     speed = f"{summary['samples_per_second']:.0f} samples/s"
-    accuracy = (
-        f"test accuracy {summary['test_accuracy']:.4f} (best {summary['best_test_accuracy']:.4f})"
-    )
+    accuracy = f"test accuracy {summary['test_accuracy']:.4f} ({_best(summary)})"
     return f"{summary['status']}: {accuracy} after {summary['epochs']} epochs, {duration(summary['seconds'])}, {speed}"
+
+
+def _best(summary: Mapping[str, Any]) -> str:
+    """The best epoch, and which data say that it is."""
+    accuracy = f"{summary['best_test_accuracy']:.4f}"
+    if "best_valid_accuracy" in summary:
+        return f"{accuracy} at the best epoch on validation data, {summary['best_epoch']}"
+    return f"best epoch {accuracy}, chosen on test data"
 
 
 def duration(seconds: float) -> str:

@@ -114,6 +114,9 @@ def group_row(group: Group, metric: str) -> Row:
 def best(picked: Picked, arguments: Arguments) -> list[Row]:
     """Configurations by the mean of a metric over their seeds, best first."""
     metric = metric_of(picked, arguments)
+    if not arguments.has("--metric") and all("valid_accuracy" in run.result for run in picked.runs):
+        metric = "valid_accuracy"
+    note(table.chosen_on(metric))
     lowest = _lowest(picked, metric)
     groups = grouped(picked, arguments) or over_seeds(picked.runs)
     ranked = [

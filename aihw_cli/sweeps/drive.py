@@ -140,6 +140,7 @@ def tell(sweep: Sweep, code: int, *, as_json: bool) -> None:
     rows, stream = sweep.rows(), sys.stderr if as_json else sys.stdout
     if code != INTERRUPTED:
         if rows and not as_json:
+            print(table.chosen_on(sweep.metric()), file=stream)
             print(table.as_text(rows), file=stream)
             print(f"table {sweep.folder / 'table.csv'}", file=stream)
         for line in closing_lines(sweep):

@@ -30,7 +30,8 @@ FORMAT = 2
 MANIFEST = "sweep.json"
 POINTS = "points.jsonl"
 RUN_COLUMNS = (
-    "status", "test_accuracy", "best_test_accuracy", "test_loss", "epochs", "seconds", "attempts", "folder", "error",
+    "status", "test_accuracy", "best_test_accuracy", "test_loss", "valid_accuracy", "valid_loss", "epochs", "seconds",
+    "attempts", "folder", "error",
 )  # fmt: skip
 
 
@@ -151,6 +152,11 @@ class Sweep:
             write_bytes(self.folder / "table.csv", table.as_csv(self.rows()).encode())
             write_bytes(self.folder / "runs.csv", self.runs().encode())
 
+    def metric(self) -> str:
+        """The figure by which points are ranked."""
+        summaries = [job.summary() for job in self.jobs if job.done]
+        return str(self.search.get("metric") or table.metric_of(summaries))
+
     def rows(self) -> list[dict[str, Any]]:
         """The table of the points, best first."""
         found: list[list[dict[str, Any]]] = [[] for _ in self.points]
@@ -158,9 +164,7 @@ class Sweep:
         for job in self.jobs:
             wanted[job.point] += 1
             found[job.point] += [job.summary()] if job.done else []
-        metric = self.search.get("metric") or table.metric_of(
-            [s for summaries in found for s in summaries]
-        )
+        metric = self.metric()
         rows = [
             table.point_row(*parts, metric)
             for parts in zip(self.points, found, wanted, strict=True)

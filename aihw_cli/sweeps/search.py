@@ -22,13 +22,16 @@ from aihw_cli.sweeps.manifest import MANIFEST, Job, Sweep, load
 from aihw_cli.sweeps.plan import Composer, as_text, seeds_of, sweep_folder
 from aihw_cli.sweeps.space import Dimension, from_recipe, point, split
 from aihw_cli.sweeps.view import search_lines
-from engine.experiment.tasks import TRAIN, task_of
+from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.records.group import less_is_better
 from engine.settings import UserError
 
 STUDY = "study.db"
 TRIALS = 20
-METRICS = ("test_accuracy", "best_test_accuracy", "test_loss")
+# What a training can be judged by; the first ones need a validation split, which they get.
+VALIDATED = ("valid_accuracy", "best_valid_accuracy", "valid_loss")
+METRICS = (*VALIDATED, "test_accuracy", "best_test_accuracy", "test_loss")
+VALID_PART, SHARE = "dataset.valid_part", 0.1
 
 
 class Study:
@@ -170,6 +173,8 @@ def _plan(arguments: Arguments) -> Sweep:
         for w in fixed
     ]
     composer = Composer(arguments.has("--allow-code"))
+    metric, more, remark = _selection(composer.compose(fixed, whole=True), fixed, arguments)
+    fixed += more
     base = composer.compose(fixed, whole=True)
     # What the command line fixes or varies goes before the recipe's own search.
     taken = {d.key for d in given} | {word.partition("=")[0] for word in fixed}
@@ -187,10 +192,7 @@ def _plan(arguments: Arguments) -> Sweep:
         ]
         refuse_equal_points(points, ends)
         configs += ends
-    notes = [*composer.notes, *refuse_without_effect(fixed, configs)]
-    metric = arguments.options.get("--metric", METRICS[0])
-    if task_of(base) == TRAIN and metric not in METRICS:
-        raise UserError(f"--metric {metric}: a training has {', '.join(METRICS)}")
+    notes = [*composer.notes, *remark, *refuse_without_effect(fixed, configs)]
     smaller = arguments.has("--minimize") or less_is_better(metric)
     settings = {
         "metric": metric,
@@ -206,6 +208,35 @@ def _plan(arguments: Arguments) -> Sweep:
     return Sweep(
         folder, [], [], [], words=words, notes=notes, search={**settings, "trials": trials}
     )
+
+
+def _selection(
+    base: Mapping[str, Any], fixed: Sequence[str], arguments: Arguments
+) -> tuple[str, list[str], list[str]]:
+    """The metric that chooses, the words that set data aside for it, and what to tell about it.
+    Test data choose only if they are asked for. Raises UserError."""
+    wanted = arguments.options.get("--metric")
+    if task_of(base) != TRAIN:
+        figure = find_task(task_of(base)).FIGURE
+        return wanted or str(figure), [], []
+    metric = wanted or METRICS[0]
+    if metric not in METRICS:
+        raise UserError(f"--metric {metric}: a training has {', '.join(METRICS)}")
+    if metric not in VALIDATED:
+        text = f"--metric {metric} selects on test data: the best value is better than it will be on new data"
+        return metric, [], [text]
+    if base["dataset"]["valid_part"] > 0:
+        return metric, [], []
+    if any(word.partition("=")[0] == VALID_PART for word in fixed):
+        raise UserError(
+            f"{VALID_PART}=0: a search chooses by {metric}, which needs training samples set aside; "
+            "--metric test_accuracy selects on test data"
+        )
+    remark = (
+        f"{VALID_PART}={SHARE}: that share of the training samples is set aside to choose by "
+        f"(--metric test_accuracy would select on test data)"
+    )
+    return metric, [f"{VALID_PART}={SHARE}"], [remark]
 
 
 def _trials(arguments: Arguments) -> int:

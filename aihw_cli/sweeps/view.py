@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from aihw_cli.effects import equal_results
@@ -233,4 +234,12 @@ def search_lines(sweep: Sweep) -> list[str]:
         return []
     best, metric = rows[0], sweep.search["metric"]
     values = " ".join(f"{key}={best[key]}" for key in sweep.points[0])
-    return [f"best: {metric} {best[metric]:.4g} with {values}"]
+    where = next(number for number, point in enumerate(sweep.points) if _holds(best, point))
+    tested = [job.summary().get(METRIC) for job in sweep.jobs if job.point == where and job.done]
+    known = [value for value in tested if isinstance(value, float)]
+    told = f"; its {METRIC} is {statistics.fmean(known):.4g}" if known and metric != METRIC else ""
+    return [f"best: {metric} {best[metric]:.4g} with {values}{told}"]
+
+
+def _holds(row: Mapping[str, Any], point: Mapping[str, str]) -> bool:
+    return all(row[key] == value for key, value in point.items())

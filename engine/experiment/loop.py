@@ -53,7 +53,7 @@ class Loop:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
         self.device = processor(config["run"])
-        self.data = load_data(config["dataset"])
+        self.data = load_data(config["dataset"], seed=int(config["run"]["seed"]))
         self.model, self.optimizer = build(config, self.data.info, self.device)
         if config["run"].get("start"):
             start_from(
@@ -114,6 +114,12 @@ class Loop:
     def finite(self) -> bool:
         """Whether all weights are numbers."""
         return all(bool(p.isfinite().all()) for p in self.model.parameters())
+
+    def samples(self) -> dict[str, int]:
+        """How many samples each part of the data has."""
+        valid = self.data.valid_y
+        parts = {"train": self.data.train_y, "valid": valid, "test": self.data.test_y}
+        return {name: 0 if labels is None else len(labels) for name, labels in parts.items()}
 
     def course(self) -> Course:
         """What the verdict on the training needs."""

@@ -78,6 +78,7 @@ def train(
     loop = Loop(config)
     more = {
         "data": fingerprint(config["dataset"]),
+        "samples": loop.samples(),
         "device": str(loop.device),
         "threads": _threads(),
         "command": list(command),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from engine.experiment.data import fingerprint, load_data, sample_order
+from engine.experiment.datasets._idx import read_idx
 from engine.experiment.members import member_names
 from engine.settings import ROOT, UserError
 from tests.experiment.helpers import NAMES, write_idx
@@ -202,6 +204,30 @@ def test_fingerprint_follows_the_data_and_not_its_packing(tmp_path: Path) -> Non
     assert plain == fingerprint(mnist(tmp_path / "zipped"))
     assert plain != fingerprint(mnist(tmp_path / "other"))
     assert plain != fingerprint({"name": "fashion_mnist", "root": str(tmp_path / "plain")})
+
+
+def test_fingerprint_covers_every_member_of_a_gzip_file(tmp_path: Path) -> None:
+    """`cat a.gz b.gz` makes such files; the checksum at their end is that of the last member."""
+    paths = write_idx(tmp_path / "a")
+    content = paths[NAMES[0]].read_bytes()
+    plain, found = fingerprint(mnist(tmp_path / "a")), []
+    changed = content[:500] + bytes((content[500] ^ 1,)) + content[501:]
+    for whole in (content, changed):
+        packed = gzip.compress(whole[:1000]) + gzip.compress(whole[1000:])
+        paths[NAMES[0]].unlink(missing_ok=True)
+        paths[NAMES[0]].with_name(NAMES[0] + ".gz").write_bytes(packed)
+        found.append(fingerprint(mnist(tmp_path / "a")))
+    assert found[0] == plain != found[1]
+
+
+def test_a_small_file_that_unpacks_to_much_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(bytes((0, 0, 8, 1)) + (3).to_bytes(4, "big") + bytes(1 << 24)))
+    tracemalloc.start()
+    with pytest.raises(UserError, match="too long: its header promises 11 bytes, it has more"):
+        read_idx(path, 1)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real MNIST is not at {SHARED}")

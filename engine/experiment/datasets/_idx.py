@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from engine.settings import UserError
 
@@ -24,6 +25,7 @@ NAMES = (
     "t10k-labels-idx1-ubyte",
 )
 CLASSES = 10
+CHUNK = 1 << 20
 
 
 def idx_files(settings: Mapping[str, Any], maker: str) -> list[Path]:
@@ -70,26 +72,42 @@ def read_idx(path: Path, dims: int) -> np.ndarray[Any, Any]:
     not whole."""
     import numpy as np
 
-    raw = _bytes(path)
     head = 4 + 4 * dims
-    if len(raw) < 4 or raw[:4] != bytes((0, 0, 8, dims)):
-        raise UserError(
-            f"{path}: no idx file of {dims}-dimensional bytes (it starts with {raw[:4].hex() or 'nothing'})"
-        )
-    shape = [int.from_bytes(raw[at : at + 4], "big") for at in range(4, head, 4)]
-    promised = head + math.prod(shape)
+    with _opened(path) as file:
+        start = file.read(head)
+        if len(start) < 4 or start[:4] != bytes((0, 0, 8, dims)):
+            raise UserError(
+                f"{path}: no idx file of {dims}-dimensional bytes (it starts with {start[:4].hex() or 'nothing'})"
+            )
+        shape = [int.from_bytes(start[at : at + 4], "big") for at in range(4, head, 4)]
+        promised = head + math.prod(shape)
+        # A small gzip file may unpack to gigabytes: no more is unpacked than the header announces.
+        raw = start + _at_most(file, promised - len(start) + 1)
     if len(raw) != promised:
         what = "truncated" if len(raw) < promised else "too long"
+        has = f"it has {len(raw)}" if len(raw) < promised else "it has more"
         raise UserError(
-            f"{path}: {what}: its header promises {promised} bytes, it has {len(raw)}; fetch it again"
+            f"{path}: {what}: its header promises {promised} bytes, {has}; fetch it again"
         )
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 
-def _bytes(path: Path) -> bytes:
+def _at_most(file: IO[bytes] | gzip.GzipFile, limit: int) -> bytes:
+    """The next bytes of a file, read piece by piece: `limit` may be a number without meaning, for
+    which there would be no memory."""
+    pieces: list[bytes] = []
+    while limit > 0 and (piece := file.read(min(limit, CHUNK))):
+        pieces.append(piece)
+        limit -= len(piece)
+    return b"".join(pieces)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """The plain content of a file. Raises UserError for what cannot be read or unpacked."""
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield file
     except EOFError as problem:
         raise UserError(
             f"{path}: truncated: the gzip stream ends too early; fetch it again"
@@ -104,14 +122,22 @@ def load_idx(paths: list[Path]) -> Data:
     """Images as [N, 1, height, width] in 0 to 1, and labels, of the four files."""
     from engine.experiment.data import Data
 
-    return Data(*_pair(*paths[:2]), *_pair(*paths[2:]), CLASSES)
+    train, test = _pair(*paths[:2]), _pair(*paths[2:])
+    sizes = [" x ".join(map(str, images.shape[2:])) for images, _ in (train, test)]
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f"{paths[2]}: images of {sizes[1]}, but those for training in {paths[0]} are {sizes[0]}"
+        )
+    return Data(*train, *test, CLASSES)
 
 
 def _pair(images_path: Path, labels_path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
 
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
-    if len(images) != len(labels) or not len(labels):
+    if not images[:1].size:
+        raise UserError(f"{images_path}: there are no images in it, or images without pixels")
+    if len(images) != len(labels):
         raise UserError(
             f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path}"
         )
