@@ -49,6 +49,7 @@ def _common_reason(key: str, inert: Sequence[Mapping[str, str]]) -> str:
 def effective(config: Mapping[str, Any]) -> str:
     """What is left of a configuration that may change a result, seed and place included: equal for
     points of a sweep that are the same run."""
+    # Keys without effect may differ between points that are nevertheless one run.
     inert = without_effect(config)
     chosen = [
         [key, value]
@@ -65,6 +66,7 @@ def refuse_equal_points(
     """Refuse a swept key whose values all give the same runs. Returns a remark on those that give
     some runs more than once. Raises UserError."""
     effects = [effective(config) for config in configs]
+    # Each key by itself: beside another one that matters, it may matter in some of the points.
     for key in points[0] if len(points) > 1 else ():
         groups = list(grouped(points, effects, key))
         if groups and all(len(set(group)) == 1 for group in groups):
@@ -72,6 +74,7 @@ def refuse_equal_points(
             raise UserError(
                 f"a sweep over {key}={values} would do the same run each time: {_why(key, configs)}"
             )
+    # What is left repeats only some runs, such as the digital ones of a sweep over devices.
     repeated = len(effects) - len(set(effects))
     if not repeated:
         return []
@@ -114,6 +117,7 @@ def equal_results(
 ) -> list[str]:
     """Keys of a sweep that made no difference: all runs that differ in one of them alone ended with
     the same figures to the last digit."""
+    # A run without a result says nothing; whole sweeps that failed are not remarked on.
     figures = [None if result is None else _figures(result) for result in results]
     found = []
     for key in points[0] if len(points) > 1 else ():
@@ -124,6 +128,7 @@ def equal_results(
     return found
 
 
+# Figures of a summary that differ from run to run by themselves.
 TIMES = ("seconds", "samples_per_second", "seed", "name")
 
 

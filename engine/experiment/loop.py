@@ -17,7 +17,7 @@ import torch
 
 from engine.experiment.build import build
 from engine.experiment.data import TEXT, load_data, sample_order
-from engine.experiment.lifecycle.verdict import Course
+from engine.experiment.lifecycle.verdict import Outcome
 from engine.experiment.losses import make_loss
 from engine.experiment.processor import processor
 from engine.experiment.schedules import learning_rate
@@ -121,10 +121,10 @@ class Loop:
         parts = {"train": self.data.train_y, "valid": valid, "test": self.data.test_y}
         return {name: 0 if labels is None else len(labels) for name, labels in parts.items()}
 
-    def course(self) -> Course:
+    def outcome(self) -> Outcome:
         """What the verdict on the training needs."""
         test, samples = self.data.test_y.flatten(), self.place.samples
-        return Course(
+        return Outcome(
             rows=self.place.rows,
             start_loss=self.place.start_loss,
             classes=self.data.classes,

@@ -157,7 +157,7 @@ def _resume_training(
     if found:
         allow(run.path, changes, changed_program=changed_program)
     loop = Loop(config)
-    _take_up(run, loop, found, reporter)
+    _load_into(run, loop, found, reporter)
     place = (loop.place.epoch, loop.place.batch)
     note_program(run, changes, place=place, continued=found is not None)
     run.update(status="running", device=str(loop.device), threads=_threads(), resumed=record.now())
@@ -169,7 +169,7 @@ def _resume_training(
     return _Training(run, loop, reporter).go()
 
 
-def _take_up(run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: Reporter) -> None:
+def _load_into(run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: Reporter) -> None:
     """Load a checkpoint into the loop. Raises UserError if it is of another run."""
     if found is None:
         if has_metrics(run.path):
@@ -346,7 +346,7 @@ class _Training:
 
     def _finish(self) -> dict[str, Any]:
         config, found = self.loop.config, self.run.record
-        verdict = judge(config, self.loop.course(), found.get("command") or ())
+        verdict = judge(config, self.loop.outcome(), found.get("command") or ())
         summary = summarise(self.loop.place, found, verdict)
         self.run.finish(summary)
         for line in filter(None, (verdict.status, verdict.reason, *verdict.notes)):

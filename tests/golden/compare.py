@@ -53,10 +53,10 @@ class Verdict:
 
 def has_figures(case: Case) -> bool:
     """Whether the case holds measured figures (they may have been stripped)."""
-    return any(told(record) for record in case.get("records") or ())
+    return any(has_values(record) for record in case.get("records") or ())
 
 
-def told(record: Record) -> bool:
+def has_values(record: Record) -> bool:
     """Whether a record has figures to compare with."""
     if record.get("exact") is not None:
         return True
@@ -74,7 +74,7 @@ def compare_case(reference: Case, records: list[Record], relative: float) -> Ver
     differences: list[Difference] = []
     missing = [r["id"] for r in reference["records"] if r["id"] not in mine]
     for record in reference["records"]:
-        if record["id"] in mine and (record.get("n") == 0 or told(record)):
+        if record["id"] in mine and (record.get("n") == 0 or has_values(record)):
             differences += _differences(record, mine[record["id"]], relative)
     return Verdict(reference["name"], differences, missing)
 

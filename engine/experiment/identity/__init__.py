@@ -23,6 +23,7 @@ from engine.experiment.identity.kernels import (
     find_noise,
     find_pulsed,
     kernels_digest,
+    needs_of,
 )
 from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.tile.settings import GROUPS
@@ -92,6 +93,7 @@ def identity_parts(config: Mapping[str, Any]) -> dict[str, str]:
     parts = {"configuration": _digest(chosen), "physics": _physics(config)}
     if "dataset" in sections_of(config):
         parts["data"] = fingerprint(config["dataset"])
+    # Weights are read from their file: what a path means is what lies there.
     weights = [*_start_fingerprint(config), *_task_fingerprint(config)]
     if weights:
         parts["weights"] = _digest(weights)
@@ -111,7 +113,8 @@ def _physics(config: Mapping[str, Any]) -> str:
         for place, kind, name in _declared(chosen)
         if name not in GROUPS
     }
-    return _digest([kernels_digest(chosen), devices])
+    kernels = kernels_digest(needs_of(chosen), tuple(devices.values()))
+    return _digest([kernels, devices])
 
 
 def _declared(values: Any, place: str = "") -> Iterator[tuple[str, str, str]]:

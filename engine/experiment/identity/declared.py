@@ -30,14 +30,14 @@ EXPLAINED = ("cells", "states", "kept")
 def declaration_digest(declared: Device | NoiseModel) -> str:
     """A digest of all fields of a declaration, and of the file that it stands in if that is the
     user's own."""
-    own_file = Path(declared.path) if declared.path.endswith(".py") else None
+    users_file = Path(declared.path) if declared.path.endswith(".py") else None
     parts: dict[str, Any] = {}
     for field in fields(declared):
         value = getattr(declared, field.name)
         if field.name not in LEFT_OUT:
             parts[field.name] = list(value) if field.name in EXPLAINED else _plain(value)
-    if own_file is not None:
-        parts["file"] = python_digest(own_file.read_bytes())
+    if users_file is not None:
+        parts["file"] = python_digest(users_file.read_bytes())
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

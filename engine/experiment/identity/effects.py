@@ -13,8 +13,10 @@ from engine.experiment.identity import has_tiles, sections_of
 from engine.experiment.identity.kernels import DIGITAL, algorithm_names
 from engine.experiment.tasks import TRAIN, task_of
 
+# Algorithm and dataset that some settings are made for.
 HWA = "hwa"
 TEXT = "text"
+# Sections that a task may leave unused. `inference` is kept for a later evaluation in any case.
 PHYSICS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "layers")
 NONE = "None"
 # Which settings a schedule reads beside the learning rate.
@@ -33,6 +35,7 @@ Effects = Iterator[tuple[str, str]]
 
 def without_effect(config: Mapping[str, Any]) -> dict[str, str]:
     """Keys, or sections of them, that change nothing of the result, and why."""
+    # A section that is of no use as a whole needs no further look at its keys.
     found = dict(_of_task(config))
     found |= _of_data(config)
     if task_of(config) == TRAIN:
@@ -50,6 +53,7 @@ def without_effect(config: Mapping[str, Any]) -> dict[str, str]:
 
 def reason(key: str, found: Mapping[str, str]) -> str:
     """Why a key has no effect; empty if it may have one."""
+    # The longest section stands first: its reason holds for all keys below it.
     parts = key.split(".")
     names = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
     return next((found[name] for name in names if name in found), "")
@@ -109,6 +113,8 @@ def _of_algorithms(config: Mapping[str, Any]) -> Effects:
         if evaluated or _value(config, "algorithm.analog_backward") is False:
             exact = "its way back is exact without algorithm.analog_backward"
             yield "tile.backward", why if evaluated else exact
+    # Layers that learn by pulses refuse these parts when they are switched on, and do not look at
+    # their other keys.
     if HWA not in names:
         for part in ("modifier", "clip", "remap", "input_range"):
             yield f"tile.{part}", f"it needs algorithm=hwa, not {', '.join(sorted(names))}"

@@ -5,8 +5,10 @@ The processor does not decide a result, so the text of both processors counts.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from engine.algorithms import find_algorithm
@@ -33,31 +35,53 @@ EVERYTHING = {
 UNITS = ("digital", "training", "transfer")
 
 
-def kernel_texts(config: Mapping[str, Any]) -> Iterator[str]:
-    """Every translation unit that may be compiled for the run of `config`, for both processors."""
-    algorithms = set(algorithm_names(config))
+@dataclass(frozen=True)
+class Needs:
+    """All that decides which kernels a run may compile. `noise` is empty where nothing is
+    programmed."""
+
+    algorithms: frozenset[str]
+    models: tuple[str, ...]
+    noise: str
+    wires: bool
+
+
+def needs_of(config: Mapping[str, Any]) -> Needs:
+    """What the sections of a run need."""
     inference = config.get("inference") or {}
-    if not algorithms - {DIGITAL} and not inference:
+    return Needs(
+        frozenset(algorithm_names(config)),
+        tuple(sorted(set(device_models(config)) - set(GROUPS))),
+        str(inference.get("noise_model") or "pcm") if inference else "",
+        bool((inference.get("wires") or {}).get("enabled")),
+    )
+
+
+def kernel_texts(needs: Needs) -> Iterator[str]:
+    """Every translation unit that may be compiled for a run, for both processors."""
+    if not needs.algorithms - {DIGITAL} and not needs.noise:
         return
-    models = sorted(set(device_models(config)) - set(GROUPS))
+    # Every tile has products and patches, and every device its updates and its response curve.
     for backend in BACKENDS:
         yield source.mvm_text(backend)
-        for model in models:
+        for model in needs.models:
             yield source.device_text(model, _layout(model), backend)
     yield source.patches_text()
     yield source.group_text()
-    for model in models:
+    for model in needs.models:
         yield source.response_text(model, _layout(model))
-    for unit in sorted(_units(algorithms, evaluates=bool(inference))):
-        yield from _unit_texts(unit, models)
-    if inference:
-        yield from _inference_texts(inference)
+    for unit in sorted(_units(needs.algorithms, evaluates=bool(needs.noise))):
+        yield from _unit_texts(unit, needs.models)
+    if needs.noise:
+        yield from _inference_texts(needs)
 
 
-def kernels_digest(config: Mapping[str, Any]) -> str:
-    """One digest of all declarations in these texts, wherever they stand."""
+@functools.lru_cache(maxsize=256)
+def kernels_digest(needs: Needs, declared: tuple[str, ...]) -> str:
+    """One digest of all declarations in these texts, wherever they stand. `declared` are the
+    digests of the devices: the points of a sweep share the answer as long as these are the same."""
     found: set[str] = set()
-    for text in kernel_texts(config):
+    for text in kernel_texts(needs):
         found |= declarations(text)
     return hashlib.sha256("\n\n".join(sorted(found)).encode()).hexdigest()
 
@@ -135,13 +159,12 @@ def _transfer_texts(models: Iterable[str]) -> Iterator[str]:
             yield pair_text(part, part, backend)
 
 
-def _inference_texts(settings: Mapping[str, Any]) -> Iterator[str]:
-    model = str(settings.get("noise_model") or "pcm")
-    find_noise(model)
-    yield noise_text(model)
+def _inference_texts(needs: Needs) -> Iterator[str]:
+    find_noise(needs.noise)
+    yield noise_text(needs.noise)
     # What turns outputs back into weights is compiled with a model that does nothing.
     yield noise_text("none")
-    if (settings.get("wires") or {}).get("enabled"):
+    if needs.wires:
         from engine.inference.wires import wires_text
 
         yield wires_text()

@@ -71,6 +71,7 @@ def engine_digest() -> str:
     Parsing them takes some tenths of a second, so that the answer is kept in the cache under the
     times and sizes of the files.
     """
+    # The names of the files and their times stand for their content, which changes with them.
     paths = [path for path in sorted(ENGINE.rglob("*.py")) if _decides(path)]
     stamps = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
     key = hashlib.sha256(repr(stamps).encode()).hexdigest()[:LENGTH]

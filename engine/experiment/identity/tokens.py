@@ -54,7 +54,7 @@ def declarations(text: str) -> frozenset[str]:
     """
     reader = _Reader()
     for token in tokens(text):
-        reader.take(token)
+        reader.add(token)
     return frozenset(reader.finish())
 
 
@@ -71,19 +71,19 @@ class _Reader:
         # Conditions that opened inside the current declaration: they are part of it.
         self.inner_conditions = 0
 
-    def take(self, token: str) -> None:
+    def add(self, token: str) -> None:
         """Adds one token to the current declaration, or ends it."""
         if token.startswith("#") and token != "##" and len(token) > 1:
-            self._take_directive(token)
+            self._add_directive(token)
         elif token == "{" and self._opens_scope():
             self.scopes.append(" ".join(self.item))
             self.item = []
         elif token == "}" and not self.braces and self.scopes:
             self.scopes.pop()
         else:
-            self._take_plain(token)
+            self._add_plain(token)
 
-    def _take_plain(self, token: str) -> None:
+    def _add_plain(self, token: str) -> None:
         self.item.append(token)
         self.braces += (token == "{") - (token == "}")
         self.parentheses += (token == "(") - (token == ")")
@@ -97,7 +97,7 @@ class _Reader:
             return False
         return self.item[0] == "namespace" or self.item == ["extern", '"C"']
 
-    def _take_directive(self, token: str) -> None:
+    def _add_directive(self, token: str) -> None:
         word = token[1:].partition(" ")[0]
         if self.item or self.inner_conditions:
             self.inner_conditions += word.startswith("if") - (word == "endif")

@@ -18,6 +18,7 @@ from engine.settings import UserError
 
 # Of what does not decide a result: where the run lies, and who does it, is known from elsewhere.
 KNOWN = ("seed", "dir", "executor", "cluster", "start")
+# The section that a training records for a later evaluation.
 INFERENCE = "inference"
 
 
@@ -31,6 +32,7 @@ def check_identity(
         # The hash of the first version held file names and comments: it cannot be made again.
         allow(folder, changed_since(record), changed_program=changed_program)
         return
+    # Part by part, so that the line can say what changed.
     now = identity_parts(config)
     changed = [MEANINGS.get(key, key) for key in now | before if now.get(key) != before.get(key)]
     if changed:

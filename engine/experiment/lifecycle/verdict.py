@@ -30,7 +30,7 @@ MODERATE_LR = 0.1
 
 
 @dataclass(frozen=True)
-class Course:
+class Outcome:
     """What is known of a training at its end. `chance` is the accuracy of always guessing the most
     frequent class of the test data, `labels` how many of them there are."""
 
@@ -53,16 +53,16 @@ class Verdict:
     notes: list[str] = field(default_factory=list)
 
 
-def judge(config: Mapping[str, Any], course: Course, command: Sequence[str] = ()) -> Verdict:
+def judge(config: Mapping[str, Any], outcome: Outcome, command: Sequence[str] = ()) -> Verdict:
     """How a training of `config` ended. `command` holds the words of the command that began it."""
     lr = float(config["optimizer"]["lr"])
-    if reason := divergence(config, course):
+    if reason := divergence(config, outcome):
         advice = _again(command, "optimizer.lr", lr / 10 if lr <= 1 else MODERATE_LR)
         return Verdict(DIVERGED, reason, [f"lower optimizer.lr: {advice}"])
     remarks = [
-        *_of_devices(config, course),
-        *_of_tiles(config, course),
-        *_of_learning(config, course),
+        *_of_devices(config, outcome),
+        *_of_tiles(config, outcome),
+        *_of_learning(config, outcome),
     ]
     # The first remark is the likeliest cause of the others, so that one change is proposed.
     notes = [remark[0] for remark in remarks]
@@ -71,59 +71,61 @@ def judge(config: Mapping[str, Any], course: Course, command: Sequence[str] = ()
     return Verdict(FINISHED, "", notes)
 
 
-def divergence(config: Mapping[str, Any], course: Course) -> str:
+def divergence(config: Mapping[str, Any], outcome: Outcome) -> str:
     """Why a training counts as diverged, in a few words; empty if it does not."""
-    if not course.rows:
+    if not outcome.rows:
         return ""
-    last = course.rows[-1]
+    last = outcome.rows[-1]
     epoch = last["epoch"]
+    # Weights may overflow in the last step: then the test loss alone shows it.
     for part in ("train", "test"):
         if not math.isfinite(last[f"{part}_loss"]):
             what = "loss" if part == "train" else "test loss"
             return f"{what} is {last[f'{part}_loss']} after epoch {epoch}"
-    if not course.finite:
+    if not outcome.finite:
         return f"weights are infinite or undefined after epoch {epoch}"
-    limit = FAR * _reference(config, course)
+    limit = FAR * _reference(config, outcome)
     if last["train_loss"] > limit:
-        return f"train loss is {last['train_loss']:.3g} after epoch {epoch}, {_start(course)}"
-    if last["test_loss"] > limit and not _learned(last["test_accuracy"], course):
-        return f"test loss is {last['test_loss']:.3g} after epoch {epoch}, {_start(course)}"
+        return f"train loss is {last['train_loss']:.3g} after epoch {epoch}, {_start(outcome)}"
+    # A large test loss beside a good accuracy is that of a few samples that are wrong with certainty.
+    if last["test_loss"] > limit and not _learned(last["test_accuracy"], outcome):
+        return f"test loss is {last['test_loss']:.3g} after epoch {epoch}, {_start(outcome)}"
     return ""
 
 
-def _reference(config: Mapping[str, Any], course: Course) -> float:
+def _reference(config: Mapping[str, Any], outcome: Outcome) -> float:
     """The loss that a network has without having learned: its first one, or that of guessing."""
-    guess = 0.0 if config["loss"]["name"] == "mse" else math.log(max(course.classes, 2))
-    start = course.start_loss if course.start_loss is not None else 0.0
+    guess = 0.0 if config["loss"]["name"] == "mse" else math.log(max(outcome.classes, 2))
+    start = outcome.start_loss if outcome.start_loss is not None else 0.0
     reference = max(guess, start if math.isfinite(start) else 0.0)
     return reference or math.inf
 
 
-def _start(course: Course) -> str:
-    return "" if course.start_loss is None else f"{course.start_loss:.3g} at its start"
+def _start(outcome: Outcome) -> str:
+    return "" if outcome.start_loss is None else f"{outcome.start_loss:.3g} at its start"
 
 
-def _learned(accuracy: float, course: Course) -> bool:
+def _learned(accuracy: float, outcome: Outcome) -> bool:
     """Whether an accuracy is better than guessing, beyond what chance explains."""
-    spread = math.sqrt(course.chance * (1 - course.chance) / max(course.labels, 1))
-    return accuracy > course.chance + CERTAIN * spread
+    spread = math.sqrt(outcome.chance * (1 - outcome.chance) / max(outcome.labels, 1))
+    return accuracy > outcome.chance + CERTAIN * spread
 
 
 Remark = tuple[str, str, float | str]
 
 
-def _of_learning(config: Mapping[str, Any], course: Course) -> Iterator[Remark]:
+def _of_learning(config: Mapping[str, Any], outcome: Outcome) -> Iterator[Remark]:
     """Accuracy at chance, or a loss that rises."""
-    if not course.rows:
+    if not outcome.rows:
         return
-    rows, lr = course.rows, float(config["optimizer"]["lr"])
+    rows, lr = outcome.rows, float(config["optimizer"]["lr"])
     losses = [row["train_loss"] for row in rows]
-    start, lowest, last = course.start_loss or losses[0], min(losses), losses[-1]
+    start, lowest, last = outcome.start_loss or losses[0], min(losses), losses[-1]
     grown = last > GROWN * lowest or last > GROWN * start
-    if not _learned(rows[-1]["test_accuracy"], course):
+    if not _learned(rows[-1]["test_accuracy"], outcome):
         text = (
             f"nothing was learned: test accuracy {rows[-1]['test_accuracy']:.4f} is no better than "
-            f"guessing ({course.chance:.4f})"
+            f"guessing ({outcome.chance:.4f})"
         )
         if grown:
             yield text, "optimizer.lr", lr / 10
@@ -140,24 +142,24 @@ def _of_learning(config: Mapping[str, Any], course: Course) -> Iterator[Remark]:
         )
 
 
-def _of_tiles(config: Mapping[str, Any], course: Course) -> Iterator[Remark]:
+def _of_tiles(config: Mapping[str, Any], outcome: Outcome) -> Iterator[Remark]:
     """An algorithm for tiles, and not one layer that lies on tiles."""
     names = sorted(set(algorithm_names(config)) - {DIGITAL})
-    if names and not course.tiles:
+    if names and not outcome.tiles:
         text = f"no layer lies on tiles, though algorithm is {', '.join(names)}"
         yield text, "layers", "{}"
 
 
-def _of_devices(config: Mapping[str, Any], course: Course) -> Iterator[Remark]:
+def _of_devices(config: Mapping[str, Any], outcome: Outcome) -> Iterator[Remark]:
     """Steps that are larger than the range of the weights, or too small to move a weight."""
-    if not course.tiles:
+    if not outcome.tiles:
         return
     sections = {"device": config.get("device"), "algorithm": config.get("algorithm")}
     pulses = int(((config.get("tile") or {}).get("update") or {}).get("desired_bl", 1))
     trained = set(algorithm_names(config)) & set(PULSED)
     for place, device in _devices(sections):
         step, span = float(device["dw_min"]), float(device["w_max"]) - float(device["w_min"])
-        reach = course.samples * pulses * step
+        reach = outcome.samples * pulses * step
         if step > LARGE_STEP * span > 0:
             text = f"{place}.dw_min={step:g} is more than half of the range of a weight ({span:g})"
             yield text, f"{place}.dw_min", span / STATES

@@ -121,6 +121,14 @@ def files() -> Iterator[str]:
 def with_texts(change: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the engine read its kernels through `change(name, text)`."""
     monkeypatch.setattr(source, "header", lambda name: change(name, header(name)))
+    kernels.kernels_digest.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_digests() -> Iterator[None]:
+    """Texts that a test has changed are not remembered."""
+    yield
+    kernels.kernels_digest.cache_clear()
 
 
 def test_comments_and_blanks_in_kernels_do_not_count(
@@ -146,7 +154,10 @@ def test_a_change_in_any_kernel_of_the_run_counts(
     algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = pulsed(tmp_path, algorithm={"name": algorithm}, device={"model": "constant_step"})
-    base, texts = identity.run_hash(config), "\n".join(kernels.kernel_texts(config))
+    base, texts = (
+        identity.run_hash(config),
+        "\n".join(kernels.kernel_texts(kernels.needs_of(config))),
+    )
     for changed in files():
         extra = f"\nFN float changed_{changed.partition('.')[0]}() {{ return 1.0f; }}\n"
         with_texts(lambda name, text: text + extra * (name == changed), monkeypatch)  # noqa: B023
@@ -197,7 +208,11 @@ def bare(line: str) -> str:
 
 
 def hashed(config: dict[str, Any]) -> set[str]:
-    return {bare(line) for text in kernels.kernel_texts(config) for line in declarations(text)}
+    return {
+        bare(line)
+        for text in kernels.kernel_texts(kernels.needs_of(config))
+        for line in declarations(text)
+    }
 
 
 def words(algorithm: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aihw_cli.main import main
-from engine.experiment.identity import program
+from engine.experiment.identity import kernels, program
 from engine.experiment.runs import read_record, run_folder
 from engine.experiment.train import resume, train
 from engine.jit import source
@@ -142,11 +142,13 @@ def test_changed_physics_are_refused_whatever_is_allowed(
 ) -> None:
     folder = stopped(analog_config(tmp_path))
     header = source.header
+    kernels.kernels_digest.cache_clear()
     monkeypatch.setattr(source, "header", lambda name: f"// explained\n{header(name)}")
     resume_to_the_next_step(folder)
     monkeypatch.setattr(
         source, "header", lambda name: header(name) + "\nstruct Another { int n; };"
     )
+    kernels.kernels_digest.cache_clear()
     with pytest.raises(UserError) as caught:
         resume(folder, Recorder(), changed_program=True)
     text = str(caught.value)
@@ -160,12 +162,17 @@ def resume_to_the_next_step(folder: Path) -> None:
         resume(folder, Stopper((0, 0), interrupt))
 
 
-def test_a_run_of_an_earlier_version_needs_permission_and_keeps_its_name(tmp_path: Path) -> None:
+def test_a_run_of_an_earlier_version_needs_permission_and_keeps_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = stopped(small_config(tmp_path))
     record = json.loads((folder / "run.json").read_text())
     for key in ("identity", "stretches"):
         del record[key]
     (folder / "run.json").write_text(json.dumps({**record, "format": 1, "hash": "0123456789ab"}))
+    assert main(["runs", "ls", str(tmp_path), "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert listed["status"] == "interrupted" and main(["runs", "show", str(folder)]) == 0
     with pytest.raises(UserError, match="an earlier version of aihw"):
         resume(folder, Recorder())
     resume(folder, Recorder(), changed_program=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aihw_cli.main import main
-from engine.experiment.lifecycle.verdict import Course, divergence, judge
+from engine.experiment.lifecycle.verdict import Outcome, divergence, judge
 from engine.experiment.runs import read_summary, run_folder
 from engine.experiment.train import train
 from tests.experiment.helpers import Recorder, analog_config, run, small_config
@@ -21,7 +21,7 @@ def row(epoch: int, train: float, test: float, accuracy: float) -> dict[str, Any
     return {"epoch": epoch, "train_loss": train, "test_loss": test, "test_accuracy": accuracy}
 
 
-GOOD = Course([row(1, 1.0, 1.1, 0.7), row(2, 0.5, 0.6, 0.9)], 2.3, 10, 0.1, 1000, 100)
+GOOD = Outcome([row(1, 1.0, 1.1, 0.7), row(2, 0.5, 0.6, 0.9)], 2.3, 10, 0.1, 1000, 100)
 CONFIG = {
     "loss": {"name": "nll"},
     "optimizer": {"lr": 0.1},
@@ -33,7 +33,7 @@ CONFIG = {
 INF, NAN = float("inf"), float("nan")
 
 
-def ending(first: float = 1.0, **last: float) -> Course:
+def ending(first: float = 1.0, **last: float) -> Outcome:
     """A training of two epochs with the training loss `first` after the first one."""
     values = {"train": 0.5, "test": 0.6, "accuracy": 0.9, **last}
     return replace(GOOD, rows=[row(1, first, 1.1, 0.7), row(2, **values)])
@@ -51,8 +51,8 @@ DIVERGED = {
 
 @pytest.mark.parametrize("name", DIVERGED)
 def test_what_counts_as_diverged(name: str) -> None:
-    course, reason = DIVERGED[name]
-    verdict = judge(CONFIG, course, ["conf=mine", "optimizer.lr=0.1"])
+    outcome, reason = DIVERGED[name]
+    verdict = judge(CONFIG, outcome, ["conf=mine", "optimizer.lr=0.1"])
     assert verdict.status == "diverged" and verdict.reason.startswith(reason)
     assert verdict.notes == ["lower optimizer.lr: aihw train conf=mine optimizer.lr=0.01"]
 
@@ -78,8 +78,8 @@ NOTES = {
 
 @pytest.mark.parametrize("name", NOTES)
 def test_what_is_noted(name: str) -> None:
-    course, text, change = NOTES[name]
-    (note,) = judge(CONFIG, course).notes
+    outcome, text, change = NOTES[name]
+    (note,) = judge(CONFIG, outcome).notes
     assert text in note and note.endswith(f"; try {change}")
 
 
