@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,8 +24,8 @@ from engine.experiment.identity.tokens import declarations
 from engine.experiment.runs import run_folder, stored_config
 from engine.experiment.train import train
 from engine.inference.base import NoiseModel, find_noise_model
-from engine.jit import cpu, source
-from engine.jit.struct import ENGINE, header
+from engine.jit import cpu, source, unit
+from engine.jit.unit import header, kernel_files
 from engine.nn import AnalogConv2d
 from engine.presets import preset
 from engine.settings import ROOT
@@ -114,13 +115,12 @@ def test_hash_covers_data(tmp_path: Path) -> None:
 
 def files() -> Iterator[str]:
     """Every kernel and header of the engine."""
-    for folder in ("kernels", "physics"):
-        yield from (path.name for path in sorted((ENGINE / folder).glob("*.cu*")))
+    yield from kernel_files()
 
 
 def with_texts(change: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the engine read its kernels through `change(name, text)`."""
-    monkeypatch.setattr(source, "header", lambda name: change(name, header(name)))
+    monkeypatch.setattr(unit, "header", lambda name: change(name, header(name)))
     kernels.kernels_digest.cache_clear()
 
 
@@ -159,7 +159,8 @@ def test_a_change_in_any_kernel_of_the_run_counts(
         "\n".join(kernels.kernel_texts(kernels.needs_of(config))),
     )
     for changed in files():
-        extra = f"\nFN float changed_{changed.partition('.')[0]}() {{ return 1.0f; }}\n"
+        word = re.sub(r"\W", "_", changed)
+        extra = f"\nFN float changed_{word}() {{ return 1.0f; }}\n"
         with_texts(lambda name, text: text + extra * (name == changed), monkeypatch)  # noqa: B023
         assert (identity.run_hash(config) != base) is (f'"{changed}"' in texts), changed
 
@@ -196,10 +197,15 @@ class Compiled:
     def engine_declarations(self) -> set[str]:
         """What they hold of the kernels and headers of the engine, without what the engine writes
         for a device."""
-        own = set().union(*(declarations(source.text_of(name)) for name in files()))
+        own = set().union(*(declarations(without_includes(name)) for name in files()))
         return {bare(line) for text in self.texts for line in declarations(text)} & {
             bare(line) for line in own
         }
+
+
+def without_includes(name: str) -> str:
+    """The text of one file alone."""
+    return re.sub(r"(?m)^#include .*$", "", header(name))
 
 
 def bare(line: str) -> str:

@@ -12,7 +12,7 @@ from aihw_cli.main import main
 from engine.experiment.identity import kernels, program
 from engine.experiment.runs import read_record, run_folder
 from engine.experiment.train import resume, train
-from engine.jit import source
+from engine.jit import unit
 from engine.settings import UserError
 from tests.experiment.helpers import (
     Recorder,
@@ -141,13 +141,11 @@ def test_changed_physics_are_refused_whatever_is_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = stopped(analog_config(tmp_path))
-    header = source.header
+    header = unit.header
     kernels.kernels_digest.cache_clear()
-    monkeypatch.setattr(source, "header", lambda name: f"// explained\n{header(name)}")
+    monkeypatch.setattr(unit, "header", lambda name: f"// explained\n{header(name)}")
     resume_to_the_next_step(folder)
-    monkeypatch.setattr(
-        source, "header", lambda name: header(name) + "\nstruct Another { int n; };"
-    )
+    monkeypatch.setattr(unit, "header", lambda name: header(name) + "\nstruct Another { int n; };")
     kernels.kernels_digest.cache_clear()
     with pytest.raises(UserError) as caught:
         resume(folder, Recorder(), changed_program=True)
