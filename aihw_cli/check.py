@@ -19,6 +19,7 @@ from aihw_cli.schema import (
 )
 from aihw_cli.sweeps.cluster import check_cluster
 from engine.devices import find_device
+from engine.experiment.data import check_valid_part
 from engine.experiment.tasks import TRAIN, find_task, task_of, task_settings
 from engine.inference.base import find_noise_model
 from engine.inference.settings import InferenceSpec
@@ -56,6 +57,7 @@ class Checker:
             name: self._layer(f"layers.{name}", own, result) for name, own in self._layers(result)
         }
         self._task(result)
+        self._called("dataset.valid_part", check_valid_part, result["dataset"])
         self._inference(result["inference"])
         self._tile(result, "")
         for layer, own in result["layers"].items():

@@ -9,10 +9,22 @@ from typing import Any, TextIO
 
 from aihw_cli.output import block, say, say_error
 from engine.experiment.tasks import TRAIN, task_of
+from engine.presets import label_of
 
 QUIET_SECONDS = 30.0
 # Of the summary of a task: what is said elsewhere in its line, or not of interest there.
-NOT_FIGURES = ("status", "name", "task", "figure", "reference", "points", "seconds", "seed")
+NOT_FIGURES = (
+    "status",
+    "name",
+    "task",
+    "figure",
+    "reference",
+    "points",
+    "seconds",
+    "seed",
+    "notes",
+    "reason",
+)
 
 
 class PlainReporter:
@@ -46,6 +58,8 @@ class PlainReporter:
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         self.line(result_line(summary))
+        for text in summary.get("notes") or ():
+            self.line(f"note: {text}")
 
     def message(self, text: str) -> None:
         self.line(text)
@@ -136,14 +150,18 @@ def describe(config: Mapping[str, Any]) -> str:
     cells = (
         "floating-point weights"
         if algorithm == "digital"
-        else f"{config['device']['model']} cells by {algorithm}"
+        else f"{label_of('device', config['device'])} cells by {algorithm}"
     )
+    if preset := (config.get("preset") or {}).get("name"):
+        cells = f"preset {preset} ({cells})"
     return f"{config['name']}: {model} on {data}, {cells}, seed {config['run']['seed']}"
 
 
 def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
     """The row of an epoch as a sentence."""
     accuracy = f"test accuracy {row['test_accuracy']:.4f}, test loss {row['test_loss']:.4g}"
+    if "valid_accuracy" in row:
+        accuracy = f"valid accuracy {row['valid_accuracy']:.4f}, {accuracy}"
     return f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4g}, {accuracy}, {duration(row['seconds'])}"
 
 
@@ -156,10 +174,16 @@ def result_line(summary: Mapping[str, Any]) -> str:
         )
         return f"{summary['status']}: {figures}, {duration(summary['seconds'])}"
     speed = f"{summary['samples_per_second']:.0f} samples/s"
-    accuracy = (
-        f"test accuracy {summary['test_accuracy']:.4f} (best {summary['best_test_accuracy']:.4f})"
-    )
+    accuracy = f"test accuracy {summary['test_accuracy']:.4f} ({_best(summary)})"
     return f"{summary['status']}: {accuracy} after {summary['epochs']} epochs, {duration(summary['seconds'])}, {speed}"
+
+
+def _best(summary: Mapping[str, Any]) -> str:
+    """The best epoch, and which data say that it is."""
+    accuracy = f"{summary['best_test_accuracy']:.4f}"
+    if "best_valid_accuracy" in summary:
+        return f"{accuracy} at the best epoch on validation data, {summary['best_epoch']}"
+    return f"best epoch {accuracy}, chosen on test data"
 
 
 def duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from engine.records.group import less_is_better
 from engine.records.statistics import spread
 from engine.trust.text import visible
 
-METRIC = "test_accuracy"
+METRIC, VALID = "test_accuracy", "valid_accuracy"
 
 
 def statistics_of(values: Sequence[float]) -> tuple[float, float, float]:
@@ -25,8 +25,18 @@ def statistics_of(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def metric_of(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """The figure that runs are judged by: the accuracy of a training, or what their task names."""
-    return str(next((s["figure"] for s in summaries if "figure" in s), METRIC))
+    """The figure that runs are judged by: what their task names; of trainings the accuracy on the
+    validation data if all of them have some, else on the test data."""
+    if figure := next((s["figure"] for s in summaries if "figure" in s), ""):
+        return str(figure)
+    return VALID if summaries and all(VALID in s for s in summaries) else METRIC
+
+
+def chosen_on(metric: str) -> str:
+    """Which data a ranking by a metric looks at, for the reader of a table."""
+    part = next((part for part in ("valid", "test", "train") if f"{part}_" in metric), "")
+    words = {"valid": "validation data", "test": "test data", "train": "training data"}
+    return f"best first by {metric}" + (f", on {words[part]}" if part else "")
 
 
 def point_row(

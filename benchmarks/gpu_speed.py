@@ -76,14 +76,12 @@ def normals_rate() -> float:
     """Normal numbers a second."""
     import torch
 
-    from engine.jit import source
     from engine.jit.programs import Program
+    from engine.jit.unit import unit_text
 
     items = 1 << 20
     sums = torch.empty(items, device="cuda")
-    text = "\n".join(
-        [*(source.text_of(name) for name in ("portable.cuh", "maths.cuh", "random.cuh")), NORMALS]
-    )
+    text = unit_text("portable.cuh", "maths.cuh", "random.cuh") + "\n" + NORMALS
     program, args = Program(text, "cuda"), NormalsArgs(items, sums.data_ptr())
     time = milliseconds(lambda: program.run("draw_normals", args, threads=1))
     return items * 4 * DRAWS / (time * 1e-3)

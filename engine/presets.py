@@ -147,6 +147,27 @@ def inference(name: str, **changes: Any) -> InferenceSpec:
         raise UserError(f"inference {name!r}: {error}") from None
 
 
+def label_of(part: str, section: Mapping[str, Any]) -> str:
+    """What a device, tile or algorithm is called: the preset that it was made from, changed values
+    or not; else the name of its model, without the folders of a file."""
+    model = str(section.get("model") or section.get("name") or "")
+    name = Path(model).name if model.partition(":")[0].endswith((".py", ".csv")) else model
+    about = " ".join(str(section.get("about") or "").split())
+    return _by_about(part).get(about, name) if about else name
+
+
+@functools.cache
+def _by_about(part: str) -> dict[str, str]:
+    """Names of the presets of a part by what they say about themselves, which is written into every
+    run."""
+    found = {}
+    for name, paths in members(part).items():
+        about = read_yaml(paths[0]).get("about")
+        if about:
+            found[" ".join(str(about).split())] = name
+    return found
+
+
 def preset_values(name: str) -> dict[str, Any]:
     """`device`, `algorithm` and `tile` of a preset, or of a device preset with the standard
     periphery and plain SGD."""

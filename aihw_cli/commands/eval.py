@@ -45,6 +45,7 @@ def evaluate(arguments: Arguments) -> int:
 
 def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
     from aihw_cli import evaluation
+    from aihw_cli.effects import refuse_without_effect
     from engine.experiment.runs import DONE, read_config, run_status
 
     texts, allow = arguments.words[1:], arguments.has("--allow-code")
@@ -63,9 +64,12 @@ def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
     else:
         composed = evaluation.of_run(target, texts, allow_code=allow)
         check_code_in(read_config(target), target)
-        if run_status(target) not in DONE:
-            note(f"{target} is {run_status(target)}: its last checkpoint is evaluated")
-    for text in composed.notes:
+        status = run_status(target)
+        if status not in DONE:
+            note(f"{target} is {status}: its last checkpoint is evaluated")
+        elif status == "diverged":
+            note(f"the training in {target} diverged: its network has learned nothing")
+    for text in (*composed.notes, *refuse_without_effect(texts, [composed.values])):
         note(text)
     return composed.values
 

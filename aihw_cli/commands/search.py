@@ -21,7 +21,7 @@ COMMANDS = (
         (
             (
                 "aihw search 'device.dw_min=interval(1e-4,1e-2)' --trials 20",
-                "one parameter, for the best accuracy",
+                "one parameter, for the best accuracy on a tenth of the training data",
             ),
             (
                 "aihw search 'optimizer.lr=tag(log,interval(0.001,1))' device=ecram,capacitor",
@@ -32,7 +32,7 @@ COMMANDS = (
                 "the mean of three seeds counts",
             ),
             (
-                "aihw search conf=my.yaml --metric test_loss",
+                "aihw search conf=my.yaml --metric valid_loss",
                 "what varies stands in the recipe, under search:",
             ),
             (
@@ -45,7 +45,7 @@ COMMANDS = (
             TRIALS,
             Option(
                 "--metric",
-                "what counts: test_accuracy (default), best_test_accuracy, test_loss",
+                "what counts: valid_accuracy (default), best_valid_accuracy, valid_loss, or test_...",
                 "NAME",
             ),
             Option("--minimize", "the least value is the best (known for losses and errors)"),
@@ -54,6 +54,8 @@ COMMANDS = (
             JSON,
         ),
         (0, MANY),
-        "Values are proposed by Optuna, which learns from the trials that have ended; they are ordinary run folders.",
+        "Values are proposed by Optuna, which learns from the trials that have ended; they are ordinary run folders.\n"
+        "Trials are judged on training samples that are set aside (dataset.valid_part, 0.1 unless it is given), never\n"
+        "on test data unless --metric asks for them.",
     ),
 )

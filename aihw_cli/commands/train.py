@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ MANY = 10**9
 def train(arguments: Arguments) -> int:
     """Compose, then train once, or once for each point and seed."""
     from aihw_cli.compose import compose
+    from aihw_cli.effects import refuse_without_effect
     from aihw_cli.sweeps import drive
     from aihw_cli.sweeps.plan import plan
 
@@ -32,6 +33,8 @@ def train(arguments: Arguments) -> int:
     if not multirun:
         composed = compose(arguments.words, allow_code=arguments.has(CODE.name))
         for text in composed.notes:
+            note(text)
+        for text in refuse_without_effect(arguments.words, [composed.values]):
             note(text)
         if composed.values["seeds"] == 1 and composed.values["run"]["executor"] == "local":
             _refuse_sweep_options(arguments, "one run, no sweep: add -m or seeds=N")
@@ -51,19 +54,27 @@ def train(arguments: Arguments) -> int:
 def resume(arguments: Arguments) -> int:
     """Go on with a run, a sweep or a search."""
     from aihw_cli.sweeps.manifest import MANIFEST, load
-    from engine.experiment.runs import read_config
+    from engine.experiment.runs import config_to_resume
 
     folder = user_path(arguments.words[0])
     if (folder / MANIFEST).is_file():
+        if len(arguments.words) > 1:
+            raise UserError(
+                f"{arguments.words[1]}: the settings of a sweep are those that it was started with"
+            )
         return _resume_sweep(load(folder), arguments)
     _refuse_sweep_options(arguments, f"{folder} is no sweep")
+    config = None
     if (folder / "config.yaml").is_file():
-        check_code_in(read_config(folder), folder)
+        recorded = config_to_resume(folder)
+        check_code_in(recorded, folder)
+        config = with_free_changes(recorded, arguments.words[1:])
 
     def work(reporter: PlainReporter) -> dict[str, Any]:
         from engine.experiment.train import resume as engine_resume
 
-        return engine_resume(folder, reporter)
+        allowed = arguments.has(CHANGED.name)
+        return engine_resume(folder, reporter, config=config, changed_program=allowed)
 
     return guarded(work, folder, arguments)
 
@@ -85,6 +96,33 @@ def _resume_sweep(sweep: Sweep, arguments: Arguments) -> int:
     return drive.carry_out(sweep, arguments)
 
 
+def with_free_changes(config: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """A recorded configuration with changes of what decides no result. Raises UserError for any
+    other."""
+    from aihw_cli import overrides
+    from aihw_cli.schema import Field, dataclass_section
+    from engine.experiment.config import SECTIONS
+    from engine.experiment.lifecycle.resuming import free_keys
+    from engine.presets import nearest
+
+    free = free_keys()
+    for change in overrides.read(words):
+        if change.key not in free:
+            raise UserError(
+                f"{change.text!r}: a run goes on as it began, but for what decides no result; "
+                f"{nearest(change.key, free)}"
+            )
+        section, _, key = change.key.partition(".")
+        entry = dataclass_section(SECTIONS[section])[key]
+        assert isinstance(entry, Field)
+        try:
+            value = entry.read(change.key, change.value)
+        except ValueError as problem:
+            raise UserError(f"{problem} (command line)") from None
+        config = {**config, section: {**config[section], key: value}}
+    return config
+
+
 def _refuse_sweep_options(arguments: Arguments, why: str) -> None:
     for option in (*SCHEDULE, TRIALS):
         if arguments.has(option.name):
@@ -100,7 +138,7 @@ def _train_once(config: dict[str, Any], arguments: Arguments) -> int:
     def work(reporter: PlainReporter) -> dict[str, Any]:
         from engine.experiment.train import train as engine_train
 
-        return engine_train(config, folder, reporter)
+        return engine_train(config, folder, reporter, command=arguments.words)
 
     code = guarded(work, folder, arguments)
     if existed and code == 0 and not arguments.has("--json"):
@@ -118,7 +156,7 @@ def guarded(
         try:
             result = work(reporter)
             if result["status"] == "diverged":
-                code, last = FAILED, _divergence(folder)
+                code, last = FAILED, _divergence(result, folder)
         except UserError:
             raise
         except KeyboardInterrupt:
@@ -139,8 +177,11 @@ def _how_to_go_on(folder: Path, arguments: Arguments) -> str:
     return f"interrupted; go on with: aihw resume {folder}{flag}"
 
 
-def _divergence(folder: Path) -> str:
-    return f"the run diverged: its loss is no number any more; a smaller optimizer.lr may help ({folder})"
+def _divergence(summary: Mapping[str, Any], folder: Path) -> str:
+    """Why a run has no result, and what to do: its note says how."""
+    reason = summary.get("reason") or "loss is NaN or infinite"
+    advice = "" if "task" in summary else ": lower optimizer.lr"
+    return f"training diverged ({reason}){advice} ({folder})"
 
 
 def _failure(error: Exception, folder: Path) -> str:
@@ -162,6 +203,10 @@ SCHEDULE = (
     Option("--gpus", "GPUs to deal out, one to a run", "0,1"),
     Option("--retries", "how often a run that was killed is tried again (default 2)", "N"),
     Option("--fail-fast", "stop the other runs when one has failed"),
+)
+CHANGED = Option(
+    "--changed-program",
+    "go on with runs that another version of aihw or torch began; it is recorded",
 )
 TRIALS = Option("--trials", "trials of a search in all (default 20)", "N")
 COMMANDS = (
@@ -206,16 +251,20 @@ COMMANDS = (
     Command(
         "resume",
         "continue an interrupted run, sweep or search",
-        "aihw resume FOLDER [--jobs N] [--gpus 0,1] [--trials N] [--allow-code] [--json]",
+        "aihw resume FOLDER [key=value ...] [--jobs N] [--gpus 0,1] [--trials N] [--changed-program] [--json]",
         (
             (
                 "aihw resume runs/digits/0a1b2c3d4e5f-1",
                 "ends with the bits of the uninterrupted run",
             ),
+            (
+                "aihw resume runs/digits/0a1b2c3d4e5f-1 run.checkpoint_every=100",
+                "with other checkpoints, threads or logs",
+            ),
             ("aihw resume runs/digits/sweep-0a1b2c3d4e5f --jobs 4", "runs only what is missing"),
         ),
         resume,
-        (*SCHEDULE, TRIALS, CODE, JSON),
-        (1, 1),
+        (*SCHEDULE, TRIALS, CHANGED, CODE, JSON),
+        (1, MANY),
     ),
 )

@@ -11,6 +11,7 @@ from aihw_cli.arguments import table as two_columns
 from aihw_cli.records.chart import Line, chart
 from aihw_cli.records.listing import cell
 from aihw_cli.table import as_text
+from engine.experiment.identity.program import described
 from engine.experiment.runs import DONE, read_config, read_record, read_summary, run_status
 from engine.records.differ import differing, distinguishing
 from engine.records.folders import read_metrics
@@ -35,6 +36,8 @@ def show(run: Run) -> str:
         ("versions", ", ".join(f"{k} {v}" for k, v in (record.get("versions") or {}).items() if v))
     )
     rows.append(("checkpoint", _checkpoints(run.folder)))
+    if len(record.get("stretches") or ()) > 1:
+        rows.append(("programs", described(record["stretches"])))
     kinds = [(part, _kind(run, part)) for part in PARTS]
     result = [(key, cell(key, value)) for key, value in run.result.items() if key not in NAMED]
     parts = [

@@ -14,7 +14,16 @@ from aihw_cli.records.pick import Picked
 from aihw_cli.report import duration, note
 from engine.experiment.tasks import TRAIN, find_task, task_names
 from engine.records.differ import distinguishing
-from engine.records.group import Group, best_first, group_by, less_is_better, mixed, over_seeds
+from engine.records.group import (
+    Group,
+    best_first,
+    distinct,
+    group_by,
+    less_is_better,
+    mixed,
+    over_seeds,
+)
+from engine.records.run import Run
 from engine.records.select import shown
 from engine.settings import UserError
 
@@ -68,17 +77,29 @@ def runs(picked: Picked, arguments: Arguments) -> list[Row]:
     return _cut(_sorted(rows, picked, arguments), arguments)
 
 
+def independent(picked: Picked) -> list[Run]:
+    """The runs that count in statistics, and a remark on those that repeat another one."""
+    found = distinct(picked.runs)
+    repeated = len(picked.runs) - len(found)
+    if repeated:
+        note(
+            f"{repeated} of {len(picked.runs)} runs repeat another one (same hash and seed: copies, links or "
+            "--again); each counts once"
+        )
+    return found
+
+
 def grouped(picked: Picked, arguments: Arguments) -> list[Group] | None:
     """The groups that --group or --seeds ask for; a remark where a group mixes more than seeds."""
     if arguments.has("--group"):
-        groups = group_by(picked.runs, picked.list(arguments.options["--group"]))
+        groups = group_by(independent(picked), picked.list(arguments.options["--group"]))
         others = dict.fromkeys(key for group in groups for key in mixed(group))
         if others:
             note(
                 f"groups hold runs that differ in {_some(list(others))}; add keys to --group, or conditions"
             )
         return groups
-    return over_seeds(picked.runs) if arguments.has("--seeds") else None
+    return over_seeds(independent(picked)) if arguments.has("--seeds") else None
 
 
 def metric_of(picked: Picked, arguments: Arguments) -> str:
@@ -113,8 +134,11 @@ def group_row(group: Group, metric: str) -> Row:
 def best(picked: Picked, arguments: Arguments) -> list[Row]:
     """Configurations by the mean of a metric over their seeds, best first."""
     metric = metric_of(picked, arguments)
+    if not arguments.has("--metric") and all("valid_accuracy" in run.result for run in picked.runs):
+        metric = "valid_accuracy"
+    note(table.chosen_on(metric))
     lowest = _lowest(picked, metric)
-    groups = grouped(picked, arguments) or over_seeds(picked.runs)
+    groups = grouped(picked, arguments) or over_seeds(independent(picked))
     ranked = [
         g
         for g in best_first(groups, metric, lowest=lowest)

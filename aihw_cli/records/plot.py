@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aihw_cli.arguments import Arguments
-from aihw_cli.records.listing import metric_of
+from aihw_cli.records.listing import independent, metric_of
 from aihw_cli.records.pick import Picked
 from aihw_cli.report import note
 from engine.records.differ import differing, distinguishing
@@ -81,7 +81,7 @@ def drawing(picked: Picked, arguments: Arguments) -> Drawing:
     metric, x = metric_of(picked, arguments), picked.key(arguments.options["--x"])
     runs = [
         run
-        for run in picked.runs
+        for run in independent(picked)
         if run.value(x) is not None and not math.isnan(run.number(metric))
     ]
     if not runs:
@@ -119,12 +119,13 @@ def _learning(picked: Picked, arguments: Arguments, error: str, keys: Sequence[s
     """A metric over the epochs, a curve for each group."""
     metric = arguments.options.get("--metric", "")
     tables: dict[int, list[dict[str, Any]]] = {}
-    for run in picked.runs:
+    chosen = independent(picked)
+    for run in chosen:
         try:
             tables[id(run)] = read_metrics(run.folder)
         except UserError as problem:
             note(str(problem))
-    runs = [run for run in picked.runs if tables.get(id(run))]
+    runs = [run for run in chosen if tables.get(id(run))]
     if not runs:
         raise UserError("none of the runs has metrics to draw")
     columns = dict.fromkeys(key for run in runs for key in tables[id(run)][0])

@@ -95,6 +95,7 @@ def carry_out(planned: Sweep, arguments: Arguments) -> int:
     with locked(planned.folder):
         sweep = load(planned.folder) if (planned.folder / MANIFEST).is_file() else planned
         sweep.options = read_options(arguments.options, sweep.options)
+        sweep.changed_program = arguments.has("--changed-program")
         flags = " --allow-code" if arguments.has("--allow-code") else ""
         code = work_off(sweep, sys.stderr if as_json else sys.stdout, flags=flags)
     tell(sweep, code, as_json=as_json)
@@ -141,6 +142,7 @@ def tell(sweep: Sweep, code: int, *, as_json: bool) -> None:
     rows, stream = sweep.rows(), sys.stderr if as_json else sys.stdout
     if code != INTERRUPTED:
         if rows and not as_json:
+            say(table.chosen_on(sweep.metric()), stream=stream)
             say(table.as_text(rows), stream=stream)
             say(f"table {sweep.folder / 'table.csv'}", stream=stream)
         for line in closing_lines(sweep):

@@ -23,7 +23,7 @@ from typing import Any
 
 from aihw_cli import table
 from engine.experiment.files import write_json, writing
-from engine.experiment.runs import DONE, offline, read_summary, run_status
+from engine.experiment.runs import DONE, offline, read_record, read_summary, run_status
 from engine.settings import UserError
 from engine.trust.files import check_no_link, make_folder, read_text, write_bytes
 
@@ -32,7 +32,8 @@ MANIFEST = "sweep.json"
 POINTS = "points.jsonl"
 ANEW = "start it again with its own command, which takes over the runs that it finds"
 RUN_COLUMNS = (
-    "status", "test_accuracy", "best_test_accuracy", "test_loss", "epochs", "seconds", "attempts", "folder", "error",
+    "status", "test_accuracy", "best_test_accuracy", "test_loss", "valid_accuracy", "valid_loss", "epochs", "seconds",
+    "attempts", "folder", "error",
 )  # fmt: skip
 
 
@@ -69,6 +70,10 @@ class Job:
         """The result of a run that is done."""
         return read_summary(self.folder)
 
+    def record(self) -> dict[str, Any]:
+        """What the run folder says of the run."""
+        return read_record(self.folder)
+
 
 @dataclass(frozen=True)
 class Options:
@@ -93,6 +98,8 @@ class Sweep:
     words: list[str] = field(default_factory=list)
     search: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    # Whether runs of another program may go on; permission for one command, so that it is not kept.
+    changed_program: bool = False
 
     def config(self, job: Job) -> dict[str, Any]:
         """The configuration of a run."""
@@ -148,6 +155,11 @@ class Sweep:
             write_bytes(self.folder / "table.csv", table.as_csv(self.rows()).encode())
             write_bytes(self.folder / "runs.csv", self.runs().encode())
 
+    def metric(self) -> str:
+        """The figure by which points are ranked."""
+        summaries = [job.summary() for job in self.jobs if job.done]
+        return str(self.search.get("metric") or table.metric_of(summaries))
+
     def rows(self) -> list[dict[str, Any]]:
         """The table of the points, best first."""
         found: list[list[dict[str, Any]]] = [[] for _ in self.points]
@@ -155,9 +167,7 @@ class Sweep:
         for job in self.jobs:
             wanted[job.point] += 1
             found[job.point] += [job.summary()] if job.done else []
-        metric = self.search.get("metric") or table.metric_of(
-            [s for summaries in found for s in summaries]
-        )
+        metric = self.metric()
         rows = [
             table.point_row(*parts, metric)
             for parts in zip(self.points, found, wanted, strict=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from aihw_cli import overrides
 from aihw_cli.compose import Composed, compose
+from aihw_cli.effects import refuse_equal_points, refuse_without_effect
 from aihw_cli.sweeps.manifest import Job, Sweep
 from engine.experiment.runs import folder_name, run_folder, stored_config
 from engine.settings import UserError, user_path
@@ -55,6 +56,9 @@ def plan(
     if again:
         folder = _free(folder)
     keys = [_keys(names, point, config) for point, config in zip(points, values, strict=True)]
+    common = [word for word in points[0] if all(word in point for point in points)]
+    notes = [*composer.notes, *refuse_without_effect(common, values)]
+    notes += refuse_equal_points(keys, values) if names else []
     jobs = [
         job for number, config in enumerate(values) for job in seeds_of(number, config, again=again)
     ]
@@ -64,7 +68,7 @@ def plan(
         [as_text(v) for v in values],
         jobs,
         words=list(words),
-        notes=list(composer.notes),
+        notes=notes,
     )
 
 

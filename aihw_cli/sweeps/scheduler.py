@@ -145,6 +145,7 @@ class Scheduler:
             str(progress),
             threads=threads,
             allow_code=code_permitted(),
+            changed_program=self.sweep.changed_program,
         )
         self.running[str(job.folder)] = (job, self.executor.start(task))
 

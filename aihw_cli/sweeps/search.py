@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments
+from aihw_cli.effects import refuse_equal_points, refuse_without_effect
 from aihw_cli.output import say
 from aihw_cli.sweeps import drive
 from aihw_cli.sweeps.manifest import MANIFEST, Job, Sweep, load
@@ -24,7 +25,7 @@ from aihw_cli.sweeps.plan import Composer, as_text, seeds_of, sweep_folder
 from aihw_cli.sweeps.space import Dimension, from_recipe, point, split
 from aihw_cli.sweeps.view import search_lines
 from engine.experiment.files import writing
-from engine.experiment.tasks import TRAIN, task_of
+from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.records.group import less_is_better
 from engine.settings import UserError
 from engine.trust.files import check_no_link, open_plain
@@ -35,7 +36,10 @@ JOURNALS = ("-journal", "-wal", "-shm")
 TRIALS = 20
 # The words of a manifest may be a stranger's; the data of its runs are there already.
 OFFLINE = ("dataset.download=false",)
-METRICS = ("test_accuracy", "best_test_accuracy", "test_loss")
+# What a training can be judged by; the first ones need a validation split, which they get.
+VALIDATED = ("valid_accuracy", "best_valid_accuracy", "valid_loss")
+METRICS = (*VALIDATED, "test_accuracy", "best_test_accuracy", "test_loss")
+VALID_PART, SHARE = "dataset.valid_part", 0.1
 
 
 class Study:
@@ -165,6 +169,7 @@ def go_on(planned: Sweep, arguments: Arguments) -> int:
         stored = (planned.folder / MANIFEST).is_file()
         sweep = load(planned.folder) if stored else planned
         sweep.options = drive.read_options(arguments.options, sweep.options)
+        sweep.changed_program = arguments.has("--changed-program")
         if arguments.has("--trials"):
             sweep.search["trials"] = _trials(arguments)
         allow = arguments.has("--allow-code")
@@ -184,6 +189,8 @@ def _plan(arguments: Arguments) -> Sweep:
         for w in fixed
     ]
     composer = Composer(arguments.has("--allow-code"))
+    metric, more, remark = _selection(composer.compose(fixed, whole=True), fixed, arguments)
+    fixed += more
     base = composer.compose(fixed, whole=True)
     # What the command line fixes or varies goes before the recipe's own search.
     taken = {d.key for d in given} | {word.partition("=")[0] for word in fixed}
@@ -192,12 +199,16 @@ def _plan(arguments: Arguments) -> Sweep:
         raise UserError(
             "nothing to search: give a key an interval, such as 'device.dw_min=interval(1e-4,1e-2)'"
         )
+    configs = []
     for dimension in dimensions:
-        for value in dimension.extremes():
-            composer.compose([*fixed, f"{dimension.key}={value}"], whole=True)
-    metric = arguments.options.get("--metric", METRICS[0])
-    if task_of(base) == TRAIN and metric not in METRICS:
-        raise UserError(f"--metric {metric}: a training has {', '.join(METRICS)}")
+        points = [{dimension.key: str(value)} for value in dimension.extremes()]
+        ends = [
+            composer.compose([*fixed, f"{dimension.key}={point[dimension.key]}"], whole=True)
+            for point in points
+        ]
+        refuse_equal_points(points, ends)
+        configs += ends
+    notes = [*composer.notes, *remark, *refuse_without_effect(fixed, configs)]
     smaller = arguments.has("--minimize") or less_is_better(metric)
     settings = {
         "metric": metric,
@@ -209,10 +220,39 @@ def _plan(arguments: Arguments) -> Sweep:
     }
     folder = sweep_folder(base, "search", [base, settings])
     trials = _trials(arguments)
-    words, notes = list(arguments.words), list(composer.notes)
+    words = list(arguments.words)
     return Sweep(
         folder, [], [], [], words=words, notes=notes, search={**settings, "trials": trials}
     )
+
+
+def _selection(
+    base: Mapping[str, Any], fixed: Sequence[str], arguments: Arguments
+) -> tuple[str, list[str], list[str]]:
+    """The metric that chooses, the words that set data aside for it, and what to tell about it.
+    Test data choose only if they are asked for. Raises UserError."""
+    wanted = arguments.options.get("--metric")
+    if task_of(base) != TRAIN:
+        figure = find_task(task_of(base)).FIGURE
+        return wanted or str(figure), [], []
+    metric = wanted or METRICS[0]
+    if metric not in METRICS:
+        raise UserError(f"--metric {metric}: a training has {', '.join(METRICS)}")
+    if metric not in VALIDATED:
+        text = f"--metric {metric} selects on test data: the best value is better than it will be on new data"
+        return metric, [], [text]
+    if base["dataset"]["valid_part"] > 0:
+        return metric, [], []
+    if any(word.partition("=")[0] == VALID_PART for word in fixed):
+        raise UserError(
+            f"{VALID_PART}=0: a search chooses by {metric}, which needs training samples set aside; "
+            "--metric test_accuracy selects on test data"
+        )
+    remark = (
+        f"{VALID_PART}={SHARE}: that share of the training samples is set aside to choose by "
+        f"(--metric test_accuracy would select on test data)"
+    )
+    return metric, [f"{VALID_PART}={SHARE}"], [remark]
 
 
 def _trials(arguments: Arguments) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
+from aihw_cli.effects import equal_results
 from aihw_cli.output import block, say
 from aihw_cli.report import duration
 from aihw_cli.sweeps.manifest import Job, Sweep
@@ -15,6 +17,7 @@ from engine.trust.files import read_text
 from engine.trust.text import visible
 
 REFRESH_SECONDS = 0.25
+SHOWN = 5
 ORDER = ("running", "failed", "diverged", "finished", "interrupted", "queued")
 COLOURS = {
     "running": "cyan",
@@ -165,7 +168,8 @@ def outcome(sweep: Sweep, job: Job) -> str:
     if job.done:
         told = job.summary()
         metric = metric_of([told])
-        figure = f"{metric.replace('_', ' ')} {told[metric]:.4g}"
+        value = "none" if told[metric] is None else f"{told[metric]:.4g}"
+        figure = f"{metric.replace('_', ' ')} {value}"
         return f"{name}: {job.status}, {figure}, {duration(told['seconds'])}, {job.folder}"
     if job.status == "failed":
         return f"{name}: failed: {reason(sweep, job)}"
@@ -174,8 +178,10 @@ def outcome(sweep: Sweep, job: Job) -> str:
 
 def reason(sweep: Sweep, job: Job) -> str:
     """Why a run has no good result, and where more is said."""
-    log = sweep.log(job)
-    return " ".join([job.error, *([f"(log {log})"] if log.exists() else [])]).strip()
+    log, error = sweep.log(job), job.error
+    if job.done:
+        error = str(job.summary().get("reason") or error)
+    return " ".join([error, *([f"(log {log})"] if log.exists() else [])]).strip()
 
 
 def closing_lines(sweep: Sweep) -> list[str]:
@@ -183,13 +189,45 @@ def closing_lines(sweep: Sweep) -> list[str]:
     lines = []
     for status, what in (
         ("failed", "failed"),
-        ("diverged", "diverged: their loss is no number any more"),
+        ("diverged", "diverged: their loss is infinite, undefined or far above its start"),
     ):
         jobs = [job for job in sweep.jobs if job.status == status]
         if jobs:
             lines.append(f"{len(jobs)} of {len(sweep.jobs)} runs {what}")
             lines += [f"  {sweep.name(job)}: {reason(sweep, job)}" for job in jobs]
-    return lines
+    return [*lines, *_notes(sweep), *_remarks(sweep)]
+
+
+def _notes(sweep: Sweep) -> list[str]:
+    """Runs whose result is suspicious, such as one that learned nothing."""
+    noted = {
+        sweep.name(job): notes
+        for job in sweep.jobs
+        if job.status == "finished" and (notes := job.summary().get("notes"))
+    }
+    if not noted:
+        return []
+    lines = [f"  {name}: {notes[0]}" for name, notes in noted.items()]
+    more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    head = f"{len(noted)} of {len(sweep.jobs)} runs finished with a note"
+    return [head, *lines[:SHOWN], *more]
+
+
+def _remarks(sweep: Sweep) -> Iterator[str]:
+    """What a reader of the table must know of keys and programs."""
+    points = [{**sweep.points[job.point], "seed": str(job.seed)} for job in sweep.jobs]
+    results = [job.summary() if job.status == "finished" else None for job in sweep.jobs]
+    for key in equal_results(points, results) if not sweep.search else ():
+        if key in sweep.points[0]:
+            yield f"{key} made no difference: runs that differ in it alone have equal results"
+    programs = [
+        str((job.record().get("stretches") or [{}])[-1].get("engine", ""))
+        for job in sweep.jobs
+        if job.done
+    ]
+    if len(set(programs)) > 1:
+        counts = ", ".join(str(programs.count(name)) for name in dict.fromkeys(programs))
+        yield f"the runs were done by {len(set(programs))} versions of aihw ({counts} runs each)"
 
 
 def search_lines(sweep: Sweep) -> list[str]:
@@ -199,4 +237,12 @@ def search_lines(sweep: Sweep) -> list[str]:
         return []
     best, metric = rows[0], sweep.search["metric"]
     values = " ".join(f"{key}={best[key]}" for key in sweep.points[0])
-    return [f"best: {metric} {best[metric]:.4g} with {values}"]
+    where = next(number for number, point in enumerate(sweep.points) if _holds(best, point))
+    tested = [job.summary().get(METRIC) for job in sweep.jobs if job.point == where and job.done]
+    known = [value for value in tested if isinstance(value, float)]
+    told = f"; its {METRIC} is {statistics.fmean(known):.4g}" if known and metric != METRIC else ""
+    return [f"best: {metric} {best[metric]:.4g} with {values}{told}"]
+
+
+def _holds(row: Mapping[str, Any], point: Mapping[str, str]) -> bool:
+    return all(row[key] == value for key, value in point.items())

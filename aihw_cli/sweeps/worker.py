@@ -44,6 +44,7 @@ class Task:
     gpu: str = ""
     gpu_asked: bool = True
     allow_code: bool = False
+    changed_program: bool = False
 
 
 def absolute(task: Task) -> Task:
@@ -132,7 +133,7 @@ def _train(task: Task, teller: Teller) -> None:
             "the data or the physics of aihw changed since the sweep began\n"
             "its other runs are not comparable with this one: start the sweep anew, with --again"
         )
-    train(config, folder, teller)
+    train(config, folder, teller, changed_program=task.changed_program)
 
 
 def _in_use(folder: Path) -> bool:

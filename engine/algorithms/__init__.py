@@ -3,6 +3,9 @@
 A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and meaning), a dataclass
 `Settings`, and
 
+    KERNELS                           optional: units of kernels that it needs beside those of every
+                                      tile, by their names in engine.experiment.identity.kernels;
+                                      without it, all of them count
     init(tile, spec) -> nn.Module     explicit state: every tensor in it is part of a checkpoint
     update(tile, state, x, d, lr)     x [B, I] and d [B, O] of one mini-batch
     end_of_batch(tile, state)         once in an optimizer step, with or without an update

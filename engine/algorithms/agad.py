@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.algorithms.parts.chopper import Chopped, chopper_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
+    KERNELS,
     build,
     checked_settings,
     end_of_batch,
@@ -31,8 +32,8 @@ FORMULA = (
 )
 SOURCE = "Rasch, Carta, Fagbohungbe & Gokmen, Nat. Commun. 15:7133 (2024), doi:10.1038/s41467-024-51221-z"
 __all__ = [
-    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "replays",
-    "set_weights", "update",
+    "ABOUT", "ARRAYS", "FORMULA", "KERNELS", "SOURCE", "Settings", "check_tile", "end_of_batch", "init",
+    "replays", "set_weights", "update",
 ]  # fmt: skip
 
 

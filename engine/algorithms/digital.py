@@ -8,6 +8,7 @@ ABOUT = "The layer is an ordinary torch layer in floating point: the baseline to
 FORMULA = "W <- W - lr dL/dW"
 SOURCE = "Robbins & Monro, Ann. Math. Stat. 22:400 (1951), doi:10.1214/aoms/1177729586"
 ARRAYS: dict[str, str] = {}
+KERNELS: tuple[str, ...] = ()
 
 
 @dataclass

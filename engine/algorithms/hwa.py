@@ -23,6 +23,7 @@ ABOUT = (
 FORMULA = "y = tile(x; W + dW),  dL/dx = d (W + dW),  dL/dW = d^T x"
 SOURCE = "Rasch et al., Nat. Commun. 14:5282 (2023), doi:10.1038/s41467-023-40770-4"
 ARRAYS: dict[str, str] = {}
+KERNELS = ("training",)
 
 
 @dataclass

@@ -27,6 +27,7 @@ ARRAYS = {
     "in_factor": "A, from the inputs to the ranks; without a device of its own, as the visible one",
     "out_factor": "B, from the ranks to the outputs; without a device of its own, as the visible one",
 }
+KERNELS = ("digital",)
 
 
 @dataclass

@@ -23,6 +23,7 @@ FORMULA = (
 )
 SOURCE = "Nandakumar et al., Front. Neurosci. 14:406 (2020), doi:10.3389/fnins.2020.00406"
 ARRAYS: dict[str, str] = {}
+KERNELS = ("digital",)
 
 
 @dataclass

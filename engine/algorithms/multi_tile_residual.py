@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.algorithms.parts.residual import Residual, residual_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
+    KERNELS,
     MOST_ARRAYS,
     build,
     checked_settings,
@@ -37,7 +38,8 @@ FORMULA = (
 SOURCE = "Li, Wu, Liu, Gokmen & Chen (2025), arXiv:2510.02516, doi:10.48550/arXiv.2510.02516, eq. 6-7, appendices H, K"
 MOST_BATCHES = 10**6
 __all__ = [
-    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "set_weights", "update",
+    "ABOUT", "ARRAYS", "FORMULA", "KERNELS", "SOURCE", "Settings", "check_tile", "end_of_batch", "init",
+    "set_weights", "update",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.algorithms.parts.residual import Residual, residual_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
+    KERNELS,
     build,
     checked_settings,
     end_of_batch,
@@ -34,7 +35,8 @@ SOURCE = (
     "Wu, Xiao, Gokmen, Fagbohungbe & Chen, NeurIPS 2025, doi:10.48550/arXiv.2502.06309, eq. 9-11"
 )
 __all__ = [
-    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "set_weights", "update",
+    "ABOUT", "ARRAYS", "FORMULA", "KERNELS", "SOURCE", "Settings", "check_tile", "end_of_batch", "init",
+    "set_weights", "update",
 ]  # fmt: skip
 
 

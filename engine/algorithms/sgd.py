@@ -15,6 +15,7 @@ ABOUT = "Every mini-batch changes the visible array by stochastic pulses, sample
 FORMULA = "E[W] <- W - lr d^T x"
 SOURCE = "Gokmen & Vlasov, Front. Neurosci. 10:333 (2016), doi:10.3389/fnins.2016.00333"
 ARRAYS: dict[str, str] = {}
+KERNELS: tuple[str, ...] = ()
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.algorithms.parts.chain import Chain, chain_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
+    KERNELS,
     build,
     checked_settings,
     end_of_batch,
@@ -34,8 +35,8 @@ FORMULA = (
 )
 SOURCE = "Gokmen & Haensch, Front. Neurosci. 14:103 (2020), doi:10.3389/fnins.2020.00103"
 __all__ = [
-    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "replays",
-    "set_weights", "update",
+    "ABOUT", "ARRAYS", "FORMULA", "KERNELS", "SOURCE", "Settings", "check_tile", "end_of_batch", "init",
+    "replays", "set_weights", "update",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.algorithms.parts.chain import Chain, chain_wiring
 from engine.algorithms.parts.transfer import (
     ARRAYS,
+    KERNELS,
     OnePulse,
     build,
     checked_settings,
@@ -36,8 +37,8 @@ FORMULA = (
 )
 SOURCE = "Gokmen, Front. Artif. Intell. 4:699148 (2021), doi:10.3389/frai.2021.699148"
 __all__ = [
-    "ABOUT", "ARRAYS", "FORMULA", "SOURCE", "Settings", "check_tile", "end_of_batch", "init", "replays",
-    "set_weights", "update",
+    "ABOUT", "ARRAYS", "FORMULA", "KERNELS", "SOURCE", "Settings", "check_tile", "end_of_batch", "init",
+    "replays", "set_weights", "update",
 ]  # fmt: skip
 
 

@@ -9,7 +9,11 @@ from engine.devices.base import Param
 
 BASE: dict[str, Param] = {
     "construction_seed": Param(
-        0, "", "seed of the device draws; 0 = follows the seed of the run", minimum=0
+        0,
+        "",
+        "seed of the devices, whatever the seed of the run (arrays of equal size have equal "
+        "devices); 0 = drawn anew for each layer and seed",
+        minimum=0,
     ),
     "dw_min": Param(0.001, "weight", "mean step of one pulse", above=0),
     "dw_min_dtod": Param(0.3, "of dw_min", "device-to-device spread of the step", minimum=0),

@@ -53,7 +53,10 @@ class Dataset:
         100, "signs in a sample, over which gradients travel back (text)", minimum=1
     )
     valid_part: float = setting(
-        0.0, "share of the text before the test part, judged after each epoch", minimum=0
+        0.0,
+        "share of the training samples (of a text: the part before the test part) that is not learned "
+        "but judged after each epoch, to choose by; below 1",
+        minimum=0,
     )
     test_part: float = setting(
         0.1, "share of the text for testing, at its end; >= 1 = that many signs", above=0

@@ -3,13 +3,15 @@ of one sample."""
 
 from __future__ import annotations
 
+import functools
+import gzip
 import hashlib
 import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from engine.experiment.members import find_member
 from engine.settings import UserError
@@ -40,7 +42,8 @@ class Data:
     """A dataset: inputs [N, ...] as float32, labels [N] as int64; of text, numbers of signs [N, T]
     for both.
 
-    The `valid` part is judged after each epoch like that for testing, if there is one.
+    The `valid` part, if there is one, is judged after each epoch like that for testing; whatever
+    chooses between epochs or runs looks at it instead of the test part.
     """
 
     train_x: torch.Tensor
@@ -64,21 +67,61 @@ class Data:
         )
 
 
-def load_data(settings: Mapping[str, Any]) -> Data:
+def load_data(settings: Mapping[str, Any], *, seed: int = 0) -> Data:
     """The dataset that `settings` (the group `dataset`) names, cut to its first samples where asked
-    for."""
+    for; `seed` decides which training samples are set aside for validation."""
+    check_valid_part(settings)
     data = find_member("datasets", settings["name"]).load(settings)
+    if data.train_x.dim() > 2 and data.train_x.shape[1:] != data.test_x.shape[1:]:
+        shapes = [" x ".join(map(str, x.shape[1:])) for x in (data.train_x, data.test_x)]
+        raise UserError(
+            f"dataset {settings['name']}: samples for testing are {shapes[1]}, for training {shapes[0]}"
+        )
     train, test = (
         _count(settings, "train_samples", data.train_y),
         _count(settings, "test_samples", data.test_y),
     )
     train_x, test_x = (_normalised(x, settings) for x in (data.train_x[:train], data.test_x[:test]))
-    return replace(
+    cut = replace(
         data,
         train_x=train_x,
         train_y=data.train_y[:train],
         test_x=test_x,
         test_y=data.test_y[:test],
+    )
+    part = float(settings.get("valid_part") or 0.0)
+    # A text is cut where it is read: its samples follow each other and cannot be drawn at random.
+    return cut if part == 0 or cut.valid_x is not None else _set_aside(cut, part, seed)
+
+
+def check_valid_part(settings: Mapping[str, Any]) -> None:
+    """Raises UserError if nothing would be left to train on."""
+    part = settings.get("valid_part") or 0.0
+    if not 0 <= part < 1:
+        raise UserError(f"dataset.valid_part must be >= 0 and < 1, not {part:g}")
+
+
+def _set_aside(data: Data, part: float, seed: int) -> Data:
+    """A share of the training samples, chosen by `seed` alone, becomes the validation part; the
+    others keep their order."""
+    import torch
+
+    count = len(data.train_y)
+    held = int(part * count)
+    if not 0 < held < count:
+        raise UserError(
+            f"dataset.valid_part={part:g} of {count} training samples sets {held} aside: "
+            "one sample at least must be on either side"
+        )
+    chosen = _permutation(f"validation split {seed}", count)[:held].sort().values
+    kept = torch.ones(count, dtype=torch.bool)
+    kept[chosen] = False
+    return replace(
+        data,
+        train_x=data.train_x[kept],
+        train_y=data.train_y[kept],
+        valid_x=data.train_x[chosen],
+        valid_y=data.train_y[chosen],
     )
 
 
@@ -127,28 +170,45 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
 
 def _checksum(path: Path) -> str:
-    """CRC-32 and length of the plain content; a gzip file ends with both, so it need not be
-    unpacked."""
+    """CRC-32 and length of the plain content, unpacked if need be."""
     try:
-        with path.open("rb") as file:
-            if path.suffix == ".gz":
-                file.seek(-8, 2)
-                tail = file.read(8)
-                return (
-                    f"{int.from_bytes(tail[:4], 'little'):08x} {int.from_bytes(tail[4:], 'little')}"
-                )
-            crc, size = 0, 0
-            while block := file.read(CHUNK):
-                crc, size = zlib.crc32(block, crc), size + len(block)
-            return f"{crc:08x} {size & 0xFFFFFFFF}"
+        found = path.stat()
+        return _checksum_at(path, found.st_mtime_ns, found.st_size, found.st_ino)
     except OSError as problem:
         raise UserError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
 
 
+@functools.lru_cache(maxsize=256)
+def _checksum_at(path: Path, *stamp: int) -> str:
+    """The checksum of a file that has not changed since `stamp`: the points of a sweep share it.
+
+    The last bytes of a gzip file hold a checksum as well, but of its last member alone, and files
+    made by `cat` or `bgzip` have several."""
+    with path.open("rb") as file:
+        if path.suffix == ".gz":
+            try:
+                return _sum_of(gzip.open(file))
+            except (EOFError, zlib.error, gzip.BadGzipFile):
+                file.seek(0)  # reading the data will say what is wrong with the file
+        return _sum_of(file)
+
+
+def _sum_of(file: IO[bytes] | gzip.GzipFile) -> str:
+    crc, size = 0, 0
+    while block := file.read(CHUNK):
+        crc, size = zlib.crc32(block, crc), size + len(block)
+    return f"{crc:08x} {size & 0xFFFFFFFF}"
+
+
 def sample_order(count: int, seed: int, epoch: int) -> torch.Tensor:
     """The permutation of `count` samples in one epoch: a pure function of seed and epoch."""
+    return _permutation(f"sample order {seed} {epoch}", count)
+
+
+def _permutation(text: str, count: int) -> torch.Tensor:
+    """A permutation of `count` numbers that a text decides."""
     import torch
 
-    key = hashlib.sha256(f"sample order {seed} {epoch}".encode()).digest()
+    key = hashlib.sha256(text.encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
     return torch.randperm(count, generator=generator)

@@ -16,10 +16,12 @@ import torch
 
 from engine.experiment.build import build
 from engine.experiment.data import TEXT, load_data, sample_order
+from engine.experiment.lifecycle.verdict import Outcome
 from engine.experiment.losses import make_loss
 from engine.experiment.processor import processor
 from engine.experiment.schedules import learning_rate
 from engine.experiment.tasks._trained import start_from
+from engine.nn.analog import AnalogTile
 from engine.settings import UserError, user_path
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 @dataclass
 class Place:
     """How far a run has come. `loss` and `correct` are sums over the samples of the current
-    epoch."""
+    epoch; `start_loss` is that of a sample of the first step, before anything was learned."""
 
     epoch: int = 0
     batch: int = 0
@@ -39,6 +41,7 @@ class Place:
     correct: float = 0.0
     seconds: float = 0.0
     training_seconds: float = 0.0
+    start_loss: float | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -49,7 +52,7 @@ class Loop:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
         self.device = processor(config["run"])
-        self.data = load_data(config["dataset"])
+        self.data = load_data(config["dataset"], seed=int(config["run"]["seed"]))
         self.model, self.optimizer = build(config, self.data.info, self.device)
         if config["run"].get("start"):
             start_from(self.model, user_path(config["run"]["start"]), config, info=self.data.info)
@@ -60,6 +63,7 @@ class Loop:
         self.batch_size = int(config["dataset"]["batch_size"])
         self.steps_per_epoch = -(-len(self.data.train_y) // self.batch_size)
         self.place = Place()
+        self.step_samples = 0
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self.correct_sum = torch.zeros((), dtype=torch.int64, device=self.device)
         self.replayed = self._replayed()
@@ -87,6 +91,9 @@ class Loop:
             loss = (
                 self._step(index) if self.replayed is None else self.replayed.step(index, self.lr())
             )
+            self.step_samples = len(index)
+            if self.place.steps == 0:
+                self.place.start_loss = self.mean_loss(loss, len(index))
             self.place.batch += 1
             self.place.steps += 1
             self.place.samples += len(index)
@@ -95,6 +102,35 @@ class Loop:
             mark = time.perf_counter()
         self.loss_sum.item()  # waits for a GPU, so that its time counts as training
         self.place.training_seconds += time.perf_counter() - mark
+
+    def mean_loss(self, loss: torch.Tensor, samples: int) -> float:
+        """The loss of a step by itself, over its labels; `loss` may be their sum."""
+        labels = samples * self.data.train_y[:1].numel()
+        return loss.item() * _weight(self.config["loss"], labels) / labels
+
+    def finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(p.isfinite().all()) for p in self.model.parameters())
+
+    def samples(self) -> dict[str, int]:
+        """How many samples each part of the data has."""
+        valid = self.data.valid_y
+        parts = {"train": self.data.train_y, "valid": valid, "test": self.data.test_y}
+        return {name: 0 if labels is None else len(labels) for name, labels in parts.items()}
+
+    def outcome(self) -> Outcome:
+        """What the verdict on the training needs."""
+        test, samples = self.data.test_y.flatten(), self.place.samples
+        return Outcome(
+            rows=self.place.rows,
+            start_loss=self.place.start_loss,
+            classes=self.data.classes,
+            chance=torch.bincount(test).max().item() / len(test),
+            labels=len(test),
+            samples=samples,
+            finite=self.finite(),
+            tiles=sum(isinstance(part, AnalogTile) for part in self.model.modules()),
+        )
 
     def _order(self) -> torch.Tensor:
         count = len(self.data.train_y)

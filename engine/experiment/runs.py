@@ -23,13 +23,21 @@ from typing import Any, TextIO
 
 from engine.experiment import record
 from engine.experiment.files import write_csv, write_json, writing
-from engine.experiment.identity import is_device_file, run_hash
+from engine.experiment.identity import (
+    NAMED_FILES,
+    hash_of,
+    identity_parts,
+    is_device_file,
+    run_hash,
+)
+from engine.experiment.identity.program import stretch
 from engine.experiment.writers import Writers, require
 from engine.settings import NAME_BYTES, UserError, user_path
 from engine.trust import files
 from engine.trust.text import visible
 
-FORMAT = 1
+# Version 1 recorded neither the parts of its hash nor the programs that worked on the run.
+FORMAT = 2
 COLUMNS = (
     "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples", "seconds",
 )  # fmt: skip
@@ -175,7 +183,7 @@ def stored_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def _absolute_devices(values: Any) -> None:
     if isinstance(values, dict):
         for key, value in values.items():
-            if key == "model" and isinstance(value, str) and is_device_file(value):
+            if key in NAMED_FILES and is_device_file(value):
                 path, mark, attribute = value.partition(":")
                 values[key] = str(user_path(path).absolute()) + mark + attribute
             else:
@@ -202,8 +210,6 @@ class RunFolder:
     def create(cls, path: Path, config: Mapping[str, Any], **more: Any) -> RunFolder:
         """Make the folder of a new run; it appears under its name with all its first files, or not
         at all."""
-        import yaml
-
         require(config)
         with writing("the run folder", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,10 +218,7 @@ class RunFolder:
             temporary.mkdir()
             try:
                 lock = _acquire(temporary / "lock", path)
-                files.write_bytes(
-                    temporary / "config.yaml",
-                    yaml.safe_dump(dict(config), sort_keys=False).encode(),
-                )
+                _write_config(temporary, config)
                 write_json(temporary / "run.json", _first_record(path, config, more))
                 os.rename(temporary, path)
             except OSError:
@@ -228,13 +231,17 @@ class RunFolder:
         return cls(path, lock)._follow(config)
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
-        """Take over an existing run folder. Raises UserError if it is none or in use."""
+    def open(cls, path: Path, config: Mapping[str, Any] | None = None) -> RunFolder:
+        """Take over an existing run folder; `config` takes the place of the recorded configuration.
+        Raises UserError if it is none or in use."""
         read_record(path)
-        config = read_config(path)
+        before = read_config(path)
+        config = before if config is None else config
         require(config)
         with writing("the lock", path):
             lock = _acquire(path / "lock", path)
+        if config != before:
+            _write_config(path, config)
         return cls(path, lock)._follow(config)
 
     def _follow(self, config: Mapping[str, Any]) -> RunFolder:
@@ -278,20 +285,38 @@ class RunFolder:
         self.update(status=summary["status"], ended=record.now(), seconds=summary["seconds"])
 
 
+def replace_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write another config.yaml into a run folder that nobody works in. Raises UserError."""
+    with writing("the lock", folder):
+        lock = _acquire(folder / "lock", folder)
+    with lock, writing("config.yaml", folder):
+        _write_config(folder, config)
+
+
+def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    import yaml
+
+    text = yaml.safe_dump(dict(config), sort_keys=False)
+    files.write_bytes(folder / "config.yaml", text.encode())
+
+
 def _first_record(path: Path, config: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    identity = run_hash(config)
+    parts = identity_parts(config)
+    identity = hash_of(parts)
     seed = config["run"]["seed"]
     return {
         "format": FORMAT,
         "id": f"{path.parent.name}/{identity}-{seed}",
         "name": config.get("name", ""),
         "hash": identity,
+        "identity": parts,
         "seed": seed,
         "status": "running",
         "started": record.now(),
         "ended": None,
         "seconds": 0.0,
         "commit": record.git_commit(),
+        "stretches": [stretch()],
         "versions": record.versions(),
         "host": record.host(),
         **more,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,15 +13,26 @@ from engine.experiment import record
 from engine.experiment.checkpoint import load_checkpoint, save_checkpoint
 from engine.experiment.data import fingerprint
 from engine.experiment.files import writing
-from engine.experiment.identity import run_hash
+from engine.experiment.identity.program import changed_since
 from engine.experiment.interrupt import Interrupt
+from engine.experiment.lifecycle.resuming import (
+    allow,
+    altered,
+    altered_inference,
+    check_identity,
+    note_program,
+)
+from engine.experiment.lifecycle.summary import summarise
+from engine.experiment.lifecycle.verdict import DIVERGED, FINISHED, judge
 from engine.experiment.runs import (
     DONE,
     RunFolder,
     check_inside_run,
     config_to_resume,
     has_metrics,
+    read_record,
     read_summary,
+    replace_config,
     run_status,
     stored_config,
 )
@@ -30,7 +41,11 @@ from engine.settings import UserError
 from engine.trust.code import check_code_in
 
 if TYPE_CHECKING:
+    import torch
+
     from engine.experiment.loop import Loop
+
+    Checkpoint = tuple[dict[str, torch.Tensor], dict[str, Any], list[str]]
 
 REPORT_SECONDS = 0.1
 
@@ -45,79 +60,138 @@ class Reporter(Protocol):
     def message(self, text: str) -> None: ...
 
 
-def train(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
+def train(
+    config: Mapping[str, Any],
+    folder: Path,
+    reporter: Reporter,
+    *,
+    changed_program: bool = False,
+    command: Sequence[str] = (),
+) -> dict[str, Any]:
     """Train `config` in `folder`, or do its task. Returns the summary; a run that is there is
-    reported, or resumed."""
+    reported, or resumed. `command` are the words of the command line, for the record."""
     check_inside_run(folder)
     if run_status(folder) != "absent":
-        return resume(folder, reporter)
+        return resume(folder, reporter, config=config, changed_program=changed_program)
     if task_of(config) != TRAIN:
-        return _begin_task(config, folder, reporter)
+        return _begin_task(config, folder, reporter, command)
     from engine.experiment.loop import Loop
 
     config = stored_config(config)
     loop = Loop(config)
     more = {
         "data": fingerprint(config["dataset"]),
+        "samples": loop.samples(),
         "device": str(loop.device),
         "threads": _threads(),
+        "command": list(command),
     }
     with RunFolder.create(folder, config, **more) as run:
         run.log(f"started on {loop.device}")
         return _Training(run, loop, reporter).go()
 
 
-def resume(folder: Path, reporter: Reporter) -> dict[str, Any]:
+def resume(
+    folder: Path,
+    reporter: Reporter,
+    *,
+    config: Mapping[str, Any] | None = None,
+    changed_program: bool = False,
+) -> dict[str, Any]:
     """Go on with the run in `folder` from its last whole checkpoint; a run that is done is only
-    reported."""
-    status = run_status(folder)
+    reported.
+
+    `config` is the configuration of the command that goes on, if it differs from the recorded one
+    in what decides no result. `changed_program` lets a run go on that another program began.
+    """
+    status, before = run_status(folder), config_to_resume(folder)
+    config = before if config is None else stored_config(config)
+    check_code_in(config, folder)
     if status in DONE:
-        reporter.message(f"{folder} is {status} already")
-        return read_summary(folder)
+        return _already_done(folder, before, config, reporter)
+    check_identity(folder, read_record(folder), config, changed_program=changed_program)
+    # A record that stays as it is is not written again.
+    with RunFolder.open(folder, None if config == before else config) as run:
+        for change in (*altered(before, config), *altered_inference(before, config)):
+            run.log(change)
+        for change in altered(before, config):
+            reporter.message(change)
+        if task_of(config) != TRAIN:
+            return _resume_task(run, config, reporter, changed_program=changed_program)
+        return _resume_training(run, config, reporter, changed_program=changed_program)
+
+
+def _already_done(
+    folder: Path, before: dict[str, Any], config: Mapping[str, Any], reporter: Reporter
+) -> dict[str, Any]:
+    """The result of a run that is done; and whether this program would compute the same, and what
+    of the command has no effect any more."""
+    reporter.message(f"{folder} is {run_status(folder)} already")
+    if changes := changed_since(read_record(folder)):
+        reporter.message(
+            f"another program computed this result ({'; '.join(changes)}); --again computes it anew"
+        )
+    for change in altered(before, config):
+        reporter.message(f"{change.partition(' ')[0]} has no effect: the run is done already")
+    if keys := altered_inference(before, config):
+        replace_config(folder, {**before, "inference": config["inference"]})
+        reporter.message(f"{', '.join(keys)}: noted for `aihw eval {folder}`")
+    summary = read_summary(folder)
+    for text in summary.get("notes") or ():
+        reporter.message(f"note: {text}")
+    return summary
+
+
+def _resume_task(
+    run: RunFolder, config: Mapping[str, Any], reporter: Reporter, *, changed_program: bool
+) -> dict[str, Any]:
+    changes, continued = changed_since(run.record), has_metrics(run.path)
+    if continued:
+        allow(run.path, changes, changed_program=changed_program)
+    note_program(run, changes, place=(0, 0), continued=continued)
+    run.update(status="running", resumed=record.now())
+    return _work(run, config, reporter)
+
+
+def _resume_training(
+    run: RunFolder, config: Mapping[str, Any], reporter: Reporter, *, changed_program: bool
+) -> dict[str, Any]:
     from engine.experiment.loop import Loop
 
-    with RunFolder.open(folder) as run:
-        config = config_to_resume(folder)
-        check_code_in(config, folder)
-        _check_unchanged(run, config)
-        if task_of(config) != TRAIN:
-            run.update(status="running", resumed=record.now())
-            return _work(run, config, reporter)
-        loop = Loop(config)
-        found = load_checkpoint(folder / "checkpoint")
-        if found is None and has_metrics(folder):
+    changes, found = changed_since(run.record), load_checkpoint(run.path / "checkpoint")
+    if found:
+        allow(run.path, changes, changed_program=changed_program)
+    loop = Loop(config)
+    _load_into(run, loop, found, reporter)
+    place = (loop.place.epoch, loop.place.batch)
+    note_program(run, changes, place=place, continued=found is not None)
+    run.update(status="running", device=str(loop.device), threads=_threads(), resumed=record.now())
+    run.log(f"resumed after epoch {place[0]}, step {place[1]}")
+    reporter.message(f"resuming {run.path} after epoch {place[0]}, step {place[1]}")
+    if changes and found:
+        reporter.message(f"the program changed on the way: {'; '.join(changes)}")
+    run.write_metrics(loop.place.rows)
+    return _Training(run, loop, reporter).go()
+
+
+def _load_into(run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: Reporter) -> None:
+    """Load a checkpoint into the loop. Raises UserError if it is of another run."""
+    if found is None:
+        if has_metrics(run.path):
+            same = "" if changed_since(run.record) else " and repeats every bit"
             reporter.message(
-                f"{folder} has no checkpoint any more: its training starts anew and repeats every bit"
+                f"{run.path} has no checkpoint any more: its training starts anew{same}"
             )
-        if found:
-            tensors, state, problems = found
-            if state.get("run") != run.record["id"]:
-                raise UserError(
-                    f"{folder / 'checkpoint'} belongs to another run ({state.get('run')}), not to {run.record['id']}"
-                )
-            loop.load(tensors, state)
-            for line in problems:
-                run.log(line)
-                reporter.message(line)
-        run.update(
-            status="running", device=str(loop.device), threads=_threads(), resumed=record.now()
-        )
-        run.log(f"resumed after epoch {loop.place.epoch}, step {loop.place.batch}")
-        reporter.message(
-            f"resuming {folder} after epoch {loop.place.epoch}, step {loop.place.batch}"
-        )
-        run.write_metrics(loop.place.rows)
-        return _Training(run, loop, reporter).go()
-
-
-def _check_unchanged(run: RunFolder, config: Mapping[str, Any]) -> None:
-    """A result under the old hash must come from what the hash was made of."""
-    now = run_hash(config)
-    if now != run.record["hash"]:
+        return
+    tensors, state, problems = found
+    if state.get("run") != run.record["id"]:
         raise UserError(
-            f"{run.path}: its config.yaml, its data or the physics of aihw changed since the run began "
-            f"(hash {run.record['hash']}, now {now})\nstart it anew with aihw train: that makes a new run folder"
+            f"{run.path / 'checkpoint'} belongs to another run ({state.get('run')}), not to {run.record['id']}"
         )
+    loop.load(tensors, state)
+    for line in problems:
+        run.log(line)
+        reporter.message(line)
 
 
 def _threads() -> int:
@@ -126,13 +200,16 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
-def _begin_task(config: Mapping[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:
+def _begin_task(
+    config: Mapping[str, Any], folder: Path, reporter: Reporter, command: Sequence[str]
+) -> dict[str, Any]:
     """Do the task of `config` in the new run folder `folder` and return its summary."""
     config = stored_config(config)
     task = find_task(task_of(config))
     if hasattr(task, "examine"):
         task.examine(config)
-    with RunFolder.create(folder, config, task=task_of(config)) as run:
+    more = {"task": task_of(config), "command": list(command)}
+    with RunFolder.create(folder, config, **more) as run:
         run.log("started")
         return _work(run, config, reporter)
 
@@ -154,17 +231,21 @@ def _work(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> dict
     except Exception as problem:
         _leave_task(run, "failed", "".join(traceback.format_exception(problem)).rstrip(), start)
         raise
+    figure = find_task(task_of(config)).FIGURE
+    useless = isinstance(figures[figure], float) and not math.isfinite(figures[figure])
     summary = {
-        "status": "finished",
+        "status": DIVERGED if useless else FINISHED,
         "name": run.record["name"],
         "task": task_of(config),
-        "figure": find_task(task_of(config)).FIGURE,
+        "figure": figure,
         **figures,
         "seconds": round(time.perf_counter() - start, 3),
         "seed": run.record["seed"],
     }
+    if useless:
+        summary |= {"reason": f"{figure} is {figures[figure]}", figure: None}
     run.finish(summary)
-    run.log("finished")
+    run.log(str(summary["status"]))
     reporter.finished(summary)
     return summary
 
@@ -213,10 +294,10 @@ class _Training:
 
     def _epochs(self, interrupt: Interrupt) -> None:
         loop = self.loop
-        while loop.place.epoch < loop.epochs and not self._diverged():
+        while loop.place.epoch < loop.epochs and not self._hopeless():
             self._steps(interrupt)
             row = loop.end_epoch(time.perf_counter() - self.begin)
-            if not self.every or loop.place.epoch == loop.epochs or self._diverged():
+            if not self.every or loop.place.epoch == loop.epochs or self._hopeless():
                 self._save()
             self.run.write_metrics(loop.place.rows)
             self.run.log(", ".join(f"{key} {value}" for key, value in row.items()))
@@ -236,7 +317,8 @@ class _Training:
                 speed = (
                     place.samples / place.training_seconds if place.training_seconds > 0 else 0.0
                 )
-                self.reporter.step(place.epoch + 1, place.batch, loss.item(), speed)
+                mean = self.loop.mean_loss(loss, self.loop.step_samples)
+                self.reporter.step(place.epoch + 1, place.batch, mean, speed)
                 self.reported = now
             if interrupt.requested and place.batch < self.loop.steps_per_epoch:
                 self._stop()
@@ -257,34 +339,23 @@ class _Training:
             )
         self.saved = place
 
-    def _diverged(self) -> bool:
-        """Whether the loss of the last epoch is no number any more; more epochs would not bring it
-        back."""
+    def _hopeless(self) -> bool:
+        """Whether the loss of the last epoch is infinite or undefined; more epochs would not bring
+        it back."""
         rows = self.loop.place.rows
-        return bool(rows) and not math.isfinite(rows[-1]["train_loss"])
+        if not rows:
+            return False
+        if math.isfinite(rows[-1]["train_loss"]):
+            return not math.isfinite(rows[-1]["test_loss"]) and not self.loop.finite()
+        return True
 
     def _finish(self) -> dict[str, Any]:
-        place, rows = self.loop.place, self.loop.place.rows
-        status = "diverged" if self._diverged() else "finished"
-        summary: dict[str, Any] = {
-            "status": status,
-            "name": self.run.record["name"],
-            "test_accuracy": rows[-1]["test_accuracy"],
-            "test_loss": rows[-1]["test_loss"],
-            "best_test_accuracy": max(row["test_accuracy"] for row in rows),
-            **{
-                key: rows[-1][key]
-                for key in ("test_perplexity", "valid_loss", "valid_perplexity")
-                if key in rows[-1]
-            },
-            "epochs": place.epoch,
-            "samples": place.samples,
-            "seconds": rows[-1]["seconds"],
-            "samples_per_second": round(place.samples / max(place.training_seconds, 1e-9), 1),
-            "seed": self.run.record["seed"],
-        }
+        config, found = self.loop.config, self.run.record
+        verdict = judge(config, self.loop.outcome(), found.get("command") or ())
+        summary = summarise(self.loop.place, found, verdict)
         self.run.finish(summary)
-        self.run.log(status)
+        for line in filter(None, (verdict.status, verdict.reason, *verdict.notes)):
+            self.run.log(line)
         self.reporter.finished(summary)
         return summary
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.jit.programs import Program, fill
-from engine.jit.source import text_of
 from engine.jit.struct import read_struct
+from engine.jit.unit import unit_text
 from engine.settings import UserError
 from engine.tile.tile import Tile
 
@@ -26,7 +26,7 @@ TEXTS = ("portable.cuh", "fusion.cuh", "fusion.cu")
 
 def fusion_text() -> str:
     """The translation unit of the conversion."""
-    return "\n".join(text_of(name) for name in TEXTS)
+    return unit_text(*TEXTS)
 
 
 @functools.cache

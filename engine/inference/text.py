@@ -11,7 +11,8 @@ from typing import Any
 from engine.devices.base import MAX_NODES
 from engine.inference.base import NoiseModel, find_noise_model
 from engine.jit.programs import Program
-from engine.jit.source import line_directive, text_of
+from engine.jit.source import line_directive
+from engine.jit.unit import Unit
 
 HEADERS = ("portable.cuh", "maths.cuh", "random.cuh", "inference.cuh")
 HERE = Path(__file__).parent
@@ -26,10 +27,11 @@ def noise_program(name: str, backend: str) -> Program:
 def noise_text(name: str) -> str:
     """One translation unit: physics, the noise model, and the kernels that program and read."""
     model = find_noise_model(name)
-    parts = [*(text_of(header) for header in HEADERS), *_structs(model)]
+    parts = _structs(model)
     parts += _function(model, "program", "float& g, Kept& c")
     parts += _function(model, "drift", "float& g, const Kept& c, const Moment& m")
-    return "\n".join([*parts, text_of("inference.cu")])
+    unit = Unit({"model/noise.cuh": "\n".join(parts)})
+    return unit.text(*HEADERS, "model/noise.cuh", "inference.cu")
 
 
 def noise_floats(model: NoiseModel, params: Mapping[str, Any]) -> list[float]:

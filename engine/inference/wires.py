@@ -14,8 +14,8 @@ from torch import Tensor
 from engine.inference.conductance import Conductances
 from engine.inference.settings import INTEGRATIONS, InferenceSpec
 from engine.jit.programs import Program, fill
-from engine.jit.source import text_of
 from engine.jit.struct import read_struct
+from engine.jit.unit import unit_text
 from engine.settings import UserError
 from engine.tile.call import Draws
 from engine.tile.periphery import passes, step_size
@@ -29,7 +29,7 @@ TEXTS = ("portable.cuh", "maths.cuh", "random.cuh", "wires.cuh", "wires.cu")
 
 def wires_text() -> str:
     """The translation unit of reads through wires."""
-    return "\n".join(text_of(name) for name in TEXTS)
+    return unit_text(*TEXTS)
 
 
 @functools.cache

@@ -9,7 +9,8 @@ import re
 from engine.devices.base import find_device
 from engine.jit import source
 from engine.jit.programs import Program
-from engine.jit.source import Layout, text_of
+from engine.jit.source import Layout
+from engine.jit.unit import Unit
 
 SLOW = ("pulsing.cuh", "jump.cuh", "window.cuh", "block.cuh", "block_pulses.cuh")
 WALK = ("walk.cuh", "trains.cu", "update_exact.cu")
@@ -27,14 +28,15 @@ def pair_text(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) 
     """One translation unit for a fast array and slower ones, each given by its device model and
     layout."""
     loops = fast_loops(backend)
-    first, second = _body(fast, SLOW + loops), _body(slow, SLOW)
+    common = Unit()
+    parts = [common.text(*source.PHYSICS, "transfer.cuh")]
+    first, second = _body(fast, SLOW + loops, common), _body(slow, SLOW, common)
     again = [f"#undef {macro}" for macro in sorted(_macros(first) & _macros(second))]
-    parts = [text_of(name) for name in (*source.PHYSICS, "transfer.cuh")]
     parts += ["namespace fast {", first, "}"]
     parts += (
         ["namespace slow = fast;"] if fast == slow else [*again, "namespace slow {", second, "}"]
     )
-    parts += [text_of(name) for name in TRANSFER + (TRANSFER_CPU if backend == "cpu" else ())]
+    parts += [common.text(*TRANSFER, *(TRANSFER_CPU if backend == "cpu" else ()))]
     return "\n".join(parts)
 
 
@@ -52,9 +54,10 @@ def pair_program(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: st
     return Program(pair_text(fast, slow, backend), backend)
 
 
-def _body(part: tuple[str, Layout], files: tuple[str, ...]) -> str:
-    structs, step = source.device_parts(find_device(part[0]), part[1])
-    return "\n".join([structs, text_of(files[0]), step, *(text_of(file) for file in files[1:])])
+def _body(part: tuple[str, Layout], files: tuple[str, ...], before: Unit) -> str:
+    """What stands in the namespace of one of the two devices."""
+    unit = Unit(source.device_parts(find_device(part[0]), part[1]), inside=before)
+    return unit.text("device/structs.cuh", files[0], "device/step.cuh", *files[1:])
 
 
 def _macros(text: str) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.devices._common import BASE
 from engine.devices.base import BASE_CELLS, MAX_NODES, Device, find_device
-from engine.jit.struct import header
+from engine.jit.unit import Unit, unit_text
 
 PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
 KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "window.cuh", "update_exact.cu")
@@ -120,63 +120,53 @@ def response_text(model: str, place: Layout) -> str:
 
 
 def _device_unit(model: str, place: Layout, kernels: tuple[str, ...]) -> str:
-    device = find_device(model)
-    parts = [text_of(name) for name in PHYSICS]
-    parts += [_structs(device, place), text_of("pulsing.cuh")]
-    parts += [_construct(device), text_of("base_device.cuh"), _step(device)]
-    return "\n".join([*parts, *(text_of(name) for name in kernels)])
+    parts = device_parts(find_device(model), place)
+    return Unit(parts).text(
+        *PHYSICS,
+        *("device/structs.cuh", "pulsing.cuh", "device/construct.cuh", "base_device.cuh"),
+        *("device/step.cuh", *kernels),
+    )
 
 
-def device_parts(device: Device, place: Layout) -> tuple[str, str]:
-    """The structs of a device, and its step: what one array of it adds to a unit of several."""
-    return _structs(device, place), _step(device)
+def device_parts(device: Device, place: Layout) -> dict[str, str]:
+    """What a declaration of a device adds to a unit, by the names under which it is included:
+    structs, loads and stores; the construction of a cell; its steps."""
+    return {
+        "device/structs.cuh": _structs(device, place),
+        "device/construct.cuh": _construct(device),
+        "device/step.cuh": _step(device),
+    }
 
 
 def mvm_text(backend: str = "cuda") -> str:
     """The translation unit of the matrix products: it knows no device."""
-    return "\n".join(
-        text_of(name) for name in PRODUCTS + (PRODUCTS_CPU if backend == "cpu" else ())
-    )
+    return unit_text(*PRODUCTS, *(PRODUCTS_CPU if backend == "cpu" else ()))
 
 
 def patches_text() -> str:
     """The translation unit of convolutions' patches."""
-    return "\n".join(text_of(name) for name in ("portable.cuh", "patches.cuh", "patches.cu"))
+    return unit_text("portable.cuh", "patches.cuh", "patches.cu")
 
 
 def group_text() -> str:
     """The translation unit of cells of several devices."""
-    return "\n".join(text_of(name) for name in (*PHYSICS, "group.cuh", "group.cu"))
+    return unit_text(*PHYSICS, "group.cuh", "group.cu")
 
 
 def rounds_text() -> str:
     """The translation unit of transfers in rounds: it knows no device."""
     kernels = ("transfer_events.cu", "transfer_plan.cu", "transfer_read.cu", "transfer_rounds.cu")
-    return "\n".join(text_of(name) for name in (*PHYSICS, "transfer.cuh", *kernels))
+    return unit_text(*PHYSICS, "transfer.cuh", *kernels)
 
 
 def digital_text() -> str:
     """The translation unit of what algorithms compute beside their arrays."""
-    return "\n".join(
-        text_of(name)
-        for name in ("portable.cuh", "maths.cuh", "random.cuh", "digital.cuh", "digital.cu")
-    )
+    return unit_text("portable.cuh", "maths.cuh", "random.cuh", "digital.cuh", "digital.cu")
 
 
 def training_text() -> str:
     """The translation unit of hardware-aware training: it knows no device."""
-    return "\n".join(text_of(name) for name in TRAINING)
-
-
-def text_of(name: str) -> str:
-    """A header or kernel file and what it includes, with names and lines for the compiler's
-    messages."""
-    lines = header(name).replace("#pragma once", "").split("\n")
-    for number, line in enumerate(lines, 2):
-        if line.startswith("#include"):
-            inner = text_of(line.split(chr(34))[1])
-            lines[number - 2] = f"{inner}\n{line_directive(number, name)}"
-    return "\n".join([line_directive(1, name), *lines])
+    return unit_text(*TRAINING)
 
 
 def line_directive(number: int, name: str) -> str:

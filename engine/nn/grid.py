@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.memory import require_memory
 from engine.nn.analog import AnalogTile, analog_tiles
-from engine.tile.keys import derive
+from engine.tile.keys import TileId
 from engine.tile.settings import TileSpec
 
 FLOATS = 6
@@ -37,7 +37,7 @@ class TileGrid(nn.Module):
         self.in_sizes = split(inputs + self.analog_bias, mapping.max_input_size)
         self.out_sizes = split(out, mapping.max_output_size)
         self.tiles = nn.ModuleList(
-            AnalogTile(o, i, spec, seed=seed, tile_id=derive(seed, row, column))
+            AnalogTile(o, i, spec, seed=seed, tile_id=TileId.of_layer(seed, row, column))
             for row, o in enumerate(self.out_sizes)
             for column, i in enumerate(self.in_sizes)
         )

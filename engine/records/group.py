@@ -12,6 +12,7 @@ from engine.records.differ import differing, distinguishing
 from engine.records.run import Run
 from engine.records.statistics import Spread, spread
 
+FINISHED = "finished"
 # Metrics of which less is better.
 LESS = re.compile(r"loss|error|perplexity|seconds|rmse|deviation")
 
@@ -35,6 +36,20 @@ def group_by(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
         values = {key: run.value(key) for key in keys}
         found.setdefault(json.dumps(values, default=str), (values, []))[1].append(run)
     return [Group(values, members) for values, members in found.values()]
+
+
+def distinct(runs: Sequence[Run]) -> list[Run]:
+    """Each run once: links, copies and repetitions (`--again`) of one have its hash and its seed,
+    and therefore its result, so that they say nothing more about how results spread. A finished one
+    stands for the others."""
+    found: dict[Any, Run] = {}
+    for run in runs:
+        identity = run.record.get("hash")
+        key = (identity, run.record.get("seed")) if identity else id(run)
+        known = found.get(key)
+        if known is None or (known.status != FINISHED and run.status == FINISHED):
+            found[key] = run
+    return list(found.values())
 
 
 def over_seeds(runs: Sequence[Run]) -> list[Group]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.presets import members, read_yaml
+from engine.presets import label_of
 from engine.settings import UserError
 
 # Entries of run.json that can be asked for; `processor` is called `device` there, which here is the
@@ -64,9 +63,7 @@ class Run:
         """The preset that a part was made from, changed values or not; else the name of its
         model."""
         section = self.config.get(part, {})
-        name = section.get(f"{part}.model") or section.get(f"{part}.name") or ""
-        about = section.get(f"{part}.about")
-        return _presets(part).get(" ".join(str(about).split()), name) if about else name
+        return label_of(part, {key.removeprefix(f"{part}."): v for key, v in section.items()})
 
     def number(self, key: str) -> float:
         """A value as a number; nan if it is none."""
@@ -76,18 +73,6 @@ class Run:
             if isinstance(value, int | float) and not isinstance(value, bool)
             else float("nan")
         )
-
-
-@functools.cache
-def _presets(part: str) -> dict[str, str]:
-    """Names of the presets of a part by what they say about themselves, which is written into every
-    run."""
-    found = {}
-    for name, paths in members(part).items():
-        about = read_yaml(paths[0]).get("about")
-        if about:
-            found[" ".join(str(about).split())] = name
-    return found
 
 
 def all_keys(runs: Iterable[Run]) -> dict[str, None]:

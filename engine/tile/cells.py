@@ -17,7 +17,7 @@ from engine.jit import source
 from engine.jit.programs import Program, array_program, fill
 from engine.jit.struct import read_struct
 from engine.tile import pulses, trains
-from engine.tile.keys import derive, halves
+from engine.tile.keys import derive, halves, place_of
 from engine.tile.settings import DeviceSpec, Update
 from engine.tile.weight import AnalogWeight
 
@@ -57,10 +57,14 @@ class CellArray(nn.Module):
         self.register_buffer("control", torch.zeros(lanes, CONTROL_WORDS, dtype=torch.int32))
         flat = torch.tensor(source.params_floats(self.model, device.params))
         self.register_buffer("params", flat.repeat(lanes, 1), persistent=False)
-        own = device.params.get("construction_seed", 0)
-        self._set_keys(own or seed)
+        own = int(device.params.get("construction_seed", 0))
+        if own:
+            # The id of the tile depends on the seed of its layer, which these devices do not.
+            self._set_keys(own, place_of(tile_id))
+        else:
+            self._set_keys(seed, tile_id)
         self._array_call("construct_cells")
-        self._set_keys(seed)
+        self._set_keys(seed, tile_id)
 
     control: Tensor
     cells: Tensor
@@ -191,13 +195,13 @@ class CellArray(nn.Module):
         for key, value in self.__dict__.items():
             made.__dict__[key] = _copy(value, memo)
         made.tile_id, made.copies = derive(self.tile_id, self.copies), 0
-        made._set_keys(made.seed)
+        made._set_keys(made.seed, made.tile_id)
         return made
 
-    def _set_keys(self, seed: int) -> None:
+    def _set_keys(self, seed: int, tile_id: int) -> None:
         """Lane number n draws like a single array with the seed `seed` + n."""
         for lane in range(self.lanes):
-            self.control[lane, 0], self.control[lane, 1] = halves(derive(seed + lane, self.tile_id))
+            self.control[lane, 0], self.control[lane, 1] = halves(derive(seed + lane, tile_id))
 
     def _array_call(self, name: str, **values: float) -> None:
         args = read_struct("pulsing.cuh", "ArrayArgs")()

@@ -15,7 +15,7 @@ from engine.jit.programs import Program, fill, group_program
 from engine.jit.struct import read_struct
 from engine.tile import trains
 from engine.tile.cells import CellArray
-from engine.tile.keys import derive
+from engine.tile.keys import TileId
 from engine.tile.mvm import Product
 from engine.tile.settings import (
     DENSE,
@@ -53,7 +53,7 @@ class CellGroup(nn.Module):
                 inputs,
                 spec,
                 seed=seed,
-                tile_id=derive(tile_id, k + 1),
+                tile_id=TileId.inside(tile_id, k + 1),
                 lanes=lanes,
                 trains=False,
             )

@@ -48,7 +48,7 @@ def test_the_default_recipe_learns_the_digits(aihw, folder: Path) -> None:
     done = subprocess.run(TRAIN, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert done.stderr == "" and "\x1b" not in done.stdout
-    assert lines[0].startswith("digits: mlp on digits, constant_step cells by sgd, seed 1")
+    assert lines[0].startswith("digits: mlp on digits, gokmen_vlasov cells by sgd, seed 1")
     assert [line.partition(":")[0] for line in lines[2:-1]] == [f"epoch {n}/8" for n in range(1, 9)]
     place = folder / lines[1].removeprefix("run folder ")
     summary = json.loads((place / "summary.json").read_text())

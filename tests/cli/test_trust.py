@@ -140,7 +140,7 @@ def test_a_run_folder_runs_no_code(aihw: Call, evil: Path) -> None:
         assert not evil.exists(), command
         assert "Traceback" not in result.err, result.err
         assert command[0] == "runs" or result.code != 0, command
-    assert aihw("resume", str(run), "--allow-code").code == 0 and evil.exists()
+    assert aihw("resume", str(evaluation), "--allow-code").code == 0 and evil.exists()
 
 
 def test_a_sweep_folder_runs_no_code(aihw: Call, evil: Path) -> None:

@@ -21,7 +21,7 @@ def test_the_page_works_as_written(aihw, folder: Path) -> None:
         "points.jsonl",
     }
     assert (sweep / "logs/000-1.txt").is_file()
-    assert "3 of 3 runs to do" in searched.out and "best: test_accuracy" in searched.out
+    assert "3 of 3 runs to do" in searched.out and "best: valid_accuracy" in searched.out
     assert (
-        "best: test_loss" in recipe.out and len(list(folder.glob("runs/*/search-*/study.db"))) == 2
+        "best: valid_loss" in recipe.out and len(list(folder.glob("runs/*/search-*/study.db"))) == 2
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.jit import source
+from engine.jit import source, unit
 from engine.jit.pair import pair_program
 from engine.jit.programs import array_program
 
@@ -15,16 +15,15 @@ from engine.jit.programs import array_program
 def loops_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Kernels of a CPU have the loops over cells of a GPU as well, and walks of transfers take
     those."""
-    text = source.text_of
+    read = unit.header
 
-    def text_of(name: str) -> str:
-        made = text(name)
+    def header(name: str) -> str:
+        made = read(name)
         assert name != "walk.cuh" or "#if WIDE > 1" in made
         return made.replace("#if WIDE > 1", "#if 0") if name == "walk.cuh" else made
 
     monkeypatch.setattr(source, "CPU_KERNELS", source.GPU_KERNELS + source.CPU_KERNELS)
-    for module in ("engine.jit.source", "engine.jit.pair"):
-        monkeypatch.setattr(f"{module}.text_of", text_of)
+    monkeypatch.setattr(unit, "header", header)
     for cached in (array_program, pair_program):
         cached.cache_clear()
     yield

@@ -17,7 +17,8 @@ from engine.inference.text import noise_text
 from engine.inference.wires import wires_text
 from engine.jit import cuda, source
 from engine.jit.pair import pair_text
-from engine.jit.struct import ENGINE, read_struct
+from engine.jit.struct import read_struct
+from engine.jit.unit import kernel_files
 
 # Parameters that add cell constants and hidden state; together they give the largest kernels.
 EVERYTHING = {
@@ -64,7 +65,7 @@ def text(model: str, **wanted: Any) -> str:
 
 def structs() -> dict[str, str]:
     """The header that declares each argument struct."""
-    headers = {path.name: path.read_text() for path in (ENGINE / "physics").glob("*.cuh")}
+    headers = {name: path.read_text() for name, path in kernel_files().items()}
     return {
         name: file
         for file, code in headers.items()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.jit import cpu
-from engine.jit.source import text_of
+from engine.jit.unit import unit_text
 from tests.naive import draws, maths
 from tests.naive.draws import Source
 
@@ -62,7 +62,7 @@ def run(
         9,
         14,
     )
-    library = cpu.library("\n".join([*(text_of(name) for name in HEADERS), KERNELS]))
+    library = cpu.library(unit_text(*HEADERS) + KERNELS)
     library.function(kernel)(ctypes.addressof(args), 1)
     return out, words
 

@@ -14,6 +14,7 @@ import torch
 
 from engine.jit import cpu, source
 from engine.jit.programs import array_program, fill, mvm_program
+from engine.jit.unit import unit_text
 from engine.tile import pulses
 from engine.tile.cells import CellArray
 from engine.tile.settings import IO, DeviceSpec, TileSpec, Update
@@ -180,7 +181,7 @@ def test_trains_are_those_that_a_gpu_makes_block_by_block(
 
     rates = (0.0005, 0.002, 0.01, 0.2)
     together = [trains(rate) for rate in rates]
-    packed, text = source.text_of("trains_cpu.cu"), source.device_text
+    packed, text = unit_text("trains_cpu.cu"), source.device_text
     one = "static void make_trains_bulk(const UpdateArgs& a, i64 i, i64 n) { while (i < n) make_trains_item(a, i++); }"
     monkeypatch.setattr(source, "device_text", lambda *given: text(*given).replace(packed, one))
     array_program.cache_clear()

@@ -180,11 +180,31 @@ def run_job(config: dict[str, Any], folder: str) -> None:
     train(config, Path(folder), Recorder())
 
 
-def process_for(config: dict[str, Any], folder: Path) -> Any:
+def run_and_die(config: dict[str, Any], folder: str, operation: int) -> None:
+    """The same, but the process kills itself before it syncs or renames a file for the
+    `operation`-th time; 0 lets it live."""
+    count = 0
+
+    def deadly(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == operation:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments)
+
+        return call
+
+    for name in ("fsync", "replace", "rename"):
+        setattr(os, name, deadly(getattr(os, name)))
+    run_job(config, folder)
+
+
+def process_for(config: dict[str, Any], folder: Path, *, dies_at: int = 0) -> Any:
     """A process that will train `config`; torch is imported once, in the server from which it is
     forked."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["torch", "torch._dynamo", "yaml", "safetensors.torch", "engine.experiment.loop"]
     )
-    return context.Process(target=run_job, args=(config, str(folder)))
+    return context.Process(target=run_and_die, args=(config, str(folder), dies_at))

@@ -239,6 +239,20 @@ def test_fingerprint_follows_the_data_and_not_its_packing(tmp_path: Path) -> Non
     assert plain != fingerprint({"name": "fashion_mnist", "root": str(tmp_path / "plain")})
 
 
+def test_fingerprint_covers_every_member_of_a_gzip_file(tmp_path: Path) -> None:
+    """`cat a.gz b.gz` makes such files; the checksum at their end is that of the last member."""
+    paths = write_idx(tmp_path / "a")
+    content = paths[NAMES[0]].read_bytes()
+    plain, found = fingerprint(mnist(tmp_path / "a")), []
+    changed = content[:500] + bytes((content[500] ^ 1,)) + content[501:]
+    for whole in (content, changed):
+        packed = gzip.compress(whole[:1000]) + gzip.compress(whole[1000:])
+        paths[NAMES[0]].unlink(missing_ok=True)
+        paths[NAMES[0]].with_name(NAMES[0] + ".gz").write_bytes(packed)
+        found.append(fingerprint(mnist(tmp_path / "a")))
+    assert found[0] == plain != found[1]
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real MNIST is not at {SHARED}")
 def test_real_mnist() -> None:
     data = load_data(mnist(SHARED))

@@ -209,7 +209,7 @@ def test_changed_configuration_is_refused(tmp_path: Path) -> None:
         train(config, folder, Stopper((2, 4), interrupt))
     path = folder / "config.yaml"
     path.write_text(path.read_text().replace("lr: 0.05", "lr: 0.06"))
-    with pytest.raises(UserError, match=r"config\.yaml, its data or the physics of aihw changed"):
+    with pytest.raises(UserError, match=r"its config\.yaml changed since it began"):
         resume(folder, Recorder())
 
 

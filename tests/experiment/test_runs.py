@@ -8,11 +8,9 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from engine.experiment import identity
 from engine.experiment.files import write_json
 from engine.experiment.runs import (
     RunFolder,
@@ -26,7 +24,7 @@ from engine.experiment.runs import (
 from engine.settings import UserError
 from engine.trust import files
 from engine.trust.files import write_bytes
-from tests.experiment.helpers import small_config, write_idx
+from tests.experiment.helpers import small_config
 
 
 def test_name_is_recipe_hash_and_seed(tmp_path: Path) -> None:
@@ -38,69 +36,6 @@ def test_name_is_recipe_hash_and_seed(tmp_path: Path) -> None:
 def test_recipe_name_cannot_leave_the_folder(tmp_path: Path) -> None:
     path = run_folder({**small_config(tmp_path), "name": "../../etc/x y"})
     assert path.parent.parent == tmp_path
-
-
-KEEPS = {
-    "run": {"seed": 8, "device": "auto", "threads": 2, "dir": "elsewhere", "checkpoint_every": 3},
-    "dataset": {"root": "elsewhere", "download": True},
-    "device": {"about": "words", "source": "a paper"},
-}
-CHANGES: dict[str, dict[str, Any]] = {
-    "run": {"epochs": 4, "exact": True},
-    "dataset": {"batch_size": 11, "train_samples": 94, "name": "digits "},
-    "optimizer": {"lr": 0.06, "schedule": {"name": "constant"}},
-    "model": {"hidden": [17]},
-    "loss": {"reduction": "mean"},
-    "algorithm": {"name": "sgd"},
-    "layers": {"fc1": {"algorithm": {"name": "digital"}}},
-    "device": {"model": "soft_bounds", "dw_min": 0.1},
-    "tile": {"forward": {"out_noise": 0.1}},
-}
-
-
-def test_hash_leaves_out_what_does_not_decide(tmp_path: Path) -> None:
-    base = identity.run_hash(small_config(tmp_path))
-    for section, values in KEEPS.items():
-        for key, value in values.items():
-            assert identity.run_hash(small_config(tmp_path, **{section: {key: value}})) == base, (
-                section,
-                key,
-            )
-
-
-def test_hash_covers_what_decides(tmp_path: Path) -> None:
-    seen = {json.dumps(identity.deciding(small_config(tmp_path)), sort_keys=True)}
-    for section, values in CHANGES.items():
-        for key, value in values.items():
-            changed = identity.deciding(small_config(tmp_path, **{section: {key: value}}))
-            seen.add(json.dumps(changed, sort_keys=True))
-    assert len(seen) == 1 + sum(len(values) for values in CHANGES.values())
-
-
-def test_hash_covers_data_and_device_text(tmp_path: Path) -> None:
-    write_idx(tmp_path / "a")
-    write_idx(tmp_path / "b", train=31)
-    a, b = (small_config(tmp_path, dataset={"name": "mnist", "root": str(tmp_path / at), "train_samples": 0,
-                                            "test_samples": 0}) for at in "ab")  # fmt: skip
-    assert identity.run_hash(a) != identity.run_hash(b)
-    names = {
-        text.partition(b"\n")[0]
-        for text in identity.physics_texts(small_config(tmp_path, device={"model": "soft_bounds"}))
-    }
-    assert b"random.cuh" in names
-    texts = [b"".join(identity.physics_texts(small_config(tmp_path, device={"model": m})))
-             for m in ("constant_step", "soft_bounds")]  # fmt: skip
-    assert texts[0] != texts[1]
-
-
-def test_device_file_counts_by_content_not_by_place(tmp_path: Path) -> None:
-    text = (identity.ROOT / "engine" / "devices" / "constant_step.py").read_text()
-    for folder, body in (("a", text), ("b", text), ("c", text + "# changed\n")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "mine.py").write_text(body)
-    a, b, c = (identity.run_hash(small_config(tmp_path, device={"model": f"{tmp_path}/{at}/mine.py:ConstantStep"}))
-               for at in "abc")  # fmt: skip
-    assert a == b != c
 
 
 def test_again_takes_the_first_free_name(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.golden.compare import Case, Verdict, has_figures
 from tests.golden.runner import run_cases
+from tests.golden.setups import lacks_protocol
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,6 +61,8 @@ def report(case: Case, verdict: Verdict, seconds: float, verbose: bool) -> None:
     name = verdict.name
     if "unsupported" in case:
         line = f"skip  {name}: the reference does not support it"
+    elif lacks_protocol(case["setup"]):
+        line = f"skip  {name}: its set-up has only {', '.join(case['setup'])}, nothing to measure"
     elif verdict.problem:
         line = f"FAIL  {name}: {verdict.problem.splitlines()[0]}"
     elif not has_figures(case):

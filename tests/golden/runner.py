@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from tests.golden.compare import Case, Verdict, compare_case, has_figures, relative_tolerance
 from tests.golden.figures import Measurement
 from tests.golden.measure import find
-from tests.golden.setups import seed_of
+from tests.golden.setups import described, lacks_protocol, seed_of
 
 KEPT = ("name", "category", "description", "setup", "unsupported")
 Outcome = tuple[Case | None, Verdict, float]
@@ -41,11 +41,14 @@ def run_case(case: Case, salt: int) -> Outcome:
     with the reason."""
     started = time.perf_counter()
     mine = {key: case[key] for key in KEPT if key in case}
-    if "unsupported" in case:
+    if "unsupported" not in mine and lacks_protocol(case["setup"]):
+        mine["unsupported"] = "the set-up names parameters and nothing to measure"
+    if "unsupported" in mine:
         return mine, Verdict(case["name"]), 0.0
+    ids = [record["id"] for record in case.get("records") or ()]
     try:
-        measurement: Measurement = find(category_of(case))(
-            case["setup"], seed_of(case["name"], salt)
+        measurement: Measurement = find(category_of(case), ids)(
+            described(case["setup"]), seed_of(case["name"], salt)
         )
     # One case that the engine refuses must not hide the others.
     except Exception as error:

@@ -39,8 +39,35 @@ AS_MEASURED: dict[str, dict[str, Any]] = {"PowStepReferenceDevice": {"outside_fa
 WITHOUT_EFFECT = {"class", "construction_seed", "count_pulses", "d_sparsity"}
 
 
+# Parts of a set-up that say nothing of how they are measured.
+PARAMETERS = {"io", "modifier", "tile_type", "clip", "remap", "noise_model", "update"}
+
+
 class NotBuilt(Exception):
     """The set-up asks for something that this engine does not have."""
+
+
+class Described(dict[str, Any]):
+    """An object of a set-up, with its inner objects. What it lacks is named, not a bare key."""
+
+    def __init__(self, values: Object) -> None:
+        super().__init__({key: described(value) for key, value in values.items()})
+
+    def __missing__(self, key: str) -> Any:
+        raise NotBuilt(f"{self.get('class', 'the set-up')} without {key}")
+
+
+def described(value: Any) -> Any:
+    """A value of a set-up whose objects name what they lack."""
+    if isinstance(value, Mapping):
+        return Described(value)
+    return [described(item) for item in value] if isinstance(value, list) else value
+
+
+def lacks_protocol(setup: Object) -> bool:
+    """Whether a set-up only names parameters of periphery or training: the reference refused them
+    before anything was measured, so that there is nothing to repeat."""
+    return bool(setup) and set(setup) <= PARAMETERS
 
 
 def device_spec(setup: Object) -> DeviceSpec:

@@ -309,7 +309,7 @@ def test_folders_that_cannot_be_read_are_named(aihw: Aihw, folder: Path, sweep: 
     result = aihw("runs", "ls", "--csv")
     assert len(table(result)) == 23
     assert (
-        f"note: {newer.relative_to(folder)} was written by a newer version of aihw (format 2); update aihw"
+        f"note: {newer.relative_to(folder)} was written by a newer version of aihw (format {FORMAT + 1}); update aihw"
         in result.err
     )
     assert f"note: {(sweep[0] / 'run.json').relative_to(folder)} is damaged" in result.err

@@ -165,7 +165,9 @@ def test_broken_runs_are_told_and_the_others_listed(tmp_path: Path) -> None:
         assert len(found.problems) == 4 and all(
             len(line.splitlines()) == 1 for line in found.problems
         )
-        assert any("newer version of aihw (format 2)" in line for line in found.problems)
+        assert any(
+            f"newer version of aihw (format {FORMAT + 1})" in line for line in found.problems
+        )
 
 
 def test_a_run_with_a_broken_result_is_still_listed(tmp_path: Path) -> None:

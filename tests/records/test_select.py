@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 
+from aihw_cli.main import main
 from engine.presets import load_member
 from engine.records.differ import differing, distinguishing
-from engine.records.group import best_first, group_by, less_is_better, mixed, over_seeds
+from engine.records.group import best_first, distinct, group_by, less_is_better, mixed, over_seeds
 from engine.records.index import find_runs
 from engine.records.run import Run, all_keys, complete_key
 from engine.records.select import read_condition, select
 from engine.records.statistics import spread
 from engine.settings import UserError
-from tests.records.helpers import config, write_run, write_sweep
+from tests.records.helpers import accuracy, config, write_run, write_sweep
 
 
 @pytest.fixture
@@ -159,3 +162,27 @@ def test_statistics() -> None:
     assert (found.count, found.mean, found.low, found.high) == (4, 3.0, 1.0, 6.0)
     assert found.std == pytest.approx(2.160247) and found.ci95 == pytest.approx(3.437425, rel=1e-5)
     assert spread([2.0]).mean == 2.0 and math.isnan(spread([2.0]).ci95) and spread([]).count == 0
+
+
+def test_a_copy_a_link_and_a_repetition_of_a_run_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = (write_run(Path("runs"), config(seed=seed)) for seed in (1, 2))
+    shutil.copytree(first, first.with_name(f"{first.name}-2"))
+    shutil.copytree(first, Path("runs") / "elsewhere" / first.name)
+    shutil.copytree(second, Path("runs") / "again" / second.name)
+    assert main(["runs", "ls", "--seeds", "--json"]) == 0
+    found = capsys.readouterr()
+    (row,) = json.loads(found.out)
+    assert row["runs"] == "2/2" and "3 of 5 runs repeat another one" in found.err
+    values = [accuracy(config(seed=seed)) for seed in (1, 2)]
+    assert row["test_accuracy"] == pytest.approx(sum(values) / 2)
+    assert row["std"] == pytest.approx(abs(values[0] - values[1]) / math.sqrt(2))
+
+
+def test_a_finished_run_stands_for_its_unfinished_copy(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", config(seed=1), status="interrupted")
+    write_run(tmp_path / "b", config(seed=1))
+    (only,) = distinct(find_runs([tmp_path]).runs)
+    assert only.status == "finished" and len(find_runs([tmp_path]).runs) == 2

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from engine.jit.programs import digital_program, fill
 from engine.jit.struct import read_struct
-from engine.tile.keys import derive
+from engine.tile.keys import TileId
 from engine.tile.settings import IO, DeviceSpec, TileSpec, read_settings
 from engine.tile.tile import Tile
 
@@ -141,6 +141,10 @@ def _factor(tile: Tile, shape: tuple[int, int], spec: TileSpec, number: int) -> 
     """A thin array with random numbers of its own, where the tile is."""
     array = tile.array
     made = Tile(
-        *shape, spec, seed=array.seed, tile_id=derive(array.tile_id, number), lanes=array.lanes
+        *shape,
+        spec,
+        seed=array.seed,
+        tile_id=TileId.inside(array.tile_id, number),
+        lanes=array.lanes,
     )
     return made.to(tile.weight.device)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ARRAYS = {
     "fast": "takes the gradient and is read into the visible array; without a device of its own, as the visible one"
 }
+KERNELS = ("transfer",)
 MOST_ARRAYS = 8
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import os
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -76,39 +76,36 @@ def read_idx(path: Path, dims: int) -> np.ndarray[Any, Any]:
     not whole."""
     import numpy as np
 
-    with _reading(path), _opened(path) as file:
-        head = file.read(4 + 4 * dims)
-        if len(head) < 4 or head[:4] != bytes((0, 0, 8, dims)):
+    head = 4 + 4 * dims
+    with _opened(path) as file:
+        start = file.read(head)
+        if len(start) < 4 or start[:4] != bytes((0, 0, 8, dims)):
             raise UserError(
-                f"{path}: no idx file of {dims}-dimensional bytes (it starts with {head[:4].hex() or 'nothing'})"
+                f"{path}: no idx file of {dims}-dimensional bytes (it starts with {start[:4].hex() or 'nothing'})"
             )
-        shape = [int.from_bytes(head[at : at + 4], "big") for at in range(4, len(head), 4)]
-        promised = 4 + 4 * dims + math.prod(shape)
-        # A small gzip file may hold any number of bytes; no more are read than can be meant, and
-        # one that tells a longer file.
+        shape = [int.from_bytes(start[at : at + 4], "big") for at in range(4, head, 4)]
+        promised = head + math.prod(shape)
+        # A small gzip file may unpack to gigabytes: no more is read than the header announces, and
+        # one byte that tells a longer file.
         possible = min(promised, path.stat().st_size * (RATIO if path.suffix == ".gz" else 1))
         require_memory(NUMBERS * possible, f"{path}: its header promises {promised} bytes; it")
-        raw = head + file.read(possible + 1 - len(head))
+        raw = start + file.read(possible + 1 - len(start))
     if len(raw) != promised:
         what = "truncated" if len(raw) < promised else "too long"
-        has = len(raw) if len(raw) < promised else "more"
+        has = f"it has {len(raw)}" if len(raw) < promised else "it has more"
         raise UserError(
-            f"{path}: {what}: its header promises {promised} bytes, it has {has}; fetch it again"
+            f"{path}: {what}: its header promises {promised} bytes, {has}; fetch it again"
         )
-    return np.frombuffer(raw, np.uint8, offset=len(head)).reshape(shape)
+    return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 
-def _opened(path: Path) -> IO[bytes]:
-    """The plain content of a file."""
-    file = os.fdopen(open_plain(path, os.O_RDONLY, follow=True), "rb")
-    return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what is wrong with a file into one line for the user."""
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The plain content of a file. Raises UserError for what cannot be read or unpacked."""
     try:
-        yield
+        with os.fdopen(open_plain(path, os.O_RDONLY, follow=True), "rb") as file:
+            unpacked = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            yield cast(IO[bytes], unpacked)
     except EOFError as problem:
         raise UserError(
             f"{path}: truncated: the gzip stream ends too early; fetch it again"
@@ -123,14 +120,22 @@ def load_idx(paths: list[Path]) -> Data:
     """Images as [N, 1, height, width] in 0 to 1, and labels, of the four files."""
     from engine.experiment.data import Data
 
-    return Data(*_pair(*paths[:2]), *_pair(*paths[2:]), CLASSES)
+    train, test = _pair(*paths[:2]), _pair(*paths[2:])
+    sizes = [" x ".join(map(str, images.shape[2:])) for images, _ in (train, test)]
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f"{paths[2]}: images of {sizes[1]}, but those for training in {paths[0]} are {sizes[0]}"
+        )
+    return Data(*train, *test, CLASSES)
 
 
 def _pair(images_path: Path, labels_path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
 
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
-    if len(images) != len(labels) or not len(labels):
+    if not images[:1].size:
+        raise UserError(f"{images_path}: there are no images in it, or images without pixels")
+    if len(images) != len(labels):
         raise UserError(
             f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path}"
         )

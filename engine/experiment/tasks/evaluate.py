@@ -118,7 +118,7 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     from engine.inference.times import label
 
     where, spec = processor(config["run"]), InferenceSpec.from_config(config["inference"])
-    data = load_data(config["dataset"]).to(where)
+    data = load_data(config["dataset"], seed=int(config["run"]["seed"])).to(where)
     model, digital = on_tiles(config, data.info, where)
     found_ranges = {} if lies_on_tiles(config) else calibrated(model, config, data.train_x)
     if found_ranges:

@@ -15,7 +15,7 @@ from engine.jit.pair import pair_program
 from engine.jit.programs import Program, rounds_program
 from engine.tile.cells import CellArray
 from engine.tile.group import Cells, make_array
-from engine.tile.keys import derive
+from engine.tile.keys import TileId
 from engine.tile.pulses import _plain
 from engine.tile.settings import DeviceSpec
 from engine.tile.transfers.args import MAX_ARRAYS, Prepared, launch
@@ -47,7 +47,7 @@ class Transfer(nn.Module):
                 *shape,
                 spec,
                 seed=array.seed,
-                tile_id=derive(array.tile_id, k + 1),
+                tile_id=TileId.inside(array.tile_id, k + 1),
                 lanes=array.lanes,
                 trains=False,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -141,7 +142,8 @@ def test_a_run_of_another_process_is_waited_for(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_two_jobs_of_one_folder_are_one_run() -> None:
-    sweep = plan(["run.checkpoint_every=1,2"], multirun=True)
+    sweep = sweep_of(2)
+    sweep.jobs[1].folder = sweep.jobs[0].folder
     sweep.save_points()
     script = Script([None], slots=2)
 
@@ -155,8 +157,9 @@ def test_two_jobs_of_one_folder_are_one_run() -> None:
 
 
 def test_threads_are_those_of_the_user_or_the_share_of_the_executor() -> None:
-    sweep = plan(["run.threads=0,3"], multirun=True)
-    sweep.jobs[1].folder = sweep.jobs[1].folder.with_name("another-1")
+    sweep = sweep_of(2)
+    config = json.loads(sweep.configs[1])
+    sweep.configs[1] = json.dumps({**config, "run": {**config["run"], "threads": 3}})
     sweep.save_points()
     script = Script([0, 0])
     work_off(sweep, script)

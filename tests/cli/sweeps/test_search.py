@@ -96,7 +96,8 @@ def test_wrong_input_is_refused_before_anything_runs(
 def test_trials_are_runs_and_more_of_them_can_follow(aihw, folder: Path, _optuna) -> None:
     words = ("search", *QUICK, RATE, SIZE)
     first = aihw(*words, "--trials", "2", "--json")
-    assert first.code == 0 and "best: test_accuracy" in first.err
+    assert first.code == 0 and "best: valid_accuracy" in first.err
+    assert "note: dataset.valid_part=0.1: that share of the training samples" in first.err
     told = json.loads(first.out)
     assert len(told["points"]) == 2
     begun = manifest(folder)
@@ -113,7 +114,26 @@ def test_trials_are_runs_and_more_of_them_can_follow(aihw, folder: Path, _optuna
         json.loads((place / job["folder"] / "summary.json").read_text())
         for job in manifest(folder)["jobs"]
     ]
-    assert [trial.value for trial in study.trials] == [value["test_accuracy"] for value in values]
+    assert [trial.value for trial in study.trials] == [value["valid_accuracy"] for value in values]
+    assert all(value["selected_on"] == "validation" for value in values)
+
+
+def test_test_data_choose_only_if_they_are_asked_for(aihw, folder: Path, _optuna) -> None:
+    words = ("search", *QUICK, RATE, "--trials", "1")
+    asked = aihw(*words, "--metric", "test_accuracy")
+    assert asked.code == 0 and "selects on test data" in asked.err
+    assert "best first by test_accuracy, on test data" in asked.out
+    refused = aihw(*words, "dataset.valid_part=0")
+    assert refused.code == 2 and "needs training samples set aside" in refused.err
+    given = aihw(*words, "dataset.valid_part=0.3")
+    assert given.code == 0 and "valid_part=0.1" not in given.err
+    assert "best first by valid_accuracy, on validation data" in given.out
+    assert "; its test_accuracy is " in given.out
+    parts = [
+        json.loads(path.read_text())["samples"]["valid"]
+        for path in folder.glob("runs/digits/*/run.json")
+    ]
+    assert sorted(parts) == [0, 12], "of forty training samples"
 
 
 def test_a_lost_study_is_made_anew_from_the_runs(aihw, folder: Path, _optuna) -> None:
@@ -130,7 +150,7 @@ def test_a_lost_study_is_made_anew_from_the_runs(aihw, folder: Path, _optuna) ->
     ] == before
     write(place / "study.db", "no database at all")
     result = aihw(*words)
-    assert result.code == 2 and "study.db" in result.err and len(result.err.splitlines()) == 1
+    assert result.code == 2 and "study.db" in result.err and len(result.err.splitlines()) == 2
 
 
 def test_an_interrupted_search_goes_on_as_if_undisturbed(aihw, folder: Path, monkeypatch) -> None:
@@ -139,7 +159,11 @@ def test_an_interrupted_search_goes_on_as_if_undisturbed(aihw, folder: Path, mon
         wait_for(lambda: bool(list(folder.glob("runs/digits/*/checkpoint/*"))), process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (130, "") and "aihw resume runs/digits/search-" in out
+    assert (
+        process.returncode == 130
+        and err.startswith("note: dataset.valid_part=0.1")
+        and "aihw resume runs/digits/search-" in out
+    )
     assert aihw("resume", str(next(folder.glob("runs/digits/search-*")))).code == 0
     (folder / "calm").mkdir()
     monkeypatch.chdir(folder / "calm")

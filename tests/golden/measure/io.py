@@ -3,6 +3,8 @@ again."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from tests.golden.setups import grid, settings
 OUTPUTS = 6
 
 
-def measure(setup: dict[str, Any], seed: int) -> Measurement:
+def measure(setup: dict[str, Any], seed: int, ids: Sequence[str] = ()) -> Measurement:
     """Reads one batch, every vector repeated, on tiles whose frozen deviations differ."""
     tile = setup["tile"]
     weights = grid(setup["weights"], i=tile["out"], j=tile["in"]).astype(np.float64)
@@ -23,7 +25,7 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
     vectors = np.stack([_vector(text, weights.shape[1]) for text in setup["inputs"]])
     exact = vectors.astype(np.float64) @ weights.T
     reads = [_read(setup, vectors, (seed, index + 1)) for index in range(tile["n_tiles"])]
-    outputs = dict.fromkeys(np.linspace(0, exact.shape[1] - 1, OUTPUTS).astype(int).tolist())
+    outputs = outputs_of(ids, exact.shape[1])
     records: list[Record] = []
     for v in range(len(vectors)):
         for o in outputs:
@@ -38,6 +40,14 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
             {"id": f"error/x{v}", "at": at} | figures(errors, floor=False, quantiles=True)
         )
     return Measurement(tile["n_tiles"], records)
+
+
+def outputs_of(ids: Sequence[str], size: int) -> list[int]:
+    """The outputs that are recorded one by one, from the ids of the records; without any, those of
+    the public files."""
+    found = {int(match[1]) for name in ids if (match := re.search(r"/out(\d+)$", name))}
+    usual = set(np.linspace(0, size - 1, OUTPUTS).astype(int).tolist())
+    return sorted(output for output in found or usual if output < size)
 
 
 def _vector(text: str, size: int) -> Array:

@@ -10,6 +10,8 @@ rarely of one that a single cell decides."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,19 +21,21 @@ from tests.golden import quirks
 from tests.golden.algorithms import tile_spec
 from tests.golden.figures import Array, Measurement, Record, figures, sample_at
 from tests.golden.formula import evaluate, right_hand_side
-from tests.golden.setups import grid
+from tests.golden.setups import Object, grid
 
-EPOCHS = (0, 1, 2, 3, 6, 12, 18, 24, 33, 42, 51, 60)
+# Where a set-up without records is looked at: the first epochs, and these shares of the training.
+FIRST, SHARES = 3, (0.05, 0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0)
 SETS, PLACE = 11, 0.25
 
 
-def measure(setup: dict[str, Any], seed: int) -> Measurement:
-    """MSE, its logarithm and the error of the weights at chosen epochs, over seeds."""
+def measure(setup: Object, seed: int, ids: Sequence[str] = ()) -> Measurement:
+    """MSE, its logarithm and the error of the weights over seeds, at the epochs of the records
+    `ids`."""
     x, target = regression(setup)
-    seeds, epochs = setup["seeds"], setup["epochs"]
-    weights = dict(_train(setup, seed, x, x @ target.T))
+    seeds, epochs = setup["seeds"], epochs_of(ids, setup["epochs"])
+    weights = dict(_train(setup, seed, (x, x @ target.T), epochs))
     sets: list[list[Record]] = [[] for _ in range(SETS)]
-    for epoch in (*(e for e in EPOCHS if e <= epochs), *([epochs] if epochs not in EPOCHS else [])):
+    for epoch in epochs:
         errors = _errors(weights[epoch] - target.astype(np.float64), x.astype(np.float64))
         for number, records in enumerate(sets):
             for name, values in errors.items():
@@ -41,13 +45,21 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
     return Measurement(seeds, sample_at(PLACE, sets))
 
 
+def epochs_of(ids: Sequence[str], last: int) -> list[int]:
+    """The epochs after which the weights are looked at, from the ids of the records; without any,
+    those of the public files."""
+    found = {int(match[1]) for name in ids if (match := re.search(r"/epoch(\d+)$", name))}
+    usual = {*range(FIRST), *(round(share * last) for share in SHARES)}
+    return sorted(epoch for epoch in found or usual if epoch <= last)
+
+
 def _errors(error: Array, x: Array) -> dict[str, Array]:
     """For every seed, from the errors of its weights [seed, out, in]."""
     mse = ((x @ error.transpose(0, 2, 1)) ** 2).mean(axis=(1, 2))
     return {"mse": mse, "log10mse": np.log10(mse), "w_rmse": np.sqrt((error**2).mean(axis=(1, 2)))}
 
 
-def regression(setup: dict[str, Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def regression(setup: Object) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Inputs [samples, in] and target weights [out, in] from the formulas of the set-up."""
     sizes, data = setup["sizes"], setup["data"]
     formulas = {key[0]: text for key, text in data.items()}
@@ -71,13 +83,14 @@ def primes(number: int) -> list[int]:
     return found
 
 
-def _train(setup: dict[str, Any], seed: int, x: Any, y: Any) -> Any:
+def _train(setup: Object, seed: int, data: tuple[Any, Any], epochs: Sequence[int]) -> Any:
     """Pairs of epoch and weights [set and seed, out, in] as the tile shows them."""
     import torch
 
     from engine.algorithms import find_algorithm
     from engine.tile.tile import Tile
 
+    x, y = data
     spec, sizes, lanes = tile_spec(setup), setup["sizes"], SETS * setup["seeds"]
     lr = setup["lr"] if quirks.learns(setup["device"], setup["update"]) else 0.0
     with torch.no_grad():
@@ -96,5 +109,5 @@ def _train(setup: dict[str, Any], seed: int, x: Any, y: Any) -> Any:
                 d = tile.mvm(part) - y_BO[start : start + setup["batch"]]
                 algorithm.update(tile, state, part, d, lr)
                 algorithm.end_of_batch(tile, state)
-            if epoch in EPOCHS or epoch == setup["epochs"]:
+            if epoch in epochs:
                 yield epoch, tile.weight.cpu().double().numpy()

@@ -1,0 +1,1 @@
+"""What names a run, and what may change without renaming it."""

@@ -1,0 +1,1 @@
+"""How runs are taken up again, and how their end is judged."""

@@ -1,0 +1,1 @@
+"""Files of the schema without figures, or with other parameters."""
