@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import (
     Optimizer,
     _global_optimizer_post_hooks,
@@ -37,8 +38,8 @@ class AnalogSGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        if lr < 0:
-            raise ValueError(f"lr must be >= 0, not {lr:g}")
+        if not 0 <= lr < math.inf:
+            raise ValueError(f"lr must be finite and >= 0, not {lr:g}")
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -102,6 +103,16 @@ class AnalogSGD(Optimizer):
         if group["momentum"]:
             for p, buffer in zip(params, buffers, strict=True):
                 self.state[p]["momentum_buffer"] = buffer
+
+
+def digital_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of `model` that follow a gradient: what any torch optimizer can train."""
+    return [p for p in model.parameters() if not isinstance(p, AnalogWeight)]
+
+
+def pulsed_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of `model` that are cells of pulsed tiles: what only AnalogSGD can train."""
+    return [p for p in model.parameters() if isinstance(p, AnalogWeight)]
 
 
 def _hooks(optimizer: Optimizer) -> tuple[dict[int, Any], ...]:

@@ -24,6 +24,7 @@ from engine.algorithms.parts.modify import (
 )
 from engine.jit.programs import fill, training_program
 from engine.jit.struct import read_struct
+from engine.tile.autograd import first_order
 from engine.tile.mvm import Product
 from engine.tile.periphery import clipping_limit
 from engine.tile.settings import IO
@@ -148,6 +149,7 @@ class _TrainedProduct(torch.autograd.Function):
         cut = x if limit is None else state.input_range.cut(x)
         y: Tensor = tile.mvm(cut, other)
         ctx.own = None if other is None else other.own
+        ctx.leaves = weight, limit, learned
         seen = y if state.limit > 0 or learned is not None else None
         factors = [f.detach() for f in (limit, scale, learned) if f is not None]
         ctx.save_for_backward(
@@ -159,12 +161,16 @@ class _TrainedProduct(torch.autograd.Function):
         return y.mul_(factor) if seen is None else y * factor
 
     @staticmethod
+    @first_order(lambda ctx: ctx.leaves)
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (_, state, _), (x, met, cut, _, _, learned) = ctx.parts, ctx.saved_tensors
+        # Asked for once: gradient checkpointing gives them out a single time.
+        (_, state, _), saved = ctx.parts, ctx.saved_tensors
+        x, met, cut, _, _, learned = saved
         needs_x, needs_weight, needs_range, needs_scale, _ = ctx.needs_input_grad
         grad_x = grad_weight = grad_range = grad_scale = None
         with torch.autocast(x.device.type, enabled=False):
-            back, own, clipped, args = _spread(ctx, grads[0].to(torch.float32).contiguous())
+            d = grads[0].to(torch.float32).contiguous()
+            back, own, clipped, args = _spread(state, saved[3:], d)
             if needs_scale:
                 grad_scale = _scale_gradient(args, learned)
             if needs_x or needs_range:
@@ -208,10 +214,10 @@ class Rows:
         self.control = x.new_zeros(1, 16, dtype=torch.int32)
 
 
-def _spread(ctx: Any, d: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Any]:
+def _spread(state: Trained, saved: Any, d: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Any]:
     """d [B, O] as the way back to the inputs takes it, and as the weights' gradient does; clipped
-    outputs [B]."""
-    (_, state, _), (_, _, _, seen, scale, learned) = ctx.parts, ctx.saved_tensors
+    outputs [B]. `saved` are outputs, scale and learned scale where they count."""
+    seen, scale, learned = saved
     if seen is None and scale is None:
         return d, d, None, None
     args = read_struct("range.cuh", "OutputArgs")()
