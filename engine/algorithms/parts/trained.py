@@ -89,14 +89,14 @@ class Trained(nn.Module):
 
     def mark(self, tile: Tile) -> None:
         """The weights are as they should be: their next change is the optimizer's."""
-        self.stale, self.version = True, tile.array.weight._version
+        self.stale, self.version = True, _version(tile.array.weight)
 
     def changed(self, tile: Tile) -> bool:
         """Whether an optimizer changed the weights since they were settled; the first time nobody
         can tell."""
         if self.version < 0:
             self.mark(tile)
-        return bool(self.version != tile.array.weight._version)
+        return self.version != _version(tile.array.weight)
 
     def get_extra_state(self) -> Tensor:
         return torch.zeros(1, dtype=torch.int64)
@@ -110,6 +110,11 @@ class Trained(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Trained:
         self.stale, self.version = True, -1
         return super()._apply(fn, recurse)
+
+
+def _version(weight: Tensor) -> int:
+    """How often an optimizer changed a weight; made under inference_mode, none ever does."""
+    return 0 if weight.is_inference() else int(weight._version)
 
 
 def product(
