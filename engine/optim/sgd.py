@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 from torch.optim.optimizer import (
     Optimizer,
     _global_optimizer_post_hooks,
@@ -15,6 +16,7 @@ from torch.optim.optimizer import (
 )
 from torch.optim.sgd import sgd
 
+from engine.nn.wrappers import outside_compiler
 from engine.tile.weight import AnalogWeight
 
 
@@ -49,6 +51,8 @@ class AnalogSGD(Optimizer):
         super().__init__(params, defaults)
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        if is_dynamo_compiling():
+            return outside_compiler(AnalogSGD.step)(self, closure)  # type: ignore[no-any-return]
         if torch._C._autograd._profiler_enabled() or any(map(len, _hooks(self))):
             return _watched_step(self, closure)
         return self._step(closure)
