@@ -75,8 +75,6 @@ class AnalogTile(nn.Module):
         weight: Any = tile._modules["array"]._parameters.get("weight")
         if weight is not self.held:
             raise TypeError(REPLACED)
-        if x.dtype is not torch.float32 or type(x) is not Tensor:
-            check_plain(x)
         if DistributedDataParallel._active_ddp_module is not None:
             refuse_parallel(self)
         if self.trained:
@@ -89,7 +87,8 @@ class AnalogTile(nn.Module):
 
     def _trained_product(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """The product with weights that learn by their gradient."""
-        check_plain(x)
+        if x.dtype is not torch.float32 or type(x) is not Tensor or x.layout is not torch.strided:
+            check_plain(x)
         self.settle(only_if_changed=True)
         scales = (self.scale, self.out_scale)
         with _full_precision(x):
@@ -103,6 +102,9 @@ class AnalogTile(nn.Module):
 
         Optimizers that do not call it are noticed at the next product of the training, or when
         training ends or the state is asked for."""
+        if is_dynamo_compiling():
+            outside_compiler(AnalogTile.settle)(self, only_if_changed=only_if_changed)
+            return
         if not self.trained or (
             only_if_changed and not (self.training and self.state.changed(self.tile))
         ):
@@ -171,7 +173,7 @@ class AnalogTile(nn.Module):
         if x.shape[0] == 0:
             return
         weight: Any = self.held
-        if weight.owner is not self:  # a shallow copy has taken it
+        if weight._owner() is not self:  # a shallow copy has taken it
             weight.owner = self
         # A recurrent layer records every time step of one backward pass, however many there are.
         own, now = self.__dict__, torch._C._current_graph_task_id()
@@ -198,7 +200,8 @@ class AnalogTile(nn.Module):
         if not self.pending:
             return
         tile: Any = self._modules["tile"]
-        tile.refuse_programmed(LOST)
+        if tile.target is not None:
+            tile.refuse_programmed(LOST)
         x, d = (
             parts[0] if len(parts) == 1 else torch.cat(parts)
             for parts in zip(*self.pending, strict=True)
@@ -215,7 +218,9 @@ class AnalogTile(nn.Module):
         """Drops what backward recorded."""
         # Past nn.Module, whose own way of setting takes longer than a small product.
         own = self.__dict__
-        own["pending"], own["passes"] = [], 0
+        if own["pending"]:
+            own["pending"] = []
+        own["passes"] = 0
 
     def end_of_batch(self) -> None:
         """What time does to the cells in one optimizer step."""
@@ -301,8 +306,9 @@ class _Product(torch.autograd.Function):
         return y if bias is None else y.add_(bias)
 
     @staticmethod
-    @first_order(lambda ctx: [ctx.owner.held])
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return first_order(_Product.backward, ctx, grads, [ctx.owner.held])
         owner, (x, kept), (d,) = ctx.owner, ctx.saved_tensors, grads
         needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
         grad_bias = d.sum(0) if needs_bias else None

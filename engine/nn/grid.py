@@ -27,6 +27,9 @@ def split(size: int, largest: int) -> list[int]:
 class TileGrid(nn.Module):
     """An O x I matrix, with its bias, on a grid of tiles. x [.., I] gives y [.., O]."""
 
+    # Whose grid it is, for errors.
+    layer = "a layer on tiles"
+
     def __init__(self, out: int, inputs: int, spec: TileSpec, *, bias: bool, seed: int) -> None:
         super().__init__()
         if min(out, inputs) < 1:
@@ -56,7 +59,7 @@ class TileGrid(nn.Module):
         if x.dim() == 2 and x.dtype is torch.float32 and not self.analog_bias:
             return self.product(x)
         if x.dtype is not torch.float32:
-            check_plain(x, "a layer on tiles")
+            check_plain(x, self.layer)
         # Physics is computed in float32, whatever the activations are.
         rows = x.to(torch.float32).reshape(-1, x.shape[-1])
         if self.analog_bias:

@@ -63,6 +63,7 @@ class AnalogLayer(nn.Module):
             made = TileGrid(
                 matrix.shape[0], matrix.inputs, tile, bias=bias and bool(matrix.bias), seed=own
             )
+            made.layer = type(self).__name__
             self.add_module(name, made)
             weight, start_bias = start_weights(matrix, made.room())
             made.set_weights(weight, start_bias if bias and matrix.bias else None)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from engine.nn.layer import AnalogLayer, Matrix
-from engine.tile.inputs import check_plain
 from engine.tile.settings import TileSpec
 
 
@@ -36,8 +34,6 @@ class AnalogLinear(AnalogLayer):
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 0 or x.shape[-1] != self.in_features:
             raise ValueError(f"AnalogLinear takes x [.., {self.in_features}], not {list(x.shape)}")
-        if x.dtype is not torch.float32:
-            check_plain(x, "AnalogLinear")
         # Past nn.Module's own search for attributes, which takes longer than a small product.
         y: Tensor = self._modules["grid"](x)  # type: ignore[misc]
         return y

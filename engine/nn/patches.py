@@ -78,8 +78,9 @@ class _Patches(torch.autograd.Function):
         return rows
 
     @staticmethod
-    @first_order(lambda ctx: [])
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return first_order(_Patches.backward, ctx, grads)
         if not ctx.needs_input_grad[0]:
             return None, None, None
         rows = grads[0].to(torch.float32).contiguous()

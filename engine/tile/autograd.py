@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,38 +9,29 @@ import torch
 from torch import Tensor
 
 Gradients = tuple[Tensor | None, ...]
-Backward = Callable[..., Gradients]
 
 
 def first_order(
-    parameters: Callable[[Any], Iterable[Tensor | None]],
-) -> Callable[[Backward], Backward]:
-    """The `backward` of an autograd function whose gradients cannot be differentiated again.
+    backward: Callable[..., Gradients],
+    ctx: Any,
+    grads: tuple[Tensor, ...],
+    parameters: Iterable[Tensor | None] = (),
+) -> Gradients:
+    """Gradients that cannot be differentiated again: what `backward` gives under `create_graph=True`.
 
-    `create_graph=True` alone is fine; RuntimeError is raised where a second derivative is asked
-    for. Torch's `once_differentiable` gives 0 where it is asked for by `torch.autograd.grad`: the
-    gradients must depend on all that they are made of, also on `parameters(ctx)`, so that the
-    engine comes by."""
-
-    def decorate(backward: Backward) -> Backward:
-        @functools.wraps(backward)
-        def guarded(ctx: Any, *grads: Tensor) -> Gradients:
-            if not torch.is_grad_enabled():
-                return backward(ctx, *grads)
-            with torch.no_grad():
-                found = backward(ctx, *(g.detach() for g in grads))
-            made_of = [
-                t
-                for t in (*grads, *ctx.saved_tensors, *parameters(ctx))
-                if t is not None and t.requires_grad
-            ]
-            if not made_of:
-                return found
-            return tuple(None if g is None else _Last.apply(g, *made_of) for g in found)
-
-        return guarded
-
-    return decorate
+    Torch's `once_differentiable` gives 0 where `torch.autograd.grad` asks for a second derivative,
+    since its engine passes by what does not lead to the inputs. So these gradients depend on all
+    that they are made of, also on `parameters`, and raise RuntimeError on the way there. A
+    `backward` calls this itself while gradients are enabled: a decorator would cost each product a
+    call."""
+    with torch.no_grad():
+        found = backward(ctx, *(g.detach() for g in grads))
+    made_of = [
+        t for t in (*grads, *ctx.saved_tensors, *parameters) if t is not None and t.requires_grad
+    ]
+    if not made_of:
+        return found
+    return tuple(None if g is None else _Last.apply(g, *made_of) for g in found)
 
 
 class _Last(torch.autograd.Function):

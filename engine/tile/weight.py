@@ -44,16 +44,17 @@ class AnalogWeight(nn.Parameter):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        owner = self.owner
-        if value is not None:
-            if getattr(value, "tile", None) is owner is not None:
-                return  # `grad *= factor` writes back what it scaled in place
+        # Without the property above: a training loop comes by here in each step.
+        owner = None if self._owner is None else self._owner()
+        if value is None:
+            if owner is not None:
+                owner.forget()
+        elif owner is None or getattr(value, "tile", None) is not owner:
             raise RuntimeError(
                 "the gradient of analog weights cannot be set: pulses are made of the samples that "
                 "backward records; scale it in place (grad.mul_) or drop it (grad = None)"
             )
-        if owner is not None:
-            owner.forget()
+        # Otherwise `grad *= factor` writes back what it scaled in place.
 
     def register_hook(self, hook: Any) -> NoReturn:
         """Refused: a hook would never meet a gradient."""

@@ -114,7 +114,10 @@ class Trained(nn.Module):
 
 def _version(weight: Tensor) -> int:
     """How often an optimizer changed a weight; made under inference_mode, none ever does."""
-    return 0 if weight.is_inference() else int(weight._version)
+    try:
+        return weight._version
+    except RuntimeError:
+        return 0
 
 
 def product(
@@ -166,8 +169,9 @@ class _TrainedProduct(torch.autograd.Function):
         return y.mul_(factor) if seen is None else y * factor
 
     @staticmethod
-    @first_order(lambda ctx: ctx.leaves)
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return first_order(_TrainedProduct.backward, ctx, grads, ctx.leaves)
         # Asked for once: gradient checkpointing gives them out a single time.
         (_, state, _), saved = ctx.parts, ctx.saved_tensors
         x, met, cut, _, _, learned = saved
