@@ -2,3 +2,6 @@
 
 `aihw_cli/scripts/export_aihwkit.py` runs beside aihwkit and writes the file that is read here."""
 
+from engine.exchange.aihwkit.network import load
+
+__all__ = ["load"]

@@ -1,0 +1,311 @@
+"""Carry a trained model from aihwkit to aihw, and back.
+
+Run this file where aihwkit is installed. It needs torch and aihwkit, and nothing of aihw:
+
+    python export_aihwkit.py model.pt model.safetensors
+
+`model.pt` was written by `torch.save(model.state_dict(), ...)` or `torch.save(model, ...)`. Such a
+file is a pickle, which runs code when it is read: only take files that you trust. In Python:
+
+    import export_aihwkit
+
+    export_aihwkit.save(model, "model.safetensors")    # then: aihw import model.safetensors
+    export_aihwkit.load(model, "back.safetensors")     # made by: aihw export RUN --to aihwkit
+
+The file that is written holds numbers and JSON alone, in the format of safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import json
+import struct
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FORMAT, VERSION = "aihwkit exchange", 1
+STATE = ".analog_tile_state"
+# Other words under which training scripts keep the state of a model in their checkpoints.
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
+# What tile and periphery keep beside the arrays; all of it lies in the state dict under the tile.
+TILE_TENSORS = ("mapping_scales", "out_scaling_alpha", "input_range", "input_range_update_idx")
+# Copies of the weights, and factors that are made anew.
+COPIES = ("analog_ctx", "shared_weights", "tile.weight", "alpha")
+TYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+
+
+def save(model: Any, file: Any) -> list[str]:
+    """Write the settings, weights and states of a model, or of its state dict, to `file`.
+
+    Returns a line for everything in it that cannot be carried.
+    """
+    module = model if isinstance(model, torch.nn.Module) else None
+    state = dict(module.state_dict() if module is not None else model)
+    content, tensors, left = _collect(state)
+    if not content["tiles"]:
+        raise SystemExit("there is no analog tile in it: nothing to export")
+    if module is not None:
+        content["layers"] = _layers(module)
+        left += _programmed(module)
+    content["left"] = left
+    _write(Path(file), tensors, content)
+    return left
+
+
+def load(model: Any, file: Any) -> None:
+    """Give a model of aihwkit what `aihw export RUN --to aihwkit` wrote. It must have the same
+    layers and settings of the same kind; names and shapes that differ are refused."""
+    tensors, content = read(file)
+    tiles = {name: tile for name, tile in model.named_modules() if hasattr(tile, "analog_ctx")}
+    wanted = {entry["name"]: entry for entry in content["tiles"]}
+    if set(tiles) != set(wanted):
+        wrong = sorted(set(tiles) ^ set(wanted))
+        side = "model" if wrong[0] in tiles else "file"
+        raise SystemExit(
+            f"the model and the file have other tiles: {wrong[0]} is only in the {side}"
+        )
+    with torch.no_grad():
+        _load_digital(model, tensors)
+        for name, tile in tiles.items():
+            _load_tile(tile, wanted[name], tensors)
+
+
+def describe(value: Any) -> Any:
+    """Settings as plain values: an object becomes its public fields, its class and its bases."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [describe(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): describe(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return describe(value.tolist())
+    return _object(value)
+
+
+def _object(value: Any) -> Any:
+    """A class or function by its name; any other object with its fields."""
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    fields = {k: describe(v) for k, v in vars(value).items() if not k.startswith("_")}
+    bases = [kind.__name__ for kind in type(value).__mro__[1:-1] if "Mixin" not in kind.__name__]
+    return {"class": type(value).__name__, "bases": bases, **fields}
+
+
+def read(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensors and content of an exchange file."""
+    data = Path(file).read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length].decode())
+    content = json.loads(header.pop("__metadata__", {}).get("content", "{}"))
+    if content.get("format") != FORMAT or content.get("version", 0) > VERSION:
+        raise SystemExit(f"{file} was not written for this script")
+    kinds, tensors = {word: kind for kind, word in TYPES.items()}, {}
+    for name, entry in header.items():
+        first, last = entry["data_offsets"]
+        raw = bytearray(data[8 + length + first : 8 + length + last])
+        flat = torch.frombuffer(raw, dtype=kinds[entry["dtype"]]) if raw else torch.empty(0)
+        tensors[name] = flat.reshape(entry["shape"])
+    return tensors, content
+
+
+def _collect(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Content and tensors of a state dict, and what of it is left out."""
+    import aihwkit
+
+    names = [key[: -len(STATE)] for key in state if key.endswith(STATE)]
+    content: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+    content["aihwkit"] = aihwkit.__version__
+    configs: list[Any] = []
+    tiles: list[Any] = []
+    tensors: dict[str, Any] = {}
+    left: list[str] = []
+    for number, name in enumerate(names):
+        own = state.pop(name + STATE)
+        entry = {"name": name, "class": own.get("analog_tile_class", "")}
+        entry["config"] = _index(configs, describe(own["rpu_config"]))
+        entry["learning_rate"] = own.get("analog_lr")
+        found = _tile_tensors(own, entry)
+        for key in TILE_TENSORS:
+            # Depending on its kind, a tile keeps its output scales in its state or beside it.
+            value = state.pop(f"{name}.{key}", own.get(key))
+            if value is not None:
+                found[key] = value
+        for key in COPIES:
+            state.pop(f"{name}.{key}", None)
+        tensors.update({f"tile.{number}.{k}": v for k, v in found.items()})
+        tiles.append(entry)
+    for key, value in state.items():
+        if isinstance(value, torch.Tensor):
+            tensors["digital." + key] = value
+        else:
+            left.append(f"{key}: a {type(value).__name__}, which is no tensor")
+    content.update(configs=configs, tiles=tiles)
+    return content, tensors, left
+
+
+def _tile_tensors(own: Any, entry: dict[str, Any]) -> dict[str, Any]:
+    """Weights, constants of the cells by name, and the state of the algorithm of one tile."""
+    found = {"weights": torch.as_tensor(own["analog_tile_weights"])}
+    hidden = torch.as_tensor(own["analog_tile_hidden_parameters"])
+    for place, name in enumerate(own["analog_tile_hidden_parameter_names"]):
+        found["hidden." + name] = hidden[place]
+    entry["extra"] = {}
+    for key, values in (own.get("state_extra") or {}).items():
+        name = _short(key)
+        if len(values) == 1:
+            entry["extra"][name] = float(values[0])
+        elif len(values) > 1:
+            found["extra." + name] = torch.tensor(values, dtype=torch.float64)
+    return found
+
+
+def _short(key: str) -> str:
+    """The name of a part of the state without the prefix that all of them have."""
+    return key[4:] if key.startswith("rpu.") else key
+
+
+def _index(configs: list[Any], found: Any) -> int:
+    """The place of settings in the list of all, each kept once."""
+    if found not in configs:
+        configs.append(found)
+    return configs.index(found)
+
+
+def _layers(module: Any) -> list[dict[str, Any]]:
+    """Class, weight shape and bias of every analog layer: what its state dict does not say."""
+    found = []
+    for name, layer in module.named_modules():
+        grid = getattr(layer, "analog_module", None)
+        if grid is None:
+            continue
+        shape = [layer.out_features, layer.in_features]
+        if hasattr(layer, "kernel_size"):
+            shape = [layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size]
+        analog = bool(getattr(grid, "analog_bias", False))
+        bias = "analog" if analog else "none" if grid.bias is None else "digital"
+        found.append({"name": name, "class": type(layer).__name__, "shape": shape, "bias": bias})
+    return found
+
+
+def _programmed(module: Any) -> list[str]:
+    """A line for each tile that holds programmed weights instead of the trained ones."""
+    return [
+        f"{name}: its weights as programmed, and their drift; those it was trained to are carried"
+        for name, tile in module.named_modules()
+        if getattr(tile, "programmed_weights", None) is not None
+    ]
+
+
+def _load_digital(model: Any, tensors: dict[str, Any]) -> None:
+    """Parameters and buffers outside of the tiles."""
+    own = {}
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        own[name] = tensor
+    for key, value in tensors.items():
+        if not key.startswith("digital."):
+            continue
+        name = key[len("digital.") :]
+        if name not in own or own[name].shape != value.shape:
+            raise SystemExit(f"the model has no {name} of shape {list(value.shape)}")
+        own[name].data.copy_(value)
+
+
+def _load_tile(tile: Any, entry: dict[str, Any], tensors: dict[str, Any]) -> None:
+    """Weights first: writing them clears the arrays and counters of a training algorithm."""
+    prefix = f"tile.{entry['number']}."
+    own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+    weights = own["weights"].float()
+    if list(weights.shape) != list(tile.tile.get_weights().shape):
+        shape = list(tile.tile.get_weights().shape)
+        raise SystemExit(f"{entry['name']} has weights {shape}, not {list(weights.shape)}")
+    tile.tile.set_weights(weights)
+    hidden = tile.get_hidden_parameters()
+    given = {k[len("hidden.") :]: v for k, v in own.items() if k.startswith("hidden.")}
+    if given and set(given) != set(hidden):
+        wrong = sorted(set(given) ^ set(hidden))[0]
+        raise SystemExit(f"{entry['name']}: {wrong} is only on one side: other devices")
+    if given:
+        tile.set_hidden_parameters(OrderedDict((k, given[k].float()) for k in hidden))
+    _load_periphery(tile, entry, own)
+    extra = tile.tile.dump_extra() or {}
+    for key in list(extra):
+        name = _short(key)
+        if name in entry.get("extra", {}):
+            extra[key] = [entry["extra"][name]]
+        elif "extra." + name in own:
+            extra[key] = own["extra." + name].tolist()
+    if extra:
+        tile.tile.load_extra(extra, False)
+
+
+def _load_periphery(tile: Any, entry: dict[str, Any], own: dict[str, Any]) -> None:
+    """Scales and input range."""
+    for key in TILE_TENSORS:
+        target: Any = getattr(tile, key, None)
+        if key in own and target is None:
+            raise SystemExit(f"{entry['name']} has no {key}: other settings")
+        if key in own:
+            target.data.copy_(own[key].reshape(target.shape))
+
+
+def _write(path: Path, tensors: dict[str, Any], content: dict[str, Any]) -> None:
+    """The format of safetensors: the length of a header, the header in JSON, the numbers. Written
+    here by hand, so that the old environment needs no package more."""
+    header: dict[str, Any] = {"__metadata__": {"format": FORMAT, "content": json.dumps(content)}}
+    offset, blocks = 0, []
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        # bfloat16 has no numpy type; its bytes are taken as they are.
+        block = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+        header[name] = {
+            "dtype": TYPES[plain.dtype],
+            "shape": list(plain.shape),
+            "data_offsets": [offset, offset + len(block)],
+        }
+        blocks.append(block)
+        offset += len(block)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as out:
+        out.write(struct.pack("<Q", len(text)) + text)
+        out.writelines(blocks)
+
+
+def _state_of(path: str) -> Any:
+    """The model or the state dict in a file of torch."""
+    found = torch.load(path, map_location="cpu", weights_only=False)
+    if isinstance(found, torch.nn.Module):
+        return found
+    for name in WRAPPERS:
+        if isinstance(found, dict) and isinstance(found.get(name), (dict, torch.nn.Module)):
+            return found[name]
+    if not isinstance(found, dict):
+        raise SystemExit(f"{path} holds a {type(found).__name__}, no model")
+    return found
+
+
+def main() -> None:
+    """Read a checkpoint of aihwkit and write what aihw imports."""
+    parser = argparse.ArgumentParser(description="From a checkpoint of aihwkit to aihw.")
+    parser.add_argument("checkpoint", help="file of torch.save(model.state_dict(), ...)")
+    parser.add_argument("out", help="the file to write; then: aihw import OUT")
+    given = parser.parse_args()
+    left = save(_state_of(given.checkpoint), given.out)
+    sys.stdout.write(f"{given.out} holds {given.checkpoint}\n")
+    sys.stdout.writelines(f"not carried: {line}\n" for line in left)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Names of layers and parameters of aihwkit's networks, as torch and this engine call them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.settings import UserError
+
+# aihwkit's recurrent layers are modules of modules; torch's have numbered parameters.
+RECURRENT = re.compile(
+    r"^(?P<layer>.*?)(?:^|\.)rnn\.layers\.(?P<number>\d+)"
+    r"(?:\.directions\.(?P<way>[01]))?\.cell\.weight_(?P<kind>ih|hh)$"
+)
+COMBINED = re.compile(r"(?:^|\.)rnn\.layers\.\d+(?:\.directions\.[01])?\.cell\.weight$")
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class GridName:
+    """A matrix of a network: the layer that has it, its grid there, and its torch parameters."""
+
+    layer: str
+    grid: str
+    weight: str
+    bias: str
+
+    @property
+    def path(self) -> str:
+        """Where the grid lies in a network of this engine."""
+        return _join(self.layer, self.grid)
+
+
+def grid_name(theirs: str) -> GridName:
+    """What a grid of aihwkit is called here. Raises UserError for a matrix that no layer has."""
+    if COMBINED.search(theirs):
+        raise UserError(
+            f"{theirs}: one matrix for inputs and state; the recurrent layers here have two"
+        )
+    found = RECURRENT.match(theirs)
+    if found is None:
+        return GridName(theirs, "grid", _join(theirs, "weight"), _join(theirs, "bias"))
+    layer, kind = found["layer"], found["kind"]
+    part = f"l{found['number']}" + ("_reverse" if found["way"] == "1" else "")
+    names = (f"weight_{kind}_{part}", f"bias_{kind}_{part}")
+    return GridName(layer, f"{kind}_{part}", *(_join(layer, name) for name in names))
+
+
+def digital_name(theirs: str) -> str:
+    """A digital parameter or buffer, by the name that torch's layer gives it."""
+    layer, _, last = theirs.rpartition(".")
+    found = RECURRENT.match(layer)
+    if found is None or last not in ("weight", "bias"):
+        return theirs
+    name = grid_name(layer)
+    return name.weight if last == "weight" else name.bias
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def match(ours: Shapes, theirs: Shapes, what: str) -> dict[str, str]:
+    """For each of our names that of theirs: the same one, or, where names differ, the one in the
+    same place of a list with the same shapes. Raises UserError in one line."""
+    if set(ours) == set(theirs):
+        for name, shape in ours.items():
+            if shape != theirs[name]:
+                raise UserError(f"{what} {name} is {_text(theirs[name])}, not {_text(shape)}")
+        return {name: name for name in ours}
+    if list(ours.values()) == list(theirs.values()):
+        return dict(zip(ours, theirs, strict=True))
+    here, there = _named(ours, set(ours) - set(theirs)), _named(theirs, set(theirs) - set(ours))
+    raise UserError(f"{what}s differ: the network has {here}, the file {there}")
+
+
+def _named(shapes: Shapes, names: Iterable[str]) -> str:
+    listed = [f"{name} ({_text(shapes[name])})" for name in shapes if name in set(names)]
+    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return ", ".join(listed[:SHOWN]) + more if listed else "no other"
+
+
+def _text(shape: Any) -> str:
+    return " x ".join(map(str, shape)) or "one number"
+
+
+def _join(layer: str, name: str) -> str:
+    return f"{layer}.{name}" if layer else name
