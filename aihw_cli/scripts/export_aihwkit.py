@@ -61,22 +61,27 @@ def save(model: Any, file: Any) -> list[str]:
     return left
 
 
-def load(model: Any, file: Any) -> None:
-    """Give a model of aihwkit what `aihw export RUN --to aihwkit` wrote. It must have the same
-    layers and settings of the same kind; names and shapes that differ are refused."""
+def load(model: Any, file: Any) -> list[str]:
+    """Give a model of aihwkit what `aihw export RUN --to aihwkit` wrote.
+
+    It must have the same layers, and settings of the same kind; what does not fit is refused by
+    name. Layers are found by their names, or in their order where all shapes are the same. Returns
+    a line for everything that aihwkit does not take: it draws write noise anew, for example."""
     tensors, content = read(file)
+    entries = {entry["name"]: number for number, entry in enumerate(content["tiles"])}
     tiles = {name: tile for name, tile in model.named_modules() if hasattr(tile, "analog_ctx")}
-    wanted = {entry["name"]: entry for entry in content["tiles"]}
-    if set(tiles) != set(wanted):
-        wrong = sorted(set(tiles) ^ set(wanted))
-        side = "model" if wrong[0] in tiles else "file"
-        raise SystemExit(
-            f"the model and the file have other tiles: {wrong[0]} is only in the {side}"
-        )
+    parts = {name: _part(tensors, f"tile.{number}.") for name, number in entries.items()}
+    pairs = _pairs(
+        {name: list(tile.tile.get_weights().shape) for name, tile in tiles.items()},
+        {name: list(part["weights"].shape) for name, part in parts.items()},
+    )
+    lost: list[str] = []
     with torch.no_grad():
-        _load_digital(model, tensors)
-        for name, tile in tiles.items():
-            _load_tile(tile, wanted[name], tensors)
+        for name, theirs in pairs.items():
+            entry = content["tiles"][entries[theirs]]
+            lost += _load_tile(tiles[name], name, parts[theirs], entry)
+        _load_digital(model, _part(tensors, "digital."))
+    return lost
 
 
 def describe(value: Any) -> Any:
@@ -208,55 +213,86 @@ def _programmed(module: Any) -> list[str]:
     ]
 
 
-def _load_digital(model: Any, tensors: dict[str, Any]) -> None:
-    """Parameters and buffers outside of the tiles."""
-    own = {}
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        own[name] = tensor
-    for key, value in tensors.items():
-        if not key.startswith("digital."):
-            continue
-        name = key[len("digital.") :]
-        if name not in own or own[name].shape != value.shape:
-            raise SystemExit(f"the model has no {name} of shape {list(value.shape)}")
-        own[name].data.copy_(value)
+def _part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin so, without the beginning."""
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _load_tile(tile: Any, entry: dict[str, Any], tensors: dict[str, Any]) -> None:
-    """Weights first: writing them clears the arrays and counters of a training algorithm."""
-    prefix = f"tile.{entry['number']}."
-    own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-    weights = own["weights"].float()
-    if list(weights.shape) != list(tile.tile.get_weights().shape):
-        shape = list(tile.tile.get_weights().shape)
-        raise SystemExit(f"{entry['name']} has weights {shape}, not {list(weights.shape)}")
+def _pairs(here: dict[str, Any], there: dict[str, Any]) -> dict[str, str]:
+    """For each name here the one of the file: the same, or the one in the same place."""
+    # A layer of one tile may be an array of one there.
+    plain = {name.replace(".array.0.0", ""): name for name in here}
+    if set(here) != set(there) and set(plain) == set(there):
+        return {plain[name]: name for name in there}
+    if set(here) == set(there):
+        return {name: name for name in here}
+    if list(here.values()) == list(there.values()):
+        listed = list(there)
+        return {name: listed[place] for place, name in enumerate(here)}
+    wrong = sorted(set(here) ^ set(there))[0]
+    side = "model" if wrong in here else "file"
+    raise SystemExit(f"model and file differ: {wrong} is only in the {side}")
+
+
+def _load_digital(model: Any, given: dict[str, Any]) -> None:
+    """Parameters and buffers outside of the tiles, biases of their layers included."""
+    own = {
+        name: value
+        for name, value in (*model.named_parameters(), *model.named_buffers())
+        if not any(name.endswith("." + key) or name == key for key in (*COPIES, *TILE_TENSORS))
+    }
+    shapes = ({k: list(v.shape) for k, v in found.items()} for found in (own, given))
+    for name, theirs in _pairs(*shapes).items():
+        own[name].data.copy_(given[theirs])
+
+
+def _load_tile(tile: Any, name: str, own: dict[str, Any], entry: dict[str, Any]) -> list[str]:
+    """One tile; a line for each part of its state that did not stay as it was written."""
+    shape, weights = list(tile.tile.get_weights().shape), own["weights"].float()
+    if shape != list(weights.shape):
+        raise SystemExit(f"{name} has weights {shape}, not {list(weights.shape)}")
+    names, given = list(tile.get_hidden_parameters()), _part(own, "hidden.")
+    if set(given) != set(names):
+        wrong = sorted(set(given) ^ set(names))[0]
+        raise SystemExit(f"{name}: {wrong} is only on one side: other devices")
+    ordered = OrderedDict((key, given[key].float()) for key in names)
+    # Bounds first, as weights are clipped to them; then the arrays, which written weights clear.
+    tile.set_hidden_parameters(ordered)
     tile.tile.set_weights(weights)
-    hidden = tile.get_hidden_parameters()
-    given = {k[len("hidden.") :]: v for k, v in own.items() if k.startswith("hidden.")}
-    if given and set(given) != set(hidden):
-        wrong = sorted(set(given) ^ set(hidden))[0]
-        raise SystemExit(f"{entry['name']}: {wrong} is only on one side: other devices")
-    if given:
-        tile.set_hidden_parameters(OrderedDict((k, given[k].float()) for k in hidden))
-    _load_periphery(tile, entry, own)
+    tile.set_hidden_parameters(ordered)
+    if hasattr(tile, "_copy_weights_to_shared_tensors"):
+        # Of devices with write noise, what is seen must not be drawn anew.
+        tile._copy_weights_to_shared_tensors(weights)
+    _load_periphery(tile, name, own)
+    _load_extra(tile, own, entry)
+    kept = dict(tile.get_hidden_parameters(), weights=tile.tile.get_weights())
+    return [
+        f"{name}: {key} is not what was written: aihwkit sets it in its own way"
+        for key, value in kept.items()
+        if not torch.allclose(value, own.get("hidden." + key, weights).float(), atol=1e-6)
+    ]
+
+
+def _load_extra(tile: Any, own: dict[str, Any], entry: dict[str, Any]) -> None:
+    """Counters, choppers, and what else a training algorithm keeps beside its arrays."""
     extra = tile.tile.dump_extra() or {}
     for key in list(extra):
-        name = _short(key)
-        if name in entry.get("extra", {}):
-            extra[key] = [entry["extra"][name]]
-        elif "extra." + name in own:
-            extra[key] = own["extra." + name].tolist()
+        part = _short(key)
+        if part in entry["extra"]:
+            extra[key] = [entry["extra"][part]]
+        elif "extra." + part in own:
+            extra[key] = own["extra." + part].flatten().tolist()
     if extra:
         tile.tile.load_extra(extra, False)
 
 
-def _load_periphery(tile: Any, entry: dict[str, Any], own: dict[str, Any]) -> None:
-    """Scales and input range."""
+def _load_periphery(tile: Any, name: str, own: dict[str, Any]) -> None:
+    """Scales and input range. What the file has and the model has not must be 1."""
     for key in TILE_TENSORS:
         target: Any = getattr(tile, key, None)
-        if key in own and target is None:
-            raise SystemExit(f"{entry['name']} has no {key}: other settings")
-        if key in own:
+        if target is None and key in own and not bool((own[key] == 1).all()):
+            raise SystemExit(f"{name} has no {key}: other settings")
+        if target is not None and key in own:
             target.data.copy_(own[key].reshape(target.shape))
 
 

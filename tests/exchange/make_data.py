@@ -1,4 +1,5 @@
-"""Makes the recorded files of these tests, beside aihwkit: `python -m tests.exchange.make_data`.
+"""Makes the recorded files of these tests, beside aihwkit: `python -m tests.exchange.make_data
+[NAME ...]`. Without names, those that are missing: its draws cannot be repeated.
 
 `presets.json.gz` holds the fields of every preset. Each other file holds a small trained model as
 the exporter writes it, with inputs, the outputs that aihwkit computes of them without noise, and
@@ -32,9 +33,11 @@ def main() -> None:
     text = json.dumps(found, sort_keys=True).encode()
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "presets.json.gz").write_bytes(gzip.compress(text, 9, mtime=0))
+    asked = sys.argv[1:]
     for name, make in MODELS.items():
-        torch.manual_seed(1)
-        record(export_aihwkit, name, *make())
+        if name in asked or not (asked or (FOLDER / f"{name}.safetensors").exists()):
+            torch.manual_seed(1)
+            record(export_aihwkit, name, *make())
 
 
 def record(exporter, name, model, inputs, steps=12):
@@ -217,6 +220,20 @@ def drifting():
     return model, torch.randn(8, 6)
 
 
+def digits(name, **mapping):
+    """A network for the digits: 64 inputs, 10 classes."""
+    from aihwkit.nn import AnalogLinear, AnalogSequential
+    from aihwkit.simulator import presets
+
+    config = quiet(getattr(presets, name)(), **mapping)
+    return AnalogSequential(
+        AnalogLinear(64, 8, rpu_config=config),
+        nn.Sigmoid(),
+        AnalogLinear(8, 10, rpu_config=config),
+        nn.LogSoftmax(1),
+    ), torch.rand(16, 64)
+
+
 def mixed_pair():
     """Mixed precision on one-sided pairs."""
     return preset("MixedPrecisionPCMPreset", learn_out_scaling=True)
@@ -239,6 +256,8 @@ MODELS = {
     "drifting": drifting,
     "vector": lambda: preset("ReRamES2Preset"),
     "one_sided": lambda: preset("PCMPreset"),
+    "digits": lambda: digits("EcRamPreset"),
+    "digits_hwa": lambda: digits("StandardHWATrainingPreset"),
     "hardware_aware": hardware_aware,
     "torch_tile": torch_tile,
     "convolution": convolution,

@@ -49,6 +49,8 @@ def digital(name: str) -> nn.Module:
             nn.Flatten(),
             nn.Linear(36, 3),
         )
+    if name.startswith("digits"):
+        return nn.Sequential(nn.Linear(64, 8), nn.Sigmoid(), nn.Linear(8, 10), nn.LogSoftmax(1))
     return nn.Sequential(nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 3))
 
 

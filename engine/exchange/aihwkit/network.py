@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 
 
 def load(model: nn.Module, file: str | Path) -> Losses:
-    """Give a network the tiles and parameters of aihwkit's model in `file`; returns what of it has
-    no place here.
-
-    Layers are found by their names, or in their order where all matrices have the same shapes.
-    Raises UserError, in one line, for a network or settings that it does not fit."""
+    """See `engine.exchange.aihwkit.load`."""
     source = read_source(Path(file))
     losses = Losses()
     _load_grids(model, source, losses)

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 HIDDEN, EXTRA = "hidden.", "extra."
 DEVICE = "extra.rpu_device."
-# Rows of the deviations of an output that are drawn once (engine/physics/periphery.cuh).
+# Deviations of an output that are drawn once: their row (engine/physics/periphery.cuh), and the
+# setting without which aihwkit has none.
 SPREADS = {
-    "out_noise_values": 0,
-    "v_offset": 1,
-    "out_nonlinearity": 2,
-    "out_nonlinearity_factor": 3,
+    "out_noise_values": (0, "out_noise_std"),
+    "v_offset": (1, "v_offset_std"),
+    "out_nonlinearity": (2, "out_nonlinearity"),
+    "out_nonlinearity_factor": (3, ""),
 }
 COMMON = "out_nonlinearity_factor"
 # The clock of a device that drifts: when it began, from which weight, and what was seen last.
@@ -265,8 +266,9 @@ def _deviations(product: Product, prefix: str) -> Iterator[Named]:
     if product.average is not None and product.direction == "forward":
         yield f"{EXTRA}fb_pass.aux_nm_value", view(product.average)
     if product.frozen is not None:
-        for name, place in SPREADS.items():
-            yield prefix + name, _row(product.frozen[0, place], name == COMMON)
+        for name, (place, setting) in SPREADS.items():
+            if not setting or getattr(product.io, setting) > 0:
+                yield prefix + name, _row(product.frozen[0, place], name == COMMON)
     if product.asymmetry is not None:
         yield f"{prefix}w_asymmetry", view(product.asymmetry)
 
