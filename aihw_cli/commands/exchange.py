@@ -104,7 +104,7 @@ def _their_names(settings: Mapping[str, Any]) -> dict[str, str]:
 def _check_recipe(path: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
     """Compose what was written: it must give every layer the settings that were imported."""
     from aihw_cli.compose import compose
-    from engine.exchange.aihwkit.recipe import same_settings
+    from engine.exchange.nearest import same_settings
     from engine.experiment.build import layer_config
 
     composed = compose([], conf=str(path)).values
