@@ -54,6 +54,7 @@ def _import(source: Source, out: Path, arguments: Arguments) -> dict[str, Any]:
     losses, words = Losses(), arguments.words[1:]
     settings = settings_by_grid(source, losses, as_released=arguments.has("--as-released"))
     weights = logical_state(source, losses)
+    # Without a network, layers keep the names that they have in aihwkit.
     names, report = _their_names(settings), _report(source, out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,7 @@ def _check_recipe(path: Path, settings: Mapping[str, Mapping[str, Any]]) -> None
 
     composed = compose([], conf=str(path)).values
     for layer, own in settings.items():
+        # Any difference would train other physics under the name of the imported model.
         if not same_settings(layer_config(composed, layer), own):
             raise RuntimeError(f"{path} does not say what {layer} had: a fault of aihw import")
 
@@ -142,6 +144,7 @@ def _fit(
     grids = matched(model, source)
     names = {grid: paths[path.rpartition(".")[0]] for path, grid in grids.items()}
     _write_recipe(source, out, {names[grid]: own for grid, own in settings.items()})
+    # Built again with the settings of every layer, now under its name.
     model, _, title = _network(out, words)
     lost = aihwkit.load(model, source.path).found
     same = all(path.startswith(f"{grid}.") for path, grid in grids.items())

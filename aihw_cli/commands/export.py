@@ -31,6 +31,7 @@ def export(arguments: Arguments) -> int:
         raise UserError(f"--to must be one of {', '.join(FORMS)}, not {form!r}")
     write, suffix = FORMS[form]
     picked = pick(arguments.words)
+    # A table joins many runs; everything else is about one.
     if form != "latex" and len(picked.runs) != 1:
         names = ", ".join(str(run.folder) for run in picked.runs[:3])
         raise UserError(f"--to {form} takes one run, not {len(picked.runs)}: {names}, ...")
@@ -94,6 +95,7 @@ def _aihwkit(run: Run, path: Path, arguments: Arguments) -> str:
     from engine.experiment.runs import read_config
 
     batch = int(read_config(run.folder)["dataset"]["batch_size"])
+    # The writer of safetensors replaces what is there.
     if path.exists():
         raise UserError(f"{path} is there already; name another file with --out")
     aihwkit.save(_network(run, arguments), path, batch_size=batch)
@@ -143,6 +145,7 @@ def _latex(picked: Any, arguments: Arguments) -> str:
         {**group.keys, "mean": found.mean, "half": found.ci95, "count": found.count}
         for group, found in groups
     ]
+    # The hash is what made the groups; it tells a reader nothing.
     for row in rows:
         row.pop("hash", None)
     if not any(row["count"] for row in rows):

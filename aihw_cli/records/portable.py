@@ -29,6 +29,7 @@ def portable(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The recipe, and a line for everything that must come along with it. Raises UserError if no
     recipe gives the same run."""
     draft = _draft(config)
+    # Members bring settings of their own: the second look finds what the first one changed.
     for _ in range(2):
         composed = _composed(draft)
         missing = dict(_missing(config, composed))
@@ -45,6 +46,7 @@ def _draft(config: Mapping[str, Any]) -> dict[str, Any]:
     """The members of all groups, and the settings of devices, tile and algorithm."""
     about = str(config["device"].get("about") or "cells of the recorded run")
     found = sections({part: config[part] for part in PARTS}, " ".join(about.split()))
+    # A training says nothing of programming; where weights lie differs from machine to machine.
     if task_of(config) != TRAIN:
         found["task"] = {k: v for k, v in config["task"].items() if k != "weights"}
         add_inference(found, config["inference"])
@@ -70,6 +72,7 @@ def _member(group: str, name: str) -> str:
 def _composed(recipe: Mapping[str, Any]) -> dict[str, Any]:
     import yaml
 
+    # From a file, as it will be read: a text may mean something else than the values it was made of.
     with tempfile.TemporaryDirectory(prefix="aihw-") as folder:
         path = Path(folder, "recipe.yaml")
         path.write_text(yaml.safe_dump(dict(recipe), sort_keys=False), encoding="utf-8")
@@ -98,6 +101,7 @@ def _is_text(key: str) -> bool:
 def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the result, without what belongs to a machine."""
     found = deciding(config)
+    # The hash of a run knows its first weights and its data by content, not by place.
     for key in LOCAL:
         section, _, name = key.partition(".")
         if section in found:

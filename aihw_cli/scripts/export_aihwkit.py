@@ -50,12 +50,12 @@ def save(model: Any, file: Any) -> list[str]:
     """
     module = model if isinstance(model, torch.nn.Module) else None
     state = dict(module.state_dict() if module is not None else model)
-    content, tensors, left = _collect(state)
+    trained = _trained(module) if module is not None else {}
+    content, tensors, left = _collect(state, trained)
     if not content["tiles"]:
         raise SystemExit("there is no analog tile in it: nothing to export")
     if module is not None:
         content["layers"] = _layers(module)
-        left += _programmed(module)
     content["left"] = left
     _write(Path(file), tensors, content)
     return left
@@ -125,8 +125,12 @@ def read(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return tensors, content
 
 
-def _collect(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Content and tensors of a state dict, and what of it is left out."""
+def _collect(
+    state: dict[str, Any], trained: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Content and tensors of a state dict, and what of it is left out.
+
+    `trained` holds the weights that programmed tiles were trained to."""
     import aihwkit
 
     names = [key[: -len(STATE)] for key in state if key.endswith(STATE)]
@@ -147,6 +151,15 @@ def _collect(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], lis
             value = state.pop(f"{name}.{key}", own.get(key))
             if value is not None:
                 found[key] = value
+        if name in trained:
+            found["weights"] = trained[name]
+            left.append(
+                f"{name}: its weights as programmed and drifted; the trained ones are carried"
+            )
+        elif _has_drifted(state.get(f"{name}.alpha")):
+            left.append(
+                f"{name}: its trained weights: it has drifted; export the model, not its state"
+            )
         for key in COPIES:
             state.pop(f"{name}.{key}", None)
         tensors.update({f"tile.{number}.{k}": v for k, v in found.items()})
@@ -204,13 +217,19 @@ def _layers(module: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _programmed(module: Any) -> list[str]:
-    """A line for each tile that holds programmed weights instead of the trained ones."""
-    return [
-        f"{name}: its weights as programmed, and their drift; those it was trained to are carried"
-        for name, tile in module.named_modules()
-        if getattr(tile, "programmed_weights", None) is not None
-    ]
+def _trained(module: Any) -> dict[str, Any]:
+    """The weights that tiles were trained to, where they hold programmed ones by now."""
+    found = {}
+    for name, tile in module.named_modules():
+        reference = getattr(tile, "reference_combined_weights", None)
+        if reference is not None and getattr(tile, "programmed_weights", None) is not None:
+            found[name] = reference
+    return found
+
+
+def _has_drifted(compensation: Any) -> bool:
+    """Whether a tile makes up for drift. A state dict tells nothing else of programming."""
+    return compensation is not None and not bool((compensation == 1).all())
 
 
 def _part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""Settings as a recipe says them: the nearest presets, and what differs from them."""
+"""Settings as a recipe says them: the nearest presets, and what differs from them.
+
+A setting is known by the dotted key that it has in a recipe; `flat` tables hold all settings of a
+tile by these keys, so that two tiles are compared key by key."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -17,11 +20,13 @@ from engine.tile.settings import DeviceSpec, TileSpec, device_spec, read_setting
 
 Values = dict[str, Any]
 Sections = Mapping[str, Any]
-# A device without parameters, to which all are added.
+# A preset without parameters of its own: a device that resembles none starts from it.
 PLAIN = "ideal"
+# When to read is the user's choice, not a property of the imported model.
+USERS_CHOICE = ("times", "repeats")
 
 
-def spec_of(values: Mapping[str, Any]) -> TileSpec:
+def spec_of(values: Sections) -> TileSpec:
     """The tile of sections of a recipe, with every setting of its algorithm. Raises ValueError."""
     spec = TileSpec.from_config(values)
     kind = find_algorithm(spec.algorithm.name).Settings
@@ -35,129 +40,82 @@ def sections(common: Sections, about: str) -> Values:
     less differs from these."""
     spec = spec_of(common)
     wanted = _flat(spec)
-    name, changes = _nearest(wanted, _members("preset"))
-    device, tile = _nearest_part("device", wanted), _nearest_part("tile", wanted)
+    preset, from_preset = _nearest(wanted, _members("preset"))
+    device, of_device = _nearest_device(wanted)
+    tile, of_tile = _nearest(_part("tile", wanted), _members("tile"))
+
+    # The member of the algorithm is given by its name; only its settings can differ.
     algorithm = load_member("algorithm", spec.algorithm.name)
-    others = _changes(wanted, _flat(spec_of({**common, "algorithm": algorithm})))
-    parts = {**device[1], **tile[1], **others}
-    if name and len(changes) <= len(parts):
-        return {"defaults": [{"preset": name}], **_nested(changes)}
-    names = {"device": device[0] or PLAIN, "tile": tile[0], "algorithm": spec.algorithm.name}
-    found: Values = {"defaults": [{part: member} for part, member in names.items()]}
-    if not device[0] and spec.device.model != PLAIN:
-        # No preset has such a device: its model, and what is not as usual.
-        texts = {"about": about, "source": common["device"].get("source", about)}
-        found["device"] = {**texts, **_short(spec.device)}
-    return {**found, **_nested(parts)}
+    usual = spec_of({**common, "algorithm": algorithm})
+    of_algorithm = _changes(wanted, _flat(usual))
+    from_parts = {**of_device, **of_tile, **of_algorithm}
+
+    if preset and len(from_preset) <= len(from_parts):
+        return {"defaults": [{"preset": preset}], **nested(from_preset)}
+    found: Values = {
+        "defaults": [
+            {"device": device or PLAIN},
+            {"tile": tile},
+            {"algorithm": spec.algorithm.name},
+        ]
+    }
+    if not device and spec.device.model != PLAIN:
+        source = common["device"].get("source", about)
+        found["device"] = {"about": about, "source": source, **_short(spec.device)}
+    return {**found, **nested(from_parts)}
 
 
-def _nearest_part(part: str, wanted: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The member of a group with the fewest settings that differ, of the same kinds; none if
-    almost all of a device differ."""
-    own = {key: value for key, value in wanted.items() if key.startswith(f"{part}.")}
-    name, changes = _nearest(own, _members(part))
-    short = _leaves(_short_of(own)) if part == "device" else ()
-    return (name, changes) if part == "tile" or len(changes) < len(list(short)) else ("", {})
-
-
-def _short_of(own: Mapping[str, Any]) -> Values:
-    return _short(device_spec(_nested(own)["device"]))
-
-
-def _short(device: DeviceSpec) -> Values:
-    """A device without the parameters that have their usual values."""
-    usual = dict(_leaves(DeviceSpec(device.model, {}, device.cells).params))
-    changes = {k: v for k, v in _leaves(device.params) if k not in usual or v != usual[k]}
-    cells = {name: _short(cell) for name, cell in device.cells.items()}
-    return {"model": device.model, **_nested(changes), **({"cells": cells} if cells else {})}
-
-
-def _nearest(
-    wanted: Mapping[str, Any], candidates: Mapping[str, Mapping[str, Any]]
-) -> tuple[str, dict[str, Any]]:
-    """The candidate with the fewest settings that differ, among those of the same kinds."""
-    best: tuple[str, dict[str, Any]] = "", {}
-    for name, flat in candidates.items():
-        if set(flat) != set(wanted) or any(flat[k] != wanted[k] for k in flat if _is_kind(k)):
-            continue
-        changes = _changes(wanted, flat)
-        if not best[0] or len(changes) < len(best[1]):
-            best = name, changes
-    return best
-
-
-def _members(group: str) -> dict[str, dict[str, Any]]:
-    return _members_of(group, tuple(data_dirs()))
-
-
-@functools.cache
-def _members_of(group: str, places: tuple[Any, ...]) -> dict[str, dict[str, Any]]:
-    """Every member of a group with all its settings, flat. A file of the user's own that is wrong
-    is no candidate; whoever names it is told."""
-    found = {}
-    for name in sorted(members(group)):
-        with contextlib.suppress(ValueError):
-            flat = _flat(spec_of(_sections_of(group, name)))
-            start = "" if group == "preset" else f"{group}."
-            found[name] = {key: value for key, value in flat.items() if key.startswith(start)}
+def layer_rule(values: Sections, common: Sections) -> Values:
+    """What a rule of `layers` says of a layer: it lies over the common settings, unless it names
+    another device or algorithm, which takes nothing over."""
+    own, shared = spec_of(values), spec_of(common)
+    changes = _changes(_flat(own), _flat(shared))
+    found = nested(_part("tile", changes))
+    if own.device != shared.device:
+        alike = own.device.model == shared.device.model
+        inner = nested(_part("device", changes)).get("device", {})
+        found["device"] = inner if alike else _short(own.device)
+    if own.algorithm != shared.algorithm:
+        found["algorithm"] = _algorithm_rule(own, shared, values)
     return found
 
 
-def _sections_of(group: str, name: str) -> Values:
-    return preset_values(name) if group == "preset" else {group: load_member(group, name)}
+def add_inference(found: Values, values: Sections) -> None:
+    """Adds the nearest preset of programming, and what differs from it."""
+    wanted = _flat_inference(InferenceSpec.from_config(values))
+    best: tuple[str, Values] = "", {}
+    for name in sorted(members("inference")):
+        base = _flat_inference(inference(name))
+        # Another noise model has other parameters: nothing of it is near.
+        if base["noise_model"] != wanted["noise_model"] or set(base) != set(wanted):
+            continue
+        changes = _changes(wanted, base)
+        for key in USERS_CHOICE:
+            changes.pop(key, None)
+        if not best[0] or len(changes) < len(best[1]):
+            best = name, changes
+    name, changes = best
+    if not name:
+        found["inference"] = dict(values)
+        return
+    found["defaults"].append({"inference": name})
+    if changes:
+        found["inference"] = nested(changes)
 
 
-def _is_kind(key: str) -> bool:
-    """Whether a setting decides which other settings there are."""
-    return key.endswith((".model", "algorithm.name"))
+def same_settings(one: Sections, other: Sections) -> bool:
+    """Whether two sets of sections make the same tile."""
+    flat, wanted = _flat(spec_of(one)), _flat(spec_of(other))
+    return set(flat) == set(wanted) and not _changes(wanted, flat)
 
 
-def _flat(spec: TileSpec) -> dict[str, Any]:
-    """All settings of a tile by dotted keys of a recipe."""
-    values = asdict(spec)
-    algorithm = values.pop("algorithm")
-    arrays = {name: _device(device) for name, device in algorithm["devices"].items()}
-    sections = {
-        "device": _device(values.pop("device")),
-        "algorithm": {"name": algorithm["name"], **algorithm["params"], **arrays},
-        "tile": values,
-    }
-    return dict(_leaves(sections))
+def key_of(values: Sections) -> str:
+    """The same text for settings that mean the same tile."""
+    return repr(sorted(_flat(spec_of(values)).items()))
 
 
-def _device(values: Mapping[str, Any]) -> Values:
-    """A device as it stands in a recipe."""
-    cells = {name: _device(cell) for name, cell in values["cells"].items()}
-    more = {"cells": cells} if cells else {}
-    return {"model": values["model"], **values["params"], **more}
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Any:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _changes(wanted: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """What differs from `base`, in meaning: 254 steps are a step of 1/254."""
-    return {
-        key: value
-        for key, value in wanted.items()
-        if key not in base or not _alike(key, value, base[key])
-    }
-
-
-def _alike(key: str, one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
-        if key.endswith("_res"):
-            one, other = (1 / v if v > 1 else v for v in (one, other))
-        return math.isclose(one, other, rel_tol=1e-12)
-    return bool(one == other)
-
-
-def _nested(flat: Mapping[str, Any]) -> Values:
+def nested(flat: Mapping[str, Any]) -> Values:
+    """Sections of a recipe from dotted keys."""
     found: Values = {}
     for key, value in flat.items():
         *parts, last = key.split(".")
@@ -168,54 +126,135 @@ def _nested(flat: Mapping[str, Any]) -> Values:
     return found
 
 
-def layer_rule(values: Sections, common: Sections) -> Values:
-    """What a rule of `layers` says of a layer: it lies over the common settings, unless it names
-    another device or algorithm, which takes nothing over."""
-    own, shared = spec_of(values), spec_of(common)
-    changes = _changes(_flat(own), _flat(shared))
-    found = _nested({k: v for k, v in changes.items() if k.startswith("tile.")})
-    if own.device != shared.device:
-        found["device"] = _short(own.device)
-        if own.device.model == shared.device.model:
-            inner = _nested({k: v for k, v in changes.items() if k.startswith("device.")})
-            found["device"] = inner.get("device", {})
-    if own.algorithm == shared.algorithm:
-        return found
+def _algorithm_rule(own: TileSpec, shared: TileSpec, values: Sections) -> Values:
+    """What a rule says of the algorithm of a layer, with the devices of its arrays."""
     name = own.algorithm.name
+    base = shared
     if name != shared.algorithm.name:
-        usual = spec_of({"algorithm": {"name": name}, "device": values["device"]})
-        changes = _changes(_flat(own), _flat(usual))
-    inner = _nested({k: v for k, v in changes.items() if k.startswith("algorithm.")})
-    arrays = {key: _short(device) for key, device in own.algorithm.devices.items()}
-    found["algorithm"] = {"name": name, **inner.get("algorithm", {}), **arrays}
+        base = spec_of({"algorithm": {"name": name}, "device": values["device"]})
+    changes = _part("algorithm", _changes(_flat(own), _flat(base)))
+    found: Values = {"name": name, **nested(changes).get("algorithm", {})}
+    for array, device in own.algorithm.devices.items():
+        found[array] = _short(device)
     return found
 
 
-def key_of(values: Sections) -> str:
-    """The same text for settings that mean the same tile."""
-    return repr(sorted(_flat(spec_of(values)).items()))
+def _nearest_device(wanted: Mapping[str, Any]) -> tuple[str, Values]:
+    """The nearest preset of the device; none if it is shorter to say all that is not as usual."""
+    own = _part("device", wanted)
+    name, changes = _nearest(own, _members("device"))
+    short = _short(device_spec(nested(own)["device"]))
+    if len(changes) < len(list(_leaves(short))):
+        return name, changes
+    return "", {}
 
 
-def add_inference(found: Values, values: Sections) -> None:
-    """Adds the nearest preset of programming, and what differs from it."""
-    wanted = dict(_leaves(asdict(InferenceSpec.from_config(values))))
-    candidates = {}
-    for name in sorted(members("inference")):
-        base = dict(_leaves(asdict(inference(name))))
-        if base["noise_model"] == wanted["noise_model"] and set(base) == set(wanted):
-            changes = _changes(wanted, base)
-            # When to read is the user's, not the model's.
-            candidates[name] = {k: v for k, v in changes.items() if k not in ("times", "repeats")}
-    if not candidates:
-        found["inference"] = dict(values)
-        return
-    name = min(candidates, key=lambda member: len(candidates[member]))
-    found["defaults"].append({"inference": name})
-    if candidates[name]:
-        found["inference"] = _nested(candidates[name])
+def _nearest(
+    wanted: Mapping[str, Any], candidates: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, Values]:
+    """The candidate with the fewest settings that differ, among those of the same kinds."""
+    best: tuple[str, Values] = "", {}
+    for name, flat in candidates.items():
+        if not _of_a_kind(flat, wanted):
+            continue
+        changes = _changes(wanted, flat)
+        if not best[0] or len(changes) < len(best[1]):
+            best = name, changes
+    return best
 
 
-def same_settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two sets of sections make the same tile."""
-    flat, wanted = (_flat(spec_of(values)) for values in (one, other))
-    return set(flat) == set(wanted) and not _changes(wanted, flat)
+def _of_a_kind(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two tables have the same settings, and the same models and algorithm, which decide
+    what all others mean."""
+    if set(one) != set(other):
+        return False
+    kinds = [key for key in one if key.endswith((".model", "algorithm.name"))]
+    return all(one[key] == other[key] for key in kinds)
+
+
+def _members(group: str) -> dict[str, Values]:
+    # The user's own folder may change in the life of a process, as in a notebook or in tests.
+    return _members_of(group, tuple(data_dirs()))
+
+
+@functools.cache
+def _members_of(group: str, places: tuple[Any, ...]) -> dict[str, Values]:
+    """Every member of a group with all its settings, flat."""
+    found: dict[str, Values] = {}
+    for name in sorted(members(group)):
+        # A file of the user's own that is wrong is no candidate; whoever names it is told.
+        with contextlib.suppress(ValueError):
+            if group == "preset":
+                found[name] = _flat(spec_of(preset_values(name)))
+            else:
+                spec = spec_of({group: load_member(group, name)})
+                found[name] = _part(group, _flat(spec))
+    return found
+
+
+def _changes(wanted: Mapping[str, Any], base: Mapping[str, Any]) -> Values:
+    """The settings in `wanted` that differ from `base`, or are not there."""
+    return {
+        key: value
+        for key, value in wanted.items()
+        if key not in base or not _alike(key, value, base[key])
+    }
+
+
+def _alike(key: str, one: Any, other: Any) -> bool:
+    """Whether two values mean the same."""
+    if not (isinstance(one, float) and isinstance(other, float)):
+        return bool(one == other)
+    if key.endswith("_res"):
+        # A converter of 254 steps is one with a step of 1/254.
+        one, other = (1 / value if value > 1 else value for value in (one, other))
+    # Presets print their numbers; aihwkit computes some of its own, such as 0.3 / 0.75.
+    return math.isclose(one, other, rel_tol=1e-12)
+
+
+def _flat(spec: TileSpec) -> Values:
+    """All settings of a tile by dotted keys of a recipe."""
+    values = asdict(spec)
+    device, algorithm = values.pop("device"), values.pop("algorithm")
+    found = dict(_leaves(_device(device), "device."))
+    found["algorithm.name"] = algorithm["name"]
+    found |= _leaves(algorithm["params"], "algorithm.")
+    for array, own in algorithm["devices"].items():
+        found |= _leaves(_device(own), f"algorithm.{array}.")
+    return found | dict(_leaves(values, "tile."))
+
+
+def _flat_inference(spec: InferenceSpec) -> Values:
+    return dict(_leaves(asdict(spec)))
+
+
+def _part(section: str, flat: Mapping[str, Any]) -> Values:
+    """The settings of one section."""
+    return {key: value for key, value in flat.items() if key.startswith(f"{section}.")}
+
+
+def _device(values: Mapping[str, Any]) -> Values:
+    """A device as it stands in a recipe: its model beside its parameters."""
+    found = {"model": values["model"], **values["params"]}
+    if values["cells"]:
+        found["cells"] = {name: _device(cell) for name, cell in values["cells"].items()}
+    return found
+
+
+def _short(device: DeviceSpec) -> Values:
+    """A device without the parameters that have their usual values."""
+    usual = dict(_leaves(DeviceSpec(device.model, {}, device.cells).params))
+    changes = _changes(dict(_leaves(device.params)), usual)
+    found = {"model": device.model, **nested(changes)}
+    if device.cells:
+        found["cells"] = {name: _short(cell) for name, cell in device.cells.items()}
+    return found
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values; mappings are gone into."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -23,14 +23,8 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "aihw_cli" / "scripts"
 def main() -> None:
     sys.path.insert(0, str(SCRIPTS))
     import export_aihwkit
-    from aihwkit.simulator import presets
 
-    found = {
-        name: export_aihwkit.describe(kind())
-        for name, kind in vars(presets).items()
-        if inspect.isclass(kind) and name.endswith("Preset")
-    }
-    text = json.dumps(found, sort_keys=True).encode()
+    text = json.dumps(all_presets(export_aihwkit), sort_keys=True).encode()
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "presets.json.gz").write_bytes(gzip.compress(text, 9, mtime=0))
     asked = sys.argv[1:]
@@ -38,6 +32,17 @@ def main() -> None:
         if name in asked or not (asked or (FOLDER / f"{name}.safetensors").exists()):
             torch.manual_seed(1)
             record(export_aihwkit, name, *make())
+
+
+def all_presets(exporter):
+    """The fields of every preset."""
+    from aihwkit.simulator import presets
+
+    return {
+        name: exporter.describe(kind())
+        for name, kind in vars(presets).items()
+        if inspect.isclass(kind) and name.endswith("Preset")
+    }
 
 
 def record(exporter, name, model, inputs, steps=12):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from engine.exchange.aihwkit.restore import SCRATCH, values_of
 from engine.nn import AnalogLinear
 from engine.presets import preset
 from engine.settings import ROOT, UserError
+from engine.tile.settings import AlgorithmSpec
 from tests.exchange.test_models import DATA, NAMES, on_tiles
 
 # The interpreter of an environment with aihwkit, which cannot share one with this engine.
@@ -63,9 +65,11 @@ def test_what_aihwkit_does_not_have_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "out.safetensors"
     with pytest.raises(UserError, match="no analog tile"):
         aihwkit.save(nn.Linear(2, 2), path)
-    layer = AnalogLinear(6, 5, tile=preset("lrtt_idealized", rank=2))
-    with pytest.raises(UserError, match="no algorithm like lrtt"):
-        aihwkit.save(layer, path)
+    for name, settings in (("lrtt", {"rank": 2}), ("residual_v2", {})):
+        start = preset("lrtt_idealized") if name == "lrtt" else preset("idealized")
+        tile = replace(start, algorithm=AlgorithmSpec(name, settings))
+        with pytest.raises(UserError, match=f"no algorithm like {name}"):
+            aihwkit.save(AnalogLinear(6, 5, tile=tile), path)
     assert not path.exists()
 
 
@@ -76,7 +80,11 @@ def test_aihwkit_computes_what_it_did(tmp_path: Path) -> None:
     command = [PYTHON, "-m", "tests.exchange.check_back", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    *found, presets, programmed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert presets["changed"] == []
+    assert programmed["errors"][0] == 0 < programmed["errors"][1]
+    assert "the trained ones are carried" in programmed["told"][0]
+    assert "it has drifted" in programmed["told"][1]
     assert [one["name"] for one in found] == NAMES
     for one in found:
         assert one["error"] < 1e-5

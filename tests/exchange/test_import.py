@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from aihw_cli.commands.exchange import EXPORTER
 from engine.exchange.aihwkit.file import read_source
+from engine.exchange.aihwkit.lost import Losses
+from engine.exchange.aihwkit.network import logical_state
+from engine.exchange.aihwkit.recipe import recipe, settings_by_grid
 from engine.settings import UserError
 from tests.cli.conftest import Result
 
@@ -175,3 +180,40 @@ def test_a_matrix_of_the_wrong_shape_is_refused(folder: Path) -> None:
     save_file(tensors, folder / "odd.safetensors", metadata)
     with pytest.raises(UserError, match="not of the shape"):
         read_source(folder / "odd.safetensors")
+
+
+def places_in(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of all values in nested content."""
+    yield place
+    keys = list(value) if isinstance(value, dict) else []
+    keys = list(range(len(value))) if isinstance(value, list) else keys
+    for key in keys:
+        yield from places_in(value[key], (*place, key))
+
+
+ODD = (None, -1, 0, 1e9, float("nan"), float("inf"), "x", [], {}, True, [1, 2], {"class": "Evil"})
+
+
+@pytest.mark.parametrize("name", ["agad", "digits_hwa", "one_sided"])
+def test_wrong_values_anywhere_are_read_or_refused(name: str, folder: Path) -> None:
+    """Whatever one value of a file becomes: it is imported, or refused as the user's input is."""
+    with safe_open(DATA / f"{name}.safetensors", "pt") as file:
+        content = json.loads(file.metadata()["content"])
+    tensors, chance = load_file(DATA / f"{name}.safetensors"), random.Random(7)
+    everywhere = [place for place in places_in(content) if place]
+    refused = 0
+    for _ in range(60):
+        strange, place = copy.deepcopy(content), chance.choice(everywhere)
+        inner = strange
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = chance.choice(ODD)
+        metadata = {"format": "aihwkit exchange", "content": json.dumps(strange)}
+        save_file(tensors, folder / "odd.safetensors", metadata)
+        try:
+            source, losses = read_source(folder / "odd.safetensors"), Losses()
+            recipe(settings_by_grid(source, losses))
+            logical_state(source, losses)
+        except UserError:
+            refused += 1
+    assert 20 < refused < 60

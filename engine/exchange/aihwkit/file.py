@@ -21,6 +21,7 @@ FORMAT, VERSION = "aihwkit exchange", 1
 # A name becomes a key of a state dict and of a recipe, never a path or a module.
 NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,299}$")
 MOST_TEXT, MOST_TILES, MOST_CONFIGS, DEEPEST = 64 << 20, 100_000, 10_000, 12
+MOST_AXES = 6
 DIGITAL = "digital."
 GRID = ".analog_module"
 
@@ -42,6 +43,11 @@ class SourceTile:
     def weights(self) -> Tensor:
         """What the tile shows [O, I], without its scales."""
         return self.tensors["weights"]
+
+    @property
+    def digital_bias(self) -> bool:
+        """Whether a bias, if there is one, is added beside the tile."""
+        return bool(self.config.get("mapping", {}).get("digital_bias", True))
 
 
 @dataclass
@@ -82,9 +88,12 @@ def read_source(path: Path) -> Source:
         raise UserError(f"there is no file {path}") from None
     except (SafetensorError, OSError) as problem:
         raise UserError(f"{path} cannot be read: {problem}") from problem
+    # Content that is JSON, but not of this format, fails somewhere in the middle of reading.
     try:
         return _source(path, content, tensors)
-    except (KeyError, TypeError, AttributeError, IndexError) as problem:
+    except UserError:
+        raise
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as problem:
         raise UserError(f"{path} is damaged: {type(problem).__name__} {problem}") from problem
 
 
@@ -93,13 +102,17 @@ def _content(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         how = "`aihw import --exporter` prints the script that writes them, beside aihwkit"
         raise UserError(f"{path} is no file that was exported from aihwkit; {how}")
     text = metadata.get("content", "")
+    # Before it is parsed: a parser takes many times the memory of its text.
     if len(text) > MOST_TEXT:
         raise UserError(f"{path}: its settings are {len(text)} characters, more than {MOST_TEXT}")
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as problem:
         raise UserError(f"{path} is damaged: its settings are no JSON ({problem})") from problem
-    if not isinstance(content, dict) or content.get("version", 0) > VERSION:
+    version = content.get("version", 0) if isinstance(content, dict) else None
+    if not isinstance(version, int):
+        raise UserError(f"{path} is damaged: it does not say its version")
+    if version > VERSION:
         raise UserError(f"{path} was written by a newer exporter; update aihw")
     return content
 
@@ -107,22 +120,47 @@ def _content(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 def _source(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> Source:
     """The model of checked content."""
     tiles, configs = content["tiles"], content["configs"]
+    if not tiles:
+        raise UserError(f"{path} holds no tile")
     if len(tiles) > MOST_TILES or len(configs) > MOST_CONFIGS:
         raise UserError(f"{path}: {len(tiles)} tiles of {len(configs)} kinds are too many")
+    # What follows walks through settings recursively.
     for config in configs:
         _check_depth(path, config)
     found: dict[str, list[SourceTile]] = {}
     for number, entry in enumerate(tiles):
         tile = _tile(path, entry, configs, _with_prefix(tensors, f"tile.{number}."))
         found.setdefault(tile.grid, []).append(tile)
-    for grid in found.values():
+    # Rows of tiles, as a grid here lists them; the exporter goes column by column.
+    for name, grid in found.items():
         grid.sort(key=lambda tile: tile.place)
+        _check_grid(path, name, grid)
     digital = _with_prefix(tensors, DIGITAL)
     for name in (*digital, *found):
         _check_name(path, name)
-    layers = {entry["name"]: dict(entry) for entry in content.get("layers", [])}
+    layers = {entry["name"]: _layer(path, entry) for entry in content.get("layers", [])}
+    # Texts of strangers are shown, cut to a length that a terminal can bear.
     left = [str(line)[:300] for line in content.get("left", [])]
     return Source(path, str(content.get("aihwkit", ""))[:40], found, digital, layers, left)
+
+
+def _check_grid(path: Path, name: str, tiles: list[SourceTile]) -> None:
+    """Raises UserError unless tiles make a whole matrix together."""
+    rows = {tile.place[0]: tile.weights.shape[0] for tile in tiles}
+    columns = {tile.place[1]: tile.weights.shape[1] for tile in tiles}
+    wanted = [(row, column) for row in sorted(rows) for column in sorted(columns)]
+    shapes = [(rows[row], columns[column]) for row, column in wanted]
+    whole = [tile.place for tile in tiles] == wanted
+    if not whole or [tuple(tile.weights.shape) for tile in tiles] != shapes:
+        raise UserError(f"{path}: the tiles of {name} do not make a matrix")
+
+
+def _layer(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of a layer beside its tiles."""
+    shape = entry.get("shape") or []
+    if not all(isinstance(size, int) and size > 0 for size in shape) or len(shape) > MOST_AXES:
+        raise UserError(f"{path}: layer {entry['name']!r} has no shape {shape!r}")
+    return {"shape": list(shape), "bias": str(entry.get("bias", ""))}
 
 
 def _tile(

@@ -42,6 +42,7 @@ def grid_name(theirs: str) -> GridName:
     found = RECURRENT.match(theirs)
     if found is None:
         return GridName(theirs, "grid", _join(theirs, "weight"), _join(theirs, "bias"))
+    # Only a layer in both directions tells which one it is.
     layer, kind = found["layer"], found["kind"]
     part = f"l{found['number']}" + ("_reverse" if found["way"] == "1" else "")
     names = (f"weight_{kind}_{part}", f"bias_{kind}_{part}")
@@ -64,11 +65,13 @@ Shapes = Mapping[str, tuple[int, ...]]
 def match(ours: Shapes, theirs: Shapes, what: str) -> dict[str, str]:
     """For each of our names that of theirs: the same one, or, where names differ, the one in the
     same place of a list with the same shapes. Raises UserError in one line."""
+    # Equal names decide, even if an order of equal shapes would fit otherwise.
     if set(ours) == set(theirs):
         for name, shape in ours.items():
             if shape != theirs[name]:
                 raise UserError(f"{what} {name} is {_text(theirs[name])}, not {_text(shape)}")
         return {name: name for name in ours}
+    # Networks of the same make, written with other names: modules are listed as they are made.
     if list(ours.values()) == list(theirs.values()):
         return dict(zip(ours, theirs, strict=True))
     here, there = _named(ours, set(ours) - set(theirs)), _named(theirs, set(theirs) - set(ours))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ from engine.settings import UserError
 if TYPE_CHECKING:
     from engine.nn.analog import AnalogTile
 
+SHOWN = 4
+
 
 def load(model: nn.Module, file: str | Path) -> Losses:
     """See `engine.exchange.aihwkit.load`."""
@@ -29,11 +33,22 @@ def load(model: nn.Module, file: str | Path) -> Losses:
     return losses
 
 
+def grids_of(model: nn.Module) -> dict[str, TileGrid]:
+    """Every matrix on tiles of a network, by its path."""
+    return {name: part for name, part in model.named_modules() if isinstance(part, TileGrid)}
+
+
 def matched(model: nn.Module, source: Source) -> dict[str, str]:
     """Paths of the grids of a network, with the grids of the source that go there."""
-    ours = {path: (sum(g.out_sizes), sum(g.in_sizes)) for path, g in _grids(model).items()}
-    names = {grid_name(grid).path: grid for grid in source.tiles}
-    theirs = {path: _size(source.tiles[grid]) for path, grid in names.items()}
+    ours: dict[str, tuple[int, ...]] = {}
+    for path, grid in grids_of(model).items():
+        ours[path] = (sum(grid.out_sizes), sum(grid.in_sizes))
+    theirs: dict[str, tuple[int, ...]] = {}
+    names: dict[str, str] = {}
+    for name, tiles in source.tiles.items():
+        path = grid_name(name).path
+        names[path] = name
+        theirs[path] = _size(tiles)
     return {path: names[found] for path, found in match(ours, theirs, "layer").items()}
 
 
@@ -41,50 +56,59 @@ def logical_state(source: Source, losses: Losses) -> dict[str, Tensor]:
     """Weights and biases by torch's names, as floating-point layers would have them, and all other
     parameters."""
     found: dict[str, Tensor] = {}
-    for grid, tiles in source.tiles.items():
+    for grid in source.tiles:
         try:
             name = grid_name(grid)
         except UserError as problem:
             losses.add(grid, str(problem))
             continue
-        weight = torch.cat([torch.cat(row, 1) for row in _blocks(tiles)], 0)
-        found |= _parameters(source, grid, name, weight, losses)
+        found |= _parameters(source, grid, name, losses)
     for theirs, value in source.digital.items():
+        # Biases of grids stand with their weights above.
         if GRID not in theirs:
             found[digital_name(theirs)] = value
     return found
 
 
-def _parameters(
-    source: Source, grid: str, name: GridName, weight: Tensor, losses: Losses
-) -> dict[str, Tensor]:
+def _parameters(source: Source, grid: str, name: GridName, losses: Losses) -> dict[str, Tensor]:
     """The weight and bias of one matrix, in the shape of torch's layer where the file knows it."""
-    layer = source.layers.get(grid, {})
-    digital = source.digital.get(f"{grid}{GRID}.bias")
-    found: dict[str, Tensor] = {}
-    if digital is not None:
-        found[name.bias] = digital
-    elif layer.get("bias") == "analog":
-        weight, found[name.bias] = weight[:, :-1], weight[:, -1].clone()
-    elif not layer and not source.tiles[grid][0].config["mapping"]["digital_bias"]:
+    tiles, layer = source.tiles[grid], source.layers.get(grid, {})
+    weight = _joined(tiles)
+    bias = source.digital.get(f"{grid}{GRID}.bias")
+    if layer.get("bias") == "analog":
+        # The column of an input that is always 1.
+        weight, bias = weight[:, :-1], weight[:, -1].clone()
+    elif bias is None and not layer and not tiles[0].digital_bias:
         why = "the bias, if any, is the last column: export the model itself, not its state dict"
         losses.add(name.weight, why)
-    shape = layer.get("shape")
-    found[name.weight] = weight.reshape(shape) if shape else weight.contiguous()
+    shape = layer.get("shape") or list(weight.shape)
+    if math.prod(shape) != weight.numel():
+        raise UserError(f"{source.path}: {grid} is said to be {shape}, and is {list(weight.shape)}")
+    found = {name.weight: weight.reshape(shape).contiguous()}
+    if bias is not None:
+        found[name.bias] = bias
     return found
 
 
+def _joined(tiles: list[SourceTile]) -> Tensor:
+    """The logical matrix that tiles make together."""
+    rows: dict[int, list[Tensor]] = {}
+    for tile in tiles:
+        rows.setdefault(tile.place[0], []).append(logical_weights(tile))
+    return torch.cat([torch.cat(row, 1) for row in rows.values()], 0)
+
+
 def _load_grids(model: nn.Module, source: Source, losses: Losses) -> None:
-    grids = _grids(model)
+    grids = grids_of(model)
     for path, theirs in matched(model, source).items():
         grid, tiles = grids[path], source.tiles[theirs]
         own = list(analog_tiles(grid))
-        sizes = [tuple(tile.tile.weight.shape) for tile in own]
-        if sizes != [tuple(tile.weights.shape) for tile in tiles]:
+        here = [tuple(tile.tile.weight.shape) for tile in own]
+        there = [tuple(tile.weights.shape) for tile in tiles]
+        if here != there:
             raise UserError(
-                f"{path} lies on tiles {_sizes(sizes)} here, and on "
-                f"{_sizes([tuple(t.weights.shape) for t in tiles])} in {source.path}: set "
-                "tile.mapping.max_input_size and max_output_size"
+                f"{path} lies on tiles {_text(here)} here, and on {_text(there)} in {source.path}: "
+                "set tile.mapping.max_input_size and max_output_size"
             )
         _load_bias(grid, path, source.digital.get(f"{theirs}{GRID}.bias"))
         for tile, found in zip(own, tiles, strict=True):
@@ -100,44 +124,40 @@ def _load_tile(tile: AnalogTile, source: SourceTile, path: str, losses: Losses) 
 
 
 def _load_bias(grid: TileGrid, path: str, bias: Tensor | None) -> None:
-    if (bias is None) != (grid.bias is None):
+    own = grid.bias
+    if (bias is None) != (own is None):
         here, there = ("a", "no") if bias is None else ("no", "a")
         raise UserError(f"{path} has {here} digital bias here, and {there} one in the file")
-    if grid.bias is not None and bias is not None:
-        grid.bias.data.copy_(bias)
+    if own is not None and bias is not None:
+        own.data.copy_(bias)
 
 
 def _load_digital(model: nn.Module, source: Source) -> None:
     """Parameters and buffers of layers that are not analog."""
-    inside = tuple(f"{path}." for path in _grids(model))
-    own = {
-        name: value
-        for name, value in model.state_dict().items()
-        if isinstance(value, Tensor) and not name.startswith(inside)
-    }
-    given = {
-        digital_name(name): value for name, value in source.digital.items() if GRID not in name
-    }
-    here, there = ({k: tuple(v.shape) for k, v in found.items()} for found in (own, given))
-    for name, theirs in match(here, there, "parameter").items():
+    inside = tuple(f"{path}." for path in grids_of(model))
+    own: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        if isinstance(value, Tensor) and not name.startswith(inside):
+            own[name] = value
+    given: dict[str, Tensor] = {}
+    for name, value in source.digital.items():
+        if GRID not in name:
+            given[digital_name(name)] = value
+    for name, theirs in match(_shapes(own), _shapes(given), "parameter").items():
+        # The tensors of a state dict are those of the model: they are written in place.
         own[name].copy_(given[theirs])
 
 
-def _grids(model: nn.Module) -> dict[str, TileGrid]:
-    return {name: m for name, m in model.named_modules() if isinstance(m, TileGrid)}
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _size(tiles: list[SourceTile]) -> tuple[int, int]:
     """Rows and columns of the matrix that tiles make together."""
     rows = sum(tile.weights.shape[0] for tile in tiles if tile.place[1] == 0)
-    return rows, sum(tile.weights.shape[1] for tile in tiles if tile.place[0] == 0)
+    columns = sum(tile.weights.shape[1] for tile in tiles if tile.place[0] == 0)
+    return rows, columns
 
 
-def _blocks(tiles: list[SourceTile]) -> list[list[Tensor]]:
-    """Logical weights by rows and columns of tiles."""
-    rows = sorted({tile.place[0] for tile in tiles})
-    return [[logical_weights(tile) for tile in tiles if tile.place[0] == row] for row in rows]
-
-
-def _sizes(shapes: list[tuple[int, ...]]) -> str:
-    return ", ".join(f"{out} x {inputs}" for out, inputs in shapes[:4])
+def _text(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join(f"{out} x {inputs}" for out, inputs in shapes[:SHOWN])

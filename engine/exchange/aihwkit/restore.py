@@ -62,6 +62,7 @@ def restore(tile: AnalogTile, source: SourceTile, losses: Losses) -> None:
             "x".join(map(str, shape)) for shape in (values["weights"].shape, tile.tile.weight.shape)
         )
         raise Misfit(f"its weights are {found}, not {wanted}")
+    # Kinds are compared first, so that other devices are told before any weight has changed.
     _check_cells(places, values)
     _fill_scales(tile, places, values)
     for name, slot in places.items():
@@ -101,6 +102,7 @@ def _fill_scales(
                 setting = "tile.mapping.weight_scaling_omega or learn_out_scaling"
                 raise Misfit(f"{name} is not 1, and the tile has no such scale ({setting})")
             del values[name]
+        # A model that learned without scales computes the same with scales of 1.
         elif own is not None and given is None:
             values[name] = torch.ones_like(own)
         elif own is not None and given is not None and given.numel() == 1 < own.numel():
@@ -117,6 +119,7 @@ def _note_rest(
         short = name.removeprefix(state.EXTRA)
         if name in places or SCRATCH.search(short) or short == "learning_rate":
             continue
+        # Counters that never moved, of algorithms that here have none.
         if short.rpartition(".")[2] in IDLE and bool(((value == 0) | (value == 1)).all()):
             continue
         losses.add(f"{source.grid}: {short}", "a state of which there is nothing like it here")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.exchange.aihwkit import words
 from engine.tile.cells import CellArray
-from engine.tile.group import CellGroup, Cells
+from engine.tile.group import TURN, CellGroup, Cells
 from engine.tile.mvm import Product
 from engine.tile.settings import OneSided
 
@@ -35,8 +35,8 @@ SPREADS = {
 COMMON = "out_nonlinearity_factor"
 # The clock of a device that drifts: when it began, from which weight, and what was seen last.
 DRIFT = {"t": "drift_from", "w0": "drift_w0", "previous_weights": "drift_seen"}
-# Word of the control block of an array that counts the turns of a sequential policy.
-TURN = 4
+# The device whose slopes follow from its bounds.
+SLOPED = "soft_bounds_reference"
 # Counters of a transfer: samples seen, sweeps done, then the next slice of each array.
 SAMPLES, SWEEPS, SLICES = 0, 1, 2
 
@@ -87,10 +87,13 @@ def slots(tile: AnalogTile, batch: int) -> dict[str, Slot]:
 def settle(tile: AnalogTile) -> None:
     """What follows from a state that was written."""
     for array in (tile.tile.array, *getattr(tile.state, "own", [])):
-        for single in array.arrays if isinstance(array, CellGroup) else [array]:
-            _derive(single)
         if isinstance(array, CellGroup):
+            for single in array.arrays:
+                _derive(single)
+            # The weight that a group shows is the sum of its devices.
             array._combine()
+        else:
+            _derive(array)
     learned = getattr(tile.state, "input_range", None)
     if learned is not None:
         learned.batches = int(learned.seen)
@@ -99,41 +102,49 @@ def settle(tile: AnalogTile) -> None:
 def _derive(array: CellArray) -> None:
     """Constants that follow from others, and that aihwkit does not store: the slopes of soft
     bounds, as the device's own text has them."""
-    if array.spec.model != "soft_bounds_reference":
+    if array.spec.model != SLOPED:
         return
-    for way, sign in (("up", 1.0), ("down", -1.0)):
-        bound = array.parameter("max_bound" if way == "up" else "min_bound")
-        slope = -array.parameter(f"dwmin_{way}") / bound
-        none = torch.zeros_like(slope)
-        array.parameter(f"slope_{way}").copy_(torch.where(sign * bound > 0, slope, none))
+    for way, bound, sign in (("up", "max_bound", 1.0), ("down", "min_bound", -1.0)):
+        end = array.parameter(bound)
+        slope = -array.parameter(f"dwmin_{way}") / end
+        # A bound on the wrong side of 0 has no slope; a bound at 0 would have an infinite one.
+        slope = torch.where(sign * end > 0, slope, torch.zeros_like(slope))
+        array.parameter(f"slope_{way}").copy_(slope)
 
 
 def _all(tile: AnalogTile, batch: int) -> Iterator[Named]:
-    state: Any = tile.state
+    # The weights come first: what is written after them may replace what they imply.
     yield "weights", view(tile.tile.weight.data)
-    for name, scale in (("mapping_scales", tile.scale), ("out_scaling_alpha", tile.out_scale)):
-        if scale is not None:
-            yield name, view(scale.data)
+    if tile.scale is not None:
+        yield "mapping_scales", view(tile.scale.data)
+    if tile.out_scale is not None:
+        yield "out_scaling_alpha", view(tile.out_scale.data)
+    yield from _learning(tile, batch)
+    yield from _deviations(tile.tile.forward_product, f"{EXTRA}fb_pass.fwd.")
+    yield from _deviations(tile.tile.backward_product, f"{EXTRA}fb_pass.bwd.")
+
+
+def _learning(tile: AnalogTile, batch: int) -> Iterator[Named]:
+    """The cells, and what the algorithm of a tile keeps beside them."""
+    state: Any = tile.state
+    array = tile.tile.array
     if tile.algorithm == "hwa":
         if state.input_range is not None:
             yield "input_range", view(state.input_range.value.data)
             yield "input_range_update_idx", view(state.input_range.seen)
     elif tile.algorithm == "mixed_precision":
-        yield from _cells(tile.tile.array, "", f"{DEVICE}rpu_device.")
+        # The pulsed device is one level deeper: the compound is a device, too.
+        inner = f"{DEVICE}rpu_device."
+        yield from _cells(array, "", inner)
         yield from _chi(state, batch)
-        yield from _group(tile.tile.array, f"{DEVICE}rpu_device.", batch)
-    elif hasattr(state, "wiring"):
+        yield from _group(array, inner, batch)
+    elif tile.algorithm in words.TRANSFERS.values():
         yield from _transfer(tile, state)
     elif tile.algorithm == "sgd":
-        yield from _cells(tile.tile.array, "", DEVICE)
-        yield from _group(tile.tile.array, DEVICE, batch)
+        yield from _cells(array, "", DEVICE)
+        yield from _group(array, DEVICE, batch)
     else:
         raise ValueError(f"aihwkit has no algorithm like {tile.algorithm}")
-    for direction, product in (
-        ("fwd", tile.tile.forward_product),
-        ("bwd", tile.tile.backward_product),
-    ):
-        yield from _deviations(product, f"{EXTRA}fb_pass.{direction}.")
 
 
 def _cells(array: Cells, end: str, prefix: str) -> Iterator[Named]:
@@ -151,7 +162,7 @@ def _cells(array: Cells, end: str, prefix: str) -> Iterator[Named]:
         return
     layout, theirs = array.layout, {ours: name for name, ours in words.CELLS.items()}
     kept = [name for name in layout.states if name == "persistent"]
-    derived = ("slope_up", "slope_down") if array.spec.model == "soft_bounds_reference" else ()
+    derived = ("slope_up", "slope_down") if array.spec.model == SLOPED else ()
     for name in (*layout.cells, *kept):
         if name not in derived:
             yield f"{HIDDEN}{theirs.get(name, name)}{end}", view(array.parameter(name))
@@ -167,6 +178,7 @@ def _drift(array: CellArray, prefix: str) -> Iterator[Named]:
         return
     calls = array.parameter("drift_calls")
 
+    # Theirs drifts all cells of an array or none; ours marks each.
     def begin(active: float) -> None:
         calls.fill_(float(active > 0))
 
@@ -185,14 +197,14 @@ def _group(array: Cells, prefix: str, batch: int) -> Iterator[Named]:
         return
     devices, control = len(array.arrays), array.control[0]
     if array.policy == "sequential":
+        # Theirs names the device that was pulsed last, ours counts from the first one.
+        def last() -> float:
+            return (int(control[TURN]) + array.first) % devices
 
-        def take_turn(last: float) -> None:
-            control[TURN] = (int(last) - array.first) % devices
+        def set_last(device: float) -> None:
+            control[TURN] = (int(device) - array.first) % devices
 
-        yield (
-            f"{prefix}current_device_idx",
-            number(lambda: (int(control[TURN]) + array.first) % devices, take_turn),
-        )
+        yield f"{prefix}current_device_idx", number(last, set_last)
 
     def count(samples: float) -> None:
         array.samples, array.updates = int(samples), int(samples) // batch
@@ -222,6 +234,7 @@ def _transfer(tile: AnalogTile, state: Transfer) -> Iterator[Named]:
         if not isinstance(array, CellArray):
             raise ValueError("cells of several devices within an array of a transfer")
         yield from _cells(array, f"_{place}", f"{DEVICE}{place}.")
+        # Where the tile shows a sum, the last array keeps its weights beside it.
         shown = state.last if array is last and state.last is not None else array.weight.data
         yield f"{HIDDEN}hidden_weights_{place}", view(shown)
     yield from _buffers(state)
@@ -233,6 +246,7 @@ def _transfer(tile: AnalogTile, state: Transfer) -> Iterator[Named]:
     yield f"{DEVICE}transfer_counter", view(counters[SWEEPS])
     yield f"{DEVICE}m_x", view(state.maxima[0, 0])
     yield f"{DEVICE}m_d", view(state.maxima[0, 1])
+    # One number here holds two flags of theirs: the sign, and whether it has just switched.
     yield f"{DEVICE}in_chopper", _bit(state.in_chop, 0)
     yield f"{DEVICE}out_chopper", _bit(state.out_chop, 0)
     if wiring.rule == "dynamic":

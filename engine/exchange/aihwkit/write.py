@@ -27,6 +27,7 @@ def save(model: nn.Module, file: str | Path, *, batch_size: int = 1) -> None:
     tensors: dict[str, Tensor] = {}
     tiles: list[dict[str, Any]] = []
     for path, grid in grids.items():
+        # The script finds tiles by the names that aihwkit's modules have.
         theirs = _their_name(model, path)
         for tile, place in zip(analog_tiles(grid), _places(grid), strict=True):
             entry, own = _tile(tile, f"{theirs}{GRID}{place}", batch_size)
@@ -35,8 +36,10 @@ def save(model: nn.Module, file: str | Path, *, batch_size: int = 1) -> None:
         if grid.bias is not None:
             tensors[f"{DIGITAL}{theirs}{GRID}.bias"] = grid.bias.data
     tensors |= _digital(model, grids)
+    # No settings go along: they are those of the model that loads the file.
     content = {"format": FORMAT, "version": VERSION, "configs": [], "tiles": tiles}
     metadata = {"format": FORMAT, "content": json.dumps(content)}
+    # The format takes neither views nor memory that two tensors share.
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     try:
         save_file(plain, file, metadata)
@@ -55,6 +58,7 @@ def _tile(tile: AnalogTile, name: str, batch: int) -> tuple[dict[str, Any], dict
         for key, value in found.items()
         if key.startswith(EXTRA) and value.numel() == 1
     }
+    # By it, aihwkit tells mini-batches from samples when it goes on.
     extra["last_update_m_batch"] = float(batch)
     entry = {"name": name, "class": "", "config": 0, "extra": extra}
     return entry, {k: v for k, v in found.items() if k.removeprefix(EXTRA) not in extra}
@@ -77,6 +81,7 @@ def _their_name(model: nn.Module, path: str) -> str:
         return layer
     kind, _, part = grid.partition("_")
     number, _, back = part.removeprefix("l").partition("_")
+    # A layer in both directions is a module of two; in one direction there is no such module.
     way = f".directions.{int(bool(back))}" if owner.sizes.bidirectional else ""
     start = f"{layer}." if layer else ""
     return f"{start}rnn.layers.{number}{way}.cell.weight_{kind}"
