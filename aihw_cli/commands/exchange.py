@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aihw_cli.arguments import Arguments, Command, Option
-from engine.settings import UserError
+from aihw_cli.output import say, say_json
+from engine.settings import UserError, user_path
+from engine.trust import files
+from engine.trust.text import visible
 
 if TYPE_CHECKING:
     from engine.exchange.aihwkit.file import Source
@@ -29,24 +30,27 @@ def import_model(arguments: Arguments) -> int:
     if arguments.has("--exporter"):
         if arguments.words:
             raise UserError(f"--exporter prints a script; it takes no {arguments.words[0]!r}")
-        print(EXPORTER.read_text(encoding="utf-8"), end="")
+        say(EXPORTER.read_text(encoding="utf-8"), end="")
         return 0
     if not arguments.words:
         raise UserError(f"aihw import needs a file; usage: {COMMANDS[0].usage}")
     from engine.exchange.aihwkit.file import read_source
 
-    path = Path(arguments.words[0]).expanduser()
+    path = user_path(arguments.words[0])
     source = read_source(path)
-    out = Path(arguments.options.get("--out", path.stem)).expanduser()
+    out = user_path(arguments.options.get("--out", path.stem))
     report = _import(source, out, arguments)
-    print(json.dumps(report) if arguments.has("--json") else _text(report))
+    if arguments.has("--json"):
+        say_json(report)
+    else:
+        say(_text(report))
     return 0
 
 
 def _import(source: Source, out: Path, arguments: Arguments) -> dict[str, Any]:
     """Write recipe, weights and cells of a model; returns what was done and what is left out."""
     from engine.exchange.aihwkit.lost import Losses
-    from engine.exchange.aihwkit.network import logical_state
+    from engine.exchange.aihwkit.network import learning_rates, logical_state
     from engine.exchange.aihwkit.recipe import settings_by_grid
 
     if (out / RECIPE).exists():
@@ -62,7 +66,7 @@ def _import(source: Source, out: Path, arguments: Arguments) -> dict[str, Any]:
             names, weights, report["network"] = _fit(source, out, settings, words)
         _write_recipe(source, out, {names[grid]: own for grid, own in settings.items()})
         _write_weights(out / WEIGHTS, weights)
-        shutil.copyfile(source.path, out / CELLS)
+        files.write_new(out / CELLS, files.read_bytes(source.path, follow=True))
     except OSError as problem:
         raise UserError(f"cannot write {out}: {problem.strerror or problem}") from None
     except UserError:
@@ -72,6 +76,10 @@ def _import(source: Source, out: Path, arguments: Arguments) -> dict[str, Any]:
             out.rmdir()
         raise
     _check_recipe(out / RECIPE, {names[grid]: own for grid, own in settings.items()})
+    rates = learning_rates(source)
+    if rates:
+        # A rate is one of the optimizer, which is the user's choice here as it was there.
+        report["learning_rate"] = rates[0] if len(rates) == 1 else rates
     report["not_carried"] = [*source.left, *map(str, losses.found)]
     return report
 
@@ -84,15 +92,17 @@ def _write_recipe(source: Source, out: Path, settings: Mapping[str, Mapping[str,
 
     values = {"name": folder_name(out.name), **recipe(settings)}
     places = {"recipe": out / RECIPE, "cells": out / CELLS, "weights": out / WEIGHTS}
-    head = HEAD.format(version=source.aihwkit, file=source.path.name, **places)
+    shown = {"version": source.aihwkit, "file": source.path.name, **places}
+    # A line break in one of them would end the comment: what follows would be a setting.
+    head = HEAD.format_map({key: visible(value) for key, value in shown.items()})
     text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
-    (out / RECIPE).write_text(head + text, encoding="utf-8")
+    files.write_bytes(out / RECIPE, (head + text).encode())
 
 
 def _write_weights(path: Path, weights: Mapping[str, Any]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    save_file({name: value.contiguous().clone() for name, value in weights.items()}, path)
+    files.write_new(path, save({k: value.contiguous().clone() for k, value in weights.items()}))
 
 
 def _their_names(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -147,10 +157,9 @@ def _fit(
     # Built again with the settings of every layer, now under its name.
     model, _, title = _network(out, words)
     lost = aihwkit.load(model, source.path).found
-    same = all(path.startswith(f"{grid}.") for path, grid in grids.items())
-    how = "" if same else "; found in their order: " + ", ".join(
-        f"{name} is {grid}" for grid, name in names.items()
-    )  # fmt: skip
+    renamed = [f"{name} is {grid}" for grid, name in names.items() if name != grid]
+    by_name = all(path.startswith(f"{grid}.") for path, grid in grids.items())
+    how = "" if by_name or not renamed else f"; found in their order: {', '.join(renamed)}"
     rest = f"; without a place there: {', '.join(map(str, lost))}" if lost else ""
     return names, convert_to_digital(model).state_dict(), f"fits {title}{how}{rest}"
 
@@ -176,8 +185,11 @@ def _text(report: Mapping[str, Any]) -> str:
         f"cells     {report['cells']}  (with their tiles; run.start)",
     ]
     lines += [f"network   {report['network']}"] if "network" in report else []
+    if "learning_rate" in report:
+        rate = f"lr        {report['learning_rate']}, for losses that are means over a batch"
+        lines.append(f"{rate} (optimizer.lr, loss.reduction=mean)")
     lines += [f"not carried: {line}" for line in report["not_carried"]]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 COMMANDS = (

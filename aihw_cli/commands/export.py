@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aihw_cli.arguments import Arguments, Command, Option
+from aihw_cli.output import say
 from aihw_cli.report import note
-from engine.settings import UserError
+from engine.settings import UserError, user_path
+from engine.trust import files
 from engine.trust.code import check_code_in
+from engine.trust.text import visible
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +32,6 @@ def export(arguments: Arguments) -> int:
     form = arguments.options.get("--to", "")
     if form not in FORMS:
         raise UserError(f"--to must be one of {', '.join(FORMS)}, not {form!r}")
-    write, suffix = FORMS[form]
     picked = pick(arguments.words)
     # A table joins many runs; everything else is about one.
     if form != "latex" and len(picked.runs) != 1:
@@ -38,16 +40,16 @@ def export(arguments: Arguments) -> int:
     if form != "latex" and arguments.has("--metric"):
         raise UserError(f"--metric is for --to latex, not for {form}")
     out = arguments.options.get("--out")
-    if suffix:
-        path = Path(out or _name(picked.runs[0], suffix)).expanduser()
-        print(write(picked.runs[0], path, arguments))
+    if form in FILES:
+        write, suffix = FILES[form]
+        say(write(picked.runs[0], user_path(out or _name(picked.runs[0], suffix))))
         return 0
-    text = _latex(picked, arguments) if form == "latex" else write(picked.runs[0], None, arguments)
+    text = _latex(picked, arguments) if form == "latex" else TEXTS[form](picked.runs[0])
     if out is None:
-        print(text, end="")
+        say(text, end="")
     else:
-        _write_text(Path(out).expanduser(), text)
-        print(f"{out} holds {picked.runs[0].folder if len(picked.runs) == 1 else 'the table'}")
+        _write_text(user_path(out), text)
+        say(f"{out} holds {picked.runs[0].folder if len(picked.runs) == 1 else 'the table'}")
     return 0
 
 
@@ -56,41 +58,40 @@ def _name(run: Run, suffix: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", str(run.record["id"])) + suffix
 
 
-def _network(run: Run, arguments: Arguments) -> nn.Module:
-    from engine.experiment.runs import DONE, read_config, run_status
+def _network(run: Run) -> nn.Module:
+    from engine.experiment.runs import DONE, run_status
     from engine.records.network import load
 
-    check_code_in(read_config(run.folder), run.folder)
     if run_status(run.folder) not in DONE:
         note(f"{run.folder} is {run_status(run.folder)}: its last checkpoint is exported")
     return load(run.folder)
 
 
-def _torch(run: Run, path: Path, arguments: Arguments) -> str:
+def _torch(run: Run, path: Path) -> str:
     from engine.exchange.network import write_torch
 
-    write_torch(_network(run, arguments), path)
+    write_torch(_network(run), path)
     return f"{path} holds the logical weights of {run.folder}, by torch's names"
 
 
-def _safetensors(run: Run, path: Path, arguments: Arguments) -> str:
+def _safetensors(run: Run, path: Path) -> str:
     from engine.exchange.network import write_safetensors
 
-    write_safetensors(_network(run, arguments), path)
+    write_safetensors(_network(run), path)
     return f"{path} holds the logical weights of {run.folder}, by torch's names"
 
 
-def _onnx(run: Run, path: Path, arguments: Arguments) -> str:
+def _onnx(run: Run, path: Path) -> str:
     from engine.exchange.network import write_onnx
     from engine.experiment.runs import read_config
     from engine.records.network import example
 
-    model = _network(run, arguments)
+    model = _network(run)
     checked = write_onnx(model, example(read_config(run.folder), SAMPLES), path)
     return f"{path} computes what {run.folder} does in floating point ({checked})"
 
 
-def _aihwkit(run: Run, path: Path, arguments: Arguments) -> str:
+def _aihwkit(run: Run, path: Path) -> str:
     from engine.exchange import aihwkit
     from engine.experiment.runs import read_config
 
@@ -98,7 +99,7 @@ def _aihwkit(run: Run, path: Path, arguments: Arguments) -> str:
     # The writer of safetensors replaces what is there.
     if path.exists():
         raise UserError(f"{path} is there already; name another file with --out")
-    aihwkit.save(_network(run, arguments), path, batch_size=batch)
+    aihwkit.save(_network(run), path, batch_size=batch)
     return (
         f"{path} holds the tiles of {run.folder}; beside aihwkit, with a model of the same shape:\n"
         f'  import export_aihwkit; export_aihwkit.load(model, "{path.name}")\n'
@@ -106,7 +107,7 @@ def _aihwkit(run: Run, path: Path, arguments: Arguments) -> str:
     )
 
 
-def _recipe(run: Run, _: Any, arguments: Arguments) -> str:
+def _recipe(run: Run) -> str:
     import yaml
 
     from aihw_cli.records.portable import portable
@@ -123,10 +124,11 @@ def _recipe(run: Run, _: Any, arguments: Arguments) -> str:
         f"{run.record.get('commit') or 'not known'}. Run it with: aihw train conf=FILE",
     ]
     text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
-    return "\n".join([*head, text])
+    # A line break in a record would end the comment: what follows would be a setting.
+    return "\n".join([*map(visible, head), text])
 
 
-def _bibtex(run: Run, _: Any, arguments: Arguments) -> str:
+def _bibtex(run: Run) -> str:
     from engine.exchange.bibtex import bibtex
     from engine.experiment.runs import read_record
 
@@ -153,29 +155,28 @@ def _latex(picked: Any, arguments: Arguments) -> str:
     if any(row["count"] == 1 for row in rows):
         note("one run of a configuration has no interval; seeds=3 makes more")
     ids = ", ".join(str(run.record["id"]) for run in picked.runs)
-    return table(rows, metric, comment=f"aihw export: runs {ids}")
+    return table(rows, metric, comment=f"aihw export: runs {visible(ids)}")
 
 
 def _write_text(path: Path, text: str) -> None:
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        files.write_new(path, text.encode("utf-8"))
     except FileExistsError:
         raise UserError(f"{path} is there already; name another file with --out") from None
     except OSError as problem:
         raise UserError(f"cannot write {path}: {problem.strerror or problem}") from None
 
 
-# What each form is written by, and the suffix of its file; text goes to the terminal without --out.
-FORMS: dict[str, tuple[Callable[..., str], str]] = {
+# What writes each form that is a file, and the suffix of that file.
+FILES: dict[str, tuple[Callable[[Run, Path], str], str]] = {
     "torch": (_torch, ".pt"),
     "safetensors": (_safetensors, ".safetensors"),
     "onnx": (_onnx, ".onnx"),
     "aihwkit": (_aihwkit, ".aihwkit.safetensors"),
-    "recipe": (_recipe, ""),
-    "bibtex": (_bibtex, ""),
-    "latex": (_latex, ""),
 }
+# Forms that are text, which goes to the terminal without --out.
+TEXTS: dict[str, Callable[[Run], str]] = {"recipe": _recipe, "bibtex": _bibtex}
+FORMS = (*FILES, *TEXTS, "latex")
 EXAMPLES: Sequence[tuple[str, str]] = (
     ("aihw export RUN_DIR --to torch", "logical weights for torch.load, by torch's names"),
     ("aihw export RUN_DIR --to onnx --out net.onnx", "a network that runs without aihw"),

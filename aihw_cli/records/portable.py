@@ -14,6 +14,7 @@ from engine.experiment.identity import deciding, device_models, is_device_file
 from engine.experiment.tasks import TRAIN, task_of
 from engine.presets import members, overlay, read_yaml
 from engine.settings import UserError
+from engine.trust.code import code_permitted
 
 PARTS = ("device", "tile", "algorithm")
 # Groups whose members have a name inside: the member of that name is the nearest.
@@ -76,7 +77,7 @@ def _composed(recipe: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="aihw-") as folder:
         path = Path(folder, "recipe.yaml")
         path.write_text(yaml.safe_dump(dict(recipe), sort_keys=False), encoding="utf-8")
-        return compose([], conf=str(path), allow_code=True).values
+        return compose([], conf=str(path), allow_code=code_permitted()).values
 
 
 def _missing(config: Mapping[str, Any], composed: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -23,6 +23,7 @@ import json
 import struct
 import sys
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,10 @@ TYPES = {
 }  # fmt: skip
 
 
-def save(model: Any, file: Any) -> list[str]:
+def save(model: Any, file: Any, *, beside: Iterable[str] = ()) -> list[str]:
     """Write the settings, weights and states of a model, or of its state dict, to `file`.
 
-    Returns a line for everything in it that cannot be carried.
+    Returns a line for everything in it that cannot be carried, and for what lay `beside` it.
     """
     module = model if isinstance(model, torch.nn.Module) else None
     state = dict(module.state_dict() if module is not None else model)
@@ -56,6 +57,7 @@ def save(model: Any, file: Any) -> list[str]:
         raise SystemExit("there is no analog tile in it: nothing to export")
     if module is not None:
         content["layers"] = _layers(module)
+    left += [f"{name}: beside the model in its checkpoint" for name in beside]
     content["left"] = left
     _write(Path(file), tensors, content)
     return left
@@ -338,17 +340,26 @@ def _write(path: Path, tensors: dict[str, Any], content: dict[str, Any]) -> None
         out.writelines(blocks)
 
 
-def _state_of(path: str) -> Any:
-    """The model or the state dict in a file of torch."""
-    found = torch.load(path, map_location="cpu", weights_only=False)
+def _state_of(path: str) -> tuple[Any, list[str]]:
+    """The model or the state dict in a file of torch, and the names of what lies beside it."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=False)
+    except (AttributeError, ImportError) as problem:
+        # A pickle of a whole model names its class, and the module where it was defined.
+        raise SystemExit(
+            f"{path} holds objects of classes that are not found here ({problem}). Where the model "
+            "is built: import export_aihwkit; export_aihwkit.save(model, FILE)"
+        ) from None
+    except OSError as problem:
+        raise SystemExit(f"{path} cannot be read: {problem.strerror or problem}") from None
     if isinstance(found, torch.nn.Module):
-        return found
+        return found, []
     for name in WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(name), (dict, torch.nn.Module)):
-            return found[name]
+            return found[name], [str(key) for key in found if key != name]
     if not isinstance(found, dict):
         raise SystemExit(f"{path} holds a {type(found).__name__}, no model")
-    return found
+    return found, []
 
 
 def main() -> None:
@@ -357,7 +368,8 @@ def main() -> None:
     parser.add_argument("checkpoint", help="file of torch.save(model.state_dict(), ...)")
     parser.add_argument("out", help="the file to write; then: aihw import OUT")
     given = parser.parse_args()
-    left = save(_state_of(given.checkpoint), given.out)
+    model, beside = _state_of(given.checkpoint)
+    left = save(model, given.out, beside=beside)
     sys.stdout.write(f"{given.out} holds {given.checkpoint}\n")
     sys.stdout.writelines(f"not carried: {line}\n" for line in left)
 

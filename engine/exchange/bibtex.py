@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from engine.exchange.latex import escape
 from engine.settings import data_dirs
 
 DOI = re.compile(r"doi:\s*(10\.\S+?)(?=[,;)\s]|$)")
@@ -18,8 +19,6 @@ NAME = r"[A-Z][\w'-]*(?: [A-Z][\w'-]*)*"
 AUTHORS = re.compile(rf"({NAME}(?:, {NAME})*(?: & {NAME}| et al\.))[, (]")
 ENTRY = re.compile(r"@\w+\{[^@]*\}", re.S)
 FIELD = re.compile(r"^\s*(?P<name>\w+)\s*=\s*[{\"](?P<value>.*?)[}\"],?\s*$", re.M)
-# Signs that LaTeX would take for its own.
-SPECIAL = re.compile(r"([&%#_])")
 
 
 def bibtex(citations: Sequence[str]) -> str:
@@ -84,7 +83,7 @@ def _entry(numbers: Sequence[str], text: str, others: dict[str, str]) -> str:
         elif ARXIV.match(f"arXiv:{number}"):
             fields["eprint"] = number
             fields["archiveprefix"] = "arXiv"
-    fields["note"] = SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    fields["note"] = escape(" ".join(text.split()))
     key = _key(fields, text, others)
     width = max(map(len, fields))
     lines = [f"  {name:<{width}} = {{{value}}}" for name, value in fields.items()]

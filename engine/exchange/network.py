@@ -5,6 +5,7 @@ What is written computes with the logical weights, exactly: tiles, noise and dev
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from engine.nn import convert_to_digital
 from engine.settings import UserError
+from engine.trust import files
 
 # Largest difference between the outputs of a file and of the network, of the largest output.
 TOLERANCE = 1e-4
@@ -35,17 +37,18 @@ def torch_state(model: nn.Module) -> dict[str, Tensor]:
 
 def write_torch(model: nn.Module, path: Path) -> None:
     """A file of torch that holds tensors alone: `torch.load(path, weights_only=True)`."""
-    with _writing(path), path.open("xb") as file:
-        torch.save(torch_state(model), file)
+    content = io.BytesIO()
+    torch.save(torch_state(model), content)
+    with _writing(path):
+        files.write_new(path, content.getvalue())
 
 
 def write_safetensors(model: nn.Module, path: Path) -> None:
     """A file of safetensors."""
     from safetensors.torch import save
 
-    content = save(torch_state(model))
-    with _writing(path), path.open("xb") as file:
-        file.write(content)
+    with _writing(path):
+        files.write_new(path, save(torch_state(model)))
 
 
 def write_onnx(model: nn.Module, example: Tensor, path: Path) -> str:
@@ -71,31 +74,32 @@ def write_onnx(model: nn.Module, example: Tensor, path: Path) -> str:
                 output_names=[f"output{k or ''}" for k in range(len(expected))],
                 dynamic_shapes=({0: torch.export.Dim.AUTO},),
             )
+            assert program is not None
+            content = program.model_proto.SerializeToString()
         except Exception as problem:
             # Whatever torch cannot translate is a fact about the network, told in one line.
-            first = str(problem).strip().splitlines()[0]
+            first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
             raise UserError(f"torch cannot write this network as ONNX: {first}") from problem
-        assert program is not None
-        with _writing(path):
-            program.save(str(path), external_data=False)
-    return _checked(path, example, expected)
+    how = _checked(content, example, expected)
+    with _writing(path):
+        files.write_new(path, content)
+    return how
 
 
-def _checked(path: Path, example: Tensor, expected: list[Tensor]) -> str:
-    """Compare the file with the network where onnxruntime is there. Raises UserError if their
+def _checked(content: bytes, example: Tensor, expected: list[Tensor]) -> str:
+    """Compare a network of ONNX with ours where onnxruntime is there. Raises UserError if their
     outputs differ."""
     if util.find_spec("onnxruntime") is None:
         return "not checked: onnxruntime is not installed"
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: example.numpy()})
     worst = 0.0
     for ours, theirs in zip(expected, found, strict=True):
         scale = max(float(ours.abs().max()), 1.0)
         worst = max(worst, float((ours - torch.from_numpy(theirs)).abs().max()) / scale)
     if not worst <= TOLERANCE:
-        path.unlink()
         raise UserError(f"the file of ONNX computes otherwise: outputs differ by {worst:.2g}")
     return f"checked with onnxruntime: outputs differ by {worst:.1g} at most"
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.experiment.runs import read_config, read_record
+from engine.experiment.runs import offline, read_config, read_record
 from engine.experiment.tasks import TRAIN
 from engine.settings import UserError
+from engine.trust.code import check_code_in
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +20,8 @@ def load(folder: str | Path, *, device: str = "cpu") -> nn.Module:
     """The network of a run folder as its newest checkpoint has it: tiles with their cells, scales,
     ranges and the state of their algorithms.
 
-    A device file of the run's own is executed. Raises UserError for a folder without a trained
-    network."""
+    A device file of the run's own takes `with code_permission(True):` around the call. Raises
+    UserError for a folder without a trained network."""
     import torch
 
     from engine.experiment.tasks._trained import trained
@@ -55,4 +56,7 @@ def _trained_config(path: Path) -> dict[str, Any]:
     task = read_record(path).get("task", TRAIN)
     if task != TRAIN:
         raise UserError(f"{path} is a run of the task {task}: there is no network in it")
-    return read_config(path)
+    config = read_config(path)
+    check_code_in(config, path)
+    # The text of a dataset decides how many signs a network knows; it is not fetched for that.
+    return offline(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable
@@ -126,6 +127,30 @@ def test_files_that_a_recipe_needs_are_named(folder: Path) -> None:
     _, needed = portable(config)
     assert any("steps.csv" in line for line in needed)
     assert any(line.startswith("run.start") for line in needed)
+
+
+def test_code_of_a_strangers_run_takes_permission(call: Call, run: Path, folder: Path) -> None:
+    (folder / "evil.py").write_text("open('ran', 'w').close()\nraise ImportError('evil')\n")
+    settings = read_config(run)
+    settings["device"]["model"] = "evil.py:Evil"
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    for form in ("torch", "safetensors", "onnx", "aihwkit", "recipe"):
+        result = call("export", run, "--to", form)
+        assert result.code == 2
+        assert "add --allow-code" in result.err
+    with pytest.raises(UserError, match="code_permission"):
+        load(run)
+    assert not (folder / "ran").exists()
+
+
+def test_texts_of_a_record_stay_texts(call: Call, run: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    record |= {"commit": "1\nrun: {epochs: 99}", "citations": ["A. Evil 2020, \\input{x}}\n}@"]}
+    (run / "run.json").write_text(json.dumps(record))
+    assert "epochs: 99" not in str(yaml.safe_load(call("export", run, "--to", "recipe").out))
+    text = call("export", run, "--to", "bibtex").out
+    assert text.count("@misc") == 1
+    assert "\\input" not in text
 
 
 def test_the_papers_of_a_run(call: Call, run: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +52,7 @@ def test_a_run_goes_on_with_the_same_cells(call: Call, folder: Path) -> None:
     source = DATA / "digits.safetensors"
     result = call("import", source, "--out", "old", *NETWORK)
     assert "fc1 is 0, fc2 is 2" in result.out
+    assert "lr        0.05, for losses that are means" in result.out
     result = call(
         "train", "conf=old/recipe.yaml", "run.start=old/cells.safetensors", *NETWORK, *SHORT
     )
@@ -162,10 +164,39 @@ def test_files_of_strangers(name: str, call: Call, folder: Path) -> None:
     assert not (folder / "strange").exists()
 
 
+def test_texts_of_strangers_stay_texts(call: Call, folder: Path) -> None:
+    """A line break in a version would end a comment of the recipe, and add settings to it."""
+
+    def change(content: dict[str, Any]) -> None:
+        content.update(aihwkit="1.2\nrun: {epochs: 99}\n#", left=["all\x1b[2J\nerror: forged"])
+
+    result = call("import", changed(folder / "strange.safetensors", change))
+    assert result.code == 0, result.err
+    recipe = yaml.safe_load((folder / "strange/recipe.yaml").read_text())
+    assert set(recipe) == {"name", "defaults", "tile"}
+    assert "\x1b" not in result.out
+    assert "\nerror" not in result.out
+
+
+def test_links_in_the_way_are_not_followed(call: Call, folder: Path) -> None:
+    (folder / "ecram").mkdir()
+    for name in ("recipe.yaml", "weights.safetensors", "cells.safetensors"):
+        (folder / "ecram" / name).symlink_to(folder / f"elsewhere-{name}")
+    assert call("import", DATA / "ecram.safetensors").code == 2
+    assert not list(folder.glob("elsewhere*"))
+
+
 def test_other_files_are_refused_in_a_line(call: Call, folder: Path) -> None:
     save_file({"x": torch.ones(2)}, folder / "plain.safetensors")
     (folder / "text.safetensors").write_text("no tensors")
-    for name, words in (("plain", "--exporter"), ("text", "cannot be read"), ("none", "no file")):
+    os.mkfifo(folder / "pipe.safetensors")
+    refused = {
+        "plain": "--exporter",
+        "text": "no file of safetensors",
+        "none": "no file",
+        "pipe": "not an ordinary file",
+    }
+    for name, words in refused.items():
         result = call("import", f"{name}.safetensors")
         assert result.code == 2
         assert words in result.err

@@ -6,6 +6,7 @@ are checked before anything is built from them."""
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.settings import UserError
+from engine.trust.files import open_plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,14 +82,18 @@ def read_source(path: Path) -> Source:
     from safetensors import SafetensorError, safe_open
 
     try:
+        # A pipe would block, and a device never end.
+        os.close(open_plain(path, os.O_RDONLY, follow=True))
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             content = _content(path, metadata)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
-    except (SafetensorError, OSError) as problem:
-        raise UserError(f"{path} cannot be read: {problem}") from problem
+    except OSError as problem:
+        raise UserError(f"{path} cannot be read: {problem.strerror or problem}") from problem
+    except SafetensorError as problem:
+        raise UserError(f"{path} is no file of safetensors: {problem}") from problem
     # Content that is JSON, but not of this format, fails somewhere in the middle of reading.
     try:
         return _source(path, content, tensors)

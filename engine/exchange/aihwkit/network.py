@@ -14,6 +14,7 @@ from engine.exchange.aihwkit.file import GRID, Source, SourceTile, read_source
 from engine.exchange.aihwkit.lost import Losses
 from engine.exchange.aihwkit.names import GridName, digital_name, grid_name, match
 from engine.exchange.aihwkit.restore import Misfit, logical_weights, restore
+from engine.exchange.aihwkit.words import TRAINED, nearest_class
 from engine.nn.analog import analog_tiles
 from engine.nn.grid import TileGrid
 from engine.settings import UserError
@@ -68,6 +69,18 @@ def logical_state(source: Source, losses: Losses) -> dict[str, Tensor]:
         if GRID not in theirs:
             found[digital_name(theirs)] = value
     return found
+
+
+def learning_rates(source: Source) -> list[float]:
+    """The rates at which tiles learned by pulses; those of gradients stand in no tile."""
+    found = {
+        # They are numbers of single precision, whose shortest text is what the user wrote.
+        float(f"{tile.scalars['learning_rate']:.7g}")
+        for tiles in source.tiles.values()
+        for tile in tiles
+        if "learning_rate" in tile.scalars and not nearest_class(tile.config, TRAINED)
+    }
+    return sorted(found)
 
 
 def _parameters(source: Source, grid: str, name: GridName, losses: Losses) -> dict[str, Tensor]:

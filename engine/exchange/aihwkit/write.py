@@ -15,11 +15,12 @@ from engine.nn.analog import AnalogTile, analog_tiles
 from engine.nn.grid import TileGrid
 from engine.nn.recurrent import Recurrent
 from engine.settings import UserError
+from engine.trust import files
 
 
 def save(model: nn.Module, file: str | Path, *, batch_size: int = 1) -> None:
     """See `engine.exchange.aihwkit.save`."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialise
 
     grids = {name: m for name, m in model.named_modules() if isinstance(m, TileGrid)}
     if not grids:
@@ -42,7 +43,7 @@ def save(model: nn.Module, file: str | Path, *, batch_size: int = 1) -> None:
     # The format takes neither views nor memory that two tensors share.
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     try:
-        save_file(plain, file, metadata)
+        files.write_bytes(Path(file), serialise(plain, metadata))
     except OSError as problem:
         raise UserError(f"cannot write {file}: {problem.strerror or problem}") from problem
 

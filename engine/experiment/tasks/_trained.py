@@ -21,7 +21,7 @@ from engine.experiment.tasks import TRAIN, task_of
 from engine.experiment.tasks.evaluate import trained_for_tiles
 from engine.settings import UserError
 from engine.trust.code import check_code_in
-from engine.trust.files import open_plain
+from engine.trust.files import open_plain, read_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ def fingerprint(path: Path) -> str:
     UserError if there are none."""
     if is_source(path):
         # Counters and settings stand in its header, and count as well.
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(read_bytes(path, follow=True)).hexdigest()[:16]
     if is_weights_file(path):
         tensors = _read_file(path)
     else:
