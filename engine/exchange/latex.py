@@ -62,4 +62,4 @@ def cell(value: Any) -> str:
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(ESCAPED.get(sign, sign) for sign in text)
+    return "".join(ESCAPED.get(character, character) for character in text)

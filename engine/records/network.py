@@ -58,5 +58,5 @@ def _trained_config(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is a run of the task {task}: there is no network in it")
     config = read_config(path)
     check_code_in(config, path)
-    # The text of a dataset decides how many signs a network knows; it is not fetched for that.
+    # The text of a dataset decides how many characters a network knows; it is not fetched for that.
     return offline(config)
