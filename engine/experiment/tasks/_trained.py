@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SAFETENSORS, PICKLED = (".safetensors",), (".pt", ".pth", ".bin")
 # Files of torch often hold more than the weights; these are the usual names for them.
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+# The name that torch gives to what a module says of itself.
+EXTRA_STATE = "_extra_state"
 SHOWN = 4
 
 
@@ -121,7 +123,10 @@ def fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
     shapes = [
         f"{key} {_shape(state[key])} instead of {_shape(own[key])}"
         for key in own
-        if key in state and getattr(own[key], "shape", None) != getattr(state[key], "shape", None)
+        # What a module keeps beside its tensors, such as the state of a stream, may be of any shape.
+        if key in state
+        and not key.endswith(EXTRA_STATE)
+        and getattr(own[key], "shape", None) != getattr(state[key], "shape", None)
     ]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     told = [f"{what}: {_few(keys)}" for what, keys in problems.items() if keys]
