@@ -33,8 +33,8 @@ def export(arguments: Arguments) -> int:
     if form not in FORMS:
         raise UserError(f"--to must be one of {', '.join(FORMS)}, not {form!r}")
     picked = pick(arguments.words)
-    # A table joins many runs; everything else is about one.
-    if form != "latex" and len(picked.runs) != 1:
+    # A table and a list of papers join many runs; everything else is about one.
+    if form not in JOINED and len(picked.runs) != 1:
         names = ", ".join(str(run.folder) for run in picked.runs[:3])
         raise UserError(f"--to {form} takes one run, not {len(picked.runs)}: {names}, ...")
     if form != "latex" and arguments.has("--metric"):
@@ -44,12 +44,13 @@ def export(arguments: Arguments) -> int:
         write, suffix = FILES[form]
         say(write(picked.runs[0], user_path(out or _name(picked.runs[0], suffix))))
         return 0
-    text = _latex(picked, arguments) if form == "latex" else TEXTS[form](picked.runs[0])
+    text = _latex(picked, arguments) if form == "latex" else TEXTS[form](picked.runs)
     if out is None:
         say(text, end="")
     else:
         _write_text(user_path(out), text)
-        say(f"{out} holds {picked.runs[0].folder if len(picked.runs) == 1 else 'the table'}")
+        what = picked.runs[0].folder if len(picked.runs) == 1 else f"{len(picked.runs)} runs"
+        say(f"{out} holds the {form} of {what}")
     return 0
 
 
@@ -107,12 +108,13 @@ def _aihwkit(run: Run, path: Path) -> str:
     )
 
 
-def _recipe(run: Run) -> str:
+def _recipe(runs: Sequence[Run]) -> str:
     import yaml
 
     from aihw_cli.records.portable import portable
     from engine.experiment.runs import read_config
 
+    (run,) = runs
     config = read_config(run.folder)
     check_code_in(config, run.folder)
     values, needed = portable(config)
@@ -128,11 +130,12 @@ def _recipe(run: Run) -> str:
     return "\n".join([*map(visible, head), text])
 
 
-def _bibtex(run: Run) -> str:
+def _bibtex(runs: Sequence[Run]) -> str:
     from engine.exchange.bibtex import bibtex
     from engine.experiment.runs import read_record
 
-    return bibtex(read_record(run.folder).get("citations") or [])
+    cited = [text for run in runs for text in read_record(run.folder).get("citations") or []]
+    return bibtex(list(dict.fromkeys(map(str, cited))))
 
 
 def _latex(picked: Any, arguments: Arguments) -> str:
@@ -175,13 +178,14 @@ FILES: dict[str, tuple[Callable[[Run, Path], str], str]] = {
     "aihwkit": (_aihwkit, ".aihwkit.safetensors"),
 }
 # Forms that are text, which goes to the terminal without --out.
-TEXTS: dict[str, Callable[[Run], str]] = {"recipe": _recipe, "bibtex": _bibtex}
+TEXTS: dict[str, Callable[[Sequence[Run]], str]] = {"recipe": _recipe, "bibtex": _bibtex}
 FORMS = (*FILES, *TEXTS, "latex")
+JOINED = ("bibtex", "latex")
 EXAMPLES: Sequence[tuple[str, str]] = (
     ("aihw export RUN_DIR --to torch", "logical weights for torch.load, by torch's names"),
     ("aihw export RUN_DIR --to onnx --out net.onnx", "a network that runs without aihw"),
     ("aihw export RUN_DIR --to recipe > again.yaml", "then anywhere: aihw train conf=again.yaml"),
-    ("aihw export RUN_DIR --to bibtex", "the papers that the run rests on"),
+    ("aihw export RUN_DIR --to bibtex", "the papers that a run, or a sweep, rests on"),
     ("aihw export runs/my-sweep --to latex", "a table of means with 95 % intervals"),
     ("aihw export RUN_DIR --to aihwkit", "tiles for a model of aihwkit"),
 )
@@ -201,7 +205,7 @@ COMMANDS = (
         (1, MANY),
         "torch, safetensors and onnx hold the logical weights, without tiles and noise; a file of ONNX is\n"
         "compared with the network where onnxruntime is installed (pip install 'aihw[onnx]'). A recipe is\n"
-        "composed again before it is written: it gives the same run. latex takes several runs, a sweep, or\n"
+        "composed again before it is written: it gives the same run. bibtex and latex take several runs, a sweep, or\n"
         "conditions as `aihw runs` does.",
     ),
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from aihw_cli.compose import compose, flatten
-from engine.exchange.nearest import add_inference, sections
-from engine.experiment.identity import deciding, device_models, is_device_file
-from engine.experiment.tasks import TRAIN, task_of
+from engine.exchange.nearest import add_inference, nested, sections
+from engine.experiment.identity import NAMED_FILES, deciding, is_device_file
+from engine.experiment.tasks import TRAIN, find_task, task_of, task_settings
 from engine.presets import members, overlay, read_yaml
 from engine.settings import UserError
 from engine.trust.code import code_permitted
@@ -29,18 +30,27 @@ LOCAL = ("run.dir", "run.device", "run.threads", "run.executor", "run.cluster", 
 def portable(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The recipe, and a line for everything that must come along with it. Raises UserError if no
     recipe gives the same run."""
-    draft = _draft(config)
+    draft, config = _draft(config), _completed(config)
     # Members bring settings of their own: the second look finds what the first one changed.
     for _ in range(2):
-        composed = _composed(draft)
+        composed = _composed(overlay(draft, _weights(config)))
         missing = dict(_missing(config, composed))
         if not missing:
             break
-        draft = overlay(draft, _nested(missing))
+        draft = overlay(draft, nested(missing))
     if _compared(composed) != _compared(config):
         key = next(iter(missing), "a setting")
         raise UserError(f"no recipe gives the same run: {key} cannot be said in one")
-    return draft, list(_needed(config))
+    return _by_name(draft), list(_needed(config))
+
+
+def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run with every setting of its task: an evaluation records those that were given."""
+    name = task_of(config)
+    if name == TRAIN:
+        return dict(config)
+    settings = task_settings(config, find_task(name).Settings)
+    return {**config, "task": {"name": name, **asdict(settings)}}
 
 
 def _draft(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +74,22 @@ def _draft(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**own, "defaults": defaults, **found, **layers}
 
 
+def _weights(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What an evaluation is of: without it, a recipe is not complete."""
+    weights = (config.get("task") or {}).get("weights")
+    return {"task": {"weights": weights}} if weights else {}
+
+
+def _by_name(values: Any) -> Any:
+    """Settings whose files are named as if they lay in the current folder."""
+    if not isinstance(values, Mapping):
+        return values
+    return {
+        key: Path(value).name if key in NAMED_FILES and is_device_file(value) else _by_name(value)
+        for key, value in values.items()
+    }
+
+
 def _member(group: str, name: str) -> str:
     """The member of a group that has a name inside, its own name first; nothing if none has."""
     found = [m for m in members(group) if read_yaml(members(group)[m][0]).get("name") == name]
@@ -83,9 +109,11 @@ def _composed(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def _missing(config: Mapping[str, Any], composed: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Settings of the run that the composed recipe has otherwise."""
     have = dict(_leaves(composed))
+    # A training programs nothing.
+    idle = ("inference",) if task_of(config) == TRAIN else ()
     for key, value in _leaves(dict(config)):
         first = key.partition(".")[0]
-        if first in (*TEXTS, *PARTS, "layers", "inference") or key in LOCAL or _is_text(key):
+        if first in (*TEXTS, *PARTS, *idle, "layers") or key in LOCAL or _is_text(key):
             continue
         if key not in have or have[key] != value:
             yield key, value
@@ -110,23 +138,21 @@ def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _files(values: Mapping[str, Any]) -> Iterator[str]:
+    """Files of devices and noise models that settings name."""
+    for key, value in values.items():
+        if key in NAMED_FILES and is_device_file(value):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _files(value)
+
+
 def _needed(config: Mapping[str, Any]) -> Iterator[str]:
     """Files that a recipe only names."""
-    for model in dict.fromkeys(device_models(config)):
-        if is_device_file(model):
-            yield f"device {model}: send the file along; it is named by its path"
+    for model in dict.fromkeys(_files(config)):
+        path = model.partition(":")[0]
+        yield f"{path}: send the file along; aihw looks for it in the folder where it is run"
     for section, key in (("run", "start"), ("dataset", "path"), ("task", "weights")):
         value = (config.get(section) or {}).get(key)
         if value:
             yield f"{section}.{key}: give it on the command line; here it was {value}"
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in flat.items():
-        *parts, last = key.split(".")
-        place = found
-        for part in parts:
-            place = place.setdefault(part, {})
-        place[last] = value
-    return found

@@ -20,7 +20,7 @@ from aihw_cli.records.portable import portable
 from engine.exchange.bibtex import bibtex
 from engine.exchange.latex import escape, interval, table
 from engine.exchange.network import torch_state
-from engine.experiment.runs import read_config
+from engine.experiment.runs import read_config, stored_config
 from engine.nn import analog_tiles
 from engine.records.network import example, load
 from engine.settings import UserError
@@ -123,10 +123,39 @@ def test_recipes_of_all_kinds(words: tuple[str, ...]) -> None:
 
 def test_files_that_a_recipe_needs_are_named(folder: Path) -> None:
     (folder / "steps.csv").write_text("weight,step_up,step_down\n-1,0.1,0.1\n1,0.1,0.1\n")
-    config = compose(["device=steps.csv", "run.start=old.pt"]).values
-    _, needed = portable(config)
-    assert any("steps.csv" in line for line in needed)
+    config = stored_config(compose(["device=steps.csv", "run.start=old.pt"]).values)
+    recipe, needed = portable(config)
+    assert recipe["device"]["model"] == "steps.csv"
+    assert any(f"{folder / 'steps.csv'}: send the file along" in line for line in needed)
     assert any(line.startswith("run.start") for line in needed)
+
+
+def test_a_recipe_of_an_evaluation(call: Call, run: Path, folder: Path) -> None:
+    few = ("dataset.test_samples=20", "inference.repeats=2", "inference.times=[1h]")
+    assert call("eval", run, *few).code == 0
+    (evaluation,) = run.glob("eval/*")
+    result = call("export", evaluation, "--to", "recipe", "--out", "again.yaml")
+    assert "task.weights: give it on the command line" in result.err
+    recipe = yaml.safe_load(Path("again.yaml").read_text())
+    assert recipe["inference"] == {"repeats": 2, "times": ["1h"]}
+    assert "weights" not in recipe["task"]
+    assert call("train", "conf=again.yaml", f"task.weights={run}").code == 0
+    (again,) = folder.glob("runs/digits/*/accuracy.csv")
+    assert again.read_text() == (evaluation / "accuracy.csv").read_text()
+
+
+def test_a_network_whose_state_outlives_a_batch(call: Call, folder: Path) -> None:
+    (folder / "story.txt").write_text("a cell remembers what it was given.\n" * 20)
+    words = ("conf=char_lstm", "dataset.path=story.txt", "dataset.batch_size=4",
+             "dataset.sequence_length=20", "model.hidden=8", "run.epochs=1")  # fmt: skip
+    assert call("train", *words).code == 0
+    (place,) = folder.glob("runs/char_lstm/*")
+    assert call("export", place, "--to", "torch", "--out", "net.pt").code == 0
+    assert {"scores.weight", "scores.bias"} <= set(torch.load("net.pt", weights_only=True))
+    assert call("eval", place, "inference.repeats=1", "inference.times=[1s]").code == 0
+    result = call("export", place, "--to", "onnx")
+    assert result.code == 2
+    assert "outlives a batch" in result.err
 
 
 def test_code_of_a_strangers_run_takes_permission(call: Call, run: Path, folder: Path) -> None:
