@@ -107,9 +107,9 @@ def _write_weights(path: Path, weights: Mapping[str, Any]) -> None:
 
 def _their_names(settings: Mapping[str, Any]) -> dict[str, str]:
     """The layer of each grid: both matrices of a recurrent layer belong to one."""
-    from engine.exchange.aihwkit.names import grid_name
+    from engine.exchange.aihwkit.names import layer_name
 
-    return {grid: grid_name(grid).layer or grid for grid in settings}
+    return {grid: layer_name(grid) for grid in settings}
 
 
 def _check_recipe(path: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -142,6 +142,7 @@ def _fit(
     """Load the model into the network that `words` name, as a run would: the network's layers by
     the source's grids, its weights in floating point, and a line on it."""
     from engine.exchange import aihwkit
+    from engine.exchange.aihwkit.names import grid_name
     from engine.exchange.aihwkit.network import matched
     from engine.nn import convert_to_digital
 
@@ -158,7 +159,7 @@ def _fit(
     model, _, title = _network(out, words)
     lost = aihwkit.load(model, source.path).found
     renamed = [f"{name} is {grid}" for grid, name in names.items() if name != grid]
-    by_name = all(path.startswith(f"{grid}.") for path, grid in grids.items())
+    by_name = all(path.endswith(grid_name(grid).path) for path, grid in grids.items())
     how = "" if by_name or not renamed else f"; found in their order: {', '.join(renamed)}"
     rest = f"; without a place there: {', '.join(map(str, lost))}" if lost else ""
     return names, convert_to_digital(model).state_dict(), f"fits {title}{how}{rest}"

@@ -82,7 +82,10 @@ def load(model: Any, file: Any) -> list[str]:
         for name, theirs in pairs.items():
             entry = content["tiles"][entries[theirs]]
             lost += _load_tile(tiles[name], name, parts[theirs], entry)
-        _load_digital(model, _part(tensors, "digital."))
+        digital = _part(tensors, "digital.")
+        # A library that wrote the file may have sorted its names.
+        listed = [name for name in content.get("digital", []) if name in digital]
+        _load_digital(model, {**dict.fromkeys(listed), **digital})
     return lost
 
 
@@ -171,7 +174,8 @@ def _collect(
             tensors["digital." + key] = value
         else:
             left.append(f"{key}: a {type(value).__name__}, which is no tensor")
-    content.update(configs=configs, tiles=tiles)
+    digital = [key[len("digital.") :] for key in tensors if key.startswith("digital.")]
+    content.update(configs=configs, tiles=tiles, digital=digital)
     return content, tensors, left
 
 

@@ -141,12 +141,13 @@ def convolution():
 class Recurrent(nn.Module):
     """An LSTM of two layers in both directions, and a decoder."""
 
-    def __init__(self, config):
+    def __init__(self, config, cell="AnalogLSTMCell"):
         from aihwkit.nn import AnalogLinear, AnalogRNN
-        from aihwkit.nn.modules.rnn.cells import AnalogLSTMCell
+        from aihwkit.nn.modules.rnn import cells
 
         super().__init__()
-        self.lstm = AnalogRNN(AnalogLSTMCell, 4, 5, num_layers=2, bidir=True, rpu_config=config)
+        kind = getattr(cells, cell)
+        self.lstm = AnalogRNN(kind, 4, 5, num_layers=2, bidir=True, rpu_config=config)
         self.decoder = AnalogLinear(10, 3, rpu_config=config)
 
     def forward(self, x):
@@ -158,6 +159,15 @@ def recurrent():
     from aihwkit.simulator.presets import GokmenVlasovPreset
 
     return Recurrent(quiet(GokmenVlasovPreset())), torch.randn(6, 3, 4)
+
+
+def combined():
+    """The same with one matrix for inputs and state, whose weights alone are carried."""
+    from aihwkit.simulator.presets import GokmenVlasovPreset
+
+    config = GokmenVlasovPreset()
+    config.forward.is_perfect = True
+    return Recurrent(config, "AnalogLSTMCellCombinedWeight"), torch.randn(6, 3, 4)
 
 
 def analog_bias():
@@ -267,6 +277,7 @@ MODELS = {
     "torch_tile": torch_tile,
     "convolution": convolution,
     "lstm": recurrent,
+    "combined": combined,
     "analog_bias": analog_bias,
     "deviations": deviations,
 }

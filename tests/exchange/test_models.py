@@ -9,22 +9,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from engine.exchange import aihwkit
 from engine.exchange.aihwkit import state
 from engine.exchange.aihwkit.file import read_source
 from engine.exchange.aihwkit.lost import Losses
-from engine.exchange.aihwkit.names import grid_name
+from engine.exchange.aihwkit.names import grid_name, match
 from engine.exchange.aihwkit.network import logical_state
 from engine.exchange.aihwkit.restore import batch_of, collect, values_of
 from engine.exchange.aihwkit.settings import Translation
 from engine.nn import convert_to_analog, convert_to_digital
 from engine.nn.analog import AnalogTile, analog_tiles
+from engine.presets import preset
+from engine.settings import UserError
 from engine.tile.settings import TileSpec
 
 DATA = Path(__file__).parent / "data"
-NAMES = sorted(path.stem for path in DATA.glob("*.safetensors"))
+# A model whose cells have no place here: one matrix for what lies in two.
+WEIGHTS_ALONE = "combined"
+NAMES = sorted(path.stem for path in DATA.glob("*.safetensors") if path.stem != WEIGHTS_ALONE)
 
 
 class Recurrent(nn.Module):
@@ -39,7 +44,7 @@ class Recurrent(nn.Module):
 
 def digital(name: str) -> nn.Module:
     """The network of a file in floating point."""
-    if name == "lstm":
+    if name in ("lstm", WEIGHTS_ALONE):
         return Recurrent()
     if name == "convolution":
         return nn.Sequential(
@@ -70,8 +75,6 @@ def on_tiles(name: str) -> tuple[nn.Module, dict[str, torch.Tensor], Losses]:
     model = convert_to_analog(network, lambda layer, _: specs[layer])
     losses = aihwkit.load(model, path)
     model.eval()
-    from safetensors.torch import load_file
-
     checks = {k.removeprefix("check."): v for k, v in load_file(path).items() if "check." in k}
     translation.losses.found += losses.found
     return model, checks, translation.losses
@@ -100,6 +103,32 @@ def test_logical_weights_by_torchs_names(name: str) -> None:
     for key, value in network.state_dict().items():
         torch.testing.assert_close(value, own[key], atol=1e-6, rtol=0)
     assert not losses.found
+
+
+def test_weights_of_inputs_and_state_in_one_matrix_are_carried() -> None:
+    path = DATA / f"{WEIGHTS_ALONE}.safetensors"
+    losses, network = Losses(), digital(WEIGHTS_ALONE)
+    network.load_state_dict(logical_state(read_source(path), losses))
+    recorded = load_file(path)
+    with torch.no_grad():
+        y = network(recorded["check.x"])
+    torch.testing.assert_close(y, recorded["check.y"], atol=1e-5, rtol=0)
+    assert len(losses.that_matter) == 4
+    assert "its cells" in str(losses.found[0])
+    model = convert_to_analog(network, preset("gokmen_vlasov"))
+    with pytest.raises(UserError, match="one matrix for inputs and state"):
+        aihwkit.load(model, path)
+
+
+def test_names_decide_before_order_does() -> None:
+    ours = {"net.a": (2, 3), "net.b": (2, 3)}
+    assert match(ours, {"b": (2, 3), "a": (2, 3)}, "layer") == {"net.a": "a", "net.b": "b"}
+    assert match({"a": (2,)}, {"net.a": (2,)}, "layer") == {"a": "net.a"}
+    assert match(ours, {"x": (2, 3), "y": (2, 3)}, "layer") == {"net.a": "x", "net.b": "y"}
+    assert match({}, {}, "layer") == {}
+    for theirs in ({"a": (2, 3)}, {"a": (2, 3), "b": (2, 4)}, {"a": (2, 3), "other.b": (3, 2)}):
+        with pytest.raises(UserError):
+            match(ours, theirs, "layer")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -141,7 +141,10 @@ def _source(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> 
     for name, grid in found.items():
         grid.sort(key=lambda tile: tile.place)
         _check_grid(path, name, grid)
-    digital = _with_prefix(tensors, DIGITAL)
+    # Safetensors sorts names; where networks differ in theirs, their order tells what is what.
+    listed = content.get("digital", [])
+    unsorted = _with_prefix(tensors, DIGITAL)
+    digital = {name: unsorted[name] for name in (*listed, *unsorted) if name in unsorted}
     for name in (*digital, *found):
         _check_name(path, name)
     layers = {entry["name"]: _layer(path, entry) for entry in content.get("layers", [])}

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from engine.exchange.aihwkit.file import GRID, Source, SourceTile, read_source
 from engine.exchange.aihwkit.lost import Losses
-from engine.exchange.aihwkit.names import GridName, digital_name, grid_name, match
+from engine.exchange.aihwkit.names import (
+    GridName,
+    combined_parts,
+    digital_name,
+    grid_name,
+    match,
+)
 from engine.exchange.aihwkit.restore import Misfit, logical_weights, restore
 from engine.exchange.aihwkit.words import TRAINED, nearest_class
 from engine.nn.analog import analog_tiles
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
     from engine.nn.analog import AnalogTile
 
 SHOWN = 4
+# Rows of an LSTM for each of its hidden values.
+GATES = 4
 
 
 def load(model: nn.Module, file: str | Path) -> Losses:
@@ -58,12 +66,11 @@ def logical_state(source: Source, losses: Losses) -> dict[str, Tensor]:
     parameters."""
     found: dict[str, Tensor] = {}
     for grid in source.tiles:
-        try:
-            name = grid_name(grid)
-        except UserError as problem:
-            losses.add(grid, str(problem))
-            continue
-        found |= _parameters(source, grid, name, losses)
+        parts = combined_parts(grid)
+        if parts is None:
+            found |= _parameters(source, grid, grid_name(grid), losses)
+        else:
+            found |= _separated(source, grid, parts, losses)
     for theirs, value in source.digital.items():
         # Biases of grids stand with their weights above.
         if GRID not in theirs:
@@ -101,6 +108,27 @@ def _parameters(source: Source, grid: str, name: GridName, losses: Losses) -> di
     if bias is not None:
         found[name.bias] = bias
     return found
+
+
+def _separated(
+    source: Source, grid: str, parts: tuple[GridName, GridName], losses: Losses
+) -> dict[str, Tensor]:
+    """The weights of inputs and state from the one matrix that an LSTM of aihwkit may have."""
+    whole = _parameters(source, grid, GridName("", "", "weight", "bias"), losses)
+    weight, bias = whole["weight"], whole.get("bias")
+    hidden, rest = divmod(weight.shape[0], GATES)
+    if rest or weight.shape[1] <= hidden:
+        raise UserError(f"{source.path}: {grid} is {list(weight.shape)}, which no LSTM has")
+    losses.add(
+        grid,
+        "its cells, as layers here have a matrix each for inputs and state; its weights are carried",
+    )
+    inputs, state = parts
+    found = {inputs.weight: weight[:, :-hidden], state.weight: weight[:, -hidden:]}
+    # Torch adds two biases where the one matrix has one.
+    return (
+        found if bias is None else found | {inputs.bias: bias, state.bias: torch.zeros_like(bias)}
+    )
 
 
 def _joined(tiles: list[SourceTile]) -> Tensor:

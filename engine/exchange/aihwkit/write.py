@@ -38,7 +38,10 @@ def save(model: nn.Module, file: str | Path, *, batch_size: int = 1) -> None:
             tensors[f"{DIGITAL}{theirs}{GRID}.bias"] = grid.bias.data
     tensors |= _digital(model, grids)
     # No settings go along: they are those of the model that loads the file.
-    content = {"format": FORMAT, "version": VERSION, "configs": [], "tiles": tiles}
+    digital = [k.removeprefix(DIGITAL) for k in tensors if k.startswith(DIGITAL)]
+    content = {
+        "format": FORMAT, "version": VERSION, "configs": [], "tiles": tiles, "digital": digital,
+    }  # fmt: skip
     metadata = {"format": FORMAT, "content": json.dumps(content)}
     # The format takes neither views nor memory that two tensors share.
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
