@@ -64,7 +64,7 @@ def _import(source: Source, out: Path, arguments: Arguments) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
         if words:
             names, weights, report["network"] = _fit(source, out, settings, words)
-        _write_recipe(source, out, {names[grid]: own for grid, own in settings.items()})
+        _write_recipe(source, out, {names[grid]: values for grid, values in settings.items()})
         _write_weights(out / WEIGHTS, weights)
         files.write_new(out / CELLS, files.read_bytes(source.path, follow=True))
     except OSError as problem:
@@ -75,7 +75,7 @@ def _import(source: Source, out: Path, arguments: Arguments) -> dict[str, Any]:
         with contextlib.suppress(OSError):
             out.rmdir()
         raise
-    _check_recipe(out / RECIPE, {names[grid]: own for grid, own in settings.items()})
+    _check_recipe(out / RECIPE, {names[grid]: values for grid, values in settings.items()})
     rates = learning_rates(source)
     if rates:
         # A rate is one of the optimizer, which is the user's choice here as it was there.
@@ -119,9 +119,9 @@ def _check_recipe(path: Path, settings: Mapping[str, Mapping[str, Any]]) -> None
     from engine.experiment.build import layer_config
 
     composed = compose([], conf=str(path)).values
-    for layer, own in settings.items():
+    for layer, values in settings.items():
         # Any difference would train other physics under the name of the imported model.
-        if not same_settings(layer_config(composed, layer), own):
+        if not same_settings(layer_config(composed, layer), values):
             raise RuntimeError(f"{path} does not say what {layer} had: a fault of aihw import")
 
 
@@ -147,14 +147,14 @@ def _fit(
     from engine.nn import convert_to_digital
 
     # Settings of single layers need the names that the layers have in this network.
-    most = {grid: next(iter(settings.values())) for grid in settings}
-    _write_recipe(source, out, most)
+    uniform = {grid: next(iter(settings.values())) for grid in settings}
+    _write_recipe(source, out, uniform)
     model, layers, _ = _network(out, words)
     paths = {path: name for path, part in model.named_modules() for name, made in layers.items()
              if made is part}  # fmt: skip
     grids = matched(model, source)
     names = {grid: paths[path.rpartition(".")[0]] for path, grid in grids.items()}
-    _write_recipe(source, out, {names[grid]: own for grid, own in settings.items()})
+    _write_recipe(source, out, {names[grid]: values for grid, values in settings.items()})
     # Built again with the settings of every layer, now under its name.
     model, _, title = _network(out, words)
     lost = aihwkit.load(model, source.path).found

@@ -61,17 +61,17 @@ def _draft(config: Mapping[str, Any]) -> dict[str, Any]:
     if task_of(config) != TRAIN:
         found["task"] = {k: v for k, v in config["task"].items() if k != "weights"}
         add_inference(found, config["inference"])
-    own: dict[str, Any] = {"name": config["name"]}
+    head: dict[str, Any] = {"name": config["name"]}
     for key in ("claim", "source"):
         if config.get(key):
-            own[key] = config[key]
+            head[key] = config[key]
     defaults = found.pop("defaults")
     for group in NAMED:
         member = _member(group, config[group]["name"])
         if member:
             defaults.append({group: member})
     layers = {"layers": config["layers"]} if config.get("layers") else {}
-    return {**own, "defaults": defaults, **found, **layers}
+    return {**head, "defaults": defaults, **found, **layers}
 
 
 def _weights(config: Mapping[str, Any]) -> dict[str, Any]:

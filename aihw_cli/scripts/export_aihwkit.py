@@ -146,14 +146,14 @@ def _collect(
     tensors: dict[str, Any] = {}
     left: list[str] = []
     for number, name in enumerate(names):
-        own = state.pop(name + STATE)
-        entry = {"name": name, "class": own.get("analog_tile_class", "")}
-        entry["config"] = _index(configs, describe(own["rpu_config"]))
-        entry["learning_rate"] = own.get("analog_lr")
-        found = _tile_tensors(own, entry)
+        saved = state.pop(name + STATE)
+        entry = {"name": name, "class": saved.get("analog_tile_class", "")}
+        entry["config"] = _index(configs, describe(saved["rpu_config"]))
+        entry["learning_rate"] = saved.get("analog_lr")
+        found = _tile_tensors(saved, entry)
         for key in TILE_TENSORS:
             # Depending on its kind, a tile keeps its output scales in its state or beside it.
-            value = state.pop(f"{name}.{key}", own.get(key))
+            value = state.pop(f"{name}.{key}", saved.get(key))
             if value is not None:
                 found[key] = value
         if name in trained:
@@ -179,14 +179,14 @@ def _collect(
     return content, tensors, left
 
 
-def _tile_tensors(own: Any, entry: dict[str, Any]) -> dict[str, Any]:
+def _tile_tensors(saved: Any, entry: dict[str, Any]) -> dict[str, Any]:
     """Weights, constants of the cells by name, and the state of the algorithm of one tile."""
-    found = {"weights": torch.as_tensor(own["analog_tile_weights"])}
-    hidden = torch.as_tensor(own["analog_tile_hidden_parameters"])
-    for place, name in enumerate(own["analog_tile_hidden_parameter_names"]):
-        found["hidden." + name] = hidden[place]
+    found = {"weights": torch.as_tensor(saved["analog_tile_weights"])}
+    hidden = torch.as_tensor(saved["analog_tile_hidden_parameters"])
+    for index, name in enumerate(saved["analog_tile_hidden_parameter_names"]):
+        found["hidden." + name] = hidden[index]
     entry["extra"] = {}
-    for key, values in (own.get("state_extra") or {}).items():
+    for key, values in (saved.get("state_extra") or {}).items():
         name = _short(key)
         if len(values) == 1:
             entry["extra"][name] = float(values[0])
@@ -253,7 +253,7 @@ def _pairs(here: dict[str, Any], there: dict[str, Any]) -> dict[str, str]:
         return {name: name for name in here}
     if list(here.values()) == list(there.values()):
         listed = list(there)
-        return {name: listed[place] for place, name in enumerate(here)}
+        return {name: listed[index] for index, name in enumerate(here)}
     wrong = sorted(set(here) ^ set(there))[0]
     side = "model" if wrong in here else "file"
     raise SystemExit(f"model and file differ: {wrong} is only in the {side}")
@@ -261,22 +261,22 @@ def _pairs(here: dict[str, Any], there: dict[str, Any]) -> dict[str, str]:
 
 def _load_digital(model: Any, given: dict[str, Any]) -> None:
     """Parameters and buffers outside of the tiles, biases of their layers included."""
-    own = {
+    parameters = {
         name: value
         for name, value in (*model.named_parameters(), *model.named_buffers())
         if not any(name.endswith("." + key) or name == key for key in (*COPIES, *TILE_TENSORS))
     }
-    shapes = ({k: list(v.shape) for k, v in found.items()} for found in (own, given))
+    shapes = ({k: list(v.shape) for k, v in found.items()} for found in (parameters, given))
     for name, theirs in _pairs(*shapes).items():
-        own[name].data.copy_(given[theirs])
+        parameters[name].data.copy_(given[theirs])
 
 
-def _load_tile(tile: Any, name: str, own: dict[str, Any], entry: dict[str, Any]) -> list[str]:
+def _load_tile(tile: Any, name: str, saved: dict[str, Any], entry: dict[str, Any]) -> list[str]:
     """One tile; a line for each part of its state that did not stay as it was written."""
-    shape, weights = list(tile.tile.get_weights().shape), own["weights"].float()
+    shape, weights = list(tile.tile.get_weights().shape), saved["weights"].float()
     if shape != list(weights.shape):
         raise SystemExit(f"{name} has weights {shape}, not {list(weights.shape)}")
-    names, given = list(tile.get_hidden_parameters()), _part(own, "hidden.")
+    names, given = list(tile.get_hidden_parameters()), _part(saved, "hidden.")
     if set(given) != set(names):
         wrong = sorted(set(given) ^ set(names))[0]
         raise SystemExit(f"{name}: {wrong} is only on one side: other devices")
@@ -288,37 +288,37 @@ def _load_tile(tile: Any, name: str, own: dict[str, Any], entry: dict[str, Any])
     if hasattr(tile, "_copy_weights_to_shared_tensors"):
         # Of devices with write noise, what is seen must not be drawn anew.
         tile._copy_weights_to_shared_tensors(weights)
-    _load_periphery(tile, name, own)
-    _load_extra(tile, own, entry)
+    _load_periphery(tile, name, saved)
+    _load_extra(tile, saved, entry)
     kept = dict(tile.get_hidden_parameters(), weights=tile.tile.get_weights())
     return [
         f"{name}: {key} is not what was written: aihwkit sets it in its own way"
         for key, value in kept.items()
-        if not torch.allclose(value, own.get("hidden." + key, weights).float(), atol=1e-6)
+        if not torch.allclose(value, saved.get("hidden." + key, weights).float(), atol=1e-6)
     ]
 
 
-def _load_extra(tile: Any, own: dict[str, Any], entry: dict[str, Any]) -> None:
+def _load_extra(tile: Any, saved: dict[str, Any], entry: dict[str, Any]) -> None:
     """Counters, choppers, and what else a training algorithm keeps beside its arrays."""
     extra = tile.tile.dump_extra() or {}
     for key in list(extra):
         part = _short(key)
         if part in entry["extra"]:
             extra[key] = [entry["extra"][part]]
-        elif "extra." + part in own:
-            extra[key] = own["extra." + part].flatten().tolist()
+        elif "extra." + part in saved:
+            extra[key] = saved["extra." + part].flatten().tolist()
     if extra:
         tile.tile.load_extra(extra, False)
 
 
-def _load_periphery(tile: Any, name: str, own: dict[str, Any]) -> None:
+def _load_periphery(tile: Any, name: str, saved: dict[str, Any]) -> None:
     """Scales and input range. What the file has and the model has not must be 1."""
     for key in TILE_TENSORS:
         target: Any = getattr(tile, key, None)
-        if target is None and key in own and not bool((own[key] == 1).all()):
+        if target is None and key in saved and not bool((saved[key] == 1).all()):
             raise SystemExit(f"{name} has no {key}: other settings")
-        if target is not None and key in own:
-            target.data.copy_(own[key].reshape(target.shape))
+        if target is not None and key in saved:
+            target.data.copy_(saved[key].reshape(target.shape))
 
 
 def _write(path: Path, tensors: dict[str, Any], content: dict[str, Any]) -> None:

@@ -68,15 +68,15 @@ def sections(common: Sections, about: str) -> Values:
 def layer_rule(values: Sections, common: Sections) -> Values:
     """What a rule of `layers` says of a layer: it lies over the common settings, unless it names
     another device or algorithm, which takes nothing over."""
-    own, shared = spec_of(values), spec_of(common)
-    changes = _changes(_flat(own), _flat(shared))
+    layer, shared = spec_of(values), spec_of(common)
+    changes = _changes(_flat(layer), _flat(shared))
     found = nested(_part("tile", changes))
-    if own.device != shared.device:
-        alike = own.device.model == shared.device.model
+    if layer.device != shared.device:
+        alike = layer.device.model == shared.device.model
         inner = nested(_part("device", changes)).get("device", {})
-        found["device"] = inner if alike else _short(own.device)
-    if own.algorithm != shared.algorithm:
-        found["algorithm"] = _algorithm_rule(own, shared, values)
+        found["device"] = inner if alike else _short(layer.device)
+    if layer.algorithm != shared.algorithm:
+        found["algorithm"] = _algorithm_rule(layer, shared, values)
     return found
 
 
@@ -119,31 +119,31 @@ def nested(flat: Mapping[str, Any]) -> Values:
     found: Values = {}
     for key, value in flat.items():
         *parts, last = key.split(".")
-        place = found
+        section = found
         for part in parts:
-            place = place.setdefault(part, {})
-        place[last] = value
+            section = section.setdefault(part, {})
+        section[last] = value
     return found
 
 
-def _algorithm_rule(own: TileSpec, shared: TileSpec, values: Sections) -> Values:
+def _algorithm_rule(layer: TileSpec, shared: TileSpec, values: Sections) -> Values:
     """What a rule says of the algorithm of a layer, with the devices of its arrays."""
-    name = own.algorithm.name
+    name = layer.algorithm.name
     base = shared
     if name != shared.algorithm.name:
         base = spec_of({"algorithm": {"name": name}, "device": values["device"]})
-    changes = _part("algorithm", _changes(_flat(own), _flat(base)))
+    changes = _part("algorithm", _changes(_flat(layer), _flat(base)))
     found: Values = {"name": name, **nested(changes).get("algorithm", {})}
-    for array, device in own.algorithm.devices.items():
+    for array, device in layer.algorithm.devices.items():
         found[array] = _short(device)
     return found
 
 
 def _nearest_device(wanted: Mapping[str, Any]) -> tuple[str, Values]:
     """The nearest preset of the device; none if it is shorter to say all that is not as usual."""
-    own = _part("device", wanted)
-    name, changes = _nearest(own, _members("device"))
-    short = _short(device_spec(nested(own)["device"]))
+    asked = _part("device", wanted)
+    name, changes = _nearest(asked, _members("device"))
+    short = _short(device_spec(nested(asked)["device"]))
     if len(changes) < len(list(_leaves(short))):
         return name, changes
     return "", {}
@@ -219,8 +219,8 @@ def _flat(spec: TileSpec) -> Values:
     found = dict(_leaves(_device(device), "device."))
     found["algorithm.name"] = algorithm["name"]
     found |= _leaves(algorithm["params"], "algorithm.")
-    for array, own in algorithm["devices"].items():
-        found |= _leaves(_device(own), f"algorithm.{array}.")
+    for array, device in algorithm["devices"].items():
+        found |= _leaves(_device(device), f"algorithm.{array}.")
     return found | dict(_leaves(values, "tile."))
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "aihwkit exchange", 1
 # A name becomes a key of a state dict and of a recipe, never a path or a module.
 NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,299}$")
-MOST_TEXT, MOST_TILES, MOST_CONFIGS, DEEPEST = 64 << 20, 100_000, 10_000, 12
-MOST_AXES = 6
+MAX_TEXT, MAX_TILES, MAX_CONFIGS, MAX_DEPTH = 64 << 20, 100_000, 10_000, 12
+MAX_AXES = 6
 DIGITAL = "digital."
 GRID = ".analog_module"
 
@@ -35,7 +35,7 @@ class SourceTile:
     `scalars` are single numbers of the state, `tensors` all others, by aihwkit's names."""
 
     grid: str
-    place: tuple[int, int]
+    position: tuple[int, int]
     kind: str
     config: Mapping[str, Any]
     scalars: Mapping[str, float]
@@ -109,8 +109,8 @@ def _content(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise UserError(f"{path} is no file that was exported from aihwkit; {how}")
     text = metadata.get("content", "")
     # Before it is parsed: a parser takes many times the memory of its text.
-    if len(text) > MOST_TEXT:
-        raise UserError(f"{path}: its settings are {len(text)} characters, more than {MOST_TEXT}")
+    if len(text) > MAX_TEXT:
+        raise UserError(f"{path}: its settings are {len(text)} characters, more than {MAX_TEXT}")
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as problem:
@@ -128,7 +128,7 @@ def _source(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> 
     tiles, configs = content["tiles"], content["configs"]
     if not tiles:
         raise UserError(f"{path} holds no tile")
-    if len(tiles) > MOST_TILES or len(configs) > MOST_CONFIGS:
+    if len(tiles) > MAX_TILES or len(configs) > MAX_CONFIGS:
         raise UserError(f"{path}: {len(tiles)} tiles of {len(configs)} kinds are too many")
     # What follows walks through settings recursively.
     for config in configs:
@@ -139,7 +139,7 @@ def _source(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> 
         found.setdefault(tile.grid, []).append(tile)
     # Rows of tiles, as a grid here lists them; the exporter goes column by column.
     for name, grid in found.items():
-        grid.sort(key=lambda tile: tile.place)
+        grid.sort(key=lambda tile: tile.position)
         _check_grid(path, name, grid)
     # Safetensors sorts names; where networks differ in theirs, their order tells what is what.
     listed = content.get("digital", [])
@@ -155,11 +155,11 @@ def _source(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> 
 
 def _check_grid(path: Path, name: str, tiles: list[SourceTile]) -> None:
     """Raises UserError unless tiles make a whole matrix together."""
-    rows = {tile.place[0]: tile.weights.shape[0] for tile in tiles}
-    columns = {tile.place[1]: tile.weights.shape[1] for tile in tiles}
+    rows = {tile.position[0]: tile.weights.shape[0] for tile in tiles}
+    columns = {tile.position[1]: tile.weights.shape[1] for tile in tiles}
     wanted = [(row, column) for row in sorted(rows) for column in sorted(columns)]
     shapes = [(rows[row], columns[column]) for row, column in wanted]
-    whole = [tile.place for tile in tiles] == wanted
+    whole = [tile.position for tile in tiles] == wanted
     if not whole or [tuple(tile.weights.shape) for tile in tiles] != shapes:
         raise UserError(f"{path}: the tiles of {name} do not make a matrix")
 
@@ -167,7 +167,7 @@ def _check_grid(path: Path, name: str, tiles: list[SourceTile]) -> None:
 def _layer(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     """What a file says of a layer beside its tiles."""
     shape = entry.get("shape") or []
-    if not all(isinstance(size, int) and size > 0 for size in shape) or len(shape) > MOST_AXES:
+    if not all(isinstance(size, int) and size > 0 for size in shape) or len(shape) > MAX_AXES:
         raise UserError(f"{path}: layer {entry['name']!r} has no shape {shape!r}")
     return {"shape": list(shape), "bias": str(entry.get("bias", ""))}
 
@@ -183,11 +183,11 @@ def _tile(
     for key, value in tensors.items():
         if key.startswith("hidden.") and value.shape != weights.shape:
             raise UserError(f"{path}: tile {name}: {key} is not of the shape of the weights")
-    grid, _, place = name.partition(f"{GRID}.array.")
+    grid, _, position = name.partition(f"{GRID}.array.")
     where = (0, 0)
-    if place:
+    if position:
         # aihwkit counts slices of the inputs first, then slices of the outputs.
-        column, row = (int(part) for part in place.split("."))
+        column, row = (int(part) for part in position.split("."))
         where = (row, column)
     scalars = {str(k): float(v) for k, v in entry.get("extra", {}).items()}
     if entry.get("learning_rate") is not None:
@@ -207,8 +207,8 @@ def _check_name(path: Path, name: str) -> None:
 
 def _check_depth(path: Path, value: Any, depth: int = 0) -> None:
     """Raises UserError for settings nested deeper than any that there are."""
-    if depth > DEEPEST:
-        raise UserError(f"{path}: its settings are nested deeper than {DEEPEST}")
+    if depth > MAX_DEPTH:
+        raise UserError(f"{path}: its settings are nested deeper than {MAX_DEPTH}")
     for inner in _inner(value):
         _check_depth(path, inner, depth + 1)
 

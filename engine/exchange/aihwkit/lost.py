@@ -14,14 +14,14 @@ class Untranslatable(ValueError):
 class Lost:
     """A setting or state that is not carried. `matters` says that results may differ for it."""
 
-    place: str
+    where: str
     why: str
     value: Any = None
     matters: bool = True
 
     def __str__(self) -> str:
         shown = "" if self.value is None else f"={_short(self.value)}"
-        return f"{self.place}{shown}: {self.why}"
+        return f"{self.where}{shown}: {self.why}"
 
 
 @dataclass
@@ -30,9 +30,9 @@ class Losses:
 
     found: list[Lost] = field(default_factory=list)
 
-    def add(self, place: str, why: str, value: Any = None, *, matters: bool = True) -> None:
+    def add(self, where: str, why: str, value: Any = None, *, matters: bool = True) -> None:
         """Note one setting or state."""
-        lost = Lost(place, why, value, matters)
+        lost = Lost(where, why, value, matters)
         if lost not in self.found:
             self.found.append(lost)
 

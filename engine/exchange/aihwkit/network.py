@@ -135,7 +135,7 @@ def _joined(tiles: list[SourceTile]) -> Tensor:
     """The logical matrix that tiles make together."""
     rows: dict[int, list[Tensor]] = {}
     for tile in tiles:
-        rows.setdefault(tile.place[0], []).append(logical_weights(tile))
+        rows.setdefault(tile.position[0], []).append(logical_weights(tile))
     return torch.cat([torch.cat(row, 1) for row in rows.values()], 0)
 
 
@@ -143,8 +143,8 @@ def _load_grids(model: nn.Module, source: Source, losses: Losses) -> None:
     grids = grids_of(model)
     for path, theirs in matched(model, source).items():
         grid, tiles = grids[path], source.tiles[theirs]
-        own = list(analog_tiles(grid))
-        here = [tuple(tile.tile.weight.shape) for tile in own]
+        targets = list(analog_tiles(grid))
+        here = [tuple(tile.tile.weight.shape) for tile in targets]
         there = [tuple(tile.weights.shape) for tile in tiles]
         if here != there:
             raise UserError(
@@ -152,7 +152,7 @@ def _load_grids(model: nn.Module, source: Source, losses: Losses) -> None:
                 "set tile.mapping.max_input_size and max_output_size"
             )
         _load_bias(grid, path, source.digital.get(f"{theirs}{GRID}.bias"))
-        for tile, found in zip(own, tiles, strict=True):
+        for tile, found in zip(targets, tiles, strict=True):
             _load_tile(tile, found, path, losses)
 
 
@@ -165,28 +165,28 @@ def _load_tile(tile: AnalogTile, source: SourceTile, path: str, losses: Losses) 
 
 
 def _load_bias(grid: TileGrid, path: str, bias: Tensor | None) -> None:
-    own = grid.bias
-    if (bias is None) != (own is None):
+    target = grid.bias
+    if (bias is None) != (target is None):
         here, there = ("a", "no") if bias is None else ("no", "a")
         raise UserError(f"{path} has {here} digital bias here, and {there} one in the file")
-    if own is not None and bias is not None:
-        own.data.copy_(bias)
+    if target is not None and bias is not None:
+        target.data.copy_(bias)
 
 
 def _load_digital(model: nn.Module, source: Source) -> None:
     """Parameters and buffers of layers that are not analog."""
     inside = tuple(f"{path}." for path in grids_of(model))
-    own: dict[str, Tensor] = {}
+    targets: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         if isinstance(value, Tensor) and not name.startswith(inside):
-            own[name] = value
+            targets[name] = value
     given: dict[str, Tensor] = {}
     for name, value in source.digital.items():
         if GRID not in name:
             given[digital_name(name)] = value
-    for name, theirs in match(_shapes(own), _shapes(given), "parameter").items():
+    for name, theirs in match(_shapes(targets), _shapes(given), "parameter").items():
         # The tensors of a state dict are those of the model: they are written in place.
-        own[name].copy_(given[theirs])
+        targets[name].copy_(given[theirs])
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -195,8 +195,8 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 def _size(tiles: list[SourceTile]) -> tuple[int, int]:
     """Rows and columns of the matrix that tiles make together."""
-    rows = sum(tile.weights.shape[0] for tile in tiles if tile.place[1] == 0)
-    columns = sum(tile.weights.shape[1] for tile in tiles if tile.place[0] == 0)
+    rows = sum(tile.weights.shape[0] for tile in tiles if tile.position[1] == 0)
+    columns = sum(tile.weights.shape[1] for tile in tiles if tile.position[0] == 0)
     return rows, columns
 
 

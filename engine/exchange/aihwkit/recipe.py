@@ -40,7 +40,7 @@ def settings_by_grid(
                 f"{source.path}: {grid}: its settings are damaged ({kind})"
             ) from problem
         for lost in translation.losses.found:
-            losses.add(f"{grid}: {lost.place}", lost.why, lost.value, matters=lost.matters)
+            losses.add(f"{grid}: {lost.where}", lost.why, lost.value, matters=lost.matters)
     return found
 
 
@@ -49,12 +49,12 @@ def recipe(settings: Mapping[str, Sections]) -> Values:
     under `layers`."""
     # Most networks have one set of settings, with a first or last layer that differs.
     counted = Counter(key_of(values) for values in settings.values())
-    most = counted.most_common(1)[0][0]
-    common = next(values for values in settings.values() if key_of(values) == most)
+    usual = counted.most_common(1)[0][0]
+    common = next(values for values in settings.values() if key_of(values) == usual)
     layers = {
         name: layer_rule(values, common)
         for name, values in settings.items()
-        if key_of(values) != most
+        if key_of(values) != usual
     }
     found = sections(common, ABOUT)
     if layers:

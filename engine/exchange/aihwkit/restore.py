@@ -95,18 +95,18 @@ def _fill_scales(
     tile: AnalogTile, places: Mapping[str, state.Slot], values: dict[str, Tensor]
 ) -> None:
     """Scales of 1 where one side has none; one scale for all outputs where the other has each."""
-    for name, own in (("mapping_scales", tile.scale), ("out_scaling_alpha", tile.out_scale)):
+    for name, scale in (("mapping_scales", tile.scale), ("out_scaling_alpha", tile.out_scale)):
         given = values.get(name)
-        if own is None and given is not None:
+        if scale is None and given is not None:
             if not bool((given == 1).all()):
                 setting = "tile.mapping.weight_scaling_omega or learn_out_scaling"
                 raise Misfit(f"{name} is not 1, and the tile has no such scale ({setting})")
             del values[name]
         # A model that learned without scales computes the same with scales of 1.
-        elif own is not None and given is None:
-            values[name] = torch.ones_like(own)
-        elif own is not None and given is not None and given.numel() == 1 < own.numel():
-            values[name] = given.reshape(1).expand(own.shape)
+        elif scale is not None and given is None:
+            values[name] = torch.ones_like(scale)
+        elif scale is not None and given is not None and given.numel() == 1 < scale.numel():
+            values[name] = given.reshape(1).expand(scale.shape)
 
 
 def _note_rest(

@@ -134,8 +134,8 @@ class Translation:
 
     def _mixed_precision(self, device: Setup) -> Values:
         names = _names(find_algorithm("mixed_precision").Settings)
-        own = {k: v for k, v in device.items() if k not in ("device", "construction_seed")}
-        values = self.known(own, names, "device")
+        plain = {k: v for k, v in device.items() if k not in ("device", "construction_seed")}
+        values = self.known(plain, names, "device")
         values = released.mixed_precision(values) if self.as_released else values
         return {
             "device": self.device(device["device"], "device.device"),
@@ -151,9 +151,9 @@ class Translation:
         if "arrays" in _names(find_algorithm(name).Settings):
             settings["arrays"] = len(slow) + 1
         visible = self.device(slow[0], "device.unit_cell_devices[1]")
-        own = self.device(fast, "device.unit_cell_devices[0]")
+        quick = self.device(fast, "device.unit_cell_devices[0]")
         # A fast array without a device of its own has that of the visible one.
-        arrays = {} if own == visible else {"fast": own}
+        arrays = {} if quick == visible else {"fast": quick}
         return {"device": visible, "algorithm": {"name": name, **arrays, **settings}}
 
     def _transfer_settings(self, device: Setup, family: str) -> Values:
@@ -206,8 +206,8 @@ class Translation:
         alike = all(one == found[0] for one in found)
         repeats = {"copies": len(found)} if model == "vector" and alike else {}
         cells = {chr(ord("a") + k): one for k, one in enumerate(found[:1] if alike else found)}
-        own = {k: v for k, v in setup.items() if k not in GROUP_PARTS}
-        known = self.known(own, REFRESH if model == "one_sided" else (), where)
+        plain = {k: v for k, v in setup.items() if k not in GROUP_PARTS}
+        known = self.known(plain, REFRESH if model == "one_sided" else (), where)
         if setup.get("copy_inverted"):
             why = "the second device has draws of its own here"
             self.losses.add(f"{where}.copy_inverted", why, "true", matters=False)

@@ -153,9 +153,9 @@ def _cells(array: Cells, end: str, prefix: str) -> Iterator[Named]:
     if isinstance(array, CellGroup):
         # Of a one-sided pair, aihwkit counts the device that lowers the weight first.
         sided = isinstance(array.settings, OneSided)
-        for place, single in enumerate(reversed(array.arrays) if sided else array.arrays):
-            yield from _cells(single, f"_{place}", f"{prefix}{place}.")
-            yield f"{HIDDEN}hidden_weights_{place}", view(single.weight.data)
+        for index, single in enumerate(reversed(array.arrays) if sided else array.arrays):
+            yield from _cells(single, f"_{index}", f"{prefix}{index}.")
+            yield f"{HIDDEN}hidden_weights_{index}", view(single.weight.data)
         return
     yield from _drift(array, f"{prefix}wdrifter.")
     if array.model.ideal:
@@ -230,13 +230,13 @@ def _transfer(tile: AnalogTile, state: Transfer) -> Iterator[Named]:
     """Arrays, buffers, choppers and counters of a transfer."""
     wiring, last = state.wiring, tile.tile.array
     arrays = [*state.own, last]
-    for place, array in enumerate(arrays):
+    for index, array in enumerate(arrays):
         if not isinstance(array, CellArray):
             raise ValueError("cells of several devices within an array of a transfer")
-        yield from _cells(array, f"_{place}", f"{DEVICE}{place}.")
+        yield from _cells(array, f"_{index}", f"{DEVICE}{index}.")
         # Where the tile shows a sum, the last array keeps its weights beside it.
         shown = state.last if array is last and state.last is not None else array.weight.data
-        yield f"{HIDDEN}hidden_weights_{place}", view(shown)
+        yield f"{HIDDEN}hidden_weights_{index}", view(shown)
     yield from _buffers(state)
     counters = state.counters[0]
     yield f"{DEVICE}current_slice_indices", view(counters[SLICES : SLICES + len(arrays)])
@@ -260,18 +260,18 @@ def _buffers(state: Transfer) -> Iterator[Named]:
         yield f"{HIDDEN}running_mean_weight", view(state.mean)
         yield f"{HIDDEN}past_mean_weight", view(state.past)
         return
-    for place in range(state.buffer.shape[0]):
-        yield f"{HIDDEN}buffered_FP_weight_{place}", view(state.buffer[place])
+    for index in range(state.buffer.shape[0]):
+        yield f"{HIDDEN}buffered_FP_weight_{index}", view(state.buffer[index])
 
 
-def _bit(flags: Tensor, place: int) -> Slot:
+def _bit(flags: Tensor, index: int) -> Slot:
     """One bit of a vector of whole numbers, which aihwkit keeps by itself."""
 
     def write(value: Tensor) -> None:
-        bits = (value.reshape(flags.shape) != 0).to(flags.dtype) << place
-        flags.copy_((flags & ~(1 << place)) | bits)
+        bits = (value.reshape(flags.shape) != 0).to(flags.dtype) << index
+        flags.copy_((flags & ~(1 << index)) | bits)
 
-    return Slot(lambda: ((flags >> place) & 1).to(torch.float64), write)
+    return Slot(lambda: ((flags >> index) & 1).to(torch.float64), write)
 
 
 def _deviations(product: Product, prefix: str) -> Iterator[Named]:
@@ -280,9 +280,9 @@ def _deviations(product: Product, prefix: str) -> Iterator[Named]:
     if product.average is not None and product.direction == "forward":
         yield f"{EXTRA}fb_pass.aux_nm_value", view(product.average)
     if product.frozen is not None:
-        for name, (place, setting) in SPREADS.items():
+        for name, (index, setting) in SPREADS.items():
             if not setting or getattr(product.io, setting) > 0:
-                yield prefix + name, _row(product.frozen[0, place], name == COMMON)
+                yield prefix + name, _row(product.frozen[0, index], name == COMMON)
     if product.asymmetry is not None:
         yield f"{prefix}w_asymmetry", view(product.asymmetry)
 

@@ -30,9 +30,9 @@ def save(model: nn.Module, file: str | Path, *, batch_size: int = 1) -> None:
     for path, grid in grids.items():
         # The script finds tiles by the names that aihwkit's modules have.
         theirs = _their_name(model, path)
-        for tile, place in zip(analog_tiles(grid), _places(grid), strict=True):
-            entry, own = _tile(tile, f"{theirs}{GRID}{place}", batch_size)
-            tensors |= {f"tile.{len(tiles)}.{key}": value for key, value in own.items()}
+        for tile, suffix in zip(analog_tiles(grid), _suffixes(grid), strict=True):
+            entry, state = _tile(tile, f"{theirs}{GRID}{suffix}", batch_size)
+            tensors |= {f"tile.{len(tiles)}.{key}": value for key, value in state.items()}
             tiles.append(entry)
         if grid.bias is not None:
             tensors[f"{DIGITAL}{theirs}{GRID}.bias"] = grid.bias.data
@@ -68,7 +68,7 @@ def _tile(tile: AnalogTile, name: str, batch: int) -> tuple[dict[str, Any], dict
     return entry, {k: v for k, v in found.items() if k.removeprefix(EXTRA) not in extra}
 
 
-def _places(grid: TileGrid) -> list[str]:
+def _suffixes(grid: TileGrid) -> list[str]:
     """How aihwkit counts the tiles of a grid: inputs first, then outputs."""
     columns = len(grid.in_sizes)
     number = len(grid.in_sizes) * len(grid.out_sizes)
