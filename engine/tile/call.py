@@ -138,8 +138,16 @@ class Call:
 
     def _space(self, where: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
         """Converted inputs, products where they are not the outputs themselves, and scales."""
-        z = None if self.z_shape is None else torch.empty(self.z_shape, device=where)
-        return torch.empty(self.v_shape, device=where), z, torch.empty(self.scales, device=where)
+        z = (
+            None
+            if self.z_shape is None
+            else torch.empty(self.z_shape, dtype=torch.float32, device=where)
+        )
+        return (
+            torch.empty(self.v_shape, dtype=torch.float32, device=where),
+            z,
+            torch.empty(self.scales, dtype=torch.float32, device=where),
+        )
 
     def _fill_lasting(self, owner: Product) -> None:
         """Addresses of what outlasts a call; the running average moves on by this one."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from engine.jit.programs import fill, mvm_program
 from engine.jit.struct import read_struct
 from engine.tile.call import KEPT_NUMBERS, Call, Draws, Readable, own_of, scaled, shaped, weight_of
+from engine.tile.inputs import check_plain, check_weight
 from engine.tile.periphery import check_io, has_asymmetry, has_spreads, is_perfect, plan_numbers
 from engine.tile.settings import IO
 
@@ -54,6 +55,7 @@ class Product(nn.Module):
         # time.
         self.wires: Wires | None = None
         self._plans: dict[torch.device, Tensor] = {}
+        self._checked = 0
         self._prepared: dict[Any, list[Call]] = {}
         lasting = _lasting(self, array)
         self.lasting = [name for name, tensor in lasting.items() if tensor is not None]
@@ -69,9 +71,16 @@ class Product(nn.Module):
         weight = weight_of(array)
         if x.device != weight.device:
             raise RuntimeError(f"the input is on {x.device}, the tile on {weight.device}")
+        if weight.data_ptr() != self._checked:
+            self._check(array, weight)
         if x.requires_grad:
             x = x.detach()
-        if x.dtype is not torch.float32 or not x.is_contiguous():
+        try:
+            ready = x.dtype is torch.float32 and type(x) is Tensor and x.is_contiguous()
+        except RuntimeError:  # sparse tensors do not answer
+            ready = False
+        if not ready:
+            check_plain(x)
             x = x.to(torch.float32).contiguous()
         if self.perfect and not self.exact and own_of(array) is None:
             w = weight.detach()
@@ -87,6 +96,13 @@ class Product(nn.Module):
             part = slice(first, first + rows)
             self._read_rows(x[part], array, (call, stream, first), y[part])
         return y
+
+    def _check(self, array: Readable, weight: Tensor) -> None:
+        """Makes sure, once for each place in memory, that kernels read weights as they are."""
+        lead = (array.lanes,) if array.lanes > 1 else ()
+        check_weight(weight, (*lead, array.out_size, array.in_size))
+        # Past nn.Module, whose own way of setting takes longer than a small product.
+        self.__dict__["_checked"] = weight.data_ptr()
 
     def _part(self, x: Tensor, array: Readable) -> int:
         """Vectors that are read at once.
@@ -131,7 +147,7 @@ class Product(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Prepared calls hold addresses: a copy makes its own.
-        return {**self.__dict__, "_prepared": {}, "_plans": {}, "wires": None}
+        return {**self.__dict__, "_prepared": {}, "_plans": {}, "wires": None, "_checked": 0}
 
 
 def _lasting(owner: Product, array: Readable) -> dict[str, Tensor | None]:
@@ -140,9 +156,11 @@ def _lasting(owner: Product, array: Readable) -> dict[str, Tensor | None]:
     args, weight = shaped(owner.direction, array, 1), array.weight.data
     where, program, lanes = weight.device, mvm_program(weight.device.type), array.lanes
     averages = owner.io.noise_management == "AverageAbsMax" and not owner.perfect
-    average = torch.full((lanes,), -1.0, device=where) if averages else None
+    average = torch.full((lanes,), -1.0, dtype=torch.float32, device=where) if averages else None
     frozen = (
-        torch.empty(lanes, SPREADS, args.n_out, device=where) if has_spreads(owner.io) else None
+        torch.empty(lanes, SPREADS, args.n_out, dtype=torch.float32, device=where)
+        if has_spreads(owner.io)
+        else None
     )
     asymmetry = torch.empty_like(weight) if has_asymmetry(owner.io) else None
     # Both directions draw from the key of the array.
