@@ -4,6 +4,7 @@ take."""
 from __future__ import annotations
 
 import math
+import struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ MV_TYPES = ("Ideal", *READINGS)
 NM_DECAY = 1e-3
 ASSUMED_WMAX = 0.6
 MOST_BITS = 16
+# Of single precision: a larger bound is none.
+LARGEST_FLOAT = 3.4028235e38
 # Outputs so near the bound of the ADC count as clipped.
 AT_BOUND = 0.999
 
@@ -35,10 +38,26 @@ def is_perfect(io: IO) -> bool:
 
 
 def step_size(res: float, bound: float) -> float:
-    """Width of a converter's step from its resolution: a share of the range, or a number of steps
-    if above 1."""
-    share = 0.0 if res <= 0 else 1 / res if res > 1 else res
-    return 2 * bound * share if bound > 0 and math.isfinite(bound) else 0.0
+    """Width of a converter's step, a float32; 0 for a converter that does not quantise.
+
+    The factors are rounded before they are multiplied, as in aihwkit, whose largest output
+    `step * round(bound / step)` then exceeds some bounds by one unit in the last place. It exceeds
+    that of the default ADC (12 / 255), where an output that reaches the last step therefore counts
+    as clipped, but not a bound of 10. A step rounded once, from double precision, never does.
+    """
+    if not 0 < 2 * bound < LARGEST_FLOAT:
+        return 0.0
+    return _float32(_float32(2 * bound) * _float32(_resolution(res)))
+
+
+def _resolution(res: float) -> float:
+    """The step as a fraction of the range, from a fraction or, above 1, a number of steps."""
+    return 0.0 if res <= 0 else 1 / res if res > 1 else res
+
+
+def _float32(value: float) -> float:
+    """The nearest number of single precision."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def clipping_limit(io: IO) -> float:
@@ -134,7 +153,7 @@ def _split_contradictions(io: IO) -> list[tuple[bool, str]]:
 
 def _magnitude_bits(io: IO) -> int:
     """Bits of the largest DAC number; 0 where the DAC does not have 2^bits - 2 steps."""
-    share = step_size(io.inp_res, 1.0) / 2
+    share = _resolution(io.inp_res)
     steps = round(1 / share) + 2 if share > 0 else 0
     whole = steps > 2 and steps & (steps - 1) == 0 and abs(1 / share + 2 - steps) < 1e-3
     return steps.bit_length() - 2 if whole else 0
