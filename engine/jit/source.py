@@ -145,7 +145,7 @@ def mvm_text(backend: str = "cuda") -> str:
 
 def patches_text() -> str:
     """The translation unit of convolutions' patches."""
-    return unit_text("portable.cuh", "patches.cuh", "patches.cu")
+    return unit_text("patches/patches.cu")
 
 
 def group_text() -> str:

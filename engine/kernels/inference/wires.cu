@@ -1,6 +1,9 @@
-// A read with voltage drop along the wires: weights of the cells once, then inputs, the product, noise, outputs.
+// A read with voltage drop along the wires: weights of the cells once, then inputs, the product,
+// noise, outputs.
+#include "inference/wires.cuh"
 
-// One column a thread, from its far end to its ADC; columns with odd numbers have the ADC on the other side.
+// One column a thread, from its far end to its ADC; columns with odd numbers have the ADC on the
+// other side.
 KERNEL(wire_columns, WireArgs) {
     float total[MAX_SEGMENTS], share[MAX_SEGMENTS];
     i64 length = a.physical / a.segments;
@@ -42,14 +45,16 @@ KERNEL(wire_columns, WireArgs) {
     }
 }
 
-// Lengths of the pulses in time steps, with the sign of the input. Inputs lie on steps but for rounding.
+// Lengths of the pulses in time steps, with the sign of the input. Inputs lie on steps but for
+// rounding.
 KERNEL(wire_inputs, WireArgs) {
     float v = a.v[item], active = -floor_(1e-3f - abs_(v) / a.step);
     float n = counted(a, active > 0.0f ? min_(active, a.steps) : 0.0f);
     a.length[item] = v < 0.0f ? -n : n;
 }
 
-// Noise of the reads of one vector each, from the mean length of its inputs; sums of whole steps are exact.
+// Noise of the reads of one vector each, from the mean length of its inputs; sums of whole steps
+// are exact.
 KERNEL(wire_levels, WireArgs) {
     const float* v = a.v + item * a.inputs;
     float steps = 0.0f;
@@ -60,19 +65,25 @@ KERNEL(wire_levels, WireArgs) {
     a.share[a.batch + item] = a.noise * n.slope;
 }
 
-// Adds the noise of four outputs of one vector to the charges of all pairs: each of its cells was read with its own.
+// Adds the noise of four outputs of one vector to the charges of all pairs: each of its cells was
+// read with its own.
 KERNEL(wire_noise, WireArgs) {
-    i64 groups = (a.outputs + 3) / 4, b = item / groups, o = item % groups * 4, all = a.batch * a.outputs;
+    i64 groups = (a.outputs + 3) / 4, b = item / groups, o = item % groups * 4,
+        all = a.batch * a.outputs;
     float offset = a.share[b], slope = a.share[a.batch + b];
     Draw t = {a.call, a.draw, WIRE_NOISE};
     for (i64 k = 0; k < a.pairs; ++k) {
         float z[4];
-        normals4(key_of(*a.control), t, (u32)(a.first + b), (u32)(k * groups + o / 4), z[0], z[1], z[2], z[3]);
+        normals4(
+            key_of(*a.control), t, (u32)(a.first + b), (u32)(k * groups + o / 4), z[0], z[1], z[2],
+            z[3]
+        );
         for (i64 q = 0; q < 4 && o + q < a.outputs; ++q) {
             i64 at = b * a.outputs + o + q;
             const float* square = a.variance + 3 * k * all + at;
             float rise = offset * (2.0f * slope * square[all]) + slope * slope * square[2 * all];
-            a.charge[k * all + at] = fma_(sqrt_(offset * offset * square[0] + rise), z[q], a.charge[k * all + at]);
+            a.charge[k * all + at] =
+                fma_(sqrt_(offset * offset * square[0] + rise), z[q], a.charge[k * all + at]);
         }
     }
 }
@@ -82,6 +93,8 @@ KERNEL(wire_outputs, WireArgs) {
     i64 o = item % a.outputs;
     float sum = 0.0f;
     for (i64 k = 0; k < a.pairs; ++k)
-        sum = fma_(a.weight[k], ticks(a, a.charge[k * a.items + item] + a.base[k * a.outputs + o]), sum);
+        sum = fma_(
+            a.weight[k], ticks(a, a.charge[k * a.items + item] + a.base[k * a.outputs + o]), sum
+        );
     a.z[item] = sum * a.scale;
 }

@@ -1,5 +1,7 @@
-// What the kernels of convolutions know of an image [B, C, D, H, W] and of the matrix of its patches, a row a patch.
+// What the kernels of convolutions know of an image [B, C, D, H, W] and of the matrix of its
+// patches, a row a patch.
 #pragma once
+#include "portable.cuh"
 
 struct PatchArgs {
     i64 items, channels, depth, height, width, out_depth, out_height, out_width;

@@ -1,4 +1,5 @@
 // One row a thread, its columns in their order.
+#include "inference/fusion.cuh"
 
 KERNEL(magnitudes, FusionArgs) {
     const float* w = a.w + item * a.columns;
@@ -11,7 +12,8 @@ KERNEL(magnitudes, FusionArgs) {
 // Measured magnitudes with the signs of the targets, scaled by the slope of the targets over them.
 KERNEL(signed_again, FusionArgs) {
     const float *w = a.w + item * a.columns, *g = a.measured + item * a.columns;
-    float *out = a.out + item * a.columns, n = (float)a.columns, sum = 0.0f, target = 0.0f, both = 0.0f, square = 0.0f;
+    float *out = a.out + item * a.columns, n = (float)a.columns, sum = 0.0f, target = 0.0f,
+          both = 0.0f, square = 0.0f;
     for (i64 j = 0; j < a.columns; ++j) {
         out[j] = w[j] < 0.0f ? -g[j] : w[j] > 0.0f ? g[j] : 0.0f;
         sum = sum + out[j];
