@@ -17,7 +17,7 @@ from engine.jit.programs import Program, fill
 from engine.jit.struct import choice, read_struct
 from engine.jit.unit import unit_text
 from engine.settings import UserError
-from engine.tile.call import Draws
+from engine.tile.launch import Draws
 from engine.tile.periphery import passes, step_size
 from engine.tile.settings import IO
 from engine.tile.tile import Tile
