@@ -35,14 +35,33 @@ def of_file(path: Path, texts: Sequence[str], *, allow_code: bool = False) -> Co
         names = ", ".join(sorted(members("model")))
         raise UserError(f"{path} holds tensors only: add model=NAME dataset=NAME (models: {names})")
     given = {text.partition("=")[0] for text in texts}
+    found = _from_aihwkit(path, texts, allow_code=allow_code)
+    if found is not None:
+        return _named(found, path)
     start = [f"{group}={name}" for group, name in HARDWARE.items() if group not in given]
     found = compose([*start, *texts], allow_code=allow_code)
     if "algorithm" not in given and _has_ranges(found.values):
         start = [f"algorithm={RANGED}" if text.startswith("algorithm=") else text for text in start]
         found = compose([*start, *texts], allow_code=allow_code)
+    return _named(found, path)
+
+
+def _named(found: Composed, path: Path) -> Composed:
+    """The configuration as that of a task on the weights at `path`."""
     name = re.sub(r"[^\w.+-]+", "-", f"eval-{path.stem}").strip("-.")
     found.values |= {"name": name, "task": {"name": TASK, "weights": str(path.absolute())}}
     return found
+
+
+def _from_aihwkit(path: Path, texts: Sequence[str], *, allow_code: bool) -> Composed | None:
+    """For a model of aihwkit with its tiles and a recipe that trains for tiles: those tiles; None
+    for anything else."""
+    from engine.exchange.aihwkit.file import is_source
+
+    if not is_source(path):
+        return None
+    found = compose(texts, allow_code=allow_code)
+    return found if trained_for_tiles(found.values) else None
 
 
 def of_run(folder: Path, texts: Sequence[str], *, allow_code: bool = False) -> Composed:

@@ -67,10 +67,10 @@ class Param:
             return value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} must be a number, not {value!r}")
-        if self.kind is int and value != int(value):
-            raise ValueError(f"{name} must be a whole number, not {value!r}")
         if not math.isfinite(value):
             raise ValueError(f"{name} must be finite, not {value!r}")
+        if self.kind is int and value != int(value):
+            raise ValueError(f"{name} must be a whole number, not {value!r}")
         if self.above is not None and value <= self.above:
             raise ValueError(f"{name} must be > {self.above:g}, not {value:g}")
         if self.minimum is not None and value < self.minimum:

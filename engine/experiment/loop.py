@@ -136,7 +136,7 @@ class Loop:
     def _order(self) -> torch.Tensor:
         count = len(self.data.train_y)
         if not self.config["dataset"].get("shuffle", True):
-            return torch.arange(count)
+            return torch.arange(count, dtype=torch.int64)
         return sample_order(count, int(self.config["run"]["seed"]), self.place.epoch)
 
     def _replayed(self) -> Replayed | None:

@@ -19,6 +19,7 @@ FLOORS = (
     ("aihw_cli",),
     ("engine.records",),
     ("engine.experiment",),
+    ("engine.exchange",),
     ("engine.nn", "engine.optim", "engine.presets", "engine.linalg"),
     ("engine.inference",),
     ("engine.algorithms",),
