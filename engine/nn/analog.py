@@ -12,8 +12,14 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn.parallel import DistributedDataParallel
 
 from engine.algorithms import find_algorithm
-from engine.nn.gradient import SampleGradient
-from engine.nn.wrappers import REPLACED, Kept, keep_tensors, outside_compiler, refuse_parallel
+from engine.nn.interop.gradient import SampleGradient
+from engine.nn.interop.wrappers import (
+    REPLACED,
+    Kept,
+    keep_tensors,
+    outside_compiler,
+    refuse_parallel,
+)
 from engine.tile.autograd import first_order
 from engine.tile.inputs import check_plain, check_processor, check_shape
 from engine.tile.periphery import clipping_limit
@@ -35,9 +41,7 @@ class AnalogTile(nn.Module):
         self.algorithm = spec.algorithm.name
         algorithm = find_algorithm(self.algorithm)
         self.trained = hasattr(algorithm, "product")
-        _check(spec, trained=self.trained)
-        if hasattr(algorithm, "check_tile"):
-            algorithm.check_tile(spec, out, inputs)
+        check_tile(spec, out, inputs)
         self.tile = Tile(out, inputs, spec, seed=seed, tile_id=tile_id)
         self.state = algorithm.init(self.tile, spec)
         # Functions of the algorithm, found once: a step must not look for them.
@@ -277,17 +281,21 @@ def _settle_first(tile: AnalogTile, *_: Any) -> None:
     tile.settle(only_if_changed=True)
 
 
-def _check(spec: TileSpec, *, trained: bool) -> None:
-    """Raises ValueError in one line for settings that only weights with a gradient can have."""
+def check_tile(spec: TileSpec, rows: int, columns: int) -> None:
+    """Raises ValueError in one line for settings that only weights with a gradient can have, and
+    for what the algorithm refuses on a tile of this size."""
+    algorithm = find_algorithm(spec.algorithm.name)
     used = {
         "modifier": spec.modifier.type, "clip": spec.clip.type, "remap": spec.remap.type,
         "input_range": "None" if not spec.input_range.enable else "enable",
     }  # fmt: skip
     for name, value in used.items():
-        if value != "None" and not trained:
+        if value != "None" and not hasattr(algorithm, "product"):
             raise ValueError(
                 f"tile.{name} needs weights that learn by gradients: algorithm hwa, not {spec.algorithm.name}"
             )
+    if hasattr(algorithm, "check_tile"):
+        algorithm.check_tile(spec, rows, columns)
 
 
 class _Product(torch.autograd.Function):

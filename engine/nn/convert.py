@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from engine.nn.analog import analog_tiles
-from engine.nn.foreign import carry_hooks, check_weights, is_foreign, name_of
+from engine.nn.interop.foreign import carry_hooks, check_weights, is_foreign, name_of
 from engine.nn.layer import AnalogLayer, layer_types
 from engine.tile.settings import TileSpec
 

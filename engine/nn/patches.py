@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from engine.jit.programs import fill, patches_program
 from engine.jit.struct import read_struct
-from engine.nn.wrappers import outside_compiler
+from engine.nn.interop.wrappers import outside_compiler
 from engine.tile.autograd import first_order
 from engine.tile.inputs import check_plain
 

@@ -16,7 +16,7 @@ from torch.optim.optimizer import (
 )
 from torch.optim.sgd import sgd
 
-from engine.nn.wrappers import outside_compiler
+from engine.nn.interop.wrappers import outside_compiler
 from engine.tile.weight import AnalogWeight
 
 

@@ -24,9 +24,9 @@ from engine.tile.launch import (
     per_sample_of,
     weight_of,
 )
-from engine.tile.mvm_kernels import MvmCase, choose
 from engine.tile.periphery import check_io, has_asymmetry, has_spreads, is_perfect, plan_numbers
 from engine.tile.settings import IO
+from engine.tile.strategies.mvm import MvmCase, choose
 
 # Random numbers of a direction, by whether it reads for training.
 STREAMS = {

@@ -26,6 +26,7 @@ FLOORS = (
     ("engine.tile",),
     ("engine.jit",),
     ("engine.devices", "engine.physics", "engine.kernels"),
+    ("engine.readers",),
     ("engine.trust", "engine.memory"),
 )
 LINES = {".py": 400, ".cu": 400, ".cuh": 400, ".yaml": 40}

@@ -169,7 +169,11 @@ def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         for key, value in tensors.items()
         if key.startswith("model/")
     }
-    return own, dict(state.get("model") or {})
+    return own, _mapping(state.get("model"))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def _read_file(path: Path) -> dict[str, torch.Tensor]:
