@@ -35,6 +35,8 @@ class Field:
     maximum: float | None = None
     above: float | None = None
     choices: tuple[str, ...] | None = None
+    # A word that stands for the default value.
+    word: str = ""
     # How many values a list has; None = any number.
     length: int | None = None
 
@@ -58,6 +60,8 @@ class Field:
                 allowed = f"one of {', '.join(self.choices)}" if self.choices else "a text"
                 raise ValueError(f"{name} must be {allowed}, not {brief(value)}")
             return value
+        if self.word and value == self.word:
+            return self.default
         limits = Param(KINDS[self.kind](), "", "", self.minimum, self.maximum, self.above)
         return limits.read(name, value)
 
@@ -67,6 +71,7 @@ class Field:
         if self.choices:
             return " | ".join(self.choices)
         kind = self.kind if self.length is None else f"{self.kind}, {self.length} values"
+        kind = f"{kind} or {self.word}" if self.word else kind
         limits = (("> ", self.above), (">= ", self.minimum), ("<= ", self.maximum))
         return ", ".join(
             [kind, *(f"{sign}{limit:g}" for sign, limit in limits if limit is not None)]

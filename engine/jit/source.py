@@ -22,15 +22,14 @@ CPU_KERNELS = (
     *("runs.cuh", "trains_pack.cu", "trains_cpu.cu", "strings.cu", "chunk.cu"),
     *("jump_chunk.cu", "jump_rows.cu", "update_rows.cu"),
 )
-PRODUCTS = (
-    *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "plain.cuh", "modifier.cuh"),
-    *("own.cuh", "product.cuh", "reading.cuh", "mvm.cu"),
-)
-PRODUCTS_CPU = "mvm_cpu.cu", "mvm_panels_cpu.cu"
-TRAINING = (
-    *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh"),
-    *("modifier.cuh", "range.cuh", "modifier.cu", "range.cu"),
-)
+# Each file includes what it needs.
+PRODUCTS = {
+    "cpu": ("mvm/frozen.cu", "mvm/vector.cu", "mvm/cpu/rows.cu", "mvm/cpu/panels.cu"),
+    "cuda": (
+        *("mvm/frozen.cu", "mvm/vector.cu"),
+        *("mvm/gpu/tiles.cu", "mvm/gpu/blocks.cu", "mvm/gpu/reread.cu"),
+    ),
+}
 NOT_IN_C = ("construction_seed",)
 OPTIONAL = {
     "decay_scale": "1.0f",
@@ -140,12 +139,23 @@ def device_parts(device: Device, place: Layout) -> dict[str, str]:
 
 def mvm_text(backend: str = "cuda") -> str:
     """The translation unit of the matrix products: it knows no device."""
-    return unit_text(*PRODUCTS, *(PRODUCTS_CPU if backend == "cpu" else ()))
+    return Unit(aliases=_backend(backend)).text(*PRODUCTS[backend])
+
+
+def reference_text(backend: str) -> str:
+    """The translation unit of the matrix products as their definition has them, for tests."""
+    return Unit(aliases=_backend(backend)).text("mvm/reference.cu")
+
+
+def _backend(backend: str) -> dict[str, str]:
+    """The files that a processor has of its own, by the names under which they are included."""
+    end = "cpu" if backend == "cpu" else "gpu"
+    return {"backend/product.cuh": f"mvm/{end}/product.cuh"}
 
 
 def patches_text() -> str:
     """The translation unit of convolutions' patches."""
-    return unit_text("portable.cuh", "patches.cuh", "patches.cu")
+    return unit_text("patches/patches.cu")
 
 
 def group_text() -> str:
@@ -166,7 +176,7 @@ def digital_text() -> str:
 
 def training_text() -> str:
     """The translation unit of hardware-aware training: it knows no device."""
-    return unit_text(*TRAINING)
+    return unit_text("hwa/modifier.cu", "hwa/range.cu")
 
 
 def line_directive(number: int, name: str) -> str:

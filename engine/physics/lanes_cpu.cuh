@@ -41,3 +41,10 @@ FN int first_bit(u32 v) { return __builtin_ctz(v); }
 FN int last_bit(u32 v) { return 31 - __builtin_clz(v); }
 FN bool first_lane() { return true; }
 FN void lanes_sync() {}
+
+// The warps that share an item of a BLOCK_KERNEL: a CPU has one, so that this costs nothing.
+struct Warps { static const int rank = 0, size = 1; };
+#define ONE_WARP (Warps{})
+FN void warps_sync(Warps) {}
+FN float warps_max(float v, Warps) { return v; }
+FN float warps_sum(float v, Warps) { return v; }

@@ -35,3 +35,32 @@ FN int first_bit(u32 v) { return __ffs((int)v) - 1; }
 FN int last_bit(u32 v) { return 31 - __clz((int)v); }
 FN bool first_lane() { return (threadIdx.x & 31) == 0; }
 FN void lanes_sync() { __syncwarp(); }
+
+// The warps that share an item of a BLOCK_KERNEL: those of a block, or one that works alone.
+struct Warps { int rank, size; };
+#define ONE_WARP (Warps{0, 1})
+FN void warps_sync(Warps w) {
+    if (w.size > 1) __syncthreads();
+    else __syncwarp();
+}
+// The largest of one number of each warp; all warps get it.
+FN float warps_max(float v, Warps w) {
+    if (w.size == 1) return v;
+    __shared__ float part[32];
+    __syncthreads();  // what the last call left has been read
+    if (first_lane()) part[w.rank] = v;
+    __syncthreads();
+    for (int k = 0; k < w.size; ++k) v = part[k] > v ? part[k] : v;
+    return v;
+}
+// The sum of one number of each warp, in the order of the warps.
+FN float warps_sum(float v, Warps w) {
+    if (w.size == 1) return v;
+    __shared__ float part[32];
+    __syncthreads();
+    if (first_lane()) part[w.rank] = v;
+    __syncthreads();
+    float sum = part[0];
+    for (int k = 1; k < w.size; ++k) sum = sum + part[k];
+    return sum;
+}

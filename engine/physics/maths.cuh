@@ -1,6 +1,7 @@
 // Elementary functions from correctly rounded operations only, so that every machine returns the same bits.
 // Argument reduction plus a Taylor polynomial; the error stays within a few units in the last place.
 #pragma once
+#include "portable.cuh"
 
 // Natural logarithm of v > 0: v = m 2^e with m near 1, log m = 2 atanh(s), s = (m - 1) / (m + 1).
 FN float log_(float v) {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.devices.base import find_device
-from engine.jit import source
+from engine.jit import source, team
 from engine.jit.programs import Program, array_program, fill
 from engine.jit.struct import read_struct
 from engine.tile import pulses, trains
@@ -221,7 +221,7 @@ class CellArray(nn.Module):
         )
         for key, value in values.items():
             setattr(args, key, value)
-        self.program().run(name, args, threads=torch.get_num_threads())
+        self.program().run(name, args, threads=team.threads())
 
 
 def _frozen(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.jit import team
 from engine.jit.programs import Program, fill, group_program
 from engine.jit.struct import read_struct
 from engine.tile import trains
@@ -283,7 +284,7 @@ class CellGroup(nn.Module):
             top = abs(device.spec.params["w_max"])
             setattr(args, f"{name}_high", self.settings.refresh_upper_thres * top)
             setattr(args, f"{name}_low", self.settings.refresh_lower_thres * top)
-        self._program().run("choose_refresh", args, threads=torch.get_num_threads())
+        self._program().run("choose_refresh", args, threads=team.threads())
         if not bool(chosen.any()):
             return
         one_hot = self._one_hot()
@@ -304,7 +305,7 @@ class CellGroup(nn.Module):
         args.w = self.weight.data_ptr()
         for k, (device, factor) in enumerate(zip(self.arrays, self.factors, strict=True)):
             args.parts[k], args.factors[k] = device.weight.data_ptr(), factor
-        self._program().run("combine_cells", args, threads=torch.get_num_threads())
+        self._program().run("combine_cells", args, threads=team.threads())
 
     def _args(self, name: str) -> Any:
         args = read_struct("group.cuh", name)()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.devices.base import find_device
+from engine.jit import team
 from engine.jit.programs import Program, fill
 from engine.jit.struct import read_struct
 from engine.tile.settings import DeviceSpec, Update
@@ -77,7 +78,7 @@ class PreparedUpdate:
 
     def run(self, array: CellArray, x: Tensor, d: Tensor) -> None:
         """Plans, trains and pulses for the samples x and d."""
-        args, program, threads = self.args, self.program, torch.get_num_threads()
+        args, program, threads = self.args, self.program, team.threads()
         space = self.space or _space(array, args.batch, self.words)
         # Past nn.Module's own search for attributes, which takes longer than filling in the
         # addresses.
@@ -129,7 +130,7 @@ def pulse_cells(program: Program, args: Any, *, exact: bool = False) -> None:
     kernel, args.items, warp = _gpu_kernel(args)
     if exact:
         kernel, args.items, warp = "update_exact", args.lanes * args.rows * args.cols, False
-    program.run(kernel, args, threads=torch.get_num_threads(), warp=warp)
+    program.run(kernel, args, threads=team.threads(), warp=warp)
 
 
 def _gpu_kernel(args: Any) -> tuple[str, int, bool]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from engine.jit import team
 from engine.jit.programs import Program, fill, group_program
 from engine.jit.struct import read_struct
 from engine.tile.pulses import (
@@ -83,7 +84,7 @@ def _make(array: CellArray, args: Any) -> None:
     args.items = (
         array.lanes * args.batch * ((array.in_size + 31) // 32 + (array.out_size + 31) // 32)
     )
-    array.program().run("make_trains", args, threads=torch.get_num_threads(), warp=True)
+    array.program().run("make_trains", args, threads=team.threads(), warp=True)
 
 
 def apply_trains(array: CellArray, trains: Trains) -> None:
@@ -93,7 +94,7 @@ def apply_trains(array: CellArray, trains: Trains) -> None:
     frozen = array.control.clone() if trains.frozen is None else trains.frozen
     fill(args, _SPACE, (trains.plans, frozen, trains.x_words, trains.d_words))
     if array.program().backend == "cpu":
-        array.program().run("update_rows", args, threads=torch.get_num_threads())
+        array.program().run("update_rows", args, threads=team.threads())
     else:
         pulse_cells(array.program(), args)
 
@@ -145,7 +146,7 @@ def split_words(t: Trains) -> list[Trains]:
     d_words = t.d_words.new_empty(2, lanes, 2 * samples, words, t.d_words.shape[3])
     fill(args, ("x_split", "d_split", "dealt"), (x_words, d_words, plans))
     args.items *= words * (inputs + t.d_words.shape[3])
-    _program(t).run("split_words", args, threads=torch.get_num_threads())
+    _program(t).run("split_words", args, threads=team.threads())
     return [
         Trains(plans[k], t.frozen if k == 0 else None, x_words, d_words[k], t.kind)
         for k in range(2)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.jit.programs import digital_program, fill
 from engine.jit.struct import read_struct
-from engine.tile.call import KEPT_NUMBERS
+from engine.tile.launch import KEPT_NUMBERS
 
 if TYPE_CHECKING:
     from engine.tile.tile import Tile
@@ -74,7 +74,7 @@ class Chi(nn.Module):
         whole = self._room()
         fill(args, ("x", "d", "chi", "whole", "control"), (x, d, self.chi, whole, array.control))
         program = digital_program(x.device.type)
-        program.run("step_chi", args, threads=torch.get_num_threads(), warp=True)
+        program.run("step_chi", args, warp=True)
         if due:
             array.update(whole, self.one_hot, unit * s.transfer_lr, self.write)
             self.row = (self.row + args.count) % args.rows
@@ -105,7 +105,5 @@ class Chi(nn.Module):
         args.batch, args.n, args.items = v.shape[-2], v.shape[-1], v.numel() // v.shape[-1]
         args.half, args.stochastic, args.call = bins // 2, int(stochastic), array.next_call()
         fill(args, ("v", "q", "control"), (v, out, array.control))
-        digital_program(v.device.type).run(
-            "quantise_lines", args, threads=torch.get_num_threads(), warp=True
-        )
+        digital_program(v.device.type).run("quantise_lines", args, warp=True)
         return out

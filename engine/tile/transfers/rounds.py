@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from engine.jit import team
 from engine.jit.programs import fill, rounds_program
 from engine.tile import trains
 from engine.tile.cells import CellArray
@@ -136,7 +137,7 @@ class Rounds:
 
     def _run(self, name: str, items: int, *, warp: bool = False) -> None:
         self.args.items = items
-        self.program.run(name, self.args, threads=torch.get_num_threads(), warp=warp)
+        self.program.run(name, self.args, threads=team.threads(), warp=warp)
 
 
 def _pulse_samples(array: Cells, x: Tensor, d: Tensor, lr: float, update: Update) -> None:

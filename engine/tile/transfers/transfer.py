@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from engine.jit import team
 from engine.jit.pair import pair_program
 from engine.jit.programs import Program, rounds_program
 from engine.tile.cells import CellArray
@@ -144,7 +145,7 @@ class Transfer(nn.Module):
             array.calls = args.slow_call
         program = self._program(last)
         if program.backend == "cpu":
-            program.run("transfer_update", args, threads=torch.get_num_threads())
+            program.run("transfer_update", args, threads=team.threads())
         else:
             launch(program, prepared)
 
@@ -172,7 +173,7 @@ class Transfer(nn.Module):
         last = tile.array
         args = self._prepare(last, 1, last.lr).struct
         args.items = last.weight.numel()
-        self._program(last).run("transfer_sum", args, threads=torch.get_num_threads())
+        self._program(last).run("transfer_sum", args, threads=team.threads())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": {}}
