@@ -20,6 +20,8 @@ from engine.inference.settings import Converter, InferenceSpec
 from engine.readers.wording import brief
 from engine.tile.settings import GROUPS, TILE_PARTS
 
+# The network where none is named.
+MODEL = "mlp"
 KINDS = {"bool": bool, "int": int, "float": float}
 
 
@@ -185,7 +187,7 @@ def model_section(name: str) -> Section:
     """The keyword arguments of a model's `build`, read from its text: importing it would import
     torch."""
     names = member_names("models")
-    section: Section = {"name": Field("mlp", "str", meaning="network", choices=tuple(names))}
+    section: Section = {"name": Field(MODEL, "str", meaning="network", choices=tuple(names))}
     if name not in names:
         return section
     tree = ast.parse((FOLDER / "models" / f"{name}.py").read_text(encoding="utf-8"))
@@ -209,7 +211,7 @@ def task_section(values: Mapping[str, Any]) -> Section:
 
 def full_schema(values: Mapping[str, Any]) -> Section:
     """The whole schema for the device model, algorithm and network that `values` names."""
-    name = {part: str(_mapping(values.get(part)).get("name", "")) for part in ("model", "dataset")}
+    model = str(_mapping(values.get("model")).get("name", MODEL))
     sections = {part: dataclass_section(kind) for part, kind in SECTIONS.items()}
     choices = tuple(member_names("datasets"))
     sections["dataset"]["name"] = dataclasses.replace(sections["dataset"]["name"], choices=choices)  # type: ignore[type-var]
@@ -221,7 +223,7 @@ def full_schema(values: Mapping[str, Any]) -> Section:
         "algorithm": _section("algorithm", algorithm_section, values),
         "preset": {"name": TEXT, "about": TEXT, "source": TEXT},
         "inference": _section("inference", inference_section, values),
-        "model": model_section(name["model"]),
+        "model": model_section(model),
         **sections,
         "layers": Field(
             {}, "any", meaning="device, algorithm and tile settings of single layers, by layer name"
