@@ -11,12 +11,13 @@ from typing import Any
 
 from engine.algorithms import find_algorithm
 from engine.config.merge import overlay
+from engine.config.sections import Parameters, declarations, read_settings
 from engine.inference.settings import InferenceSpec
 from engine.readers.plain import read_text
 from engine.readers.wording import brief, shortened, unknown
 from engine.readers.yaml_text import parse_yaml, read_yaml
 from engine.settings import UserError, data_dirs
-from engine.tile.settings import TILE_PARTS, TileSpec, device_keys, read_settings
+from engine.tile.settings import TILE_PARTS, TileSpec, device_keys
 from engine.trust.code import check_code_in
 
 __all__ = ("overlay", "read_yaml")  # others take them from here
@@ -245,9 +246,9 @@ def preset(name: str, **changes: Any) -> TileSpec:
     try:
         spec = TileSpec.from_config(config)
         kind = find_algorithm(spec.algorithm.name).Settings
-        spec.algorithm.params = asdict(
-            read_settings(kind, spec.algorithm.params, f"algorithm.{spec.algorithm.name}")
-        )
+        where = f"algorithm.{spec.algorithm.name}"
+        checked = read_settings(kind, spec.algorithm.params, where)
+        spec.algorithm.params = Parameters(asdict(checked), declarations(kind))
     except ValueError as error:
         raise UserError(f"preset {name!r}: {error}") from None
     return spec

@@ -15,76 +15,27 @@ follow from this declaration. `step` is the physics; its vocabulary is
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from engine.config.fields import MAX_NODES, Param
 from engine.devices._file import load_member, only_member
-from engine.readers.wording import brief
+from engine.readers.wording import unknown
 from engine.trust.code import is_code
 
+# What others take from here beside our own.
+__all__ = ("BASE_CELLS", "FOLDER", "MAX_NODES", "Device", "Param", "device_names", "find_device")
 FOLDER = Path(__file__).parent
-MAX_NODES = 64
-LARGEST = sys.float_info.max
 BASE_CELLS = {
     "max_bound": "upper bound of the weight",
     "min_bound": "lower bound of the weight",
     "dwmin_up": "step of an up pulse at weight 0, before the step model",
     "dwmin_down": "step of a down pulse at weight 0, before the step model (positive)",
 }
-
-
-@dataclass(frozen=True)
-class Param:
-    """A parameter: its default (which fixes the type), unit, meaning and allowed range (both ends
-    included)."""
-
-    default: Any
-    unit: str = ""
-    meaning: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    above: float | None = None
-
-    @property
-    def kind(self) -> type:
-        return type(self.default)
-
-    def read(self, name: str, value: Any) -> Any:
-        """`value` as this parameter's type. Raises ValueError with one line that says what is
-        allowed."""
-        if self.kind is list:
-            if not isinstance(value, list | tuple) or not value or len(value) > MAX_NODES:
-                raise ValueError(
-                    f"{name} must be a list of 1 to {MAX_NODES} numbers, not {brief(value)}"
-                )
-            return [Param(0.0).read(f"{name}[{i}]", v) for i, v in enumerate(value)]
-        if self.kind is bool:
-            if not isinstance(value, bool):
-                raise ValueError(f"{name} must be true or false, not {brief(value)}")
-            return value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{name} must be a number, not {brief(value)}")
-        # An integer may be larger than any number of the other kind.
-        if abs(value) > LARGEST or not math.isfinite(value):
-            raise ValueError(f"{name} must be finite, at most {LARGEST:.2g}, not {brief(value)}")
-        if self.kind is int and value != int(value):
-            raise ValueError(f"{name} must be a whole number, not {brief(value)}")
-        if self.above is not None and value <= self.above:
-            raise ValueError(f"{name} must be > {self.above:g}, not {value:g}")
-        if self.minimum is not None and value < self.minimum:
-            raise ValueError(f"{name} must be >= {self.minimum:g}, not {value:g}")
-        if self.maximum is not None and value > self.maximum:
-            raise ValueError(f"{name} must be <= {self.maximum:g}, not {value:g}")
-        # Whole numbers go to programs that have 64 bits for them.
-        if self.kind is int and abs(value) >= 2**63:
-            raise ValueError(f"{name} must be below 2^63 = 9.2e18, not {value:g}")
-        return self.kind(value)
 
 
 @dataclass(frozen=True)
@@ -130,13 +81,8 @@ class Device:
         line."""
         for key in values:
             if key not in self.params:
-                near = difflib.get_close_matches(key, self.params, 1)
-                hint = (
-                    f"; nearest: {near[0]}"
-                    if near
-                    else f"; it has {', '.join(sorted(self.params))}"
-                )
-                raise ValueError(f"device {self.name} has no parameter {key!r}{hint}")
+                hint = unknown(key, self.params, have="it has")
+                raise ValueError(f"device {self.name} has no parameter {key!r}; {hint}")
         full = {
             k: p.read(k, values[k]) if k in values else p.default for k, p in self.params.items()
         }
@@ -169,8 +115,6 @@ def find_device(name: str) -> Device:
         found, path = load_member(name, Device, "device")
         return replace(found, path=path)
     if name not in device_names():
-        near = difflib.get_close_matches(name, device_names(), 1)
-        hint = f"nearest: {near[0]}" if near else f"there are {', '.join(device_names())}"
-        raise ValueError(f"no device model {name!r}; {hint}")
+        raise ValueError(f"no device model {name!r}; {unknown(name, device_names())}")
     module = importlib.import_module(f"engine.devices.{name}")
     return only_member(vars(module), Device, name)

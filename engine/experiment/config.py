@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.config.fields import setting
+from engine.config.sections import Settings
 from engine.experiment.writers import writer_names
 
 EXECUTORS = ("local", "submitit", "ray")
@@ -13,23 +15,8 @@ OPTIMIZERS = ("analog_sgd", "sgd", "adam", "adamw")
 SHAPES = ("constant", "step", "multistep", "exponential", "cosine")
 
 
-def setting(default: Any, meaning: str, **limits: Any) -> Any:
-    """A dataclass field with its documentation; `limits` are unit, minimum, maximum, choices."""
-    metadata = {
-        "unit": "",
-        "minimum": None,
-        "maximum": None,
-        "choices": None,
-        **limits,
-        "meaning": meaning,
-    }
-    if isinstance(default, list | dict):
-        return field(default_factory=default.copy, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
 @dataclass
-class Dataset:
+class Dataset(Settings):
     """Where the samples come from and how they are fed."""
 
     name: str = setting("digits", "which dataset")
@@ -42,10 +29,10 @@ class Dataset:
     train_samples: int = setting(0, "use only the first n training samples; 0 = all", minimum=0)
     test_samples: int = setting(0, "use only the first n test samples; 0 = all", minimum=0)
     mean: list[float] = setting(
-        [], "subtracted from the inputs: a number, or one a channel; empty = nothing"
+        [], "subtracted from the inputs: a number, or one a channel; empty = nothing", longest=None
     )
     std: list[float] = setting(
-        [], "inputs are divided by it after that: a number, or one a channel", above=0
+        [], "inputs are divided by it after that: a number, or one a channel", above=0, longest=None
     )
     shuffle: bool = setting(True, "draw a new order of the training samples for each epoch")
     path: str = setting("", "the file to learn (text)")
@@ -64,7 +51,7 @@ class Dataset:
 
 
 @dataclass
-class Loss:
+class Loss(Settings):
     """What is minimised."""
 
     name: str = setting("nll", "loss function", choices=("nll", "cross_entropy", "mse"))
@@ -72,13 +59,18 @@ class Loss:
 
 
 @dataclass
-class Schedule:
+class Schedule(Settings):
     """How the learning rate changes from epoch to epoch."""
 
     name: str = setting("constant", "shape of the schedule", choices=SHAPES)
     step_size: int = setting(1, "epochs between two reductions (step)", unit="epoch", minimum=1)
     milestones: list[int] = setting(
-        [], "epochs after which the rate is reduced (multistep)", unit="epoch", minimum=0
+        [],
+        "epochs after which the rate is reduced (multistep)",
+        unit="epoch",
+        minimum=0,
+        item=int,
+        longest=None,
     )
     gamma: float = setting(
         0.1, "factor of one reduction (step, multistep), or of an epoch (exponential)", minimum=0.0
@@ -87,7 +79,7 @@ class Schedule:
 
 
 @dataclass
-class Optimizer:
+class Optimizer(Settings):
     """One optimizer step. Only lr acts on tiles that learn by pulses, all on what learns by
     gradients."""
 
@@ -108,13 +100,11 @@ class Optimizer:
     weight_decay: float = setting(
         0.0, "weight decay; decoupled from the gradient in adamw", minimum=0.0
     )
-    schedule: Schedule = field(
-        default_factory=Schedule, metadata={"meaning": "learning rate over the epochs"}
-    )
+    schedule: Schedule = field(default_factory=Schedule, metadata={})
 
 
 @dataclass
-class Run:
+class Run(Settings):
     """How long, from which seed, on what, and where the results go."""
 
     epochs: int = setting(5, "passes over the training samples", unit="epoch", minimum=1)
@@ -143,7 +133,7 @@ class Run:
     )
     dir: str = setting("runs", "folder that receives the run folders")
     log: list[str] = setting(
-        [], "programs that receive the metrics as well", choices=writer_names()
+        [], "programs that receive the metrics as well", choices=writer_names(), item=str
     )
     executor: str = setting(
         "local", "who does the runs: this machine, Slurm, or a Ray cluster", choices=EXECUTORS
@@ -151,4 +141,5 @@ class Run:
     cluster: dict[str, Any] = setting({}, "settings of that executor, see docs/sweeps.md")
 
 
+__all__ = ("setting",)  # tasks take it from here
 SECTIONS: dict[str, type] = {"dataset": Dataset, "loss": Loss, "optimizer": Optimizer, "run": Run}

@@ -18,15 +18,15 @@ vocabulary:
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from engine.config.fields import Param
 from engine.devices._file import load_member, only_member
-from engine.devices.base import Param
+from engine.readers.wording import unknown
 from engine.trust.code import is_code
 
 FOLDER = Path(__file__).parent / "models"
@@ -58,10 +58,7 @@ class NoiseModel:
         """All parameters, `values` over the defaults. Raises ValueError in one line."""
         for key in values:
             if key not in self.params:
-                near = difflib.get_close_matches(key, self.params, 1)
-                hint = (
-                    f"nearest: {near[0]}" if near else f"it has {', '.join(self.params) or 'none'}"
-                )
+                hint = unknown(key, self.params, have="it has")
                 raise ValueError(f"noise model {self.name} has no parameter {key!r}; {hint}")
         full = {
             k: p.read(f"noise.{k}", values[k]) if k in values else p.default
@@ -87,9 +84,7 @@ def find_noise_model(name: str) -> NoiseModel:
         found, path = load_member(name, NoiseModel, "noise model")
         return replace(found, path=path)
     if name not in noise_model_names():
-        near = difflib.get_close_matches(name, noise_model_names(), 1)
-        hint = f"nearest: {near[0]}" if near else f"there are {', '.join(noise_model_names())}"
-        raise ValueError(f"no noise model {name!r}; {hint}")
+        raise ValueError(f"no noise model {name!r}; {unknown(name, noise_model_names())}")
     return only_member(
         vars(importlib.import_module(f"engine.inference.models.{name}")), NoiseModel, name
     )

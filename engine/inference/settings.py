@@ -4,13 +4,15 @@ read."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
+from engine.config.fields import setting
+from engine.config.merge import TEXTS
+from engine.config.sections import Settings, check_keys, declarations, read_field, read_settings
 from engine.inference.base import find_noise_model
 from engine.inference.times import seconds
 from engine.settings import UserError
-from engine.tile.settings import TEXTS, check_keys, read_settings, read_value, setting
 
 CONVERTERS = ("single_pair", "dual_pair", "n_pair", "custom_pair", "single_device")
 COMPENSATIONS = ("global", "exact_reference", "per_column", "none")
@@ -20,7 +22,7 @@ MOST_PAIRS = 8
 
 
 @dataclass
-class Converter:
+class Converter(Settings):
     """How a weight becomes the conductances of the devices of its cell."""
 
     kind: str = setting(
@@ -28,12 +30,8 @@ class Converter:
     )
     g_max: float = setting(25.0, "largest conductance", "uS", above=0)
     g_min: float = setting(0.0, "smallest conductance", "uS", minimum=0)
-    significance: list[float] = field(
-        default_factory=list,
-        metadata={
-            "unit": "",
-            "meaning": "factor of each pair, filled in this order (dual_pair, n_pair, custom_pair)",
-        },
+    significance: list[float] = setting(
+        [], "factor of each pair, filled in this order (dual_pair, n_pair, custom_pair)"
     )
     tables: Any = setting(
         None,
@@ -105,7 +103,7 @@ class Converter:
 
 
 @dataclass
-class Wires:
+class Wires(Settings):
     """Voltage drop along the wires of a column while inputs are pulses of different lengths."""
 
     enabled: bool = setting(
@@ -134,12 +132,8 @@ class Wires:
     )
 
 
-def _times() -> list[Any]:
-    return ["1s", "1h", "1d", "1y"]
-
-
 @dataclass
-class InferenceSpec:
+class InferenceSpec(Settings):
     """How trained weights are programmed on devices, and what of them is read later.
 
     `noise` holds the parameters of the noise model. Settings that are left out take the defaults of
@@ -165,9 +159,10 @@ class InferenceSpec:
     noise_g_max: float = setting(
         0.0, "g_max that the noise reckons with; 0 = the converter's", "uS", minimum=0
     )
-    times: list[Any] = field(
-        default_factory=_times,
-        metadata={"unit": "", "meaning": "times after programming, with units s min h d month y"},
+    times: list[Any] = setting(
+        ["1s", "1h", "1d", "1y"],
+        "times after programming, with units s min h d month y",
+        free=True,
     )
     repeats: int = setting(10, "programmings, each with noise of its own", minimum=1)
     wires: Wires = field(default_factory=Wires)
@@ -193,10 +188,10 @@ class InferenceSpec:
         """What the section `inference` of a configuration specifies. Raises ValueError in one
         line."""
         values = {k: v for k, v in config.items() if k not in TEXTS}
-        table = {f.name: f for f in fields(InferenceSpec)}
+        table = declarations(InferenceSpec)
         check_keys(values, table, "inference")
         model = find_noise_model(
-            read_value(table["noise_model"], values.get("noise_model", "pcm"), "noise_model")
+            read_field(table["noise_model"], values.get("noise_model", "pcm"), "noise_model")
         )
         parts = {name: values.pop(name, None) or {} for name in ("noise", "converter")}
         for name, part in parts.items():
@@ -206,5 +201,5 @@ class InferenceSpec:
             Converter, {**model.converter, **parts["converter"]}, "inference.converter"
         )
         times = {"times": values.pop("times")} if "times" in values else {}
-        plain = {k: read_value(table[k], v, f"inference.{k}") for k, v in values.items()}
+        plain = {k: read_field(table[k], v, f"inference.{k}") for k, v in values.items()}
         return InferenceSpec(**plain, **times, converter=converter, noise=dict(parts["noise"]))

@@ -10,6 +10,8 @@ from typing import Any
 VALUE_LENGTH = 80
 LINE_LENGTH, WORD_LENGTH = 300, 200
 NAMES = 24
+# How alike two names are, from 0 to 1, so that the one may be a misspelling of the other.
+NEAR = 0.5
 
 
 class _Brief(reprlib.Repr):
@@ -68,11 +70,19 @@ def listed(names: Iterable[Any], more: str = "") -> str:
     return f"{', '.join(shown)} ... and {rest} more{see}"
 
 
-def unknown(name: Any, names: Iterable[Any], more: str = "") -> str:
-    """The end of a line about a name that is not among `names`: the nearest one, or all of them."""
+def nearest_of(name: Any, names: Iterable[Any], cutoff: float = NEAR) -> str:
+    """The one of `names` that is spelled most like `name`; empty if none is much like it."""
     known = sorted(str(item) for item in names)
-    near = difflib.get_close_matches(shortened(str(name), VALUE_LENGTH), known, 1, 0.5)
-    return f"nearest: {near[0]}" if near else f"there are {listed(known, more)}"
+    found = difflib.get_close_matches(shortened(str(name), VALUE_LENGTH), known, 1, cutoff)
+    return found[0] if found else ""
+
+
+def unknown(name: Any, names: Iterable[Any], more: str = "", *, have: str = "there are") -> str:
+    """The end of a line about a name that is not among `names`: the nearest one, or all of them
+    after the words of `have`."""
+    known = sorted(str(item) for item in names)
+    near = nearest_of(name, known)
+    return f"nearest: {near}" if near else f"{have} {listed(known, more)}"
 
 
 def first_line(error: BaseException) -> str:

@@ -6,12 +6,21 @@ range."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping as MappingType
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
-from engine.devices.base import Param, find_device
+from engine.config.fields import setting
+from engine.config.merge import TEXTS
+from engine.config.sections import (
+    Parameters,
+    Settings,
+    changes,
+    check_keys,
+    declarations,
+    read_settings,
+)
+from engine.devices.base import find_device
 from engine.readers.wording import brief
 from engine.tile.periphery import (
     BOUND_MANAGEMENT,
@@ -27,10 +36,9 @@ from engine.tile.training import (
     WeightRemap,
     training_problem,
 )
-from engine.tile.training import setting as setting  # noqa: PLC0414  the rest of the engine takes it from here
 
-T = TypeVar("T")
-
+# The rest of the engine takes these from here.
+__all__ = ("TEXTS", "check_keys", "read_settings", "setting")
 
 PULSE_TYPES = (
     "None",
@@ -44,7 +52,7 @@ DENSE = ("None", "NoneWithDevice")
 
 
 @dataclass
-class IO:
+class IO(Settings):
     """Periphery of one direction of a tile: DAC, product, ADC, and the management of noise and
     bounds."""
 
@@ -127,7 +135,7 @@ class IO:
 
 
 @dataclass
-class Update:
+class Update(Settings):
     """The pulsed update: trains of pulses on rows and columns whose coincidences move the cells."""
 
     desired_bl: int = setting(
@@ -157,7 +165,7 @@ class Update:
 
 
 @dataclass
-class Mapping:
+class Mapping(Settings):
     """How a logical weight matrix lies on tiles."""
 
     digital_bias: bool = setting(True, "the bias is added digitally, not by a column of the tile")
@@ -183,16 +191,13 @@ MOST_CELLS = 8
 
 
 @dataclass
-class Vector:
+class Vector(Settings):
     """Several devices side by side in each cell; the weight is their weighted sum."""
 
     copies: int = setting(
         1, "how often the devices of `cells` are repeated", "devices", minimum=1, maximum=MOST_CELLS
     )
-    gamma_vec: list[float] = field(
-        default_factory=list,
-        metadata={"unit": "", "meaning": "factor of each device; empty = 1 / number of devices"},
-    )
+    gamma_vec: list[float] = setting([], "factor of each device; empty = 1 / number of devices")
     policy: str = setting("all", "which device takes the pulses of a sample", choices=POLICIES)
     first: int = setting(
         0, "device that takes them (fixed), or whose successor begins (sequential)", minimum=0
@@ -200,12 +205,12 @@ class Vector:
 
 
 @dataclass
-class ReferencePair:
+class ReferencePair(Settings):
     """A device that learns minus one that stays as it is."""
 
 
 @dataclass
-class OneSided:
+class OneSided(Settings):
     """Two devices that are only ever pulsed up: the first raises the weight, the second lowers
     it."""
 
@@ -227,7 +232,7 @@ GROUPS: dict[str, type] = {"vector": Vector, "reference_pair": ReferencePair, "o
 
 
 @dataclass
-class DeviceSpec:
+class DeviceSpec(Settings):
     """A device model by name (or `file.py:Name`) with all its parameters, or one of GROUPS with the
     cells' devices."""
 
@@ -237,7 +242,8 @@ class DeviceSpec:
 
     def __post_init__(self) -> None:
         if self.model not in GROUPS:
-            self.params = find_device(self.model).validate(self.params)
+            device = find_device(self.model)
+            self.params = Parameters(device.validate(self.params), device.params)
             return
         where = f"device {self.model}"
         settings: Any = read_settings(GROUPS[self.model], self.params, where)
@@ -248,7 +254,11 @@ class DeviceSpec:
         problem = _group_problem(settings, list(self.cells.values()))
         if problem:
             raise ValueError(f"{where}: {problem}")
-        self.params = asdict(settings)
+        self.params = Parameters(asdict(settings), declarations(type(settings)))
+
+    def __str__(self) -> str:
+        """The model, and what differs from its defaults."""
+        return _described(self.model, self.params, self.cells)
 
     @property
     def devices(self) -> list[DeviceSpec]:
@@ -281,7 +291,7 @@ def _group_problem(settings: Any, named: list[DeviceSpec]) -> str:
 
 
 @dataclass
-class AlgorithmSpec:
+class AlgorithmSpec(Settings):
     """A learning algorithm by name, its settings, and a device for each further array that it
     owns."""
 
@@ -289,9 +299,22 @@ class AlgorithmSpec:
     params: dict[str, Any] = field(default_factory=dict)
     devices: dict[str, DeviceSpec] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """The name, what is set, and the devices of further arrays."""
+        return _described(self.name, self.params, self.devices)
+
+
+def _described(
+    name: str, values: MappingType[str, Any], devices: MappingType[str, DeviceSpec]
+) -> str:
+    """A name, the values that differ from the defaults, and a line for each device below it."""
+    declared = values.declared if isinstance(values, Parameters) else None
+    line = ", ".join([name, *changes(values, declared or {})])
+    return "\n  ".join([line, *(f"{key}: {device}" for key, device in devices.items())])
+
 
 @dataclass
-class TileSpec:
+class TileSpec(Settings):
     """Everything that decides how a tile behaves."""
 
     device: DeviceSpec = field(default_factory=DeviceSpec)
@@ -328,8 +351,17 @@ class TileSpec:
             raise ValueError(f"tile.{problem}")
         return spec
 
+    def __str__(self) -> str:
+        """What differs from the defaults, a line for each part."""
+        lines = [f"device: {self.device}", f"algorithm: {self.algorithm}"]
+        for part in TILE_PARTS:
+            section = getattr(self, part)
+            found = list(changes(vars(section), declarations(type(section))))
+            if found:
+                lines.append(f"{part}: {', '.join(found)}")
+        return "\n".join(lines)
 
-TEXTS = ("about", "source")
+
 # What the section `tile` of a configuration is made of.
 TILE_PARTS: dict[str, type] = {
     "forward": IO, "backward": IO, "update": Update, "mapping": Mapping,
@@ -368,50 +400,3 @@ def _algorithm_spec(config: MappingType[str, Any]) -> AlgorithmSpec:
     }
     params = {k: v for k, v in own.items() if k not in devices}
     return AlgorithmSpec(config.get("name", "sgd"), params, devices)
-
-
-def check_keys(values: MappingType[str, Any], allowed: Any, where: str) -> None:
-    """Raises ValueError, naming the nearest allowed key, for a key that is not allowed."""
-    for key in values:
-        if key not in allowed:
-            near = difflib.get_close_matches(key, list(allowed), 1)
-            raise ValueError(
-                f"{where} has no key {key!r}; "
-                + (f"nearest: {near[0]}" if near else f"it has {', '.join(allowed)}")
-            )
-
-
-def read_settings(kind: type[T], values: MappingType[str, Any], where: str) -> T:
-    """A settings dataclass from plain values, checked for type, range and choices. Raises
-    ValueError in one line."""
-    if not isinstance(values, MappingType):
-        raise ValueError(f"{where} must hold settings, not {brief(values)}")
-    table = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    check_keys(values, table, where)
-    return kind(**{k: read_value(table[k], v, f"{where}.{k}") for k, v in values.items()})
-
-
-def read_value(spec: Any, value: Any, name: str) -> Any:
-    """One value for a dataclass field declared with `setting`. Raises ValueError in one line."""
-    meta = spec.metadata
-    if spec.default is None:
-        return value
-    if spec.default_factory is not MISSING:
-        start = spec.default_factory()
-        if is_dataclass(start):
-            return (
-                value if isinstance(value, type(start)) else read_settings(type(start), value, name)
-            )
-        return Param([0.0]).read(name, value) if value else []
-    if isinstance(spec.default, str):
-        choices = meta.get("choices")
-        value = "None" if value is None else value
-        if not isinstance(value, str) or (choices and value not in choices):
-            near = difflib.get_close_matches(str(value), choices or (), 1)
-            hint = f"; nearest: {near[0]}" if near else ""
-            raise ValueError(
-                f"{name} must be one of {', '.join(choices or ('a text',))}, not {brief(value)}{hint}"
-            )
-        return value
-    limits = {k: meta[k] for k in ("minimum", "maximum", "above") if k in meta}
-    return Param(spec.default, **limits).read(name, value)

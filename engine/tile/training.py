@@ -6,8 +6,11 @@ range."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from engine.config.fields import setting
+from engine.config.sections import Settings
 
 MODIFIERS = (
     "None", "Copy", "Discretize", "MultNormal", "AddNormal", "DiscretizeAddNormal", "DoReFa", "Poly", "ProgNoise",
@@ -19,17 +22,8 @@ CONVENTIONS = ("Compiled", "Torch")
 MOST_COEFFICIENTS = 8
 
 
-def setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
-    """A field with its meaning; `limits` are minimum, maximum, above or choices."""
-    return field(default=default, metadata={"unit": unit, "meaning": meaning, **limits})
-
-
-def _coefficients() -> list[float]:
-    return [0.0105392, 0.0768, -0.046925]
-
-
 @dataclass
-class WeightModifier:
+class WeightModifier(Settings):
     """What training sees instead of the weights: drawn once in a mini-batch, the weights themselves
     stay."""
 
@@ -55,12 +49,11 @@ class WeightModifier:
     copy_last_column: bool = setting(
         False, "the last column stays as it is, such as that of an analog bias"
     )
-    coeffs: list[float] = field(
-        default_factory=_coefficients,
-        metadata={
-            "unit": "of the largest weight; ProgNoise: uS",
-            "meaning": "c0 + c1 x + c2 x^2 ... (Poly, ProgNoise)",
-        },
+    coeffs: list[float] = setting(
+        [0.0105392, 0.0768, -0.046925],
+        "c0 + c1 x + c2 x^2 ... (Poly, ProgNoise)",
+        "of the largest weight; ProgNoise: uS",
+        shortest=0,
     )
     g_max: float = setting(
         25.0, "conductance of the largest weight (ProgNoise, PCMNoise)", "uS", above=0
@@ -89,7 +82,7 @@ class WeightModifier:
 
 
 @dataclass
-class WeightClip:
+class WeightClip(Settings):
     """Where weights are clipped after each optimizer step."""
 
     type: str = setting("None", "what the limit follows", choices=CLIPS)
@@ -100,7 +93,7 @@ class WeightClip:
 
 
 @dataclass
-class WeightRemap:
+class WeightRemap(Settings):
     """How weights fill the range of the tile again after each optimizer step; the output scales
     take up the rest."""
 
@@ -113,7 +106,7 @@ class WeightRemap:
 
 
 @dataclass
-class InputRange:
+class InputRange(Settings):
     """The input that meets the full range of the DAC: from the first batches, then learned."""
 
     enable: bool = setting(False, "inputs are cut off at the range and divided by it")

@@ -50,7 +50,7 @@ ON_THE_COMMAND_LINE = {
     "fraction for a count": (["train", "run.epochs=2.5"], ["run.epochs", "whole number", "2.5"]),
     "number for a flag": (["train", "run.exact=2"], ["run.exact", "true or false"]),
     "flag for a number": (["train", "run.seed=true"], ["run.seed", "number"]),
-    "number for a list": (["train", "model.hidden=3"], ["model.hidden", "list of int"]),
+    "number for a list": (["train", "model.hidden=3"], ["model.hidden", "list of whole numbers"]),
     "text in a list": (["train", "model.hidden=[3,x]"], ["model.hidden[1]", "'x'"]),
     "number for a section": (
         ["train", "optimizer.schedule=3"],

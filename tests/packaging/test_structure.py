@@ -37,9 +37,7 @@ FOLDER_FILES = 15
 ROOT_ENTRIES = 15
 
 # What exceeds a budget, and why it is not split.
-LONGER: dict[str, str] = {
-    "engine/tile/settings.py": "a table of settings; the configuration package takes it apart",
-}
+LONGER: dict[str, str] = {}
 MORE_ARGUMENTS: dict[str, str] = {
     "engine/experiment/models/resnet.py build": "keywords of a model are its settings in YAML",
     "engine/nn/attention.py AnalogMultiheadAttention.__init__": "the arguments of torch's layer, in their order",

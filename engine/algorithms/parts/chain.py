@@ -3,7 +3,7 @@ form."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.algorithms.parts.transfer import MOST_ARRAYS, Shared, like, shared_values
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def numbers(meaning: str) -> Any:
     """A setting that is a list of numbers, empty by default."""
-    return field(default_factory=list, metadata={"unit": "", "meaning": meaning})
+    return setting([], meaning)
 
 
 @dataclass

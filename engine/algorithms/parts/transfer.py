@@ -3,9 +3,11 @@ coupled arrays."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from engine.config.fields import DECLARED, Param
+from engine.config.sections import Settings, declarations
 from engine.tile.periphery import step_size
 from engine.tile.settings import DENSE, Update, read_settings, setting
 
@@ -25,7 +27,7 @@ MOST_ARRAYS = 8
 
 
 @dataclass
-class Read:
+class Read(Settings):
     """Periphery of the reads of a transfer: one line is driven at full scale, outputs are not
     scaled to their range."""
 
@@ -87,7 +89,10 @@ class Shared:
 
 def like(kind: type, name: str, default: Any) -> Any:
     """A setting of `kind` with another default."""
-    return field(default=default, metadata=next(f.metadata for f in fields(kind) if f.name == name))
+    declared = declarations(kind)[name]
+    assert isinstance(declared, Param)
+    declared = replace(declared, default=default)
+    return field(default=default, metadata={DECLARED: declared})
 
 
 def settings_of(spec: AlgorithmSpec, kind: type) -> Any:

@@ -63,15 +63,15 @@ def current(config: dict[str, Any], key: str, default: Any) -> Any:
 
 def others(entry: Field, value: Any) -> list[Any]:
     """Other values of a key, likely ones first."""
-    if entry.choices and not entry.kind.startswith("list"):
+    if entry.choices and not entry.kind_name.startswith("list"):
         return [choice for choice in entry.choices if choice != value]
-    if entry.kind == "bool":
+    if entry.kind_name == "bool":
         return [not value]
-    if entry.kind == "int":
+    if entry.kind_name == "int":
         return [value + 1, value * 2, 3]
-    if entry.kind == "float":
+    if entry.kind_name == "float":
         return [value * 0.5 + 0.1, value + 1, 0.3]
-    if entry.kind.startswith("list"):
+    if entry.kind_name.startswith("list"):
         return [[entry.choices[0]]] if entry.choices else [[item * 0.5 for item in value] or [0.3]]
     return ["another"]
 

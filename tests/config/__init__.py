@@ -1,0 +1,1 @@
+"""How settings are declared, read, found and laid over others."""
