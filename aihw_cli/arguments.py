@@ -3,12 +3,15 @@ key=value words."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from engine.readers.wording import nearest_of
 from engine.settings import UserError
 from engine.trust.text import visible
+
+# Short words resemble each other: only a misspelling may count as the other one.
+ALIKE = 0.6
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,8 @@ class Command:
             name, mark, value = text.partition("=")
             option = known.get(name)
             if option is None:
-                near = difflib.get_close_matches(name, [*known, "--help"], 1)
-                hint = f"nearest: {near[0]}" if near else f"aihw {self.name} --help lists them"
+                near = nearest_of(name, [*known, "--help"], ALIKE)
+                hint = f"nearest: {near}" if near else f"aihw {self.name} --help lists them"
                 raise UserError(f"aihw {self.name} has no option {name}; {hint}")
             if option.value and not mark:
                 if not rest:

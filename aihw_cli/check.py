@@ -3,12 +3,12 @@ key, value and file."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from aihw_cli.arguments import ALIKE
 from aihw_cli.recipe import NO_NAME, check_member, is_name
 from aihw_cli.schema import (
     Field,
@@ -26,7 +26,7 @@ from engine.inference.base import find_noise_model
 from engine.inference.settings import InferenceSpec
 from engine.presets import PARTS, find_member, load_member, overlay
 from engine.readers.run_files import damaged
-from engine.readers.wording import brief, listed
+from engine.readers.wording import brief, listed, nearest_of, unknown
 from engine.settings import UserError
 from engine.tile.settings import GROUPS, TEXTS, TileSpec
 from engine.trust.code import is_code, refusal
@@ -123,10 +123,10 @@ class Checker:
         everything = (
             {k.rpartition(".")[2]: k for k in dotted(full_schema({}))} if not prefix else {}
         )
-        if near := difflib.get_close_matches(leaf, schema, 1):
-            hint = f"nearest: {prefix}{near[0]}"
-        elif near := difflib.get_close_matches(leaf, everything, 1):
-            hint = f"nearest: {everything[near[0]]}"
+        if near := nearest_of(leaf, schema, ALIKE):
+            hint = f"nearest: {prefix}{near}"
+        elif near := nearest_of(leaf, everything, ALIKE):
+            hint = f"nearest: {everything[near]}"
         elif len(schema) <= MANY_KEYS:
             hint = f"{prefix[:-1] or 'there'} has {listed(schema)}"
         else:
@@ -186,8 +186,7 @@ class Checker:
         result = {}
         for part, change in own.items():
             if part not in PARTS:
-                near = difflib.get_close_matches(str(part), PARTS, 1)
-                hint = f"nearest: {near[0]}" if near else f"a layer has {', '.join(PARTS)}"
+                hint = unknown(part, PARTS, have="a layer has")
                 name = visible(f"{key}.{part}")
                 raise UserError(f"unknown key {name}; {hint}{self.where(f'{key}.{part}')}")
             values = self._named(f"{key}.{part}", part, change)

@@ -26,6 +26,7 @@ from aihw_cli.recipe import (
     read_recipe,
     recipes,
 )
+from aihw_cli.schema import group_section
 from engine.config.merge import KIND_KEY, KIND_KEYS, TEXTS, names_kind, overlay
 from engine.presets import GLOBAL, PARTS, find_member, members, nearest, read_member
 from engine.readers.wording import brief, first_line
@@ -114,12 +115,12 @@ def _members(recipe: Recipe, choices: list[overrides.Change]) -> tuple[Path, Com
         for c in named
     ]
     # Values of a recipe that stands for itself lie over all members: Hydra need not carry them.
-    alone = _standing_alone(recipe)
-    carried = {k: v for k, v in recipe.values.items() if recipe.extends and k not in alone}
+    carried = recipe.values if recipe.extends else {}
     values, chosen = _hydra(replace(recipe, defaults=defaults, values=carried), selected)
     if not recipe.extends:
         values = overlay(values, recipe.values)
-    values |= {group: recipe.values[group] for group in alone}
+    for group in _groups_of_other_kind(recipe):
+        values[group] = _fitting(group, values[group], recipe.values[group])
     values.setdefault("name", recipe.name)
     values.pop("reproduce", None)  # what the paper says of it decides nothing
     return recipe.path, Composed(values, _origins(recipe, chosen), list(_shadows(recipe, chosen)))
@@ -136,15 +137,26 @@ def _without_replaced(recipe: Recipe, choices: list[overrides.Change]) -> Recipe
     return replace(recipe, values=values)
 
 
-def _standing_alone(recipe: Recipe) -> list[str]:
-    """The sections of a recipe that are about something else than those of the recipe on which it
-    builds: values of the one mean nothing to the other."""
+def _groups_of_other_kind(recipe: Recipe) -> list[str]:
+    """The groups for which a recipe names another model, device or the like than the recipe on
+    which it builds."""
     kinds = {g: v[KIND_KEY[g]] for g, v in recipe.values.items() if names_kind(g, v)}
     if not recipe.extends or not kinds:
         return []
     below, _ = _hydra(replace(recipe, values={}), [])
     found = {group: (below.get(group) or {}).get(KIND_KEY[group]) for group in kinds}
     return [group for group, kind in kinds.items() if found[group] not in (None, kind)]
+
+
+def _fitting(group: str, section: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A section of a recipe over that of another kind below it: what the new kind has as well
+    stays, such as the bounds of a device; the rest means nothing to it."""
+    try:
+        known = group_section(group, section)
+    except ValueError:
+        return section  # no such kind: the check of all sections says so, with the file
+    kept = known.keys() - set(TEXTS)
+    return {key: value for key, value in section.items() if key in kept or key in given}
 
 
 def split_conf(texts: Sequence[str], conf: str = "") -> tuple[str, list[str]]:

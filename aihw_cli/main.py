@@ -3,15 +3,15 @@ interrupted."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from aihw_cli.arguments import Command, table
+from aihw_cli.arguments import ALIKE, Command, table
 from aihw_cli.output import enduring_streams, reason, say, say_error
 from engine.experiment.interrupt import interruptible
+from engine.readers.wording import nearest_of
 from engine.settings import UserError
 from engine.trust.code import code_permission
 
@@ -94,8 +94,8 @@ def dispatch(words: list[str]) -> int:
 def find_command(name: str) -> Command:
     """The command of a name. Raises UserError with the nearest."""
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean `aihw {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}"
+        near = nearest_of(name, COMMANDS, ALIKE)
+        hint = f"did you mean `aihw {near}`?" if near else f"there are {', '.join(COMMANDS)}"
         raise UserError(f"no command {name!r}; {hint}")
     module = importlib.import_module(f"aihw_cli.commands.{COMMANDS[name][0]}")
     return next(c for c in module.COMMANDS if c.name == name)

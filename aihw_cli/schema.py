@@ -111,6 +111,20 @@ def model_section(name: str) -> Section:
     return section
 
 
+def group_section(group: str, values: Mapping[str, Any]) -> Section:
+    """The section of a group for the kind that `values` names. Raises ValueError."""
+    if group == "model":
+        return model_section(str(values.get("name", MODEL)))
+    if group in SECTIONS:
+        return dataclass_section(SECTIONS[group])
+    makers = {
+        "device": device_section,
+        "algorithm": algorithm_section,
+        "inference": inference_section,
+    }
+    return makers[group](values)
+
+
 def task_section(values: Mapping[str, Any]) -> Section:
     """Settings of what the recipe does; training has none of its own. Raises UserError with the
     nearest name."""

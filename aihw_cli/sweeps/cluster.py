@@ -4,10 +4,10 @@ are unpickled here."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from engine.readers.wording import nearest_of
 from engine.trust.code import code_permitted, refusal
 
 SLURM = (
@@ -40,7 +40,7 @@ def check_cluster(
         return
     for key, value in dict(run.get("cluster") or {}).items():
         if key not in known or not _harmless(key, value):
-            choices = CHOICES.get(key) or difflib.get_close_matches(key, known, 1)
+            choices = CHOICES.get(key) or [*filter(None, [nearest_of(key, known)])]
             hint = f" (nearest: {', '.join(choices)})" if choices else ""
             name = f"run.cluster.{key}"
             raise refusal(f"{name}={value!r}", f"{hint}{where(name)}", ACTS)

@@ -21,28 +21,18 @@ A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and mean
 
 from __future__ import annotations
 
-import difflib
-import functools
-import importlib
-from pathlib import Path
 from types import ModuleType
 
-FOLDER = Path(__file__).parent
+from engine.config.members import Members
+
+ALGORITHMS = Members("engine.algorithms", "no algorithm")
 
 
 def algorithm_names() -> list[str]:
     """Names of the algorithms, from the files of this folder."""
-    return sorted(p.stem for p in FOLDER.glob("[a-z]*.py"))
+    return ALGORITHMS.names()
 
 
-@functools.cache
 def find_algorithm(name: str) -> ModuleType:
     """The module of an algorithm. Raises ValueError with the nearest name."""
-    names = algorithm_names()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
-        raise ValueError(
-            f"no algorithm {name!r}; "
-            + (f"nearest: {near[0]}" if near else f"there are {', '.join(names)}")
-        )
-    return importlib.import_module(f"engine.algorithms.{name}")
+    return ALGORITHMS.find(name)

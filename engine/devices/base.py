@@ -15,7 +15,6 @@ follow from this declaration. `step` is the physics; its vocabulary is
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.fields import MAX_NODES, Param
+from engine.config.members import Members
 from engine.devices._file import load_member, only_member
 from engine.readers.wording import unknown
 from engine.trust.code import is_code
 
 # What others take from here beside our own.
 __all__ = ("BASE_CELLS", "FOLDER", "MAX_NODES", "Device", "Param", "device_names", "find_device")
-FOLDER = Path(__file__).parent
+DEVICES = Members("engine.devices", "no device model", others=("base",))
+FOLDER = DEVICES.folder
 BASE_CELLS = {
     "max_bound": "upper bound of the weight",
     "min_bound": "lower bound of the weight",
@@ -100,7 +101,7 @@ class Device:
 
 def device_names() -> list[str]:
     """Names of the built-in devices, from the files of this folder."""
-    return sorted(p.stem for p in FOLDER.glob("[a-z]*.py") if p.stem != "base")
+    return DEVICES.names()
 
 
 def find_device(name: str) -> Device:
@@ -110,11 +111,8 @@ def find_device(name: str) -> Device:
     Raises ValueError with the nearest name, or with what is wrong with the file.
     """
     if name.endswith(".csv"):
-        return importlib.import_module("engine.devices.table_step").from_csv(Path(name))
+        return DEVICES.find("table_step").from_csv(Path(name))  # type: ignore[no-any-return]
     if is_code(name):
         found, path = load_member(name, Device, "device")
         return replace(found, path=path)
-    if name not in device_names():
-        raise ValueError(f"no device model {name!r}; {unknown(name, device_names())}")
-    module = importlib.import_module(f"engine.devices.{name}")
-    return only_member(vars(module), Device, name)
+    return only_member(vars(DEVICES.find(name)), Device, name)

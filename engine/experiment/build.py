@@ -4,7 +4,6 @@ configuration says."""
 from __future__ import annotations
 
 import contextlib
-import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -16,7 +15,7 @@ from engine.experiment.identity import device_models, is_device_file
 from engine.experiment.members import find_member
 from engine.jit.cpu import CompileError
 from engine.memory import require_memory
-from engine.readers.wording import first_line
+from engine.readers.wording import first_line, unknown
 from engine.settings import MachineError, UserError
 
 if TYPE_CHECKING:
@@ -174,8 +173,7 @@ def check_names(config: Config, layers: Mapping[str, nn.Module]) -> None:
     """Raises UserError for settings of layers that the model does not have."""
     for name in config.get("layers") or {}:
         if not any(fnmatchcase(made, name) for made in layers):
-            near = difflib.get_close_matches(name, layers, 1)
-            hint = f"nearest: {near[0]}" if near else f"it has {', '.join(layers)}"
+            hint = unknown(name, layers, have="it has")
             raise UserError(
                 f"layers: model {config['model']['name']} has no layer {name!r}; {hint}"
             )
@@ -325,8 +323,7 @@ def _model(make: Maker, info: Info) -> nn.Module:
     ]
     for key in settings:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"nearest: {near[0]}" if near else f"it has {', '.join(known) or 'none'}"
+            hint = unknown(key, known, have="it has")
             raise UserError(f"model: {name} has no setting {key!r}; {hint}")
     return member.build(make, info, **settings)
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from pathlib import Path
 from types import ModuleType
 
-from engine.settings import UserError
+from engine.config.members import Members
 
 FOLDER = Path(__file__).parent
+# Where the two kinds lie, and how the line about a wrong name begins.
+KINDS = {
+    "datasets": Members("engine.experiment.datasets", "dataset.name: there is no dataset"),
+    "models": Members("engine.experiment.models", "model.name: there is no model"),
+}
 
 
 def member_names(kind: str) -> list[str]:
     """Names of the members of `kind` ("datasets" or "models"), from its folder."""
-    return sorted(p.stem for p in (FOLDER / kind).glob("[a-z]*.py"))
+    return KINDS[kind].names()
 
 
 def find_member(kind: str, name: str) -> ModuleType:
     """The module of one member. Raises UserError with the nearest name."""
-    names = member_names(kind)
-    if name not in names:
-        near = difflib.get_close_matches(str(name), names, 1)
-        hint = f"nearest: {near[0]}" if near else f"there are {', '.join(names)}"
-        raise UserError(f"{kind[:-1]}.name: there is no {kind[:-1]} {name!r}; {hint}")
-    return importlib.import_module(f"engine.experiment.{kind}.{name}")
+    return KINDS[kind].find(name)

@@ -18,18 +18,17 @@ vocabulary:
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from engine.config.fields import Param
+from engine.config.members import Members
 from engine.devices._file import load_member, only_member
 from engine.readers.wording import unknown
 from engine.trust.code import is_code
 
-FOLDER = Path(__file__).parent / "models"
+NOISE_MODELS = Members("engine.inference.models", "no noise model")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class NoiseModel:
 
 def noise_model_names() -> list[str]:
     """Names of the built-in noise models, from the files of their folder."""
-    return sorted(p.stem for p in FOLDER.glob("[a-z]*.py"))
+    return NOISE_MODELS.names()
 
 
 def find_noise_model(name: str) -> NoiseModel:
@@ -83,8 +82,4 @@ def find_noise_model(name: str) -> NoiseModel:
     if is_code(name):
         found, path = load_member(name, NoiseModel, "noise model")
         return replace(found, path=path)
-    if name not in noise_model_names():
-        raise ValueError(f"no noise model {name!r}; {unknown(name, noise_model_names())}")
-    return only_member(
-        vars(importlib.import_module(f"engine.inference.models.{name}")), NoiseModel, name
-    )
+    return only_member(vars(NOISE_MODELS.find(name)), NoiseModel, name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import Any
 
+from engine.readers.wording import nearest_of
 from engine.settings import UserError
 
 UNITS = {
@@ -57,8 +57,8 @@ def _unit(unit: str, where: str, value: str) -> float:
     )
     if name:
         return UNITS[name]
-    near = difflib.get_close_matches(unit, UNITS, 1)
-    hint = f"nearest: {near[0]}; " if near else ""
+    near = nearest_of(unit, UNITS)
+    hint = f"nearest: {near}; " if near else ""
     raise UserError(
         f"{where} {value!r} has an unknown unit {unit!r}; {hint}there are {', '.join(UNITS)}"
     )

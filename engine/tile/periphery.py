@@ -5,20 +5,13 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from engine.config.tile import IO
 from engine.jit.struct import choice
 
-if TYPE_CHECKING:
-    from engine.tile.settings import IO
-
-NOISE_MANAGEMENT = ("None", "AbsMax", "AbsMaxNPSum", "Max", "Constant", "AverageAbsMax")
-BOUND_MANAGEMENT = ("None", "Iterative", "IterativeWorstCase")
-WEIGHT_NOISE = ("None", "AdditiveConstant", "PCMRead")
-READINGS = ("OnePass", "PosNegSeparate", "PosNegSeparateDigitalSum", "SplitMode", "BitWise")
 # The header that names the same choices, and numbers them.
 ARGS = "mvm/args.cuh"
-MV_TYPES = ("Ideal", *READINGS)
 NM_DECAY = 1e-3
 ASSUMED_WMAX = 0.6
 MOST_BITS = 16

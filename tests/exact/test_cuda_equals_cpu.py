@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from engine.config.hwa import MODIFIERS
 from engine.devices.base import device_names, find_device
 from engine.nn import AnalogTile, set_exact
 from engine.tile.cells import CellArray
 from engine.tile.settings import IO, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
-from engine.tile.training import MODIFIERS
 
 pytestmark = pytest.mark.gpu
 

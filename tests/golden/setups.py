@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from engine.config.hwa import WeightClip
 from engine.exchange.aihwkit import released
 from engine.exchange.aihwkit.lost import Untranslatable
 from engine.exchange.aihwkit.settings import Translation
 from engine.tile.settings import IO, DeviceSpec, Update, read_settings
 from engine.tile.settings import device_spec as read_device
-from engine.tile.training import WeightClip
 from tests.golden.formula import evaluate, right_hand_side
 
 T = TypeVar("T")

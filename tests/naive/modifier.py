@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.tile.training import InputRange, WeightClip, WeightModifier, WeightRemap
+from engine.config.hwa import InputRange, WeightClip, WeightModifier, WeightRemap
 from tests.naive.draws import Source
 from tests.naive.maths import F32, Floats, clamp, exp, fma, log, power
 from tests.naive.mvm import Draws, lane_sum

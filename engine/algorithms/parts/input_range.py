@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from engine.config.hwa import InputRange
 from engine.jit.programs import fill, training_program
 from engine.jit.struct import read_constant, read_struct
 from engine.tile.launch import warps_of
-from engine.tile.training import InputRange
 
 HEADER = "hwa/range.cuh"
 FIGURES = read_constant("hwa/modifier.cuh", "FIGURES")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from engine.config.hwa import WeightClip, WeightModifier, WeightRemap
 from engine.jit.programs import fill, training_program
 from engine.jit.struct import choice, read_constant, read_struct
-from engine.tile.training import WeightClip, WeightModifier, WeightRemap
 
 if TYPE_CHECKING:
     from engine.tile.launch import Readable

@@ -4,7 +4,6 @@ spreads."""
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 from bisect import bisect_right
 from itertools import pairwise
@@ -13,6 +12,7 @@ from typing import Any
 
 from engine.devices.base import MAX_NODES
 from engine.readers.plain import read_text
+from engine.readers.wording import nearest_of
 from engine.trust.files import TEXT_LIMIT
 
 NEEDED = ("weight", "step_up", "step_down")
@@ -96,8 +96,8 @@ def _read_columns(path: Path) -> Columns:
 def _check_header(path: Path, header: list[str]) -> None:
     for name in NEEDED:
         if name not in header:
-            near = difflib.get_close_matches(name, header, 1)
-            hint = f" (is it {near[0]!r}?)" if near else ""
+            near = nearest_of(name, header)
+            hint = f" (is it {near!r}?)" if near else ""
             raise ValueError(f"{path} has no column {name!r}{hint}; it needs {', '.join(NEEDED)}")
     for name in header:
         if name not in NEEDED + SPREADS or header.count(name) > 1:

@@ -8,12 +8,12 @@ from typing import Any
 
 from engine.algorithms import find_algorithm
 from engine.algorithms.parts.transfer import Read
+from engine.config.hwa import InputRange, WeightClip, WeightModifier, WeightRemap
 from engine.devices.base import find_device
 from engine.exchange.aihwkit import noise, periphery, released, words
 from engine.exchange.aihwkit.lost import Losses, Untranslatable
 from engine.exchange.aihwkit.words import Setup
 from engine.tile.settings import IO, Mapping, OneSided, Update
-from engine.tile.training import InputRange, WeightClip, WeightModifier, WeightRemap
 
 Values = dict[str, Any]
 TEXTS = ("class", "bases")

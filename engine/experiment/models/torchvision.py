@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
+from engine.readers.wording import unknown
 from engine.settings import UserError
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ def build(make: Maker, info: Info, *, arch: str = "resnet18") -> nn.Module:
 
     names = [name for name in models.list_models(module=models) if name not in SEVERAL]
     if arch not in names:
-        near = difflib.get_close_matches(arch, names, 1)
-        hint = f"nearest: {near[0]}" if near else f"there are {', '.join(names)}"
-        raise UserError(f"model.arch: torchvision has no {arch!r}; {hint}")
+        raise UserError(f"model.arch: torchvision has no {arch!r}; {unknown(arch, names)}")
     if info.shape[0] not in (1, COLOURS):
         raise UserError(
             f"model torchvision: images must have 1 or {COLOURS} channels, not {info.shape[0]}"

@@ -3,7 +3,6 @@ that is known."""
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
@@ -11,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.readers.wording import brief
+from engine.readers.wording import brief, unknown
 from engine.settings import UserError
 
 FULL_TEXT, MEMORY = "FT", "MEM"
@@ -184,7 +183,7 @@ def _term(text: str, names: tuple[str, ...]) -> tuple[str | None, float]:
     try:
         return None, float(text)
     except ValueError:
-        raise ValueError(f"no point {text!r}; {_nearest(text, names)}") from None
+        raise ValueError(f"no point {text!r}; {unknown(text, names)}") from None
 
 
 def _check(where: str, figure: Figure) -> None:
@@ -198,12 +197,12 @@ def _check(where: str, figure: Figure) -> None:
         for name in given:
             if name not in names and (key, name) != ("tolerance", ALL):
                 raise UserError(
-                    f"{where}: reproduce.{key}: no point {name!r}; {_nearest(name, names)}"
+                    f"{where}: reproduce.{key}: no point {name!r}; {unknown(name, names)}"
                 )
     for name in (*figure.minutes, *(figure.scaled.minutes if figure.scaled else ())):
         if name != ALL and not any(begins(point, name) for point in names):
             raise UserError(
-                f"{where}: reproduce.minutes: no point begins with {name!r}; {_nearest(name, names)}"
+                f"{where}: reproduce.minutes: no point begins with {name!r}; {unknown(name, names)}"
             )
     for name in figure.expected:
         if not figure.tolerance_of(name) > 0:
@@ -312,9 +311,4 @@ def _texts(where: str, key: str, given: Any) -> tuple[str, ...]:
 def _known(where: str, prefix: str, node: Mapping[str, Any], names: tuple[str, ...]) -> None:
     for key in node:
         if key not in names:
-            raise UserError(f"{where}: unknown key {prefix}.{key}; {_nearest(str(key), names)}")
-
-
-def _nearest(name: str, names: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    return f"nearest: {near[0]}" if near else f"there are {', '.join(names)}"
+            raise UserError(f"{where}: unknown key {prefix}.{key}; {unknown(key, names)}")

@@ -26,24 +26,20 @@ resume` calls it once more. Randomness comes from `config["run"]["seed"]` alone;
 
 from __future__ import annotations
 
-import difflib
-import functools
-import importlib
 from collections.abc import Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from engine.settings import UserError
+from engine.config.members import Members
 
-FOLDER = Path(__file__).parent
+TASKS = Members("engine.experiment.tasks", "task.name: no task")
 TRAIN = "train"
 T = TypeVar("T")
 
 
 def task_names() -> list[str]:
     """Training, and the tasks of this folder."""
-    return [TRAIN, *sorted(p.stem for p in FOLDER.glob("[a-z]*.py"))]
+    return [TRAIN, *TASKS.names()]
 
 
 def task_of(config: Mapping[str, Any]) -> str:
@@ -51,15 +47,9 @@ def task_of(config: Mapping[str, Any]) -> str:
     return str((config.get("task") or {}).get("name") or TRAIN)
 
 
-@functools.cache
 def find_task(name: str) -> ModuleType:
     """The module of a task other than training. Raises UserError with the nearest name."""
-    names = task_names()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"nearest: {near[0]}" if near else f"there are {', '.join(names)}"
-        raise UserError(f"task.name: no task {name!r}; {hint}")
-    return importlib.import_module(f"engine.experiment.tasks.{name}")
+    return TASKS.find(name)
 
 
 def task_settings(config: Mapping[str, Any], kind: type[T]) -> T:

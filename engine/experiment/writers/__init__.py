@@ -14,22 +14,22 @@ fails is dropped with a line in the log; it never stops a run.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from engine.config.members import Members
 from engine.settings import UserError
 
-FOLDER = Path(__file__).parent
+WRITERS = Members("engine.experiment.writers", "run.log: there is no")
 Row = Mapping[str, Any]
 
 
 def writer_names() -> tuple[str, ...]:
     """What `run.log` may hold."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("[a-z]*.py")))
+    return tuple(WRITERS.names())
 
 
 def require(config: Mapping[str, Any]) -> None:
@@ -100,6 +100,4 @@ def _wanted(config: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _module(name: str) -> ModuleType:
-    if name not in writer_names():
-        raise UserError(f"run.log: there is no {name!r}; there are {', '.join(writer_names())}")
-    return importlib.import_module(f"engine.experiment.writers.{name}")
+    return WRITERS.find(name)

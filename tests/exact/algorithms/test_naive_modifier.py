@@ -10,9 +10,7 @@ import torch
 
 from engine.algorithms.parts.input_range import LearnedRange
 from engine.algorithms.parts.modify import TRAINING_STREAM, modify, settle
-from engine.tile.cells import CellArray
-from engine.tile.settings import DeviceSpec
-from engine.tile.training import (
+from engine.config.hwa import (
     CLIPS,
     MODIFIERS,
     REMAPS,
@@ -21,6 +19,8 @@ from engine.tile.training import (
     WeightModifier,
     WeightRemap,
 )
+from engine.tile.cells import CellArray
+from engine.tile.settings import DeviceSpec
 from tests.naive import modifier as naive
 from tests.naive.draws import Source
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from engine.algorithms.parts.modify import TRAINING_STREAM, PerSampleNoise, WeightOverride
+from engine.config.hwa import WeightModifier
 from engine.tile.mvm import STREAMS
 from engine.tile.settings import IO, TileSpec
 from engine.tile.tile import Tile
-from engine.tile.training import WeightModifier
 from tests.exact.algorithms.test_naive_modifier import CASES as MODIFIERS
 from tests.exact.test_naive_mvm import CASES as PERIPHERIES
 from tests.naive import modifier as naive

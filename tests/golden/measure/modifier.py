@@ -21,7 +21,7 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
 def _modified(setup: dict[str, Any], seed: int) -> Measurement:
     import torch
 
-    from engine.tile.training import WeightModifier
+    from engine.config.hwa import WeightModifier
 
     torch_tile = setup["tile_type"] == "torch"
     values = setup["modifier"] if torch_tile else released.modifier(setup["modifier"])
@@ -47,7 +47,7 @@ def _modified(setup: dict[str, Any], seed: int) -> Measurement:
 def _settled(setup: dict[str, Any], seed: int) -> Measurement:
     import torch
 
-    from engine.tile.training import WeightClip, WeightRemap
+    from engine.config.hwa import WeightClip, WeightRemap
 
     clip, remap = (
         settings(WeightClip, setup["clip"]),
