@@ -22,6 +22,8 @@ from engine.readers.wording import brief
 from engine.tile.settings import GROUPS, TILE_PARTS
 from engine.trust.code import is_code
 
+# The network where none is named.
+MODEL = "mlp"
 KINDS = {"bool": bool, "int": int, "float": float}
 
 
@@ -193,7 +195,7 @@ def model_section(name: str) -> Section:
         return custom_section(name)
     names = member_names("models")
     section: Section = {
-        "name": Field("mlp", "str", meaning="network", choices=tuple(names)),
+        "name": Field(MODEL, "str", meaning="network", choices=tuple(names)),
         "weights": WEIGHTS,
     }
     if name not in names:
@@ -236,9 +238,10 @@ def task_section(values: Mapping[str, Any]) -> Section:
 
 def full_schema(values: Mapping[str, Any]) -> Section:
     """The whole schema for the device model, algorithm and network that `values` names."""
-    name = {part: str(_mapping(values.get(part)).get("name", "")) for part in ("model", "dataset")}
+    model = str(_mapping(values.get("model")).get("name", MODEL))
+    dataset = str(_mapping(values.get("dataset")).get("name", ""))
     sections = {part: dataclass_section(kind) for part, kind in SECTIONS.items()}
-    if not is_code(name["dataset"]):
+    if not is_code(dataset):
         choices = tuple(member_names("datasets"))
         sections["dataset"]["name"] = dataclasses.replace(
             sections["dataset"]["name"],  # type: ignore[type-var]
@@ -252,7 +255,7 @@ def full_schema(values: Mapping[str, Any]) -> Section:
         "algorithm": _section("algorithm", algorithm_section, values),
         "preset": {"name": TEXT, "about": TEXT, "source": TEXT},
         "inference": _section("inference", inference_section, values),
-        "model": model_section(name["model"]),
+        "model": model_section(model),
         **sections,
         "layers": Field(
             {}, "any", meaning="device, algorithm and tile settings of single layers, by layer name"

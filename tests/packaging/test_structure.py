@@ -26,6 +26,7 @@ FLOORS = (
     ("engine.tile",),
     ("engine.jit",),
     ("engine.devices", "engine.physics", "engine.kernels"),
+    ("engine.config",),
     ("engine.readers",),
     ("engine.trust", "engine.memory"),
 )
