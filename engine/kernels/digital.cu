@@ -1,4 +1,5 @@
 // Kernels of the algorithms that compute beside their arrays.
+#include "digital.cuh"
 
 FN float quantised(float v, float width, float half, float dither) {
     return clamp_(round_(v / width + dither), -half, half) * width;
@@ -31,7 +32,7 @@ FN bool row_is_due(const ChiArgs& a, i64 lane, i64 row) {
 }
 
 // Samples [from, to) on up to 128 columns of a row, in order.
-FN void add_products(const ChiArgs& a, Laned<float> (&chi)[4], i64 lane, i64 row, i64 at, i64 from, i64 to) {
+FN void add_block(const ChiArgs& a, Laned<float> (&chi)[4], i64 lane, i64 row, i64 at, i64 from, i64 to) {
     const float *x = a.x + lane * a.batch * a.cols + at, *d = a.d + lane * a.batch * a.rows + row;
     i64 cols = a.cols, rows = a.rows, left = cols - at;
     if (left >= 128) {
@@ -54,6 +55,53 @@ FN void add_products(const ChiArgs& a, Laned<float> (&chi)[4], i64 lane, i64 row
     }
 }
 
+// Samples [from, to), a part of the mini-batch: block by block. `block` numbers the partial sums.
+FN void add_products(const ChiArgs& a, Laned<float> (&chi)[4], i64 lane, i64 row, i64 at, i64 from, i64 to, i64 block) {
+    add_block(a, chi, lane, row, at, from, to - from < SUMMED ? to : from + SUMMED);
+    int left = (int)(a.cols - at < 128 ? a.cols - at : 128);
+    for (i64 begin = from + SUMMED; begin < to; begin += SUMMED, ++block) {
+        Laned<float> sum[4];
+        const float* made = a.partial + ((block * a.lanes + lane) * a.rows + row) * a.cols + at;
+        if (a.partial) {
+            for (int q = 0; q < 4; ++q) LANES(l) sum[q][l] = 32 * q + l < left ? made[32 * q + l] : 0.0f;
+        } else {
+            for (int q = 0; q < 4; ++q) LANES(l) sum[q][l] = 0.0f;
+            add_block(a, sum, lane, row, at, begin, to - begin < SUMMED ? to : begin + SUMMED);
+        }
+        for (int q = 0; q < 4; ++q) LANES(l) chi[q][l] = chi[q][l] + sum[q][l];
+    }
+}
+
+// Rows whose sums a warp makes together, so that what it fetches of x serves them all.
+#define SUMMED_ROWS 4
+
+// One warp sums a later block of samples on 32 columns of four rows.
+WARP_KERNEL(sum_products, ChiArgs) {
+    i64 strips = (a.cols + 31) / 32, bands = (a.rows + SUMMED_ROWS - 1) / SUMMED_ROWS, first = later_blocks(a.split);
+    i64 strip = item % strips, band = item / strips % bands, lane = item / strips / bands % a.lanes, block = item / strips / bands / a.lanes;
+    i64 begin = block < first ? (block + 1) * SUMMED : a.split + (block - first + 1) * SUMMED, end = block < first ? a.split : a.batch;
+    end = end - begin < SUMMED ? end : begin + SUMMED;
+    i64 rows = a.rows - band * SUMMED_ROWS;
+    Laned<float> sum[SUMMED_ROWS];
+    Laned<const float*> x;
+    const float* d = a.d + lane * a.batch * a.rows + band * SUMMED_ROWS;
+    LANES(l) {
+        i64 col = strip * 32 + l;
+        x[l] = a.x + lane * a.batch * a.cols + (col < a.cols ? col : 0);
+        UNROLLED for (int r = 0; r < SUMMED_ROWS; ++r) sum[r][l] = 0.0f;
+    }
+    for (i64 b = begin; b < end; ++b) {
+        float rate[SUMMED_ROWS];
+        UNROLLED for (int r = 0; r < SUMMED_ROWS; ++r) rate[r] = a.rate * d[b * a.rows + (r < rows ? r : 0)];
+        LANES(l) {
+            float v = x[l][b * a.cols];
+            UNROLLED for (int r = 0; r < SUMMED_ROWS; ++r) sum[r][l] = fma_(rate[r], v, sum[r][l]);
+        }
+    }
+    float* to = a.partial + ((block * a.lanes + lane) * a.rows + band * SUMMED_ROWS) * a.cols + strip * 32;
+    UNROLLED for (int r = 0; r < SUMMED_ROWS; ++r) if (r < rows) LANES(l) if (strip * 32 + l < a.cols) to[r * a.cols + l] = sum[r][l];
+}
+
 // One warp takes 128 columns of a row through the whole mini-batch.
 WARP_KERNEL(step_chi, ChiArgs) {
     i64 blocks = (a.cols + 127) / 128, row = item / blocks % a.rows, lane = item / blocks / a.rows, at = item % blocks * 128;
@@ -66,7 +114,7 @@ WARP_KERNEL(step_chi, ChiArgs) {
         const float* from = chi + 32 * q;
         LANES(l) c[q][l] = l < rest ? from[l] : 0.0f;
     }
-    add_products(a, c, lane, row, at, 0, a.split);
+    add_products(a, c, lane, row, at, 0, a.split, 0);
     if (a.transfer) {
         bool due = row_is_due(a, lane, row);
         for (int q = 0; q < 4; ++q) {
@@ -83,7 +131,7 @@ WARP_KERNEL(step_chi, ChiArgs) {
             else LANES(l) if (l < rest) to[l] = n[l];
         }
     }
-    add_products(a, c, lane, row, at, a.split, a.batch);
+    if (a.split < a.batch) add_products(a, c, lane, row, at, a.split, a.batch, later_blocks(a.split));
     for (int q = 0; q < 4; ++q) {
         int rest = left - 32 * q;
         float* to = chi + 32 * q;
