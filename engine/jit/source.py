@@ -15,8 +15,10 @@ from engine.jit.unit import Unit, unit_text
 PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
 KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "window.cuh", "update_exact.cu")
 GPU_KERNELS = (
-    *("squad.cuh", "lockstep.cuh", "leaps.cuh"),
-    *("update_cells.cu", "update_few.cu", "update_strips.cu"),
+    *("squad.cuh", "lockstep.cuh", "leaps.cuh", "update/hits.cuh"),
+    *("update/windows.cu", "trains/masks.cu", "update/mark_hits.cu"),
+    *("update_cells.cu", "update_strips.cu", "update/thread_per_cell_hits.cu"),
+    "update/thread_per_pulsed_cell.cu",
 )
 CPU_KERNELS = (
     *("runs.cuh", "trains_pack.cu", "trains_cpu.cu", "strings.cu", "chunk.cu"),

@@ -1,24 +1,29 @@
 // Pulse trains of one update call: first a plan for each sample, then the words of all lines.
 // Words lie as [lane][sample][word][line].
 
-FN float largest_of(const float* v, i64 n) {
-    Laned<float> top;
-    i64 at = 0;
-    LANES(l) top[l] = 0.0f;
-    for (; at + 32 <= n; at += 32) LANES(l) top[l] = max_(abs_(v[at + l]), top[l]);
-    int rest = (int)(n - at);
-    if (rest > 0) LANES(l) top[l] = max_(l < rest ? abs_(v[at + l]) : 0.0f, top[l]);
-    return lanes_max(top);
+// Lines of so many values are measured in parts by several warps, lest a single one reads them at its own pace.
+#define MEASURED 512
+FN i64 parts_of(i64 lines) { return (lines + MEASURED - 1) / MEASURED; }
+
+// One warp a part of a sample: its largest magnitude. Parts of x come first.
+WARP_KERNEL(measure_samples, UpdateArgs) {
+    i64 x_parts = parts_of(a.cols), parts = x_parts + parts_of(a.rows), part = item % parts, sample = item / parts;
+    bool is_x = part < x_parts;
+    i64 lines = is_x ? a.cols : a.rows, from = (is_x ? part : part - x_parts) * MEASURED;
+    const float* v = (is_x ? a.x : a.d) + sample * lines + from;
+    float top = largest_of(v, lines - from < MEASURED ? lines - from : MEASURED);
+    if (first_lane()) a.maxima[item] = top;
 }
 
 // One warp a sample: largest |x| and |d|, length of the trains, firing factors. Freezes the step for this call.
 WARP_KERNEL(plan_samples, UpdateArgs) {
-    i64 lane = item / a.batch, b = item % a.batch;
+    i64 lane = item / a.batch, b = item % a.batch, x_parts = parts_of(a.cols), d_parts = parts_of(a.rows);
     const Control& control = a.control[lane];
-    float xm = largest_of(a.x + (lane * a.batch + b) * a.cols, a.cols);
-    float dm = largest_of(a.d + (lane * a.batch + b) * a.rows, a.rows);
+    const float* parts = a.maxima + item * (x_parts + d_parts);
+    float xm = a.maxima ? largest_of(parts, x_parts) : largest_of(a.x + item * a.cols, a.cols);
+    float dm = a.maxima ? largest_of(parts + x_parts, d_parts) : largest_of(a.d + item * a.rows, a.rows);
     if (first_lane()) {
-        a.plans[lane * a.batch + b] = plan_sample(a.plan[0], control.lr * a.lr_scale, xm, dm);
+        a.plans[item] = plan_sample(a.plan[0], control.lr * a.lr_scale, xm, dm);
         if (b == 0) a.frozen[lane] = control;
     }
 }
@@ -53,11 +58,13 @@ FN void write_words(const TrainBlock& t, Laned<u32>& word, int w) {
     if (rest == 32) LANES(l) words[l] = word[l] | (bits_of(v[l]) & 0x80000000u);
     else LANES(l) if (l < rest) words[l] = word[l] | (bits_of(v[l]) & 0x80000000u);
 }
-FN void write_trains(const UpdateArgs& a, const TrainBlock& t) {
+// `any` gets the slots of each line that fire, of all its words.
+FN void write_trains(const UpdateArgs& a, const TrainBlock& t, Laned<u32>& any) {
     const PulsePlan& u = a.plan[0];
     Laned<float> p;
     Laned<u32> word;
     probabilities_of(a, t, p);
+    LANES(l) any[l] = 0u;
     for (int w = 0; w < a.words; ++w) {
         if (u.type == STOCHASTIC) {
             u32 slots = slots_of(t.plan.length, w), first = ((u32)t.b << 10) | (u32)(w * 8);
@@ -68,7 +75,12 @@ FN void write_trains(const UpdateArgs& a, const TrainBlock& t) {
             LANES(l) word[l] = count_word(u, p[l], t.plan.length);
         }
         write_words(t, word, w);
+        LANES(l) any[l] |= word[l];
     }
+}
+FN void write_trains(const UpdateArgs& a, const TrainBlock& t) {
+    Laned<u32> unused;
+    write_trains(a, t, unused);
 }
 BULK_KERNEL(make_trains, UpdateArgs) {
     i64 blocks = (a.cols + 31) / 32 + (a.rows + 31) / 32, sample = item / blocks;

@@ -1,5 +1,19 @@
 // The pulsed update on a GPU: one warp for some neighbouring cells of a row, thirty-two at a time.
 
+// Whether any sample brings the cells pulses. Of few samples most often none does, and constants need not be looked at.
+FN bool any_pulses(Squad& c) {
+    Sight g;
+    look(c, c.m.from, c.m.to, g);
+    for (u32 left = g.fires; left != 0u; left &= left - 1u) {
+        Laned<u32> word, n, up;
+        int at = first_bit(left);
+        if (g.plain) fetch_others(c, c.m.from + at, word);
+        pulses_at(c, g, c.m.from, at, lanes_at(g.own, at), word, n, up);
+        if (any_beyond(n, 0u)) return true;
+    }
+    return false;
+}
+
 // Row i of a lane: `start` is its first cell among those of all lanes.
 struct Line { i64 lane, i, start; Stretch m; };
 FN void update_strip(const UpdateArgs& a, const Line& r, i64 at) {
@@ -7,6 +21,8 @@ FN void update_strip(const UpdateArgs& a, const Line& r, i64 at) {
     Squad c = {a, a.params[r.lane], r.m, (int)(a.cols - at < 32 ? a.cols - at : 32), key_of(control), control.step};
     c.m.other += at;
     float *w = a.w + r.start + at, *records = a.cells + (r.start + at) * RECORD;
+    LANES(l) c.other[l] = c.m.other + (l < c.lines ? l : 0);
+    if (a.batch <= 32 && !any_pulses(c)) return;
     LANES(l) {
         u32 j = (u32)(l < c.lines ? l : 0);
         enter(c, l, (u32)(r.i * a.cols + at) + j, records + j * RECORD, w[j]);

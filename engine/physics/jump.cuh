@@ -42,6 +42,20 @@ template <class V> FN void load_ways(const Params& p, const float* record, i64 s
     fetch(k.high, high);
 }
 
+// As load_ways, for a cell whose pulses all go one way.
+FN void load_way(const Params& p, const float* record, bool rises, Ways<float>& k) {
+    Cell c = load_cell(record, 1);
+    float shift = 0.0f, slope = 0.0f, spread = 0.0f, other = 0.0f, unused = 0.0f, bottom, top;
+    jump_of(p, c, rises, shift, slope, spread);
+    jump_of(p, c, !rises, unused, other, unused);
+    bounds_of(p, c, bottom, top);
+    k.shift[0] = k.shift[1] = shift;
+    k.slope[0] = k.slope[1] = slope;
+    k.growth[0] = k.growth[1] = spread * spread / (2.0f + slope);
+    k.low = slope > -1.0f && other > -1.0f ? bottom : NOWHERE;
+    k.high = top;
+}
+
 // n equal pulses, of which `sum` = 1 + a + .. + a^(n-1) is known, with a = 1 + slope: a^n = 1 + slope sum, and the variance
 // has a^2 in place of a.
 template <class V> FN void move_on(Course<V>& t, V slope, V shift, V growth, V sum) {
@@ -75,6 +89,19 @@ template <u32 BITS> FN void follow_some(Course<float>& t, const Ways<float>& k, 
         part = part * fma_(slope, part, 2.0f);
     }
     move_on(t, slope, shift, growth, sum);
+}
+// n equal pulses of a cell whose pulses all go one way.
+FN void follow_equal(Course<float>& t, const Ways<float>& k, u32 n) {
+    float slope = k.slope[0], sum = (float)(int)n;
+    if (slope != 0.0f) {
+        float part = slope + 2.0f;
+        sum = (float)(int)(n & 1u);
+        for (u32 left = n >> 1; left != 0u; left >>= 1) {
+            sum = choose((left & 1u) != 0u, fma_(fma_(slope, sum, 1.0f), part, sum), sum);
+            part = part * fma_(slope, part, 2.0f);
+        }
+    }
+    move_on(t, slope, k.shift[0], k.growth[0], sum);
 }
 template <class V> FN auto is_free(const Course<V>& t, const Ways<V>& k) {
     V reach = REACH * sqrt_(t.widest);

@@ -66,60 +66,74 @@ GPU_FN void leap(Squad& c, Leap& j, Sight& g, i64 base, u32 chosen) {
     else leap_plain<5>(c, j, g, base, chosen);
 }
 
-// The end of a window of samples from .. to - 1.
-GPU_FN void close_window(Squad& c, Leap& j, i64 from, i64 to) {
-    LANES(l) j.count[l] = l < c.lines ? j.count[l] : 0u;
-    if (!any_beyond(j.count, 0u)) return;
-    LANES(l) if (j.count[l] != 0u && is_free(j.t[l], j.k[l])) {
-        c.w[l] = landing(j.t[l], pulse_normal(c.a, c.key, c.step, c.cell[l], c.first[l]));
-        c.first[l] += j.count[l];
-        j.count[l] = 0u;
+// Where the cells are in their samples: at bit `at` of the 32 from `base` on, with `slots` of the open window before these,
+// and `before` of these in earlier windows.
+struct WindowWalk {
+    i64 base, from;
+    u32 at, before, slots;
+    Sight g;
+};
+// Follows the cells through the rest of the open window, whose end is set. Returns whether it is the last one.
+GPU_FN bool leap_window(Squad& c, Leap& j, WindowWalk& v, i64& end) {
+    for (;;) {
+        Laned<u32> over;
+        LANES(l) over[l] = (u32)l >= v.at && v.base + l > v.from && v.slots + v.g.ends[l] - v.before > WINDOW ? 1u : 0u;
+        u32 beyond = lanes_mask(over), cut = beyond ? (u32)first_bit(beyond) : 32u;
+        u32 below = cut < 32u ? (1u << cut) - 1u : 0xffffffffu;
+        leap(c, j, v.g, v.base, v.g.fires & below & ~((1u << v.at) - 1u));
+        if (beyond) {
+            end = v.base + cut;
+            v.before = cut != 0u ? lanes_at(v.g.ends, (int)cut - 1) : 0u;
+            v.at = cut;
+            v.from = end;
+            v.slots = 0u;
+            return false;
+        }
+        v.slots += lanes_at(v.g.ends, 31) - v.before;
+        v.base += 32;
+        if (v.base >= c.m.to) break;
+        look(c, v.base, c.m.to, v.g);
+        v.at = v.before = 0u;
     }
-    if (any_beyond(j.count, 0u)) step_squad(c, from, to, j.count);
-    open_window(c, j);
+    end = c.m.to;
+    return true;
 }
 
-// All samples of the stretch, window by window: the windows end where window_end says.
-GPU_FN void leap_squad(Squad& c) {
-    Leap j;
-    Laned<u32> tilted;
+// The end of a window: cells that are free make their jump. Afterwards `count` marks the others that have pulses.
+GPU_FN void land_squad(Squad& c, Leap& j) {
     LANES(l) {
-        load_ways(c.p, c.record[l], 1, j.k[l]);
-        tilted[l] = j.k[l].slope[0] != 0.0f || j.k[l].slope[1] != 0.0f ? 1u : 0u;
-    }
-    j.level = !lanes_flag(lanes_any(tilted));
-    open_window(c, j);
-    i64 from = c.m.from;
-    u32 slots = 0u;
-    for (i64 base = from; base < c.m.to; base += 32) {
-        Sight g;
-        look(c, base, c.m.to, g);
-        bool last = base + 32 >= c.m.to;
-        for (u32 at = 0u, before = 0u;;) {
-            Laned<u32> over;
-            LANES(l) over[l] = (u32)l >= at && base + l > from && slots + g.ends[l] - before > WINDOW ? 1u : 0u;
-            u32 beyond = lanes_mask(over), cut = beyond ? (u32)first_bit(beyond) : 32u;
-            u32 below = cut < 32u ? (1u << cut) - 1u : 0xffffffffu;
-            leap(c, j, g, base, g.fires & below & ~((1u << at) - 1u));
-            slots += lanes_at(g.ends, 31) - before;
-            if (!beyond && !last) break;
-            close_window(c, j, from, beyond ? base + cut : c.m.to);
-            if (!beyond) break;
-            before = cut != 0u ? lanes_at(g.ends, (int)cut - 1) : 0u;
-            at = cut;
-            from = base + cut;
-            slots = 0u;
+        j.count[l] = l < c.lines ? j.count[l] : 0u;
+        if (j.count[l] != 0u && is_free(j.t[l], j.k[l])) {
+            c.w[l] = landing(j.t[l], pulse_normal(c.a, c.key, c.step, c.cell[l], c.first[l]));
+            c.first[l] += j.count[l];
+            j.count[l] = 0u;
         }
     }
 }
 
-// All samples of the stretch on the cells.
+// All samples of the stretch on the cells: in jumps, window by window, or one by one.
 GPU_FN void pulse_squad(Squad& c) {
-    if (can_jump(c.a, c.p)) {
-        leap_squad(c);
-        return;
+    bool jumps = can_jump(c.a, c.p);
+    Leap j;
+    WindowWalk v = {c.m.from, c.m.from, 0u, 0u, 0u};
+    if (jumps) {
+        Laned<u32> tilted;
+        LANES(l) {
+            load_ways(c.p, c.record[l], 1, j.k[l]);
+            tilted[l] = j.k[l].slope[0] != 0.0f || j.k[l].slope[1] != 0.0f ? 1u : 0u;
+        }
+        j.level = !lanes_flag(lanes_any(tilted));
+        look(c, v.base, c.m.to, v.g);
     }
-    Laned<u32> all;
-    LANES(l) all[l] = l < c.lines ? 1u : 0u;
-    step_squad(c, c.m.from, c.m.to, all);
+    LANES(l) j.count[l] = l < c.lines ? 1u : 0u;
+    for (bool last = !jumps;;) {
+        i64 from = v.from, end = c.m.to;
+        if (jumps) {
+            open_window(c, j);
+            last = leap_window(c, j, v, end);
+            land_squad(c, j);
+        }
+        if (any_beyond(j.count, 0u)) step_squad(c, from, end, j.count);
+        if (last) return;
+    }
 }

@@ -23,16 +23,10 @@ GPU_FN void apply_group(Squad& c, Queue& g, bool all, Laned<float>* z, Laned<flo
     LANES(l) {
         u32 begin = c.first[l] & 3u, take = taken(c, g, l, all);
         if (take != 0u) {
-            Cell cell = load_cell(c.record[l], 1);
             State s = c.s[l];
-            float w = c.w[l], zq[NOISE + 1], uq[UNIFORM + 1];
-            u32 bits = (u32)g.bits[l] << begin;
-            UNROLLED for (u32 q = 0; q < 4u; ++q) {
-                if (q < begin || q >= begin + take) continue;
-                for (int m = 0; m < NOISE; ++m) zq[m] = z[q * NOISE + m][l];
-                for (int m = 0; m < UNIFORM; ++m) uq[m] = u[q * UNIFORM + m][l];
-                pulse_once(w, c.p, cell, s, ((bits >> q) & 1u) != 0u, zq, uq);
-            }
+            float w = c.w[l];
+            u32 due = ((1u << take) - 1u) << begin;
+            pulse_group(c.p, load_cell(c.record[l], 1), (u32)g.bits[l] << begin, due, &z[0][l], &u[0][l], LANE_STRIDE, s, w);
             c.w[l] = w;
             c.s[l] = s;
         }
@@ -42,67 +36,131 @@ GPU_FN void apply_group(Squad& c, Queue& g, bool all, Laned<float>* z, Laned<flo
     }
 }
 
-// Draws for the cells that have pulses, and the pulses that they serve. Where such cells are few, the threads of others
-// draw for them: 2^shift groups for each in turn.
+// Draws for the cells that have pulses, and the pulses that they serve. Where such cells are half of them or fewer, the
+// threads of others draw for them: 2^shift groups for each in turn.
 GPU_FN void step_round(Squad& c, Queue& g, bool all) {
-    Laned<u32> have, owner, rank, cell, group, from;
+    Laned<u32> have, owner, rank, cell, next, from;
     Laned<float> z[4 * NOISE + 1], u[4 * UNIFORM + 1], own_z[4 * NOISE + 1], own_u[4 * UNIFORM + 1];
-    for (int q = 0; q < 4 * NOISE; ++q) LANES(l) own_z[q][l] = 0.0f;
-    LANES(l) have[l] = taken(c, g, l, all);
+    LANES(l) {
+        have[l] = taken(c, g, l, all);
+        cell[l] = c.cell[l];
+        next[l] = c.first[l] >> 2;
+    }
     u32 mask = lanes_mask(have), n = popcount(mask), shift = 0u;
-    while (shift < 5u && n << (shift + 1u) <= 32u) ++shift;
-    LANES(l) {
-        owner[l] = (u32)l;
-        rank[l] = shift == 0u ? (u32)l : popcount(mask & ((1u << l) - 1u));
+    if (n <= 16u) {
+        shift = n > 1u ? 4u - (u32)last_bit(n - 1u) : 5u;
+        WARP_LIST(u32, owners, 32);
+        lanes_sync();
+        LANES(l) {
+            rank[l] = popcount(mask & ((1u << l) - 1u));
+            if (have[l] != 0u) owners[rank[l]] = (u32)l;
+        }
+        lanes_sync();
+        LANES(l) owner[l] = (u32)l >> shift < n ? owners[(u32)l >> shift] : 0u;
+        Laned<u32> its_cell, its_next;
+        lanes_from(cell, owner, its_cell);
+        lanes_from(next, owner, its_next);
+        LANES(l) {
+            cell[l] = its_cell[l];
+            next[l] = its_next[l] + ((u32)l & ((1u << shift) - 1u));
+        }
     }
-    u32 number = 0u;
-    for (u32 left = shift == 0u ? 0u : mask; left; left &= left - 1u, ++number)
-        LANES(l) owner[l] = (u32)l >> shift == number ? (u32)first_bit(left) : owner[l];
-    lanes_from(c.cell, owner, cell);
-    lanes_from(c.first, owner, group);
-    LANES(l) {
-        u32 next = (group[l] >> 2) + ((u32)l & ((1u << shift) - 1u));
-        draw_group(c.a, c.key, c.step, cell[l], next, &own_z[0][l], &own_u[0][l], LANE_STRIDE);
-    }
+    for (int q = 0; q < 4 * NOISE; ++q) LANES(l) own_z[q][l] = 0.0f;
+    LANES(l) draw_group(c.a, c.key, c.step, cell[l], next[l], &own_z[0][l], &own_u[0][l], LANE_STRIDE);
     for (u32 t = 0u; t < 1u << shift; ++t) {
-        LANES(l) from[l] = ((rank[l] << shift) + t) & 31u;
-        for (int q = 0; q < 4 * NOISE; ++q) lanes_from(own_z[q], from, z[q]);
-        for (int q = 0; q < 4 * UNIFORM; ++q) lanes_from(own_u[q], from, u[q]);
+        for (int q = 0; q < 4 * NOISE; ++q) LANES(l) z[q][l] = own_z[q][l];
+        for (int q = 0; q < 4 * UNIFORM; ++q) LANES(l) u[q][l] = own_u[q][l];
+        if (n <= 16u) {
+            LANES(l) from[l] = ((rank[l] << shift) + t) & 31u;
+            for (int q = 0; q < 4 * NOISE; ++q) lanes_from(own_z[q], from, z[q]);
+            for (int q = 0; q < 4 * UNIFORM; ++q) lanes_from(own_u[q], from, u[q]);
+        }
         apply_group(c, g, all, z, u);
         LANES(l) have[l] = taken(c, g, l, all);
         if (!lanes_flag(lanes_any(have))) break;
     }
 }
 
-// The pulses of samples from .. to - 1 on the cells that `chosen` marks, one by one.
+// The samples of a stretch whose line fires, 32 at a time: `left` are still to come.
+struct Firing {
+    i64 base, to;
+    u32 left;
+    // Samples that are looked up together, and slots that the longest of their trains has.
+    u32 together;
+    Sight g;
+};
+GPU_FN bool find_firing(Squad& c, Firing& f) {
+    while (f.left == 0u) {
+        f.base += 32;
+        if (f.base >= f.to) return false;
+        look(c, f.base, f.to, f.g);
+        f.left = f.g.fires;
+        // So many trains find room in a queue that holds WAITING pulses.
+        f.together = any_beyond(f.g.length, 15u) ? 1u : (any_beyond(f.g.length, 7u) ? 2u : 4u);
+    }
+    return true;
+}
+
+// Queues the pulses of up to N samples whose trains are plain; `keep` are the slots that count, none for cells that are not
+// chosen. There is no branch on whether there is a sample, see leap_next.
+template <int N> GPU_FN void queue_plain(Squad& c, Firing& f, Laned<u32>& keep, Queue& q) {
+    Laned<u32> word[N];
+    u32 own[N];
+    int at = 0;
+    UNROLLED for (int k = 0; k < N; ++k) {
+        at = f.left != 0u ? first_bit(f.left | 0x80000000u) : at;
+        own[k] = lanes_at(f.g.own, at);
+        own[k] = f.left != 0u ? own[k] : 0u;
+        LANES(l) word[k][l] = c.other[l][(f.base + at) * c.m.other_lines];
+        f.left &= f.left - 1u;
+    }
+    UNROLLED for (int k = 0; k < N; ++k) LANES(l) {
+        u32 n = popcount(word[k][l] & own[k] & keep[l]), falls = (u32)((int)~(word[k][l] ^ own[k]) >> 31);
+        q.bits[l] = q.bits[l] | (u64)(((1u << n) - 1u) & ~falls) << q.count[l];
+        q.count[l] += n;
+    }
+}
+// The pulses of one sample of any trains: as many as a word has slots, and what is left in n.
+GPU_FN void queue_some(Squad& c, Firing& f, Laned<u32>& keep, Queue& q, Laned<u32>& n, Laned<u32>& up) {
+    if (!any_beyond(n, 0u)) {
+        Laned<u32> unused;
+        pulses_at(c, f.g, f.base, first_bit(f.left), 0u, unused, n, up);
+        LANES(l) n[l] = keep[l] != 0u ? n[l] : 0u;
+        f.left &= f.left - 1u;
+    }
+    LANES(l) {
+        u32 some = min_u(n[l], SLOTS), ones = ((1u << some) - 1u) & (0u - (up[l] & 1u));
+        q.bits[l] = q.bits[l] | (u64)ones << q.count[l];
+        q.count[l] += some;
+        n[l] -= some;
+    }
+}
+
+// The pulses of samples from .. to - 1 on the cells that `chosen` marks, one by one: they wait in queues until a cell has
+// many, so that few threads idle while pulses are applied.
 GPU_FN void step_squad(Squad& c, i64 from, i64 to, Laned<u32>& chosen) {
     Queue q;
-    Sight g;
+    Firing f;
+    Laned<u32> keep, n, up;
+    f.base = from - 32;
+    f.to = to;
+    f.left = 0u;
     LANES(l) {
         q.bits[l] = 0u;
-        q.count[l] = 0u;
+        q.count[l] = n[l] = up[l] = 0u;
+        keep[l] = chosen[l] != 0u ? SLOT_MASK : 0u;
     }
-    for (i64 base = from; base < to; base += 32) {
-        look(c, base, to, g);
-        Laned<u32> word, next, n, up;
-        if (g.plain && g.fires) fetch_others(c, base + first_bit(g.fires), next);
-        for (u32 left = g.fires; left;) {
-            int at = first_bit(left);
-            LANES(l) word[l] = next[l];
-            left &= left - 1u;
-            if (g.plain && left) fetch_others(c, base + first_bit(left), next);
-            pulses_at(c, g, base, at, lanes_at(g.own, at), word, n, up);
-            LANES(l) n[l] = chosen[l] != 0u ? n[l] : 0u;
-            do {
-                LANES(l) {
-                    u32 some = min_u(n[l], SLOTS), ones = ((1u << some) - 1u) & (0u - (up[l] & 1u));
-                    q.bits[l] = q.bits[l] | (u64)ones << q.count[l];
-                    q.count[l] += some;
-                    n[l] -= some;
-                }
-                while (any_beyond(q.count, WAITING)) step_round(c, q, false);
-            } while (any_beyond(n, 0u));
+    for (bool more = true;;) {
+        while (more && !any_beyond(q.count, WAITING)) {
+            bool rest = any_beyond(n, 0u);
+            more = rest || find_firing(c, f);
+            if (!more) break;
+            if (rest || !f.g.plain) queue_some(c, f, keep, q, n, up);
+            else if (f.together == 4u) queue_plain<4>(c, f, keep, q);
+            else if (f.together == 2u) queue_plain<2>(c, f, keep, q);
+            else queue_plain<1>(c, f, keep, q);
         }
+        if (!more && !any_beyond(q.count, 0u)) break;
+        step_round(c, q, !more);
     }
-    while (any_beyond(q.count, 0u)) step_round(c, q, true);
 }

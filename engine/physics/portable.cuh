@@ -13,6 +13,7 @@ typedef long long i64;
 #define GPU_FN FN
 #define LOOP
 #define UNROLLED _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 FN u32 bits_of(float v) { return __float_as_uint(v); }
 FN float float_of(u32 v) { return __uint_as_float(v); }
 FN float fma_(float a, float b, float c) { return fmaf(a, b, c); }
@@ -47,6 +48,8 @@ typedef u32 WideBits;
 #define WARP_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, )
 // With so few registers that three blocks of 256 threads fit into a multiprocessor.
 #define BUSY_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, __launch_bounds__(256, 3))
+// Four blocks of 256 threads.
+#define CROWDED_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, __launch_bounds__(256, 4))
 #define BULK_KERNEL WARP_KERNEL
 
 #else
@@ -56,6 +59,7 @@ typedef u32 WideBits;
 #define GPU_FN CALLED
 #define LOOP _Pragma("GCC ivdep")
 #define UNROLLED
+#define ROLLED
 FN u32 bits_of(float v) { u32 r; __builtin_memcpy(&r, &v, 4); return r; }
 FN float float_of(u32 v) { float r; __builtin_memcpy(&r, &v, 4); return r; }
 FN float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
@@ -89,6 +93,7 @@ typedef int Places16 __attribute__((vector_size(64)));
     FN void name##_item(const Args& a, i64 item)
 #define WARP_KERNEL KERNEL
 #define BUSY_KERNEL KERNEL
+#define CROWDED_KERNEL KERNEL
 // A kernel whose items a CPU takes in the order and manner of name_bulk.
 #define BULK_KERNEL(name, Args)                                                                             \
     static void name##_bulk(const Args& a, i64 begin, i64 end);                                             \

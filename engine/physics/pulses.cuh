@@ -13,6 +13,35 @@ struct PulsePlan {
 };
 struct Amplitude { float x, d; int length; int down; };
 
+// Sample masks: a line in a group of 32 consecutive samples, one bit a sample. `fires` marks the samples in which any slot
+// of the line fires, `signs` those in which it is negative; the lines of d carry the direction of the update as well, so
+// that different signs of both lines mean a pulse up.
+#define GROUP 32
+struct SampleMask { u32 fires, signs; };
+// What all cells share of a group. `starts` marks the samples that begin a window (WINDOW in jump.cuh), `before` counts the
+// windows that began in earlier groups. `single` marks the trains of one slot, of which the masks tell everything;
+// `trained` marks all samples that have a train.
+struct SampleGroup { u32 starts, before, single, trained; };
+// Chunks of 32 groups of samples come in spans of so many.
+#define HIT_SPAN 16
+FN i64 spans_of(i64 chunks) { return (chunks + HIT_SPAN - 1) / HIT_SPAN; }
+FN i64 groups_of(i64 batch) { return (batch + GROUP - 1) / GROUP; }
+// The samples of a group up to one of them, inclusive.
+FN u32 up_to(u32 sample) { return 0xffffffffu >> (31u - sample); }
+
+// The largest of n magnitudes.
+FN float largest_of(const float* v, i64 n) {
+    Laned<float> top;
+    LANES(l) top[l] = 0.0f;
+    // Loads that do not wait for each other: a long line would be read at the pace of their latency.
+    for (; n >= 512; n -= 512, v += 512) UNROLLED for (int q = 0; q < 16; ++q) LANES(l) top[l] = max_(abs_(v[32 * q + l]), top[l]);
+    for (; n >= 128; n -= 128, v += 128) UNROLLED for (int q = 0; q < 4; ++q) LANES(l) top[l] = max_(abs_(v[32 * q + l]), top[l]);
+    for (; n >= 32; n -= 32, v += 32) LANES(l) top[l] = max_(abs_(v[l]), top[l]);
+    int rest = (int)n;
+    if (rest > 0) LANES(l) top[l] = max_(l < rest ? abs_(v[l]) : 0.0f, top[l]);
+    return lanes_max(top);
+}
+
 // Length of the trains and the factors from |x| and |d| to firing probabilities, for one sample.
 FN Amplitude plan_sample(const PulsePlan& u, float lr, float x_max, float d_max) {
     Amplitude a = {0.0f, 0.0f, 0, lr >= 0.0f};
@@ -54,6 +83,14 @@ FN bool surely(float p) { return p * 4294967296.0f >= 4294967296.0f; }
 FN u32 target_of(float probability) {
     float p = probability * 4294967296.0f;
     return p >= 1.0f && p < 4294967296.0f ? (u32)(p < 4294967040.0f ? p : 4294967040.0f) : 0u;
+}
+
+// Whether the only slot of a line fires: surely, or where the random word is below the target. Without a branch.
+FN u32 fires_once(u32 random, float probability) {
+    float p = probability * 4294967296.0f;
+    bool chance = p >= 1.0f, sure = p >= 4294967296.0f;
+    u32 target = (u32)min_(chance && !sure ? p : 0.0f, 4294967040.0f);
+    return (u32)sure | (u32)(random < target);
 }
 
 // Up to this many slots take their words from a block that four samples share, of which each has a word of its own.

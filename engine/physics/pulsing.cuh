@@ -25,6 +25,13 @@ struct UpdateArgs {
     int words, type, noise_on;
     u32 call;
     float lr_scale;
+    // Sample masks (trains/masks.cu) and what is made of them; `all_words` if trains of one slot need words as well.
+    SampleMask *x_masks, *d_masks;
+    SampleGroup* groups;
+    u32* hits;
+    int all_words, spread;
+    // The largest values of parts of the lines of each sample (measure_samples), or null.
+    float* maxima;
 };
 
 // Normals and uniforms of four consecutive pulses of a cell; element n of the group lies at z[n * stride].

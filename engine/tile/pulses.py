@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.devices.base import find_device
 from engine.jit.programs import Program, fill
-from engine.jit.struct import read_struct
+from engine.jit.struct import read_constant, read_struct
 from engine.tile.settings import DeviceSpec, Update
 
 if TYPE_CHECKING:
@@ -30,11 +30,17 @@ TYPES = {
 # Trains are kept from call to call while they are small; larger ones would add up over the tiles.
 KEPT_WORDS = 1 << 16
 KEPT_UPDATES = 8
-# A GPU is busy with so many cells if each has a thread of its own; with fewer, and samples to
-# share, each has a warp.
-FEW_CELLS, MANY_SAMPLES = 1 << 16, 64
-# With fewer samples a thread a cell has less to set up; a GPU is busy with so many warps.
-SOME_SAMPLES, MANY_STRIPS = 4, 1 << 15
+# A GPU is busy with so many warps.
+MANY_STRIPS = 1 << 15
+# Cells look for their coincidences by sample masks if there are at least so many samples, in an
+# array of at most so many cells and in any other; with few groups of 32 samples all are looked at,
+# else those that are listed.
+HIT_CELLS, HIT_SAMPLES, LISTED_GROUPS = 1 << 19, (256, 2048), 8
+GROUP, SPAN = (read_constant("pulses.cuh", name) for name in ("GROUP", "HIT_SPAN"))
+WARP, SPREAD_THREADS = 32, 1 << 15
+LONG_LINES, MEASURED = 1024, read_constant("trains.cu", "MEASURED")
+LISTED_CELLS = read_constant("update/thread_per_pulsed_cell.cu", "LISTED_CELLS")
+COUNTED_GROUPS = read_constant("trains/masks.cu", "COUNTED_GROUPS")
 
 
 def update(
@@ -91,8 +97,19 @@ class PreparedUpdate:
         if program.backend == "cpu" and self.kind != 3:
             program.run("pulsed_update", args, threads=threads)
             return
+        maxima = measure(program, args, array.weight.device)
         args.items = array.lanes * args.batch
         program.run("plan_samples", args, threads=threads, warp=True)
+        del maxima
+        if self.kind != 3 and by_hits(args):
+            masks = make_masks(
+                program, args, array.weight.device
+            )  # lives until the kernels are launched
+            args.spread = spread(array.weight.numel())
+            args.items = array.weight.numel() * args.spread
+            program.run("update_hits", args, threads=threads)
+            del masks
+            return
         if self.kind != 3:
             args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
             program.run("make_trains", args, threads=threads, warp=True)
@@ -123,6 +140,60 @@ class PreparedUpdates:
         return PreparedUpdates, ()
 
 
+def measure(program: Program, args: Any, where: torch.device) -> Tensor | None:
+    """The largest values of parts of the samples on a GPU, where their lines are long."""
+    args.maxima = None
+    if max(args.rows, args.cols) <= LONG_LINES:
+        return None
+    parts = -(-args.rows // MEASURED) - (-args.cols // MEASURED)
+    maxima = torch.empty(args.lanes, args.batch, parts, device=where)
+    args.maxima, args.items = maxima.data_ptr(), maxima.numel()
+    program.run("measure_samples", args, threads=1, warp=True)
+    return maxima
+
+
+def by_hits(args: Any) -> bool:
+    """Whether cells look for their coincidences by sample masks."""
+    cells = args.lanes * args.rows * args.cols
+    few, many = HIT_SAMPLES
+    return bool(args.batch >= (few if cells <= HIT_CELLS else many))
+
+
+def spread(cells: int) -> int:
+    """Threads for each of so many cells, of which one works, so that cells of one warp wait less
+    for each other while there are threads enough."""
+    times = 1
+    while times < WARP and 2 * times * cells <= SPREAD_THREADS:
+        times *= 2
+    return times
+
+
+def make_masks(program: Program, args: Any, where: torch.device) -> list[Tensor]:
+    """Sample masks, windows, and the groups in which cells have coincidences, for plans that are
+    made. The tensors that `args` points to afterwards."""
+    groups = -(-args.batch // GROUP)
+    chunks = -(-groups // GROUP) if groups > LISTED_GROUPS else 0
+    spans = -(-chunks // SPAN)
+    cells = args.rows * args.cols
+    words: dict[str, Any] = {"dtype": torch.int32, "device": where}
+    made = [
+        torch.empty(args.lanes, groups, args.cols, 2, **words),
+        torch.empty(args.lanes, groups, args.rows, 2, **words),
+        torch.empty(args.lanes, groups, 4, **words),
+        torch.empty(args.lanes, chunks + spans, cells, **words),
+    ]
+    fill(args, ("x_masks", "d_masks", "groups", "hits"), made)
+    args.items = args.lanes * groups * ((args.cols + 31) // 32 + (args.rows + 31) // 32)
+    program.run("make_masks", args, threads=1, warp=True)
+    if groups > COUNTED_GROUPS:
+        args.items = args.lanes * -(-groups // GROUP)
+        program.run("mark_windows", args, threads=1, warp=True)
+    if chunks:
+        args.items = args.lanes * spans * args.rows * ((args.cols + 31) // 32)
+        program.run("mark_hits", args, threads=1, warp=True)
+    return made
+
+
 def pulse_cells(program: Program, args: Any, *, exact: bool = False) -> None:
     """The pulses of trains that are made, or the exact outer product, on all cells: by the kernel
     that a GPU takes."""
@@ -134,11 +205,8 @@ def pulse_cells(program: Program, args: Any, *, exact: bool = False) -> None:
 
 def _gpu_kernel(args: Any) -> tuple[str, int, bool]:
     """Kernel, items, and whether an item takes a warp: a cell, or 32 cells of a row."""
-    cells = args.lanes * args.rows * args.cols
-    if cells <= FEW_CELLS and args.batch >= MANY_SAMPLES:
-        return "update_few", cells, True
-    if args.batch < SOME_SAMPLES:
-        return "update_cells", cells, False
+    if args.batch == 1:
+        return "update_pulsed", args.lanes * args.rows * -(-args.cols // LISTED_CELLS), True
     strips = (args.cols + 31) // 32
     while strips % 2 == 0 and args.lanes * args.rows * strips > MANY_STRIPS:
         strips //= 2

@@ -27,7 +27,7 @@ DEVICES = {
     "soft_bounds": {"dw_min": 0.01},
     "exp_step": {"dw_min_std_add": 0.1},
 }
-LOOPS = ("update_cells", "update_few", "update_strips/1", "update_strips/2")
+LOOPS = ("update_cells", "update_strips/1", "update_strips/2", "update_hits", "update_hits/listed")
 UPDATES = (
     Update(),
     Update(desired_bl=100, update_bl_management=False),
@@ -71,8 +71,19 @@ def update_as_a_gpu(
     space = pulses._space(array, x.shape[-2], words)
     fill(args, ("x", "d", "plan", *pulses._SPACE), (x, d, plan.tensor, *space))
     program = array.program()
+    maxima = pulses.measure(program, args, array.weight.device)
     args.items = array.lanes * x.shape[-2]
     program.run("plan_samples", args, threads=1)
+    del maxima
+    if loop.startswith("update_hits"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pulses, "LISTED_GROUPS", 0 if loop.endswith("listed") else 1 << 30)
+            masks = pulses.make_masks(program, args, array.weight.device)
+        args.spread = pulses.spread(array.weight.numel())
+        args.items = array.weight.numel() * args.spread
+        program.run("update_hits", args, threads=1)
+        del masks
+        return
     args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
     program.run("make_trains", args, threads=1)
     kernel, _, parts = loop.partition("/")
@@ -94,10 +105,12 @@ def trained(
     )
     for k, u in enumerate(UPDATES * 2):
         x, d = numbers(batch, inputs, seed=k), numbers(batch, out, seed=100 + k)
+        # At a low rate trains have one slot, as those of most convolutions.
+        lr = 0.02 if k < len(UPDATES) else 5e-5
         if loop:
-            update_as_a_gpu(array, x, d, 0.02, u, loop)
+            update_as_a_gpu(array, x, d, lr, u, loop)
         else:
-            array.update(x, d, 0.02, u)
+            array.update(x, d, lr, u)
         array.end_of_batch()
     return array
 
@@ -107,13 +120,16 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 @pytest.mark.usefixtures("loops_of_a_gpu")
-@pytest.mark.parametrize("size", [(5, 7, 3), (20, 1100, 20), (33, 60, 100)])
+@pytest.mark.parametrize(
+    "size", [(5, 7, 3), (20, 1100, 20), (33, 60, 100), (3, 40, 2300), (6, 300, 1)]
+)
 @pytest.mark.parametrize("model", DEVICES)
 def test_update_does_not_depend_on_threads_or_loop(model: str, size: tuple[int, int, int]) -> None:
     one = trained(model, size)
     assert float(one.weight.detach().std()) > 0
     others = [trained(model, size, threads=threads) for threads in (2, 3)]
-    others += [trained(model, size, loop=loop) for loop in LOOPS]
+    loops = (*LOOPS, "update_pulsed/2") if size[2] == 1 else LOOPS
+    others += [trained(model, size, loop=loop) for loop in loops]
     for other in others:
         assert same(one.weight, other.weight)
         assert same(one.cells, other.cells)
