@@ -15,13 +15,14 @@ from engine.jit.unit import Unit
 SLOW = ("pulsing.cuh", "jump.cuh", "window.cuh", "block.cuh", "block_pulses.cuh")
 WALK = ("walk.cuh", "trains.cu", "update_exact.cu")
 TRANSFER = (
-    "transfer_events.cu",
+    "transfer/schedule.cu",
     "transfer_plan.cu",
     "transfer_read.cu",
     "transfer.cu",
     "transfer_walk.cu",
 )
 TRANSFER_CPU = ("transfer_cpu.cu",)
+TRANSFER_GPU = ("transfer/first_stretch.cu",)
 
 
 def pair_text(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) -> str:
@@ -36,7 +37,7 @@ def pair_text(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) 
     parts += (
         ["namespace slow = fast;"] if fast == slow else [*again, "namespace slow {", second, "}"]
     )
-    parts += [common.text(*TRANSFER, *(TRANSFER_CPU if backend == "cpu" else ()))]
+    parts += [common.text(*TRANSFER, *(TRANSFER_CPU if backend == "cpu" else TRANSFER_GPU))]
     return "\n".join(parts)
 
 

@@ -157,7 +157,7 @@ def group_text() -> str:
 
 def rounds_text() -> str:
     """The translation unit of transfers in rounds: it knows no device."""
-    kernels = ("transfer_events.cu", "transfer_plan.cu", "transfer_read.cu", "transfer_rounds.cu")
+    kernels = ("transfer/schedule.cu", "transfer_plan.cu", "transfer_read.cu", "transfer_rounds.cu")
     return unit_text(*PHYSICS, "transfer.cuh", *kernels)
 
 

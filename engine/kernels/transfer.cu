@@ -4,6 +4,8 @@ struct Walk : Turn {
     fast::UpdateArgs fast;
     i64 from;
     u32 writes;
+    // The next stretch of pulses is there already (first_stretch.cu).
+    bool walked;
 };
 
 FN fast::UpdateArgs fast_of(const TransferArgs& a, i64 lane) {
@@ -42,6 +44,10 @@ FN slow::UpdateArgs slow_of(const TransferArgs& a, const TransferPlan& p, u32 k,
 
 // Pulses of the fast array up to sample `to`, exclusive.
 CALLED void advance(const TransferArgs& a, const TransferPlan& p, Walk& k, i64 to) {
+    if (k.walked) {
+        k.walked = false;
+        return;
+    }
     i64 lines = lines_of(a, p), slices = slices_of(a, p), words = k.lane * a.batch * a.words;
     for (i64 at = k.begin; at < k.end; at += 32) {
         fast::Stretch m = {};

@@ -14,6 +14,8 @@ extern "C" void transfer_update(const TransferArgs* a, i64 threads) {
     transfer_maxima(&b, few);
     b.items = b.lanes;
     transfer_schedule(&b, 1);
+    b.items = b.lanes * (p.arrays - 1) * b.listed;
+    if (b.listed) list_events(&b, b.items < 2048 ? 1 : threads);
     b.items = samples;
     transfer_plans(&b, samples < 2048 ? 1 : threads);
     u.items = samples * ((b.cols + 31) / 32 + (b.rows + 31) / 32);
@@ -21,7 +23,7 @@ extern "C" void transfer_update(const TransferArgs* a, i64 threads) {
     b.items = b.lanes * lines_of(b, p);
     if (p.out_chop_prob > 0.0f) transfer_signs(&b, b.items * b.batch < 4096 ? 1 : threads);
     bool all = true;
-    for (i64 lane = 0; lane < b.lanes; ++lane) all = all && (i64)b.found[2 * lane + 1] == slices_of(b, p);
+    for (i64 lane = 0; lane < b.lanes; ++lane) all = all && (i64)b.found[lane].slots == slices_of(b, p);
     if (!all) {
         b.items = samples * b.words;
         transfer_rest(&b, few);

@@ -3,11 +3,7 @@
 
 // One warp a sample: its largest |x| and |d|, kept in its plan.
 WARP_KERNEL(transfer_maxima, TransferArgs) {
-    Laned<float> x_max, d_max;
-    LANES(l) x_max[l] = d_max[l] = 0.0f;
-    for (i64 j = 0; j < a.cols; j += 32) LANES(l) if (j + l < a.cols) x_max[l] = max_(abs_(a.x[item * a.cols + j + l]), x_max[l]);
-    for (i64 i = 0; i < a.rows; i += 32) LANES(l) if (i + l < a.rows) d_max[l] = max_(abs_(a.d[item * a.rows + i + l]), d_max[l]);
-    float xm = lanes_max(x_max), dm = lanes_max(d_max);
+    float xm = largest_of(a.x + item * a.cols, a.cols), dm = largest_of(a.d + item * a.rows, a.rows);
     if (first_lane()) {
         a.plans[item].x = xm;
         a.plans[item].d = dm;
@@ -18,41 +14,41 @@ FN void follow(float& average, float v, float decay) {
     if (v > 0.0f) average = average > 0.0f ? (1.0f - decay) * average + decay * v : v;
 }
 
-// The learning rate of the fast array for each sample, in order: the running maxima remember. Each thread keeps those of
-// one of 32 samples.
-FN void rate_samples(const TransferArgs& a, const TransferPlan& p, i64 lane, float lr) {
-    float fixed = p.fast_lr > 0.0f ? (p.scale_fast ? p.fast_lr * lr : p.fast_lr) : lr;
-    float xm = a.maxima[2 * lane], dm = a.maxima[2 * lane + 1];
+// The learning rate of the fast array where it does not follow the samples.
+FN float fixed_rate(const TransferPlan& p, float lr) {
+    return p.fast_lr > 0.0f ? (p.scale_fast ? p.fast_lr * lr : p.fast_lr) : lr;
+}
+// The rate that makes trains of their usual length of the largest |x| and |d| so far.
+FN float scaled_rate(const TransferPlan& p, float x, float d, float lr) {
+    float rate = p.auto_gain / ((x > 0.0f ? x : 1.0f) * (d > 0.0f ? d : 1.0f));
+    return p.scale_fast ? rate * lr : rate;
+}
+
+// Rates that follow the running maxima, sample by sample. Each thread keeps those of one of 32 samples.
+FN void follow_maxima(const TransferArgs& a, const TransferPlan& p, i64 replica, float lr) {
+    float xm = a.maxima[2 * replica], dm = a.maxima[2 * replica + 1];
     for (i64 at = 0; at < a.batch; at += 32) {
-        i64 from = lane * a.batch + at;
+        i64 from = replica * a.batch + at;
         int n = at + 32 < a.batch ? 32 : (int)(a.batch - at);
         Laned<float> x, d, x_top, d_top;
-        if (p.auto_scale) {
-            LANES(l) x[l] = l < n ? a.plans[from + l].x : 0.0f;
-            LANES(l) d[l] = l < n ? a.plans[from + l].d : 0.0f;
-            for (int b = 0; b < n; ++b) {
-                follow(xm, lanes_at(x, b), p.decay);
-                follow(dm, lanes_at(d, b), p.decay);
-                LANES(l) x_top[l] = l == b ? xm : x_top[l];
-                LANES(l) d_top[l] = l == b ? dm : d_top[l];
-            }
+        LANES(l) x[l] = l < n ? a.plans[from + l].x : 0.0f;
+        LANES(l) d[l] = l < n ? a.plans[from + l].d : 0.0f;
+        // Samples that are not there change nothing: their maxima are 0.
+        UNROLLED for (int b = 0; b < 32; ++b) {
+            follow(xm, lanes_at(x, b), p.decay);
+            follow(dm, lanes_at(d, b), p.decay);
+            LANES(l) x_top[l] = l == b ? xm : x_top[l];
+            LANES(l) d_top[l] = l == b ? dm : d_top[l];
         }
-        LANES(l) if (l < n) {
-            float rate = fixed;
-            if (p.auto_scale && p.fast_lr > 0.0f) {
-                rate = p.auto_gain / ((x_top[l] > 0.0f ? x_top[l] : 1.0f) * (d_top[l] > 0.0f ? d_top[l] : 1.0f));
-                rate = p.scale_fast ? rate * lr : rate;
-            }
-            a.rates[from + l] = rate;
-        }
+        if (p.fast_lr > 0.0f) LANES(l) if (l < n) a.rates[from + l] = scaled_rate(p, x_top[l], d_top[l], lr);
     }
     if (first_lane()) {
-        a.maxima[2 * lane] = xm;
-        a.maxima[2 * lane + 1] = dm;
+        a.maxima[2 * replica] = xm;
+        a.maxima[2 * replica + 1] = dm;
     }
 }
 
-// One warp a lane: freezes the steps of all arrays for this call, then rates and reads.
+// One warp a replica: freezes the steps of all arrays for this call, then rates and reads.
 WARP_KERNEL(transfer_schedule, TransferArgs) {
     const TransferPlan& p = a.transfer[0];
     for (u32 k = 0; first_lane() && (int)k < p.arrays; ++k) {
@@ -63,12 +59,17 @@ WARP_KERNEL(transfer_schedule, TransferArgs) {
     lanes_sync();
     float lr = slow_frozen(a, (u32)p.arrays - 1u, item).lr;
     if (a.type == EXACT && first_lane()) slow_frozen(a, 0u, item).lr = 1.0f;
-    rate_samples(a, p, item, lr);
-    list_events(a, p, item);
+    if (p.auto_scale) follow_maxima(a, p, item, lr);
+    count_events(a, p, item);
     give_slots(a, p, item);
 }
 
-KERNEL(transfer_plans, TransferArgs) { a.plans[item] = plan_sample(a.plan[0], a.rates[item], a.plans[item].x, a.plans[item].d); }
+KERNEL(transfer_plans, TransferArgs) {
+    const TransferPlan& p = a.transfer[0];
+    float lr = slow_frozen(a, (u32)p.arrays - 1u, item / a.batch).lr;
+    if (!p.auto_scale || !(p.fast_lr > 0.0f)) a.rates[item] = fixed_rate(p, lr);
+    a.plans[item] = plan_sample(a.plan[0], a.rates[item], a.plans[item].x, a.plans[item].d);
+}
 
 // One item a line that crosses the slices: its chopper at every sample; it may switch after each whole sweep.
 KERNEL(transfer_signs, TransferArgs) {
@@ -79,7 +80,7 @@ KERNEL(transfer_signs, TransferArgs) {
     u32 sign = a.out_chop[item], e = 0;
     for (i64 b = 0; b < a.batch; ++b) {
         a.out_signs[(lane * a.batch + b) * lines + line] = sign;
-        for (; e < a.found[2 * lane] && events[e].sample == (u32)b; ++e) {
+        for (; e < a.found[lane].events && events[e].sample == (u32)b; ++e) {
             if ((i64)events[e].slice != slices - 1) continue;
             if (p.out_chop_prob > uniform_at(key_of(c), {a.slow_call, c.step, FLIP_OUT}, (u32)line, e)) sign ^= 1u;
         }

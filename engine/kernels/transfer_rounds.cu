@@ -31,7 +31,7 @@ FN void close_round(const TransferArgs& a, const TransferPlan& p, i64 r, i64 fir
 // them comes one without reads, of the pulses that are left.
 KERNEL(split_rounds, TransferArgs) {
     const TransferPlan& p = a.transfer[0];
-    i64 slices = slices_of(a, p), reads = a.found[0], rounds = 0, first = 0;
+    i64 slices = slices_of(a, p), reads = a.found[0].events, rounds = 0, first = 0;
     for (i64 j = 0; j < a.lanes * slices; ++j) a.marks[j] = a.since[j] = a.until[j] = 0u;
     for (i64 n = 0; n < reads; ++n) {
         bool again = false;

@@ -92,21 +92,22 @@ WARP_KERNEL(transfer_walk, TransferArgs) {
     i64 lines = lines_of(a, p), parts = p.whole ? 1 : (lines + 31) / 32, slot = item / parts % a.slots;
     Walk k;
     k.lane = item / (parts * a.slots);
-    if (slot >= (i64)a.found[2 * k.lane + 1]) return;
+    if (slot >= (i64)a.found[k.lane].slots) return;
     k.slot = (u32)slot;
     k.slice = a.slot_slices[k.lane * a.slots + slot];
     k.chop = a.slot_chops[k.lane * a.slots + slot];
     k.begin = item % parts * 32;
     k.end = p.whole || k.begin + 32 > lines ? lines : k.begin + 32;
-    k.from = 0;
-    k.writes = 0u;
+    k.walked = a.x_masks != nullptr && a.slot_until[k.lane * a.slots + slot] != 0u;
+    k.from = k.walked ? (i64)a.slot_until[k.lane * a.slots + slot] : 0;
+    k.writes = k.walked ? 1u : 0u;
     k.fast = fast_of(a, k.lane);
     k.w = k.fast.w;
     const Control& c = slow_frozen(a, (u32)p.arrays - 1u, k.lane);
     k.key = key_of(c);
     k.draw = {a.slow_call, c.step, 0};
     const Event* events = a.events + k.lane * a.most_events;
-    u32 n = a.found[2 * k.lane];
+    u32 n = a.found[k.lane].events;
     for (u32 at = 0u; at < n; at += 32u) {
         Laned<u32> own;
         LANES(l) own[l] = at + l < n && (i64)events[at + l].slice == k.slice ? 1u : 0u;

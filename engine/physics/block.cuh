@@ -47,6 +47,19 @@ CALLED void store_block(const UpdateArgs& a, const Strip& s, Block& k, Laned<u32
     }
 }
 
+// What is read of one cell after write number n of its strip, whose cell lies in group `number` of four lines.
+FN float strip_weight(const UpdateArgs& a, i64 replica, float hidden, u32 number, u32 line, u32 n) {
+#if WRITE_NOISE
+    float z[4], sigma = a.params[replica].write_noise_std * a.params[replica].dw_min;
+    const Control& c = a.frozen[replica];
+    normals4(key_of(c), {a.call, c.step, WRITE}, number, n, z[0], z[1], z[2], z[3]);
+    float low = choose((line & 1u) != 0u, z[1], z[0]), high = choose((line & 1u) != 0u, z[3], z[2]);
+    return hidden + sigma * choose((line & 2u) != 0u, high, low);
+#else
+    return hidden;
+#endif
+}
+
 // Puts the cells of the strip back to their reset value: b_reset + reset_std z, within their bounds.
 CALLED void reset_block(const UpdateArgs& a, const Strip& s, u32 n) {
     Block k;

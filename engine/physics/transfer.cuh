@@ -20,12 +20,17 @@ struct TransferPlan {
 
 // A read of `slice` of array `from` after sample `sample`, in sweep number `sweep` over all slices.
 struct Event { u32 sample, slice, from, sweep; };
+// The reads of one array in a call: every `period` samples, the first one `phase` samples nearer than that; `next` is the
+// slice that comes first, where they are read in turn.
+struct Reads { u32 period, phase, number, next; };
+// What a call has: events, slots of slices that are read, and the sweeps that were over before it.
+struct Found { u32 events, slots, sweeps; };
 // One of the slower arrays, by addresses.
 struct Link { u64 w, cells, control; };
 
 // From `first` on for rounds of reads: the one at hand has the reads order[first .. last - 1], samples low .. high - 1.
 struct TransferArgs {
-    i64 items, lanes, rows, cols, batch, slots, most_events;
+    i64 items, lanes, rows, cols, batch, slots, most_events, listed;
     float *w, *cells;
     const void *params, *slow_params;
     Control *control, *frozen;
@@ -37,7 +42,9 @@ struct TransferArgs {
     const Link* chain;
     float *visible, *buffer, *mean, *past, *maxima, *rates, *drive;
     i64* counters;
-    u32 *in_chop, *out_chop, *out_signs, *marks, *slot_slices, *slot_chops, *found, *done;
+    Reads* reads;
+    Found* found;
+    u32 *in_chop, *out_chop, *out_signs, *marks, *slot_slices, *slot_chops, *slot_until, *done;
     Event* events;
     int words, type, noise_on, slow_noise_on, write_type, write_groups;
     u32 call, slow_call;
@@ -45,6 +52,10 @@ struct TransferArgs {
     i64* rounds;
     u32 *order, *since, *until;
     float *one_hot, *chosen;
+    SampleMask *x_masks, *d_masks;
+    SampleGroup* groups;
+    u32* hits;
+    int spread;
 };
 
 // A normal for each of 32 neighbours, the first a multiple of 4: four of them share a block of random numbers.

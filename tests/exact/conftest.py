@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.jit import source, unit
+from engine.jit import pair, source, unit
 from engine.jit.pair import pair_program
 from engine.jit.programs import array_program
 
@@ -23,6 +23,7 @@ def loops_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return made.replace("#if WIDE > 1", "#if 0") if name == "walk.cuh" else made
 
     monkeypatch.setattr(source, "CPU_KERNELS", source.GPU_KERNELS + source.CPU_KERNELS)
+    monkeypatch.setattr(pair, "TRANSFER_CPU", pair.TRANSFER_CPU + pair.TRANSFER_GPU)
     monkeypatch.setattr(unit, "header", header)
     for cached in (array_program, pair_program):
         cached.cache_clear()

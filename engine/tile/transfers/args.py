@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.jit.programs import Program, fill
 from engine.jit.struct import read_struct
 from engine.tile.cells import CellArray
-from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan, pulse_cells
+from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan, by_hits, make_masks, pulse_cells, spread
 from engine.tile.settings import Update
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RULES = ("plain", "buffered", "averaged", "chopped", "dynamic")
 MAX_ARRAYS = 8
 EXACT = 3
+FEW_READS = 64
 ALIGN = 16  # words: every part of the room starts at 64 bytes
 ROUND = (
     2 + MAX_ARRAYS
@@ -105,11 +106,21 @@ class Prepared:
             return False
         return bool(self.struct.batch // period * values["reads"] >= self.crossing[0])
 
+    @property
+    def by_hits(self) -> bool:
+        """Whether a GPU finds the pulses of the fast array by sample masks."""
+        random_trains = self.struct.type != EXACT and self.values["out_chop_prob"] == 0
+        return random_trains and not self.reads_all and by_hits(self.struct)
+
     def _measure(self, batch: int, *, walks: bool) -> None:
         """Sizes of everything that lives for one call only."""
         args, values, (slices, lines) = self.struct, self.values, self.crossing
         events = sum((batch // p + 1) * values["reads"] for p in values["period"] if p > 0)
         args.most_events, args.slots = max(events, 1), max(min(events, slices), 1)
+        # Reads of one array at most; a few are listed by the schedule itself, as are those that are
+        # drawn.
+        reads = max(batch // p + 1 if p > 0 else 0 for p in values["period"])
+        args.listed = 0 if values.get("random_slice", 0) or reads <= FEW_READS else reads
         samples, pulses = args.lanes * batch, args.words
         sizes = {
             "plans": 4 * samples, "rates": samples, "frozen": 16 * values["arrays"] * args.lanes,
@@ -117,7 +128,8 @@ class Prepared:
             "d_words": samples * pulses * args.rows, "d_rest": samples * pulses * args.rows,
             "out_signs": samples * lines if values["out_chop_prob"] > 0 else 0,
             "marks": args.lanes * slices, "slot_slices": args.lanes * args.slots, "slot_chops": args.lanes * args.slots,
-            "found": 2 * args.lanes, "events": 4 * args.lanes * args.most_events,
+            "slot_until": args.lanes * args.slots, "reads": 4 * MAX_ARRAYS * args.lanes,
+            "found": 3 * args.lanes, "events": 4 * args.lanes * args.most_events,
             "done": args.lanes * args.slots * lines, "drive": args.lanes * args.slots * lines,
         }  # fmt: skip
         if not walks:
@@ -182,10 +194,18 @@ def plan_values(state: Transfer, slow: Cells, batch: int) -> dict[str, Any]:
     }
 
 
+def walk(program: Program, prepared: Prepared) -> None:
+    """One mini-batch: in one call on a CPU, kernel by kernel on a GPU."""
+    if program.backend == "cpu":
+        program.run("transfer_update", prepared.struct, threads=torch.get_num_threads())
+    else:
+        launch(program, prepared)
+
+
 def launch(program: Program, prepared: Prepared) -> None:
     """The kernels one after another, on a backend where nothing runs them in one call."""
-    args, (_, lines) = prepared.struct, prepared.crossing
-    samples, exact = args.lanes * args.batch, args.type == EXACT
+    args = prepared.struct
+    samples = args.lanes * args.batch
 
     def run(name: str, items: int, *, warp: bool = False) -> None:
         args.items = items
@@ -193,24 +213,46 @@ def launch(program: Program, prepared: Prepared) -> None:
 
     run("transfer_maxima", samples, warp=True)
     run("transfer_schedule", args.lanes, warp=True)
+    if args.listed:
+        run("list_events", args.lanes * (len(prepared.values["gamma"]) - 1) * args.listed)
     run("transfer_plans", samples)
     plain = read_struct("pulsing.cuh", "UpdateArgs")()
     for name in SHARED:
         setattr(plain, name, getattr(args, name))
-    plain.lr_scale = 1.0
+    plain.lr_scale, plain.all_words = 1.0, 1
+    masks: list[Tensor] = []
+    if prepared.by_hits:
+        masks = make_masks(program, plain, prepared.room.device)
+        fill(args, ("x_masks", "d_masks", "groups", "hits"), masks)
+        cells = args.lanes * args.rows * args.cols
+        args.spread = spread(cells)
+        run("first_stretch", cells * args.spread)
+    else:
+        _pulse_words(program, prepared, plain)
+    run("transfer_walk", args.lanes * args.slots * prepared.parts, warp=True)
+    if args.visible:
+        run("transfer_sum", args.lanes * args.rows * args.cols)
+    # The kernels have been started: what they read may be given back.
+    del masks
+
+
+def _pulse_words(program: Program, prepared: Prepared, plain: Any) -> None:
+    """Trains, and the pulses of the slices that are not read."""
+    args, (_, lines) = prepared.struct, prepared.crossing
+    samples, exact = args.lanes * args.batch, args.type == EXACT
+    args.x_masks = 0
     if not exact:
         plain.items = samples * ((args.cols + 31) // 32 + (args.rows + 31) // 32)
         program.run("make_trains", plain, threads=1, warp=True)
     if prepared.values["out_chop_prob"] > 0:
-        run("transfer_signs", args.lanes * lines)
+        args.items = args.lanes * lines
+        program.run("transfer_signs", args, threads=1)
     if not prepared.reads_all:
-        run("transfer_rest", samples * args.words, warp=True)
+        args.items = samples * args.words
+        program.run("transfer_rest", args, threads=1, warp=True)
         plain.x_words, plain.d_words = args.x_rest, args.d_rest
         plain.x, plain.d = args.x_rest, args.d_rest
         pulse_cells(program, plain, exact=exact)
-    run("transfer_walk", args.lanes * args.slots * prepared.parts, warp=True)
-    if args.visible:
-        run("transfer_sum", args.lanes * args.rows * args.cols)
 
 
 SHARED = (

@@ -66,6 +66,8 @@ class Rounds:
         samples = args.lanes * args.batch
         self._run("transfer_maxima", samples, warp=True)
         self._run("transfer_schedule", args.lanes, warp=True)
+        if args.listed:
+            self._run("list_events", args.lanes * len(self.chain) * args.listed)
         self._run("transfer_plans", samples)
         if args.type != EXACT:
             plans = part("plans", args.lanes, args.batch, 4)
