@@ -1,6 +1,7 @@
 // Elementary functions from correctly rounded operations only, so that every machine returns the same bits.
 // Argument reduction plus a Taylor polynomial; the error stays within a few units in the last place.
 #pragma once
+#include "portable.cuh"
 
 // Natural logarithm of a normal number v > 0 that is not infinite: v = m 2^e with m near 1, log m = 2 atanh(s),
 // s = (m - 1) / (m + 1).

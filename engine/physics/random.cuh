@@ -1,6 +1,7 @@
 // Random numbers as a pure function of key and counter: Philox4x32-10 (Salmon et al., SC 2011, Random123).
 // Key: made from the seed of the run and the id of the tile. Counter: what is drawn, and in which call.
 #pragma once
+#include "maths.cuh"
 
 struct Key { u32 a, b; };
 struct Draw { u32 call, step, stream; };

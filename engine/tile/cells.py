@@ -204,7 +204,7 @@ class CellArray(nn.Module):
             self.control[lane, 0], self.control[lane, 1] = halves(derive(seed + lane, tile_id))
 
     def _array_call(self, name: str, **values: float) -> None:
-        args = read_struct("pulsing.cuh", "ArrayArgs")()
+        args = read_struct("update/args.cuh", "ArrayArgs")()
         args.lanes, args.rows, args.cols = self.lanes, self.out_size, self.in_size
         args.items, args.call = self.weight.numel(), self.next_call()
         fill(

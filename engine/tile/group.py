@@ -303,7 +303,7 @@ class CellGroup(nn.Module):
         self._program().run("combine_cells", args, threads=torch.get_num_threads())
 
     def _args(self, name: str) -> Any:
-        args = read_struct("group.cuh", name)()
+        args = read_struct("group/group.cuh", name)()
         args.items, args.rows, args.cols = self.weight.numel(), self.out_size, self.in_size
         if name == "GroupArgs":
             args.lanes, args.devices = self.lanes, len(self.devices)

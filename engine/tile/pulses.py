@@ -36,11 +36,11 @@ MANY_STRIPS = 1 << 15
 # array of at most so many cells and in any other; with few groups of 32 samples all are looked at,
 # else those that are listed.
 HIT_CELLS, HIT_SAMPLES, LISTED_GROUPS = 1 << 19, (256, 2048), 8
-GROUP, SPAN = (read_constant("pulses.cuh", name) for name in ("GROUP", "HIT_SPAN"))
+GROUP, SPAN = (read_constant("trains/trains.cuh", name) for name in ("GROUP", "HIT_SPAN"))
 WARP, SPREAD_THREADS = 32, 1 << 15
-LONG_LINES, MEASURED = 1024, read_constant("trains.cu", "MEASURED")
-LISTED_CELLS = read_constant("update/thread_per_pulsed_cell.cu", "LISTED_CELLS")
-COUNTED_GROUPS = read_constant("trains/masks.cu", "COUNTED_GROUPS")
+LONG_LINES, MEASURED = 1024, read_constant("trains/trains.cu", "MEASURED")
+LISTED_CELLS = read_constant("update/gpu/thread_per_pulsed_cell.cu", "LISTED_CELLS")
+COUNTED_GROUPS = read_constant("trains/gpu/masks.cu", "COUNTED_GROUPS")
 
 
 def update(
@@ -237,7 +237,7 @@ def _space(array: CellArray, batch: int, words: int) -> tuple[Tensor, ...]:
 
 
 def _args(array: CellArray, batch: int, words: int) -> Any:
-    args = read_struct("pulsing.cuh", "UpdateArgs")()
+    args = read_struct("update/args.cuh", "UpdateArgs")()
     args.lanes, args.rows, args.cols = array.lanes, array.out_size, array.in_size
     args.batch, args.words = batch, words
     args.noise_on = int(_noisy(array.model, array.spec.params))
@@ -281,7 +281,7 @@ def _cached_plan(
     items: tuple[tuple[str, Any], ...], granularity: float, longest: int, where: torch.device
 ) -> _Plan:
     u = dict(items)
-    struct = read_struct("pulses.cuh", "PulsePlan")()
+    struct = read_struct("trains/trains.cuh", "PulsePlan")()
     struct.granularity, struct.desired_bl, struct.grad_scale = (
         granularity,
         u["desired_bl"],

@@ -16,8 +16,8 @@ from engine.tile.call import KEPT_NUMBERS
 if TYPE_CHECKING:
     from engine.tile.tile import Tile
 
-SUMMED = read_constant("digital.cuh", "SUMMED")
-SUMMED_ROWS = read_constant("digital.cu", "SUMMED_ROWS")
+SUMMED = read_constant("digital/digital.cuh", "SUMMED")
+SUMMED_ROWS = read_constant("digital/digital.cu", "SUMMED_ROWS")
 
 
 class Chi(nn.Module):
@@ -59,7 +59,7 @@ class Chi(nn.Module):
         self.updates += 1
         done = self.updates - 1 if s.transfer_first else self.updates
         due = done > 0 and done % s.transfer_every == 0
-        args = read_struct("digital.cuh", "ChiArgs")()
+        args = read_struct("digital/digital.cuh", "ChiArgs")()
         args.lanes, args.rows, args.cols, args.batch = (
             array.lanes,
             array.out_size,
@@ -130,7 +130,7 @@ class Chi(nn.Module):
         if bins == 0:
             return v
         array, out = tile.array, torch.empty_like(v)
-        args = read_struct("digital.cuh", "QuantiseArgs")()
+        args = read_struct("digital/digital.cuh", "QuantiseArgs")()
         args.batch, args.n, args.items = v.shape[-2], v.shape[-1], v.numel() // v.shape[-1]
         args.half, args.stochastic, args.call = bins // 2, int(stochastic), array.next_call()
         fill(args, ("v", "q", "control"), (v, out, array.control))

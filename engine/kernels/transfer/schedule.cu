@@ -1,6 +1,7 @@
 // The reads that fall into a mini-batch, and slots for the slices that they read. Where slices are read in turn, every
 // number follows from the counters at the beginning of the call, so that all reads are listed in parallel; where they are
 // drawn at random, the sweeps that are over are counted read by read.
+#include "args.cuh"
 
 FN Reads* reads_of(const TransferArgs& a, i64 replica) { return a.reads + replica * MAX_ARRAYS; }
 FN Reads count_reads(const TransferArgs& a, const TransferPlan& p, const i64* counter, u32 k) {

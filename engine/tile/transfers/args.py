@@ -33,7 +33,7 @@ class Prepared:
 
     def __init__(self, state: Transfer, slow: Cells, batch: int) -> None:
         fast, wiring, where = state.fast, state.wiring, slow.weight.device
-        args = self.struct = read_struct("transfer.cuh", "TransferArgs")()
+        args = self.struct = read_struct("transfer/args.cuh", "TransferArgs")()
         args.lanes, args.rows, args.cols, args.batch = (
             fast.lanes,
             fast.out_size,
@@ -216,7 +216,7 @@ def launch(program: Program, prepared: Prepared) -> None:
     if args.listed:
         run("list_events", args.lanes * (len(prepared.values["gamma"]) - 1) * args.listed)
     run("transfer_plans", samples)
-    plain = read_struct("pulsing.cuh", "UpdateArgs")()
+    plain = read_struct("update/args.cuh", "UpdateArgs")()
     for name in SHARED:
         setattr(plain, name, getattr(args, name))
     plain.lr_scale, plain.all_words = 1.0, 1
@@ -285,7 +285,7 @@ def _states(array: Cells, slices: int) -> float:
 
 
 def _tensor(values: dict[str, Any], where: torch.device) -> Tensor:
-    struct = read_struct("transfer.cuh", "TransferPlan")()
+    struct = read_struct("transfer/args.cuh", "TransferPlan")()
     for name, *_ in struct._fields_:
         value = values.get(name, 0)
         if isinstance(value, list):

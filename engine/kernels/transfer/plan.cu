@@ -1,0 +1,112 @@
+// Before a mini-batch is walked: learning rates and plans of its samples, and words for the part of the fast array that is
+// not read.
+#include "schedule.cu"
+
+// One warp a sample: its largest |x| and |d|, kept in its plan.
+WARP_KERNEL(transfer_maxima, TransferArgs) {
+    float xm = largest_of(a.x + item * a.cols, a.cols), dm = largest_of(a.d + item * a.rows, a.rows);
+    if (first_lane()) {
+        a.plans[item].x = xm;
+        a.plans[item].d = dm;
+    }
+}
+
+FN void follow(float& average, float v, float decay) {
+    if (v > 0.0f) average = average > 0.0f ? (1.0f - decay) * average + decay * v : v;
+}
+
+// The learning rate of the fast array where it does not follow the samples.
+FN float fixed_rate(const TransferPlan& p, float lr) {
+    return p.fast_lr > 0.0f ? (p.scale_fast ? p.fast_lr * lr : p.fast_lr) : lr;
+}
+// The rate that makes trains of their usual length of the largest |x| and |d| so far.
+FN float scaled_rate(const TransferPlan& p, float x, float d, float lr) {
+    float rate = p.auto_gain / ((x > 0.0f ? x : 1.0f) * (d > 0.0f ? d : 1.0f));
+    return p.scale_fast ? rate * lr : rate;
+}
+
+// Rates that follow the running maxima, sample by sample. Each thread keeps those of one of 32 samples.
+FN void follow_maxima(const TransferArgs& a, const TransferPlan& p, i64 replica, float lr) {
+    float xm = a.maxima[2 * replica], dm = a.maxima[2 * replica + 1];
+    for (i64 at = 0; at < a.batch; at += 32) {
+        i64 from = replica * a.batch + at;
+        int n = at + 32 < a.batch ? 32 : (int)(a.batch - at);
+        Laned<float> x, d, x_top, d_top;
+        LANES(l) x[l] = l < n ? a.plans[from + l].x : 0.0f;
+        LANES(l) d[l] = l < n ? a.plans[from + l].d : 0.0f;
+        // Samples that are not there change nothing: their maxima are 0.
+        UNROLLED for (int b = 0; b < 32; ++b) {
+            follow(xm, lanes_at(x, b), p.decay);
+            follow(dm, lanes_at(d, b), p.decay);
+            LANES(l) x_top[l] = l == b ? xm : x_top[l];
+            LANES(l) d_top[l] = l == b ? dm : d_top[l];
+        }
+        if (p.fast_lr > 0.0f) LANES(l) if (l < n) a.rates[from + l] = scaled_rate(p, x_top[l], d_top[l], lr);
+    }
+    if (first_lane()) {
+        a.maxima[2 * replica] = xm;
+        a.maxima[2 * replica + 1] = dm;
+    }
+}
+
+// One warp a replica: freezes the steps of all arrays for this call, then rates and reads.
+WARP_KERNEL(transfer_schedule, TransferArgs) {
+    const TransferPlan& p = a.transfer[0];
+    for (u32 k = 0; first_lane() && (int)k < p.arrays; ++k) {
+        Control* live = k == 0u ? a.control : (Control*)link_of(a, p, k).control;
+        slow_frozen(a, k, item) = live[item];
+        live[item].step += 1u;
+    }
+    lanes_sync();
+    float lr = slow_frozen(a, (u32)p.arrays - 1u, item).lr;
+    if (a.type == EXACT && first_lane()) slow_frozen(a, 0u, item).lr = 1.0f;
+    if (p.auto_scale) follow_maxima(a, p, item, lr);
+    count_events(a, p, item);
+    give_slots(a, p, item);
+}
+
+KERNEL(transfer_plans, TransferArgs) {
+    const TransferPlan& p = a.transfer[0];
+    float lr = slow_frozen(a, (u32)p.arrays - 1u, item / a.batch).lr;
+    if (!p.auto_scale || !(p.fast_lr > 0.0f)) a.rates[item] = fixed_rate(p, lr);
+    a.plans[item] = plan_sample(a.plan[0], a.rates[item], a.plans[item].x, a.plans[item].d);
+}
+
+// One item a line that crosses the slices: its chopper at every sample; it may switch after each whole sweep.
+KERNEL(transfer_signs, TransferArgs) {
+    const TransferPlan& p = a.transfer[0];
+    i64 slices = slices_of(a, p), lines = lines_of(a, p), lane = item / lines, line = item % lines;
+    const Control& c = slow_frozen(a, (u32)p.arrays - 1u, lane);
+    const Event* events = a.events + lane * a.most_events;
+    u32 sign = a.out_chop[item], e = 0;
+    for (i64 b = 0; b < a.batch; ++b) {
+        a.out_signs[(lane * a.batch + b) * lines + line] = sign;
+        for (; e < a.found[lane].events && events[e].sample == (u32)b; ++e) {
+            if ((i64)events[e].slice != slices - 1) continue;
+            if (p.out_chop_prob > uniform_at(key_of(c), {a.slow_call, c.step, FLIP_OUT}, (u32)line, e)) sign ^= 1u;
+        }
+    }
+    a.out_chop[item] = sign;
+}
+
+// One warp a word of a sample: the words of the slices that are not read, both sides with the signs of their choppers.
+WARP_KERNEL(transfer_rest, TransferArgs) {
+    const TransferPlan& p = a.transfer[0];
+    i64 sample = item / a.words, lane = sample / a.batch, slices = slices_of(a, p), lines = lines_of(a, p);
+    const u32* own = (p.by_columns ? a.x_words : a.d_words) + item * slices;
+    const u32* other = (p.by_columns ? a.d_words : a.x_words) + item * lines;
+    u32* own_rest = (p.by_columns ? a.x_rest : a.d_rest) + item * slices;
+    u32* other_rest = (p.by_columns ? a.d_rest : a.x_rest) + item * lines;
+    bool exact = a.type == EXACT, signs = p.out_chop_prob > 0.0f;
+    float rate = exact ? a.rates[sample] : 1.0f;
+    for (i64 at = 0; at < slices; at += 32) LANES(l) if (at + l < slices) {
+        u32 word = own[at + l];
+        word = exact && !p.by_columns ? bits_of(rate * float_of(word)) : word;
+        own_rest[at + l] = a.marks[lane * slices + at + l] != 0u ? 0u : word ^ (a.in_chop[lane * slices + at + l] << 31);
+    }
+    for (i64 at = 0; at < lines; at += 32) LANES(l) if (at + l < lines) {
+        u32 word = other[at + l], sign = signs ? a.out_signs[sample * lines + at + l] : 0u;
+        word = exact && p.by_columns ? bits_of(rate * float_of(word)) : word;
+        other_rest[at + l] = word ^ (sign << 31);
+    }
+}

@@ -1,0 +1,119 @@
+// Windows of sixteen cells of a row on a CPU: the same jumps and steps as those of update_cells.
+#include "chunk.cuh"
+#include "runs.cuh"
+
+// A stretch of cells of a row, the pulses that each had before, and the samples of a window in which it fires at all.
+struct Row {
+    const Take& t;
+    Stretch m;
+    i64 width;
+    u32* done;
+    int picked[WINDOW];
+};
+
+static void pick_samples(const UpdateArgs& a, Row& row, const int* from, const int* to) {
+    row.m.from = row.m.to = 0;
+    for (; from < to; ++from) {
+        int length = row.m.plans[*from].length;
+        u32 any = 0u;
+        for (int k = 0; k * SLOTS < length && k < a.words; ++k) any |= row.m.own[(*from * a.words + k) * a.rows];
+        if ((any & SLOT_MASK) != 0u) row.picked[row.m.to++] = *from;
+    }
+}
+
+// Takes in sixteen cells of which the first n count.
+static Cells load_cells(const Row& row, const u32* list, Chunk& k) {
+    const Take& t = row.t;
+    for (int l = 0; l < CHUNK; ++l) {
+        u32 j = list[l];
+        k.cell[l] = (u32)(t.first + j);
+        k.first[l] = row.done[j];
+        k.w[l] = t.w[j];
+    }
+    load_records(t.records, list, &k.record[0][0], CHUNK);
+    LOOP for (int l = 0; l < CHUNK; ++l) k.w[l] = hidden_weight(k.w[l], load_state(&k.record[0][l], CHUNK));
+    return {t.key, t.step, k.w, &k.record[0][0], CHUNK, k.cell, k.first};
+}
+
+// Writes back the first n cells as far as `moved` marks them: what is read of them, or, if more will follow, their hidden
+// weight alone.
+static void store_cells(Row& row, const u32* list, int n, u32 moved, Chunk& k) {
+    const Take& t = row.t;
+    float seen[CHUNK];
+    Draw written = {t.a.call, t.step, WRITE};
+    if (t.last) LOOP for (int l = 0; l < CHUNK; ++l) {
+        State s = load_state(&k.record[0][l], CHUNK);
+        seen[l] = written_weight(t.p, k.w[l], s, t.key, written, k.cell[l]);
+        store_state(&k.record[0][l], CHUNK, s);
+    } else LOOP for (int l = 0; l < CHUNK; ++l) {
+        State s = load_state(&k.record[0][l], CHUNK);
+        seen[l] = k.w[l];
+        hide_weight(k.w[l], s);
+        store_state(&k.record[0][l], CHUNK, s);
+    }
+    for (int l = 0; l < n; ++l) {
+        u32 j = list[l];
+        row.done[j] = k.first[l];
+        t.w[j] = (moved >> l) & 1u ? seen[l] : t.w[j];
+        for (int f = CELL_FLOATS; f < RECORD; ++f) t.records[j * RECORD + f] = k.record[f][l];
+    }
+}
+
+// A jump for each of these cells that has pulses. Adds those for which a bound is within reach to `near`.
+static void jump_chunk(Row& row, const Runs& runs, const u32* list, int n, u32* near, int& left) {
+    Chunk k;
+    Ways<Wide> ways;
+    Cells cells = load_cells(row, list, k);
+    load_ways(row.t.p, cells.record, cells.stride, ways);
+    u32 all = (1u << n) - 1u, stays = jump_cells(row.t.a, runs, ways, cells) & all;
+    store_cells(row, list, n, flags(runs.count) & ~stays, k);
+    for (; stays; stays &= stays - 1u) near[left++] = list[__builtin_ctz(stays)];
+}
+
+// Applies the pulses that sixteen cells hold in their strings, all of them or whole groups; `skip` of a string are none.
+static void run_held(const Take& t, Chunk& k, bool all) {
+    u32 longest = 0u;
+    LOOP for (int l = 0; l < CHUNK; ++l) {
+        k.count[l] = all ? k.held[l] : k.held[l] & ~3u;
+        longest = longest > k.count[l] ? longest : k.count[l];
+    }
+    for (u32 g = 0; 4 * g < longest; ++g) run_group(t, k, g, min_u(longest - 4 * g, 4u));
+    LOOP for (int l = 0; l < CHUNK; ++l) {
+        k.bits[l] = k.bits[l] >> (u64)k.count[l];
+        k.held[l] -= k.count[l];
+        k.block[l] += k.count[l] >> 2;
+        k.skip[l] = k.count[l] != 0u ? 0u : k.skip[l];
+    }
+}
+
+// The pulses of up to sixteen cells one by one, in lockstep.
+static void step_chunk(Row& row, const Runs& runs, const u32* list, int n) {
+    Chunk k;
+    load_cells(row, list, k);
+    LOOP for (int l = 0; l < CHUNK; ++l) {
+        k.block[l] = k.first[l] >> 2;
+        k.skip[l] = k.held[l] = k.first[l] & 3u;
+        k.bits[l] = 0u;
+    }
+    u32 filled = 3u, room = min_u(runs.most, SLOTS);
+    for (int q = 0; q < runs.n; ++q) {
+        WideBits word, most = {}, left;
+        fetch(word, runs.word[q]);
+        most = most + (u32)SLOTS;
+        for (left = word & SLOT_MASK; some(left); left = choose(left > most, left - most, left - left)) {
+            u32 now[CHUNK], up[CHUNK];
+            put(now, choose(left > most, most, left));
+            put(up, word >> 31);
+            if (filled + room > STRING_BITS) {
+                run_held(row.t, k, false);
+                filled = 3u;
+            }
+            LOOP for (int l = 0; l < CHUNK; ++l) k.bits[l] = k.bits[l] | (u64)(((1u << now[l]) - 1u) & (0u - up[l])) << (u64)k.held[l];
+            LOOP for (int l = 0; l < CHUNK; ++l) k.held[l] += now[l];
+            LOOP for (int l = 0; l < CHUNK; ++l) k.first[l] += now[l];
+            filled += room;
+        }
+    }
+    run_held(row.t, k, true);
+    store_cells(row, list, n, (1u << n) - 1u, k);
+}
