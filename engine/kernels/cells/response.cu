@@ -17,9 +17,10 @@ KERNEL(respond, ResponseArgs) {
     pulses.noise_on = 1;
     State s = {};
     float w = c.min_bound;
-    Pulsed pulsed = {pulses, key, (u32)item, 0};
+    Drawer own = {key, 0u, (u32)item, 0u};
+    Steps steps = steps_from(own);
     for (i64 m = 0; m <= 2 * a.moments; ++m) {
-        if (m > 0) pulse_often(pulsed, w, p, c, s, m <= a.moments, a.each);
+        if (m > 0) step_often(pulses, p, own, c, steps, m <= a.moments, (u32)a.each, s, w);
         Draw written = {(u32)m, 0u, WRITE};
         a.weights[m * a.items + item] = written_weight(p, w, s, key, written, (u32)item);
     }

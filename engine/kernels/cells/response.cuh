@@ -20,13 +20,3 @@ FN float step_at(float w, const Params& p, const Cell& c, bool up) {
     step_once(moved, p, c, s, up, z, u);
     return moved - w;
 }
-
-// `n` pulses with all their noise; `done` counts those that the cell has had.
-struct Pulsed { const UpdateArgs& a; Key key; u32 cell, done; };
-FN void pulse_often(Pulsed& t, float& w, const Params& p, const Cell& c, State& s, bool up, i64 n) {
-    float z[4 * NOISE + 1] = {}, u[4 * UNIFORM + 1] = {};
-    for (i64 k = 0; k < n; ++k, ++t.done) {
-        if ((t.done & 3u) == 0u || k == 0) draw_group(t.a, t.key, 0u, t.cell, t.done >> 2, z, u, 1);
-        pulse_once(w, p, c, s, up, z + (t.done & 3u) * NOISE, u + (t.done & 3u) * UNIFORM);
-    }
-}

@@ -89,24 +89,27 @@ KERNEL(transfer_signs, TransferArgs) {
     a.out_chop[item] = sign;
 }
 
-// One warp a word of a sample: the words of the slices that are not read, both sides with the signs of their choppers.
-WARP_KERNEL(transfer_rest, TransferArgs) {
-    const TransferPlan& p = a.transfer[0];
-    i64 sample = item / a.words, lane = sample / a.batch, slices = slices_of(a, p), lines = lines_of(a, p);
-    const u32* own = (p.by_columns ? a.x_words : a.d_words) + item * slices;
-    const u32* other = (p.by_columns ? a.d_words : a.x_words) + item * lines;
-    u32* own_rest = (p.by_columns ? a.x_rest : a.d_rest) + item * slices;
-    u32* other_rest = (p.by_columns ? a.d_rest : a.x_rest) + item * lines;
+// Word number `word` of both sides of a sample with the signs of their choppers, as number `to` of a part: those of slices that
+// are not read, or that a round of reads pulses with this sample (`in_round`).
+FN void part_word(const TransferArgs& a, const TransferPlan& p, i64 sample, i64 word, i64 to, bool in_round) {
+    i64 slices = slices_of(a, p), lines = lines_of(a, p), replica = sample / a.batch, b = sample % a.batch;
+    const u32* own = (p.by_columns ? a.x_words : a.d_words) + word * slices;
+    const u32* other = (p.by_columns ? a.d_words : a.x_words) + word * lines;
+    u32* own_part = (p.by_columns ? a.x_rest : a.d_rest) + to * slices;
+    u32* other_part = (p.by_columns ? a.d_rest : a.x_rest) + to * lines;
     bool exact = a.type == EXACT, signs = p.out_chop_prob > 0.0f;
     float rate = exact ? a.rates[sample] : 1.0f;
     for (i64 at = 0; at < slices; at += 32) LANES(l) if (at + l < slices) {
-        u32 word = own[at + l];
-        word = exact && !p.by_columns ? bits_of(rate * float_of(word)) : word;
-        own_rest[at + l] = a.marks[lane * slices + at + l] != 0u ? 0u : word ^ (a.in_chop[lane * slices + at + l] << 31);
+        i64 slice = replica * slices + at + l;
+        u32 v = exact && !p.by_columns ? bits_of(rate * float_of(own[at + l])) : own[at + l];
+        bool due = in_round ? (i64)a.since[slice] <= b && b < (i64)a.until[slice] : a.marks[slice] == 0u;
+        own_part[at + l] = due ? v ^ (a.in_chop[slice] << 31) : 0u;
     }
     for (i64 at = 0; at < lines; at += 32) LANES(l) if (at + l < lines) {
-        u32 word = other[at + l], sign = signs ? a.out_signs[sample * lines + at + l] : 0u;
-        word = exact && p.by_columns ? bits_of(rate * float_of(word)) : word;
-        other_rest[at + l] = word ^ (sign << 31);
+        u32 v = exact && p.by_columns ? bits_of(rate * float_of(other[at + l])) : other[at + l];
+        other_part[at + l] = v ^ ((signs ? a.out_signs[sample * lines + at + l] : 0u) << 31);
     }
 }
+
+// One warp a word of a sample.
+WARP_KERNEL(transfer_rest, TransferArgs) { part_word(a, a.transfer[0], item / a.words, item, item, false); }

@@ -64,27 +64,10 @@ KERNEL(open_round, TransferArgs) {
     }
 }
 
-// One warp a word of a sample of the stretch: words of the slices that are pulsed, both sides with their choppers' signs.
+// One warp a word of a sample of the stretch: words of the slices that are pulsed.
 WARP_KERNEL(part_words, TransferArgs) {
-    const TransferPlan& p = a.transfer[0];
-    i64 width = a.high - a.low, lane = item / a.words / width, b = a.low + item / a.words % width;
-    i64 slices = slices_of(a, p), lines = lines_of(a, p), sample = lane * a.batch + b, word = sample * a.words + item % a.words;
-    const u32* own = (p.by_columns ? a.x_words : a.d_words) + word * slices;
-    const u32* other = (p.by_columns ? a.d_words : a.x_words) + word * lines;
-    u32* own_part = (p.by_columns ? a.x_rest : a.d_rest) + item * slices;
-    u32* other_part = (p.by_columns ? a.d_rest : a.x_rest) + item * lines;
-    bool exact = a.type == EXACT, signs = p.out_chop_prob > 0.0f;
-    float rate = exact ? a.rates[sample] : 1.0f;
-    for (i64 at = 0; at < slices; at += 32) LANES(l) if (at + l < slices) {
-        i64 slice = lane * slices + at + l;
-        u32 v = exact && !p.by_columns ? bits_of(rate * float_of(own[at + l])) : own[at + l];
-        bool due = (i64)a.since[slice] <= b && b < (i64)a.until[slice];
-        own_part[at + l] = due ? v ^ (a.in_chop[slice] << 31) : 0u;
-    }
-    for (i64 at = 0; at < lines; at += 32) LANES(l) if (at + l < lines) {
-        u32 v = exact && p.by_columns ? bits_of(rate * float_of(other[at + l])) : other[at + l];
-        other_part[at + l] = v ^ ((signs ? a.out_signs[sample * lines + at + l] : 0u) << 31);
-    }
+    i64 width = a.high - a.low, sample = item / a.words / width * a.batch + a.low + item / a.words % width;
+    part_word(a, a.transfer[0], sample, sample * a.words + item % a.words, item, true);
 }
 
 // One warp a read of the round: what the next array shall get on the lines (`drive`) of a slice (`one_hot`).

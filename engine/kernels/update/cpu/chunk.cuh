@@ -2,11 +2,11 @@
 // The pulses of a cell are collected as a string of bits (1 = up) and applied in groups of four, which share one block
 // of random numbers; so cells of one chunk need not be at the same pulse, only at the same place in a group.
 #include "strings.cuh"
-#include "device/step.cuh"
+#include "update/lockstep.cuh"
 
 struct Chunk {
-    float w[CHUNK], record[RECORD + 1][CHUNK], z[4 * NOISE + 1][CHUNK], u[4 * UNIFORM + 1][CHUNK];
-    u32 cell[CHUNK], first[CHUNK], count[CHUNK], block[CHUNK], skip[CHUNK], held[CHUNK];
+    float w[CHUNK], record[RECORD + 1][CHUNK];
+    u32 cell[CHUNK], first[CHUNK], count[CHUNK];
     u64 bits[CHUNK];
 };
 
@@ -26,26 +26,25 @@ static Take take_of(const UpdateArgs& a, i64 lane, i64 first) {
     return {a, p, key_of(a.frozen[lane]), a.frozen[lane].step, first, a.w + at, a.cells + at * RECORD, false};
 }
 FN u32 taken(const Take& t, u32 count) { return t.last ? count : count & ~3u; }
+FN Lockstep<CHUNK> lockstep_of(const Take& t, Chunk& k) {
+    return {t.key, t.step, k.w, &k.record[0][0], k.cell, k.bits, k.count, k.first};
+}
 
-// Takes in up to sixteen listed cells; lanes beyond them hold the first one without pulses. Returns the most pulses.
-static u32 load_chunk(const Take& t, const u32* list, int n, const Strings& strings, Chunk& k) {
-    u32 longest = 0;
+// Takes in up to sixteen listed cells; lanes beyond them hold the first one without pulses.
+static void load_chunk(const Take& t, const u32* list, int n, const Strings& strings, Chunk& k) {
     for (int l = 0; l < CHUNK; ++l) {
         u32 j = list[l < n ? l : 0];
         k.cell[l] = (u32)(t.first + j);
         k.count[l] = l < n ? taken(t, strings.count[j]) : 0u;
-        k.block[l] = strings.block[j];
-        k.skip[l] = 0u;
+        k.first[l] = 4u * strings.block[j];
         k.bits[l] = strings.bits[j];
-        longest = longest > k.count[l] ? longest : k.count[l];
         k.w[l] = t.w[j];
         for (int f = 0; f < RECORD; ++f) k.record[f][l] = t.records[j * RECORD + f];
     }
     LOOP for (int l = 0; l < CHUNK; ++l) k.w[l] = hidden_weight(k.w[l], load_state(&k.record[0][l], CHUNK));
-    return longest;
 }
 
-// Writes back the cells that `moved` marks and takes their pulses off the strings.
+// Writes back the cells that `moved` marks and takes the pulses that they had off the strings.
 static void store_chunk(const Take& t, const u32* list, u32 moved, Strings& strings, Chunk& k) {
     float seen[CHUNK];
     Draw written = {t.a.call, t.step, WRITE};
@@ -59,39 +58,17 @@ static void store_chunk(const Take& t, const u32* list, u32 moved, Strings& stri
         u32 j = list[l];
         t.w[j] = seen[l];
         for (int f = CELL_FLOATS; f < RECORD; ++f) t.records[j * RECORD + f] = k.record[f][l];
-        strings.bits[j] >>= k.count[l];
-        strings.count[j] -= k.count[l];
-        strings.block[j] += k.count[l] >> 2;
+        u32 had = k.first[l] - 4u * strings.block[j];
+        strings.bits[j] >>= had;
+        strings.count[j] -= had;
+        strings.block[j] += had >> 2;
     }
-}
-
-static void run_group(const Take& t, Chunk& k, u32 g, u32 pulses) {
-    LOOP for (int l = 0; l < CHUNK; ++l) draw_group(t.a, t.key, t.step, k.cell[l], k.block[l] + g, &k.z[0][l], &k.u[0][l], CHUNK);
-    for (u32 q = 0; q < pulses; ++q) {
-        LOOP for (int l = 0; l < CHUNK; ++l) {
-            bool up = ((k.bits[l] >> (4 * g + q)) & 1u) != 0u, live = 4 * g + q >= k.skip[l] && 4 * g + q < k.count[l];
-            Cell c = load_cell(&k.record[0][l], CHUNK);
-            State s = load_state(&k.record[0][l], CHUNK);
-            float w = k.w[l], z[NOISE + 1], u[UNIFORM + 1];
-            for (int m = 0; m < NOISE; ++m) z[m] = k.z[q * NOISE + m][l];
-            for (int m = 0; m < UNIFORM; ++m) u[m] = k.u[q * UNIFORM + m][l];
-            pulse_once(w, t.p, c, s, up, z, u);
-            k.w[l] = pick(live, w, k.w[l]);
-            if (STATE_PULSED && live) store_state(&k.record[0][l], CHUNK, s);
-        }
-    }
-}
-
-// Without noise there are no draws.
-static void clear_noise(const Take& t, Chunk& k) {
-    if (!t.a.noise_on) for (int m = 0; m < 4 * NOISE; ++m) for (int l = 0; l < CHUNK; ++l) k.z[m][l] = 0.0f;
 }
 
 // Applies the pulses of sixteen listed cells one by one.
 static void run_chunk(const Take& t, const u32* list, int n, Strings& strings) {
     Chunk k;
-    u32 longest = load_chunk(t, list, n, strings, k);
-    clear_noise(t, k);
-    for (u32 g = 0; 4 * g < longest; ++g) run_group(t, k, g, min_u(longest - 4 * g, 4u));
+    load_chunk(t, list, n, strings, k);
+    step_waiting<CHUNK>(t.a, t.p, lockstep_of(t, k), CHUNK, true);
     store_chunk(t, list, n < 32 ? (1u << n) - 1u : ~0u, strings, k);
 }

@@ -70,32 +70,14 @@ static void jump_chunk(Row& row, const Runs& runs, const u32* list, int n, u32* 
     for (; stays; stays &= stays - 1u) near[left++] = list[__builtin_ctz(stays)];
 }
 
-// Applies the pulses that sixteen cells hold in their strings, all of them or whole groups; `skip` of a string are none.
-static void run_held(const Take& t, Chunk& k, bool all) {
-    u32 longest = 0u;
-    LOOP for (int l = 0; l < CHUNK; ++l) {
-        k.count[l] = all ? k.held[l] : k.held[l] & ~3u;
-        longest = longest > k.count[l] ? longest : k.count[l];
-    }
-    for (u32 g = 0; 4 * g < longest; ++g) run_group(t, k, g, min_u(longest - 4 * g, 4u));
-    LOOP for (int l = 0; l < CHUNK; ++l) {
-        k.bits[l] = k.bits[l] >> (u64)k.count[l];
-        k.held[l] -= k.count[l];
-        k.block[l] += k.count[l] >> 2;
-        k.skip[l] = k.count[l] != 0u ? 0u : k.skip[l];
-    }
-}
-
 // The pulses of up to sixteen cells one by one, in lockstep.
 static void step_chunk(Row& row, const Runs& runs, const u32* list, int n) {
     Chunk k;
     load_cells(row, list, k);
-    LOOP for (int l = 0; l < CHUNK; ++l) {
-        k.block[l] = k.first[l] >> 2;
-        k.skip[l] = k.held[l] = k.first[l] & 3u;
-        k.bits[l] = 0u;
-    }
-    u32 filled = 3u, room = min_u(runs.most, SLOTS);
+    Lockstep<CHUNK> lockstep = lockstep_of(row.t, k);
+    LOOP for (int l = 0; l < CHUNK; ++l) k.count[l] = 0u;
+    LOOP for (int l = 0; l < CHUNK; ++l) k.bits[l] = 0u;
+    u32 filled = 0u, room = min_u(runs.most, SLOTS);
     for (int q = 0; q < runs.n; ++q) {
         WideBits word, most = {}, left;
         fetch(word, runs.word[q]);
@@ -105,15 +87,14 @@ static void step_chunk(Row& row, const Runs& runs, const u32* list, int n) {
             put(now, choose(left > most, most, left));
             put(up, word >> 31);
             if (filled + room > STRING_BITS) {
-                run_held(row.t, k, false);
+                step_waiting<CHUNK>(row.t.a, row.t.p, lockstep, CHUNK, false);
                 filled = 3u;
             }
-            LOOP for (int l = 0; l < CHUNK; ++l) k.bits[l] = k.bits[l] | (u64)(((1u << now[l]) - 1u) & (0u - up[l])) << (u64)k.held[l];
-            LOOP for (int l = 0; l < CHUNK; ++l) k.held[l] += now[l];
-            LOOP for (int l = 0; l < CHUNK; ++l) k.first[l] += now[l];
+            LOOP for (int l = 0; l < CHUNK; ++l) k.bits[l] = k.bits[l] | (u64)(((1u << now[l]) - 1u) & (0u - up[l])) << (u64)k.count[l];
+            LOOP for (int l = 0; l < CHUNK; ++l) k.count[l] += now[l];
             filled += room;
         }
     }
-    run_held(row.t, k, true);
+    step_waiting<CHUNK>(row.t.a, row.t.p, lockstep, CHUNK, true);
     store_cells(row, list, n, (1u << n) - 1u, k);
 }
