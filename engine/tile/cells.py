@@ -205,7 +205,7 @@ class CellArray(nn.Module):
 
     def _array_call(self, name: str, **values: float) -> None:
         args = read_struct("update/args.cuh", "ArrayArgs")()
-        args.lanes, args.rows, args.cols = self.lanes, self.out_size, self.in_size
+        args.replicas, args.rows, args.cols = self.lanes, self.out_size, self.in_size
         args.items, args.call = self.weight.numel(), self.next_call()
         fill(
             args,

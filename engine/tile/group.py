@@ -306,7 +306,7 @@ class CellGroup(nn.Module):
         args = read_struct("group/group.cuh", name)()
         args.items, args.rows, args.cols = self.weight.numel(), self.out_size, self.in_size
         if name == "GroupArgs":
-            args.lanes, args.devices = self.lanes, len(self.devices)
+            args.replicas, args.devices = self.lanes, len(self.devices)
         return args
 
     def _program(self) -> Program:

@@ -146,7 +146,7 @@ def measure(program: Program, args: Any, where: torch.device) -> Tensor | None:
     if max(args.rows, args.cols) <= LONG_LINES:
         return None
     parts = -(-args.rows // MEASURED) - (-args.cols // MEASURED)
-    maxima = torch.empty(args.lanes, args.batch, parts, device=where)
+    maxima = torch.empty(args.replicas, args.batch, parts, device=where)
     args.maxima, args.items = maxima.data_ptr(), maxima.numel()
     program.run("measure_samples", args, threads=1, warp=True)
     return maxima
@@ -154,7 +154,7 @@ def measure(program: Program, args: Any, where: torch.device) -> Tensor | None:
 
 def by_hits(args: Any) -> bool:
     """Whether cells look for their coincidences by sample masks."""
-    cells = args.lanes * args.rows * args.cols
+    cells = args.replicas * args.rows * args.cols
     few, many = HIT_SAMPLES
     return bool(args.batch >= (few if cells <= HIT_CELLS else many))
 
@@ -177,19 +177,19 @@ def make_masks(program: Program, args: Any, where: torch.device) -> list[Tensor]
     cells = args.rows * args.cols
     words: dict[str, Any] = {"dtype": torch.int32, "device": where}
     made = [
-        torch.empty(args.lanes, groups, args.cols, 2, **words),
-        torch.empty(args.lanes, groups, args.rows, 2, **words),
-        torch.empty(args.lanes, groups, 4, **words),
-        torch.empty(args.lanes, chunks + spans, cells, **words),
+        torch.empty(args.replicas, groups, args.cols, 2, **words),
+        torch.empty(args.replicas, groups, args.rows, 2, **words),
+        torch.empty(args.replicas, groups, 4, **words),
+        torch.empty(args.replicas, chunks + spans, cells, **words),
     ]
     fill(args, ("x_masks", "d_masks", "groups", "hits"), made)
-    args.items = args.lanes * groups * ((args.cols + 31) // 32 + (args.rows + 31) // 32)
+    args.items = args.replicas * groups * ((args.cols + 31) // 32 + (args.rows + 31) // 32)
     program.run("make_masks", args, threads=1, warp=True)
     if groups > COUNTED_GROUPS:
-        args.items = args.lanes * -(-groups // GROUP)
+        args.items = args.replicas * -(-groups // GROUP)
         program.run("mark_windows", args, threads=1, warp=True)
     if chunks:
-        args.items = args.lanes * spans * args.rows * ((args.cols + 31) // 32)
+        args.items = args.replicas * spans * args.rows * ((args.cols + 31) // 32)
         program.run("mark_hits", args, threads=1, warp=True)
     return made
 
@@ -199,18 +199,18 @@ def pulse_cells(program: Program, args: Any, *, exact: bool = False) -> None:
     that a GPU takes."""
     kernel, args.items, warp = _gpu_kernel(args)
     if exact:
-        kernel, args.items, warp = "update_exact", args.lanes * args.rows * args.cols, False
+        kernel, args.items, warp = "update_exact", args.replicas * args.rows * args.cols, False
     program.run(kernel, args, threads=torch.get_num_threads(), warp=warp)
 
 
 def _gpu_kernel(args: Any) -> tuple[str, int, bool]:
     """Kernel, items, and whether an item takes a warp: a cell, or 32 cells of a row."""
     if args.batch == 1:
-        return "update_pulsed", args.lanes * args.rows * -(-args.cols // LISTED_CELLS), True
+        return "update_pulsed", args.replicas * args.rows * -(-args.cols // LISTED_CELLS), True
     strips = (args.cols + 31) // 32
-    while strips % 2 == 0 and args.lanes * args.rows * strips > MANY_STRIPS:
+    while strips % 2 == 0 and args.replicas * args.rows * strips > MANY_STRIPS:
         strips //= 2
-    return "update_strips", args.lanes * args.rows * strips, True
+    return "update_strips", args.replicas * args.rows * strips, True
 
 
 def exact_update(array: CellArray, x: Tensor, d: Tensor, lr: float) -> None:
@@ -238,7 +238,7 @@ def _space(array: CellArray, batch: int, words: int) -> tuple[Tensor, ...]:
 
 def _args(array: CellArray, batch: int, words: int) -> Any:
     args = read_struct("update/args.cuh", "UpdateArgs")()
-    args.lanes, args.rows, args.cols = array.lanes, array.out_size, array.in_size
+    args.replicas, args.rows, args.cols = array.lanes, array.out_size, array.in_size
     args.batch, args.words = batch, words
     args.noise_on = int(_noisy(array.model, array.spec.params))
     fill(

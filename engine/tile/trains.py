@@ -154,8 +154,8 @@ def split_words(t: Trains) -> list[Trains]:
 
 def _group_args(t: Trains, devices: int) -> Any:
     args = read_struct("group/group.cuh", "GroupArgs")()
-    args.lanes, args.batch, args.words, args.cols = t.x_words.shape
-    args.rows, args.devices, args.items = t.d_words.shape[3], devices, args.lanes * args.batch
+    args.replicas, args.batch, args.words, args.cols = t.x_words.shape
+    args.rows, args.devices, args.items = t.d_words.shape[3], devices, args.replicas * args.batch
     fill(args, ("plans", "x_words", "d_words"), (t.plans, t.x_words, t.d_words))
     return args
 

@@ -60,7 +60,7 @@ class Chi(nn.Module):
         done = self.updates - 1 if s.transfer_first else self.updates
         due = done > 0 and done % s.transfer_every == 0
         args = read_struct("digital/digital.cuh", "ChiArgs")()
-        args.lanes, args.rows, args.cols, args.batch = (
+        args.replicas, args.rows, args.cols, args.batch = (
             array.lanes,
             array.out_size,
             array.in_size,
@@ -85,7 +85,7 @@ class Chi(nn.Module):
         each when it adds it."""
         program, threads = digital_program(self.chi.device.type), torch.get_num_threads()
         partial = self._sum_later(args, program) if parallel else None
-        args.items = args.lanes * args.rows * ((args.cols + 127) // 128)
+        args.items = args.replicas * args.rows * ((args.cols + 127) // 128)
         program.run("step_chi", args, threads=threads, warp=True)
         del partial
 
@@ -97,7 +97,7 @@ class Chi(nn.Module):
             return None
         partial = self.chi.new_empty(later, *self.chi.shape)
         args.partial = partial.data_ptr()
-        args.items = later * args.lanes * -(-args.rows // SUMMED_ROWS) * -(-args.cols // 32)
+        args.items = later * args.replicas * -(-args.rows // SUMMED_ROWS) * -(-args.cols // 32)
         program.run("sum_products", args, threads=torch.get_num_threads(), warp=True)
         return partial
 

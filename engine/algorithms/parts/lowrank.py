@@ -113,7 +113,7 @@ class LowRank(nn.Module):
         )
         out = torch.empty_like(array.weight.data)
         args = read_struct("digital/digital.cuh", "NumberArgs")()
-        args.items, args.lanes, args.call = out.numel(), array.lanes, array.next_call()
+        args.items, args.replicas, args.call = out.numel(), array.lanes, array.next_call()
         args.uniform = int(kind == "uniform")
         scales = {
             "uniform": 1 / math.sqrt(inputs),

@@ -2,79 +2,79 @@
 #include "construct.cuh"
 #include "device/step.cuh"
 
-struct Spot { i64 lane; u32 cell; Cell c; State s; float w; Key key; Draw draw; };
+struct CellVisit { i64 replica; u32 cell; Cell c; State s; float w; Key key; Draw draw; };
 
-FN Spot visit(const ArrayArgs& a, i64 item, u32 stream) {
-    Spot v;
-    v.lane = item / (a.rows * a.cols);
+FN CellVisit load_visit(const ArrayArgs& a, i64 item, u32 stream) {
+    CellVisit v;
+    v.replica = item / (a.rows * a.cols);
     v.cell = (u32)(item % (a.rows * a.cols));
     v.c = load_cell(a.cells + item * RECORD, 1);
     v.s = load_state(a.cells + item * RECORD, 1);
     v.w = hidden_weight(a.w[item], v.s);
-    v.key = key_of(a.control[v.lane]);
+    v.key = key_of(a.control[v.replica]);
     v.draw.call = a.call;
-    v.draw.step = a.control[v.lane].step;
+    v.draw.step = a.control[v.replica].step;
     v.draw.stream = stream;
     return v;
 }
 
-FN void leave(const ArrayArgs& a, i64 item, Spot& v) {
+FN void store_visit(const ArrayArgs& a, i64 item, CellVisit& v) {
     v.draw.stream = WRITE;
-    a.w[item] = written_weight(a.params[v.lane], v.w, v.s, v.key, v.draw, v.cell);
+    a.w[item] = written_weight(a.params[v.replica], v.w, v.s, v.key, v.draw, v.cell);
     store_state(a.cells + item * RECORD, 1, v.s);
 }
 
 // a.w holds the new weights; amount 0 leaves the write noise out.
 KERNEL(set_cells, ArrayArgs) {
-    Spot v = visit(a, item, WRITE);
+    CellVisit v = load_visit(a, item, WRITE);
     v.w = a.w[item];
     bound_weight(v.w, v.c);
     float hidden = v.w;
-    leave(a, item, v);
+    store_visit(a, item, v);
     if (a.amount == 0.0f) a.w[item] = hidden;
 }
 
 KERNEL(decay_cells, ArrayArgs) {
-    Spot v = visit(a, item, DECAY);
+    CellVisit v = load_visit(a, item, DECAY);
     v.w = v.c.reset_bias + (v.w - v.c.reset_bias) * (1.0f + a.amount * (v.c.decay_scale - 1.0f));
     bound_weight(v.w, v.c);
-    leave(a, item, v);
+    store_visit(a, item, v);
 }
 
 KERNEL(diffuse_cells, ArrayArgs) {
-    Spot v = visit(a, item, DIFFUSE);
+    CellVisit v = load_visit(a, item, DIFFUSE);
     v.w = v.w + v.c.diffusion_rate * normal_at(v.key, v.draw, v.cell, 0);
     bound_weight(v.w, v.c);
-    leave(a, item, v);
+    store_visit(a, item, v);
 }
 
 // A negative amount applies the bounds of the cells alone.
 KERNEL(clip_cells, ArrayArgs) {
-    Spot v = visit(a, item, WRITE);
+    CellVisit v = load_visit(a, item, WRITE);
     bound_weight(v.w, v.c);
     if (a.amount >= 0.0f) v.w = clamp_(v.w, -a.amount, a.amount);
-    leave(a, item, v);
+    store_visit(a, item, v);
 }
 
-FN void leave_reset(const ArrayArgs& a, i64 item, Spot& v, bool chosen) {
+FN void store_reset(const ArrayArgs& a, i64 item, CellVisit& v, bool chosen) {
     v.draw.stream = RESET;
-    if (chosen) v.w = v.c.reset_bias + a.params[v.lane].reset_std * normal_at(v.key, v.draw, v.cell, 0);
+    if (chosen) v.w = v.c.reset_bias + a.params[v.replica].reset_std * normal_at(v.key, v.draw, v.cell, 0);
     bound_weight(v.w, v.c);
-    leave(a, item, v);
+    store_visit(a, item, v);
 }
 
 // Columns start .. start + count - 1, wrapping around, each cell with probability `amount`.
 KERNEL(reset_cells, ArrayArgs) {
-    Spot v = visit(a, item, RESET_CHOICE);
+    CellVisit v = load_visit(a, item, RESET_CHOICE);
     i64 column = (i64)v.cell % a.cols, behind = (column - a.start + a.cols) % a.cols;
     bool chosen = behind < a.count && a.amount > uniform_at(v.key, v.draw, v.cell, 0);
-    leave_reset(a, item, v, chosen);
+    store_reset(a, item, v, chosen);
 }
 
 // The cells that `chosen` marks with 1.
 KERNEL(reset_chosen, ArrayArgs) {
-    Spot v = visit(a, item, RESET);
-    if (a.chosen[item] != 0.0f) leave_reset(a, item, v, true);
+    CellVisit v = load_visit(a, item, RESET);
+    if (a.chosen[item] != 0.0f) store_reset(a, item, v, true);
 }
 
 // One noiseless pulse on the weights in a.w, up for a positive amount. Neither bounds nor write noise act.
@@ -90,8 +90,8 @@ KERNEL(probe_cells, ArrayArgs) {
 #if DRIFT_STATE
 // Power-law drift up to the time `clock`, from the moment at which the weight last changed by itself.
 KERNEL(drift_cells, ArrayArgs) {
-    Spot v = visit(a, item, DRIFT);
-    const Params& p = a.params[v.lane];
+    CellVisit v = load_visit(a, item, DRIFT);
+    const Params& p = a.params[v.replica];
     if (v.s.drift_calls == 0.0f || abs_(v.w - v.s.drift_seen) > p.drift_reset_tol) {
         v.s.drift_from = v.s.drift_calls == 0.0f ? 0.0f : a.clock;
         v.s.drift_w0 = v.w;
@@ -108,6 +108,6 @@ KERNEL(drift_cells, ArrayArgs) {
     bound_weight(v.w, v.c);
     v.s.drift_seen = v.w;
     v.s.drift_calls = 1.0f;
-    leave(a, item, v);
+    store_visit(a, item, v);
 }
 #endif

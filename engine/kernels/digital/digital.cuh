@@ -16,11 +16,11 @@ struct QuantiseArgs {
 
 // chi takes the outer products of a mini-batch. Before sample `split`, what is whole in units of `unit` goes to `whole`.
 // Samples are summed in blocks of SUMMED: the first block of each part of the mini-batch goes on from chi, the sums of the
-// others begin at 0 and are added in order. So a GPU can make those sums in parallel (`partial`, as [block][lane][row]
+// others begin at 0 and are added in order. So a GPU can make those sums in parallel (`partial`, as [block][replica][row]
 // [column]), while a mini-batch of one block costs no more than its products.
 #define SUMMED 256
 struct ChiArgs {
-    i64 items, lanes, rows, cols, batch, split, start, count;
+    i64 items, replicas, rows, cols, batch, split, start, count;
     const float *x, *d;
     float *chi, *whole, *partial;
     const Control* control;
@@ -33,7 +33,7 @@ struct ChiArgs {
 FN i64 later_blocks(i64 n) { return n > SUMMED ? (n - 1) / SUMMED : 0; }
 
 struct NumberArgs {
-    i64 items, lanes;
+    i64 items, replicas;
     float* out;
     const Control* control;
     float scale;

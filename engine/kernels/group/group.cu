@@ -1,17 +1,17 @@
 // Updates of cells of several devices. Trains are made once, for all devices; these kernels deal them out.
 #include "group.cuh"
 
-// Plans as [device][lane][sample]: that of the sample for the devices that take part, no pulses for the others.
+// Plans as [device][replica][sample]: that of the sample for the devices that take part, no pulses for the others.
 KERNEL(deal_plans, GroupArgs) {
-    i64 lane = item / a.batch, b = item % a.batch;
-    const Control& c = a.frozen[lane];
+    i64 replica = item / a.batch, b = item % a.batch;
+    const Control& c = a.frozen[replica];
     u32 taken = device_of(a, c, b);
     for (int k = 0; k < a.devices; ++k) {
         Amplitude plan = a.plans[item];
         if (a.policy != POLICY_ALL && (u32)k != taken) plan.length = 0;
         a.dealt[k * a.items + item] = plan;
     }
-    if (b == 0) a.control[lane].turn = (u32)(((i64)c.turn + a.batch) % a.devices);
+    if (b == 0) a.control[replica].turn = (u32)(((i64)c.turn + a.batch) % a.devices);
 }
 
 // One-sided pairs: sample b becomes 2 b with the positive lines of x and 2 b + 1 with the negative ones. Of d, the first
@@ -24,12 +24,12 @@ KERNEL(split_words, GroupArgs) {
         if (line < a.cols) {
             a.x_split[to * a.cols + line] = word_if(a.x_words[word * a.cols + line], s == 1, false);
         } else {
-            i64 i = line - a.cols, all = 2 * a.lanes * a.batch * a.words;
+            i64 i = line - a.cols, all = 2 * a.replicas * a.batch * a.words;
             u32 d = a.d_words[word * a.rows + i];
             a.d_split[to * a.rows + i] = word_if(d, (s == 1) != down, false);
             a.d_split[(all + to) * a.rows + i] = word_if(d, (s == 1) == down, true);
         }
-        if (line == 0 && k == 0) a.dealt[2 * sample + s] = a.dealt[2 * a.lanes * a.batch + 2 * sample + s] = a.plans[sample];
+        if (line == 0 && k == 0) a.dealt[2 * sample + s] = a.dealt[2 * a.replicas * a.batch + 2 * sample + s] = a.plans[sample];
     }
 }
 
@@ -41,10 +41,10 @@ KERNEL(combine_cells, GroupArgs) {
 }
 
 // Pairs of which both devices have come far up: marked for a reset, with the difference that is written afterwards.
-// What was read lies as [lane][column][row]; so do the values to write.
+// What was read lies as [replica][column][row]; so do the values to write.
 KERNEL(choose_refresh, RefreshArgs) {
-    i64 lane = item / (a.rows * a.cols), cell = item % (a.rows * a.cols), i = cell / a.cols, j = cell % a.cols;
-    i64 at = (lane * a.cols + j) * a.rows + i;
+    i64 replica = item / (a.rows * a.cols), cell = item % (a.rows * a.cols), i = cell / a.cols, j = cell % a.cols;
+    i64 at = (replica * a.cols + j) * a.rows + i;
     float p = a.up[at], m = a.down[at];
     bool full = p > m ? p > a.up_high && m > a.down_low : p > a.up_low && m > a.down_high;
     a.chosen[item] = full ? 1.0f : 0.0f;

@@ -6,7 +6,7 @@ enum Policy { POLICY_ALL, POLICY_FIXED, POLICY_SEQUENTIAL, POLICY_RANDOM };
 enum { TURN = ALGORITHM };
 
 struct GroupArgs {
-    i64 items, lanes, rows, cols, batch;
+    i64 items, replicas, rows, cols, batch;
     float* w;
     const float *parts[8];
     float factors[8];

@@ -1,5 +1,5 @@
 // Pulse trains of one update call: first a plan for each sample, then the words of all lines.
-// Words lie as [lane][sample][word][line].
+// Words lie as [replica][sample][word][line].
 #include "update/args.cuh"
 
 // Lines of so many values are measured in parts by several warps, lest a single one reads them at its own pace.
@@ -18,30 +18,30 @@ WARP_KERNEL(measure_samples, UpdateArgs) {
 
 // One warp a sample: largest |x| and |d|, length of the trains, firing factors. Freezes the step for this call.
 WARP_KERNEL(plan_samples, UpdateArgs) {
-    i64 lane = item / a.batch, b = item % a.batch, x_parts = parts_of(a.cols), d_parts = parts_of(a.rows);
-    const Control& control = a.control[lane];
+    i64 replica = item / a.batch, b = item % a.batch, x_parts = parts_of(a.cols), d_parts = parts_of(a.rows);
+    const Control& control = a.control[replica];
     const float* parts = a.maxima + item * (x_parts + d_parts);
     float xm = a.maxima ? largest_of(parts, x_parts) : largest_of(a.x + item * a.cols, a.cols);
     float dm = a.maxima ? largest_of(parts + x_parts, d_parts) : largest_of(a.d + item * a.rows, a.rows);
     if (first_lane()) {
         a.plans[item] = plan_sample(a.plan[0], control.lr * a.lr_scale, xm, dm);
-        if (b == 0) a.frozen[lane] = control;
+        if (b == 0) a.frozen[replica] = control;
     }
 }
 
 // One warp for 32 lines of a sample: their words. Lines of x come first, then those of d.
 // `rest` of the 32 lines are there.
 struct TrainBlock { i64 b, lines; u32 at; int rest; bool is_x; const float* v; u32* words; Amplitude plan; Key key; Draw draw; };
-FN TrainBlock train_block(const UpdateArgs& a, i64 lane, i64 b, i64 block) {
-    i64 x_blocks = (a.cols + 31) / 32, sample = lane * a.batch + b;
+FN TrainBlock train_block(const UpdateArgs& a, i64 replica, i64 b, i64 block) {
+    i64 x_blocks = (a.cols + 31) / 32, sample = replica * a.batch + b;
     bool is_x = block < x_blocks;
     i64 lines = is_x ? a.cols : a.rows, at = (is_x ? block : block - x_blocks) * 32;
     TrainBlock t = {b, lines, (u32)at, (int)(lines - at < 32 ? lines - at : 32), is_x};
     t.v = (is_x ? a.x : a.d) + sample * lines + at;
     t.words = (is_x ? a.x_words : a.d_words) + sample * a.words * lines + at;
     t.plan = a.plans[sample];
-    t.key = key_of(a.frozen[lane]);
-    t.draw = {a.call, a.frozen[lane].step, (u32)(is_x ? TRAIN_X : TRAIN_D)};
+    t.key = key_of(a.frozen[replica]);
+    t.draw = {a.call, a.frozen[replica].step, (u32)(is_x ? TRAIN_X : TRAIN_D)};
     return t;
 }
 FN void probabilities_of(const UpdateArgs& a, const TrainBlock& t, Laned<float>& p) {

@@ -74,7 +74,7 @@ FN void decide_plane(u32 random, u32 target, u32& open, u32& fired) {
 }
 
 // Up to this many slots take a random word each; more share the digits of a word.
-#define FEW_SLOTS 12
+#define WORD_A_SLOT 12
 
 FN u32 fires(u32 random, u32 target, u32 slots, u32 slot) { return (random < target ? 1u << slot : 0u) & slots; }
 
@@ -119,7 +119,7 @@ template <int N> FN void draw_bits(Laned<float>& probability, u32 slots, Key k, 
         target[l] = target_of(probability[l]);
         open[l] = target[l] ? slots : 0u;
     }
-    bool few = (slots >> FEW_SLOTS) == 0u;
+    bool few = (slots >> WORD_A_SLOT) == 0u;
     for (u32 block = 0; few && (slots >> (4u * block)) != 0u && lanes_any(open); ++block) {
         LANES_UP_TO(l, N) {
             u32 r0, r1, r2, r3, own = open[l], p = target[l];
@@ -147,7 +147,7 @@ FN void bernoulli_words(Laned<float>& p, u32 slots, Key k, Draw t, u32 first_lin
     draw_bits<32>(p, slots, k, t, first_line, first_block, fired);
 }
 
-// Firing probabilities on their steps. DeterministicImplicit has steps of its own for x and for d.
+// SampleCursor probabilities on their steps. DeterministicImplicit has steps of its own for x and for d.
 FN void round_probabilities(const PulsePlan& u, Laned<float>& p, Key k, Draw t, u32 first_line, u32 sample, bool is_x) {
     float res = u.type == DETERMINISTIC ? (is_x ? u.x_res : u.d_res) : u.res;
     if (!(res > 0.0f)) return;

@@ -31,7 +31,7 @@ struct Link { u64 w, cells, control; };
 
 // From `first` on for rounds of reads: the one at hand has the reads order[first .. last - 1], samples low .. high - 1.
 struct TransferArgs {
-    i64 items, lanes, rows, cols, batch, slots, most_events, listed;
+    i64 items, replicas, rows, cols, batch, slots, max_events, listed;
     float *w, *cells;
     const void *params, *slow_params;
     Control *control, *frozen;
@@ -77,12 +77,12 @@ CALLED void shared_normals(Key key, Draw t, u32 first, u32 block, Laned<float>& 
 
 // Where the cells of a slice lie in an array: cell number first + l * stride on line l.
 // `number` counts groups of four lines of all slices.
-struct Strip { i64 first, stride; int lines; u32 number; };
+struct SliceStrip { i64 first, stride; int lines; u32 number; };
 
 FN i64 slices_of(const TransferArgs& a, const TransferPlan& p) { return p.by_columns ? a.cols : a.rows; }
 FN i64 lines_of(const TransferArgs& a, const TransferPlan& p) { return p.by_columns ? a.rows : a.cols; }
 FN const Link& link_of(const TransferArgs& a, const TransferPlan& p, u32 k) { return a.chain[k - 1]; }
-FN Control& slow_frozen(const TransferArgs& a, u32 k, i64 lane) { return a.frozen[k * a.lanes + lane]; }
+FN Control& slow_frozen(const TransferArgs& a, u32 k, i64 replica) { return a.frozen[k * a.replicas + replica]; }
 
 FN float transfer_rate(const TransferPlan& p, u32 from, float lr) { return p.transfer_lr[from] * (p.scale_transfer ? lr : 1.0f); }
 FN float buffer_rate(const TransferPlan& p, u32 from, float lr) { return abs_(transfer_rate(p, from, lr)) * p.ratio[from]; }

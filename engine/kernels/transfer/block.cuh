@@ -4,19 +4,19 @@
 #include "update/args.cuh"
 
 enum { record_size = RECORD };
-struct Block {
+struct SliceCells {
     Laned<float> w, record[RECORD + 1];
     Laned<u32> cell;
     int lines;
 };
 // Pulses not applied yet: a bit for each (1 = up) and their number; `first` pulses of the call came before.
-struct Pending {
+struct PendingPulses {
     Laned<u64> bits;
     Laned<u32> count, first;
     float most;
 };
 
-CALLED void load_block(const UpdateArgs& a, const Strip& s, Block& k) {
+CALLED void load_block(const UpdateArgs& a, const SliceStrip& s, SliceCells& k) {
     k.lines = s.lines;
     LANES_UP_TO(l, (s.lines + 15) & ~15) {
         i64 at = s.first + (l < s.lines ? l : 0) * s.stride;
@@ -27,7 +27,7 @@ CALLED void load_block(const UpdateArgs& a, const Strip& s, Block& k) {
 }
 
 // Writes back the cells that `touched` marks; n > 0 numbers the writes of a strip within the call.
-CALLED void store_block(const UpdateArgs& a, const Strip& s, Block& k, Laned<u32>& touched, u32 n) {
+CALLED void store_block(const UpdateArgs& a, const SliceStrip& s, SliceCells& k, Laned<u32>& touched, u32 n) {
     Laned<float> seen;
 #if WRITE_NOISE
     Laned<float> z;
@@ -63,8 +63,8 @@ FN float strip_weight(const UpdateArgs& a, i64 replica, float hidden, u32 number
 }
 
 // Puts the cells of the strip back to their reset value: b_reset + reset_std z, within their bounds.
-CALLED void reset_block(const UpdateArgs& a, const Strip& s, u32 n) {
-    Block k;
+CALLED void reset_block(const UpdateArgs& a, const SliceStrip& s, u32 n) {
+    SliceCells k;
     Laned<float> z;
     Laned<u32> all;
     load_block(a, s, k);

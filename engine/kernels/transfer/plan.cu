@@ -11,11 +11,11 @@ WARP_KERNEL(transfer_maxima, TransferArgs) {
     }
 }
 
-FN void follow(float& average, float v, float decay) {
+FN void update_average(float& average, float v, float decay) {
     if (v > 0.0f) average = average > 0.0f ? (1.0f - decay) * average + decay * v : v;
 }
 
-// The learning rate of the fast array where it does not follow the samples.
+// The learning rate of the fast array where it does not update_average the samples.
 FN float fixed_rate(const TransferPlan& p, float lr) {
     return p.fast_lr > 0.0f ? (p.scale_fast ? p.fast_lr * lr : p.fast_lr) : lr;
 }
@@ -25,7 +25,7 @@ FN float scaled_rate(const TransferPlan& p, float x, float d, float lr) {
     return p.scale_fast ? rate * lr : rate;
 }
 
-// Rates that follow the running maxima, sample by sample. Each thread keeps those of one of 32 samples.
+// Rates that update_average the running maxima, sample by sample. Each thread keeps those of one of 32 samples.
 FN void follow_maxima(const TransferArgs& a, const TransferPlan& p, i64 replica, float lr) {
     float xm = a.maxima[2 * replica], dm = a.maxima[2 * replica + 1];
     for (i64 at = 0; at < a.batch; at += 32) {
@@ -36,8 +36,8 @@ FN void follow_maxima(const TransferArgs& a, const TransferPlan& p, i64 replica,
         LANES(l) d[l] = l < n ? a.plans[from + l].d : 0.0f;
         // Samples that are not there change nothing: their maxima are 0.
         UNROLLED for (int b = 0; b < 32; ++b) {
-            follow(xm, lanes_at(x, b), p.decay);
-            follow(dm, lanes_at(d, b), p.decay);
+            update_average(xm, lanes_at(x, b), p.decay);
+            update_average(dm, lanes_at(d, b), p.decay);
             LANES(l) x_top[l] = l == b ? xm : x_top[l];
             LANES(l) d_top[l] = l == b ? dm : d_top[l];
         }
@@ -75,13 +75,13 @@ KERNEL(transfer_plans, TransferArgs) {
 // One item a line that crosses the slices: its chopper at every sample; it may switch after each whole sweep.
 KERNEL(transfer_signs, TransferArgs) {
     const TransferPlan& p = a.transfer[0];
-    i64 slices = slices_of(a, p), lines = lines_of(a, p), lane = item / lines, line = item % lines;
-    const Control& c = slow_frozen(a, (u32)p.arrays - 1u, lane);
-    const Event* events = a.events + lane * a.most_events;
+    i64 slices = slices_of(a, p), lines = lines_of(a, p), replica = item / lines, line = item % lines;
+    const Control& c = slow_frozen(a, (u32)p.arrays - 1u, replica);
+    const Event* events = a.events + replica * a.max_events;
     u32 sign = a.out_chop[item], e = 0;
     for (i64 b = 0; b < a.batch; ++b) {
-        a.out_signs[(lane * a.batch + b) * lines + line] = sign;
-        for (; e < a.found[lane].events && events[e].sample == (u32)b; ++e) {
+        a.out_signs[(replica * a.batch + b) * lines + line] = sign;
+        for (; e < a.found[replica].events && events[e].sample == (u32)b; ++e) {
             if ((i64)events[e].slice != slices - 1) continue;
             if (p.out_chop_prob > uniform_at(key_of(c), {a.slow_call, c.step, FLIP_OUT}, (u32)line, e)) sign ^= 1u;
         }

@@ -1,19 +1,19 @@
 // A slice that is read: what its lines read as, what the next array shall get for it, its chopper. Knows no device.
 #include "args.cuh"
 
-// A slice of one lane that is being read. Bit 0 of `chop` is its sign, bit 1 whether it has just switched; `slot` numbers
+// A slice of one replica that is being read. Bit 0 of `chop` is its sign, bit 1 whether it has just switched; `slot` numbers
 // the slices of the call, `w` are the weights of the fast array.
-struct Turn {
-    i64 lane, slice, begin, end;
+struct SliceRead {
+    i64 replica, slice, begin, end;
     u32 slot, chop;
     Key key;
     Draw draw;
     const float* w;
 };
 
-FN Strip strip_of(const TransferArgs& a, const TransferPlan& p, const Turn& k, i64 at) {
+FN SliceStrip strip_of(const TransferArgs& a, const TransferPlan& p, const SliceRead& k, i64 at) {
     i64 left = k.end - at;
-    Strip s;
+    SliceStrip s;
     s.first = p.by_columns ? at * a.cols + k.slice : k.slice * a.cols + at;
     s.stride = p.by_columns ? a.cols : 1;
     s.lines = left < 32 ? (int)left : 32;
@@ -22,9 +22,9 @@ FN Strip strip_of(const TransferArgs& a, const TransferPlan& p, const Turn& k, i
 }
 
 // What 32 lines of a slice of array `e.from` read as.
-CALLED void read_block(const TransferArgs& a, const TransferPlan& p, const Turn& k, const Event& e, i64 at, u32 number, Laned<float>& y) {
-    const float* from = e.from == 0u ? k.w : (const float*)link_of(a, p, e.from).w + k.lane * a.rows * a.cols;
-    Strip s = strip_of(a, p, k, at);
+CALLED void read_block(const TransferArgs& a, const TransferPlan& p, const SliceRead& k, const Event& e, i64 at, u32 number, Laned<float>& y) {
+    const float* from = e.from == 0u ? k.w : (const float*)link_of(a, p, e.from).w + k.replica * a.rows * a.cols;
+    SliceStrip s = strip_of(a, p, k, at);
     Draw round = {k.draw.call, k.draw.step, READ_ROUND};
     Laned<float> z, u;
     LANES(l) z[l] = u[l] = 0.0f;
@@ -35,10 +35,10 @@ CALLED void read_block(const TransferArgs& a, const TransferPlan& p, const Turn&
 }
 
 struct Scales { float rate, scale; bool warm; };
-FN Scales scales_of(const TransferArgs& a, const TransferPlan& p, const Turn& k, const Event& e) {
+FN Scales scales_of(const TransferArgs& a, const TransferPlan& p, const SliceRead& k, const Event& e) {
     Scales s;
-    s.rate = buffer_rate(p, e.from, slow_frozen(a, (u32)p.arrays - 1u, k.lane).lr);
-    float fast = p.correct_magnitude ? a.rates[k.lane * a.batch + e.sample] : 1.0f;
+    s.rate = buffer_rate(p, e.from, slow_frozen(a, (u32)p.arrays - 1u, k.replica).lr);
+    float fast = p.correct_magnitude ? a.rates[k.replica * a.batch + e.sample] : 1.0f;
     float unit = p.correct_magnitude ? fast * p.buffer_granularity * p.slow_granularity / p.fast_granularity : p.buffer_granularity;
     s.scale = s.rate / unit;
     u32 turn = e.sweep % (u32)p.sweeps + 1u;
@@ -48,12 +48,12 @@ FN Scales scales_of(const TransferArgs& a, const TransferPlan& p, const Turn& k,
 }
 
 // From what 32 lines read as to what the next array shall get: minus the number of its pulses, or minus the reading.
-FN void drive_block(const TransferArgs& a, const TransferPlan& p, const Turn& k, const Event& e, i64 at, Laned<float>& y) {
-    i64 base = (e.from * a.lanes + k.lane) * a.rows * a.cols, lines = lines_of(a, p);
-    Strip s = strip_of(a, p, k, at);
+FN void drive_block(const TransferArgs& a, const TransferPlan& p, const SliceRead& k, const Event& e, i64 at, Laned<float>& y) {
+    i64 base = (e.from * a.replicas + k.replica) * a.rows * a.cols, lines = lines_of(a, p);
+    SliceStrip s = strip_of(a, p, k, at);
     Scales c = scales_of(a, p, k, e);
-    float lr = slow_frozen(a, (u32)p.arrays - 1u, k.lane).lr;
-    const u32* out = p.out_chop_prob > 0.0f ? a.out_signs + (k.lane * a.batch + e.sample) * lines + at : nullptr;
+    float lr = slow_frozen(a, (u32)p.arrays - 1u, k.replica).lr;
+    const u32* out = p.out_chop_prob > 0.0f ? a.out_signs + (k.replica * a.batch + e.sample) * lines + at : nullptr;
     bool switched = (k.chop & 2u) != 0u;
     LANES(l) if (l < s.lines) {
         i64 cell = base + s.first + l * s.stride;
@@ -68,9 +68,9 @@ FN void drive_block(const TransferArgs& a, const TransferPlan& p, const Turn& k,
 }
 
 // Reads a slice; what the next array shall get goes to `drive`. Returns the largest of it.
-CALLED float read_slice(const TransferArgs& a, const TransferPlan& p, const Turn& k, const Event& e, u32 number) {
+CALLED float read_slice(const TransferArgs& a, const TransferPlan& p, const SliceRead& k, const Event& e, u32 number) {
     i64 lines = lines_of(a, p);
-    float* drive = a.drive + (k.lane * a.slots + k.slot) * lines;
+    float* drive = a.drive + (k.replica * a.slots + k.slot) * lines;
     Laned<float> top, y;
     LANES(l) top[l] = 0.0f;
     for (i64 at = k.begin; at < k.end; at += 32) {
@@ -83,7 +83,7 @@ CALLED float read_slice(const TransferArgs& a, const TransferPlan& p, const Turn
 }
 
 // The chopper of a slice after its read: bit 0 its sign, bit 1 whether it has just switched.
-FN u32 next_chop(const TransferPlan& p, const Turn& k, const Event& e, u32 number) {
+FN u32 next_chop(const TransferPlan& p, const SliceRead& k, const Event& e, u32 number) {
     bool due = p.sweeps > 1 && e.sweep % (u32)p.sweeps + 1u == (u32)p.sweeps && (p.rule == DYNAMIC || !p.chop_random);
     bool drawn = p.chop_random && p.in_chop_prob > uniform_at(k.key, {k.draw.call, k.draw.step, FLIP}, (u32)k.slice, number);
     u32 sign = k.chop & 1u;
@@ -93,9 +93,9 @@ FN u32 next_chop(const TransferPlan& p, const Turn& k, const Event& e, u32 numbe
 // What the tile shows: the sum of all arrays, the fast one with the signs of its choppers.
 KERNEL(transfer_sum, TransferArgs) {
     const TransferPlan& p = a.transfer[0];
-    i64 cells = a.rows * a.cols, lane = item / cells, i = item % cells / a.cols, j = item % a.cols;
+    i64 cells = a.rows * a.cols, replica = item / cells, i = item % cells / a.cols, j = item % a.cols;
     i64 slice = p.by_columns ? j : i, line = p.by_columns ? i : j;
-    u32 turned = !p.sum_signs ? 0u : (a.in_chop[lane * slices_of(a, p) + slice] ^ a.out_chop[lane * lines_of(a, p) + line]) & 1u;
+    u32 turned = !p.sum_signs ? 0u : (a.in_chop[replica * slices_of(a, p) + slice] ^ a.out_chop[replica * lines_of(a, p) + line]) & 1u;
     float sum = (turned != 0u ? -p.gamma[0] : p.gamma[0]) * a.w[item];
     for (u32 k = 1; (int)k < p.arrays; ++k) sum = sum + p.gamma[k] * ((const float*)link_of(a, p, k).w)[item];
     a.visible[item] = sum;

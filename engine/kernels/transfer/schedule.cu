@@ -31,7 +31,7 @@ FN void put_events(const TransferArgs& a, const TransferPlan& p, i64 replica, u3
     for (u32 q = 0u; (int)q < p.reads; ++q) {
         Event e = first;
         e.slice = (first.slice + q) % slices;
-        a.events[replica * a.most_events + place + q] = e;
+        a.events[replica * a.max_events + place + q] = e;
     }
 }
 
@@ -55,7 +55,7 @@ KERNEL(list_events, TransferArgs) {
 // All reads of an array whose slices are drawn, 32 at a time. Returns the slice after the last one.
 FN u32 draw_events(const TransferArgs& a, const TransferPlan& p, i64 replica, u32 k, const Control& c, u32& sweeps) {
     const Reads *reads = reads_of(a, replica), r = reads[k], first = reads[0];
-    const Event* events = a.events + replica * a.most_events;
+    const Event* events = a.events + replica * a.max_events;
     u32 slices = (u32)slices_of(a, p), next = r.next;
     for (u32 at = 0u; at < r.number; at += 32u) {
         Laned<u32> start, ended, sweep;

@@ -3,10 +3,10 @@
 #include "plan.cu"
 
 // Trains of the slice's own line and of the 32 lines from `at` on, and the pulses that they make on array l.
-CALLED void write_block(const TransferArgs& a, const TransferPlan& p, const Walk& k, const slow::UpdateArgs& u, i64 at, Amplitude plan, u32 number) {
+CALLED void write_block(const TransferArgs& a, const TransferPlan& p, const SliceWalk& k, const slow::UpdateArgs& u, i64 at, Amplitude plan, u32 number) {
     const PulsePlan& w = a.write_plan[0];
-    const float* drive = a.drive + (k.lane * a.slots + k.slot) * lines_of(a, p) + at;
-    Strip s = strip_of(a, p, k, at);
+    const float* drive = a.drive + (k.replica * a.slots + k.slot) * lines_of(a, p) + at;
+    SliceStrip s = strip_of(a, p, k, at);
     Key key = key_of(u.frozen[0]);
     Draw own = {u.call, u.frozen[0].step, (u32)(p.by_columns ? TRAIN_X : TRAIN_D)}, other = own;
     other.stream = p.by_columns ? TRAIN_D : TRAIN_X;
@@ -41,18 +41,18 @@ CALLED void write_block(const TransferArgs& a, const TransferPlan& p, const Walk
         bits[l] = (l < s.lines && drive[l] < 0.0f) != (plan.down == 0) ? ~(u64)0 : (u64)0;
     }
     if (!(lanes_max(most) > 0.0f)) return;
-    slow::Block c;
+    slow::SliceCells c;
     slow::load_block(u, s, c);
     LANES(l) pulses[l] = count[l];
     slow::pulse_block(u, c, bits, pulses, first, (u32)plan.length);
     slow::store_block(u, s, c, count, number + 1u);
 }
 
-CALLED void write_exact(const TransferArgs& a, const TransferPlan& p, const Walk& k, const slow::UpdateArgs& u, float rate, u32 number) {
+CALLED void write_exact(const TransferArgs& a, const TransferPlan& p, const SliceWalk& k, const slow::UpdateArgs& u, float rate, u32 number) {
     for (i64 at = k.begin; at < k.end; at += 32) {
-        const float* drive = a.drive + (k.lane * a.slots + k.slot) * lines_of(a, p) + at;
-        Strip s = strip_of(a, p, k, at);
-        slow::Block c;
+        const float* drive = a.drive + (k.replica * a.slots + k.slot) * lines_of(a, p) + at;
+        SliceStrip s = strip_of(a, p, k, at);
+        slow::SliceCells c;
         Laned<u32> touched;
         slow::load_block(u, s, c);
         LANES(l) {
@@ -64,9 +64,9 @@ CALLED void write_exact(const TransferArgs& a, const TransferPlan& p, const Walk
     }
 }
 
-FN void write_slice(const TransferArgs& a, const TransferPlan& p, const Walk& k, const Event& e, float top, u32 number) {
-    slow::UpdateArgs u = slow_of(a, p, e.from + 1u, k.lane);
-    float lr = slow_frozen(a, (u32)p.arrays - 1u, k.lane).lr;
+FN void write_slice(const TransferArgs& a, const TransferPlan& p, const SliceWalk& k, const Event& e, float top, u32 number) {
+    slow::UpdateArgs u = slow_of(a, p, e.from + 1u, k.replica);
+    float lr = slow_frozen(a, (u32)p.arrays - 1u, k.replica).lr;
     float rate = p.rule == PLAIN ? transfer_rate(p, e.from, lr) : p.step * p.slow_granularity;
     if (a.write_type == EXACT) {
         write_exact(a, p, k, u, rate, number);
@@ -78,8 +78,8 @@ FN void write_slice(const TransferArgs& a, const TransferPlan& p, const Walk& k,
 }
 
 // Event number e, on the slice of the walk.
-FN void take_event(const TransferArgs& a, const TransferPlan& p, Walk& k, const Event& event, u32 e) {
-    if (event.from == 0u) advance(a, p, k, (i64)event.sample + 1);
+FN void handle_event(const TransferArgs& a, const TransferPlan& p, SliceWalk& k, const Event& event, u32 e) {
+    if (event.from == 0u) pulse_until(a, p, k, (i64)event.sample + 1);
     float top = read_slice(a, p, k, event, e);
     if (top > 0.0f) write_slice(a, p, k, event, top, e);
     if (event.from != 0u) return;
@@ -92,29 +92,29 @@ FN void take_event(const TransferArgs& a, const TransferPlan& p, Walk& k, const 
 WARP_KERNEL(transfer_walk, TransferArgs) {
     const TransferPlan& p = a.transfer[0];
     i64 lines = lines_of(a, p), parts = p.whole ? 1 : (lines + 31) / 32, slot = item / parts % a.slots;
-    Walk k;
-    k.lane = item / (parts * a.slots);
-    if (slot >= (i64)a.found[k.lane].slots) return;
+    SliceWalk k;
+    k.replica = item / (parts * a.slots);
+    if (slot >= (i64)a.found[k.replica].slots) return;
     k.slot = (u32)slot;
-    k.slice = a.slot_slices[k.lane * a.slots + slot];
-    k.chop = a.slot_chops[k.lane * a.slots + slot];
+    k.slice = a.slot_slices[k.replica * a.slots + slot];
+    k.chop = a.slot_chops[k.replica * a.slots + slot];
     k.begin = item % parts * 32;
     k.end = p.whole || k.begin + 32 > lines ? lines : k.begin + 32;
-    k.walked = a.x_masks != nullptr && a.slot_until[k.lane * a.slots + slot] != 0u;
-    k.from = k.walked ? (i64)a.slot_until[k.lane * a.slots + slot] : 0;
+    k.walked = a.x_masks != nullptr && a.slot_until[k.replica * a.slots + slot] != 0u;
+    k.from = k.walked ? (i64)a.slot_until[k.replica * a.slots + slot] : 0;
     k.writes = k.walked ? 1u : 0u;
-    k.fast = fast_of(a, k.lane);
+    k.fast = fast_of(a, k.replica);
     k.w = k.fast.w;
-    const Control& c = slow_frozen(a, (u32)p.arrays - 1u, k.lane);
+    const Control& c = slow_frozen(a, (u32)p.arrays - 1u, k.replica);
     k.key = key_of(c);
     k.draw = {a.slow_call, c.step, 0};
-    const Event* events = a.events + k.lane * a.most_events;
-    u32 n = a.found[k.lane].events;
+    const Event* events = a.events + k.replica * a.max_events;
+    u32 n = a.found[k.replica].events;
     for (u32 at = 0u; at < n; at += 32u) {
         Laned<u32> own;
         LANES(l) own[l] = at + l < n && (i64)events[at + l].slice == k.slice ? 1u : 0u;
-        for (u32 left = lanes_mask(own); left; left &= left - 1u) take_event(a, p, k, events[at + first_bit(left)], at + first_bit(left));
+        for (u32 left = lanes_mask(own); left; left &= left - 1u) handle_event(a, p, k, events[at + first_bit(left)], at + first_bit(left));
     }
-    advance(a, p, k, a.batch);
-    if (item % parts == 0 && first_lane()) a.in_chop[k.lane * slices_of(a, p) + k.slice] = k.chop;
+    pulse_until(a, p, k, a.batch);
+    if (item % parts == 0 && first_lane()) a.in_chop[k.replica * slices_of(a, p) + k.slice] = k.chop;
 }

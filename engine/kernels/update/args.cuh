@@ -5,7 +5,7 @@
 #include "device/structs.cuh"
 
 struct ArrayArgs {
-    i64 items, lanes, rows, cols;
+    i64 items, replicas, rows, cols;
     float *w, *cells;
     const Params* params;
     const Control* control;
@@ -16,7 +16,7 @@ struct ArrayArgs {
 };
 
 struct UpdateArgs {
-    i64 items, lanes, rows, cols, batch;
+    i64 items, replicas, rows, cols, batch;
     float *w, *cells;
     const Params* params;
     Control *control, *frozen;

@@ -13,7 +13,7 @@ struct Cells {
 };
 
 // The end of a jump for each cell that has pulses and is free. Returns the number of pulses of the others.
-FN WideBits land(const UpdateArgs& a, const Cells& k, const Ways<Wide>& ways, const Course<Wide>& t, WideBits count) {
+FN WideBits finish_windows(const UpdateArgs& a, const Cells& k, const LinearSteps<Wide>& ways, const GaussianPath<Wide>& t, WideBits count) {
     float z[WIDE];
     LOOP for (int l = 0; l < WIDE; ++l) z[l] = pulse_normal(a, k.key, k.step, k.cell[l], k.first[l]);
     Wide draw, w;
@@ -21,8 +21,8 @@ FN WideBits land(const UpdateArgs& a, const Cells& k, const Ways<Wide>& ways, co
     fetch(draw, z);
     fetch(w, k.w);
     fetch(first, k.first);
-    auto open = is_free(t, ways);
-    put(k.w, choose((count != none) & open, landing(t, draw), w));
+    auto open = stays_within_bounds(t, ways);
+    put(k.w, choose((count != none) & open, sample_final_weight(t, draw), w));
     put(k.first, first + choose(open, count, none));
     return choose(open, none, count);
 }

@@ -4,7 +4,7 @@
 #include "device/step.cuh"
 
 // Where a cell draws, from its pulse number `first` in this call on.
-struct Drawer { Key key; u32 step, cell, first; };
+struct CellDraws { Key key; u32 step, cell, first; };
 
 // Draws of a cell that is stepped: number n comes next. `z` are the normals of two pulses, which are made when the first of
 // them comes; `rest` are the words of those of the next two, where they share a block.
@@ -12,19 +12,19 @@ struct Steps {
     u32 n, rest[2];
     float z[2 * NOISE + 1], u[4 * UNIFORM + 1];
 };
-FN Steps steps_from(const Drawer& own) {
+FN Steps steps_from(const CellDraws& draws) {
     Steps steps = {};
-    steps.n = own.first;
+    steps.n = draws.first;
     return steps;
 }
 
 // The normals of pulses n and n + 1, n even: those of draw_group. Words are drawn again only if `fresh`.
-FN void draw_pair(const UpdateArgs& a, const Drawer& own, u32 n, bool fresh, Steps& t) {
+FN void draw_pair(const UpdateArgs& a, const CellDraws& draws, u32 n, bool fresh, Steps& t) {
     if (!a.noise_on) return;
     for (u32 m = 0; m < NOISE; ++m) {
         u32 pair = (n & 2u) / 2u * NOISE + m, r[4];
         if (NOISE > 1 || (n & 2u) == 0u || fresh) {
-            words4(own.key, {a.call, own.step, PULSE}, own.cell, (n >> 2) * NOISE + pair / 2u, r[0], r[1], r[2], r[3]);
+            words4(draws.key, {a.call, draws.step, PULSE}, draws.cell, (n >> 2) * NOISE + pair / 2u, r[0], r[1], r[2], r[3]);
             t.rest[0] = r[2];
             t.rest[1] = r[3];
         }
@@ -32,10 +32,10 @@ FN void draw_pair(const UpdateArgs& a, const Drawer& own, u32 n, bool fresh, Ste
         normal2(second ? t.rest[0] : r[0], second ? t.rest[1] : r[1], t.z[2 * m], t.z[2 * m + 1]);
     }
 }
-FN void draw_uniforms(const UpdateArgs& a, const Drawer& own, u32 group, Steps& t) {
+FN void draw_uniforms(const UpdateArgs& a, const CellDraws& draws, u32 group, Steps& t) {
     for (u32 m = 0; m < UNIFORM; ++m) {
         u32 r[4];
-        words4(own.key, {a.call, own.step, PULSE_UNIFORM}, own.cell, group * UNIFORM + m, r[0], r[1], r[2], r[3]);
+        words4(draws.key, {a.call, draws.step, PULSE_UNIFORM}, draws.cell, group * UNIFORM + m, r[0], r[1], r[2], r[3]);
         for (int q = 0; q < 4; ++q) t.u[4 * m + q] = uniform_of(r[q]);
     }
 }
@@ -46,13 +46,13 @@ FN float one_of_four(const float* v, u32 q, int stride) {
 }
 
 // Equal pulses of a cell, one by one.
-FN void step_often(const UpdateArgs& a, const Params& p, const Drawer& own, const Cell& c, Steps& t, bool up, u32 number, State& s,
+FN void step_often(const UpdateArgs& a, const Params& p, const CellDraws& draws, const Cell& c, Steps& t, bool up, u32 number, State& s,
                    float& w) {
     for (; number != 0u; --number, ++t.n) {
         u32 q = t.n & 3u;
-        bool fresh = t.n == own.first;
-        if ((q & 1u) == 0u || fresh) draw_pair(a, own, t.n & ~1u, fresh, t);
-        if (UNIFORM > 0 && (q == 0u || fresh)) draw_uniforms(a, own, t.n >> 2, t);
+        bool fresh = t.n == draws.first;
+        if ((q & 1u) == 0u || fresh) draw_pair(a, draws, t.n & ~1u, fresh, t);
+        if (UNIFORM > 0 && (q == 0u || fresh)) draw_uniforms(a, draws, t.n >> 2, t);
         float z[NOISE + 1], u[UNIFORM + 1];
         for (int m = 0; m < NOISE; ++m) z[m] = choose((q & 1u) != 0u, t.z[NOISE + m], t.z[m]);
         for (int m = 0; m < UNIFORM; ++m) u[m] = one_of_four(t.u + m, q, UNIFORM);
@@ -75,11 +75,11 @@ FN void pulse_group(const Params& p, const Cell& c, u32 bits, u32 due, const flo
     }
 }
 // `count` pulses of a cell whose directions are known, the first in bit 0 (1 = up).
-FN void step_string(const UpdateArgs& a, const Params& p, const Drawer& own, const Cell& c, u64 bits, u32 count, State& s, float& w) {
+FN void step_string(const UpdateArgs& a, const Params& p, const CellDraws& draws, const Cell& c, u64 bits, u32 count, State& s, float& w) {
     float z[4 * NOISE + 1] = {}, u[4 * UNIFORM + 1] = {};
-    for (u32 n = own.first, end = own.first + count; n != end;) {
+    for (u32 n = draws.first, end = draws.first + count; n != end;) {
         u32 begin = n & 3u, take = min_u(end - n, 4u - begin);
-        draw_group(a, own.key, own.step, own.cell, n >> 2, z, u, 1);
+        draw_group(a, draws.key, draws.step, draws.cell, n >> 2, z, u, 1);
         pulse_group(p, c, (u32)bits << begin, ((1u << take) - 1u) << begin, z, u, 1, s, w);
         bits = bits >> take;
         n += take;

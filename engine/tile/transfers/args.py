@@ -34,7 +34,7 @@ class Prepared:
     def __init__(self, state: Transfer, slow: Cells, batch: int) -> None:
         fast, wiring, where = state.fast, state.wiring, slow.weight.device
         args = self.struct = read_struct("transfer/args.cuh", "TransferArgs")()
-        args.lanes, args.rows, args.cols, args.batch = (
+        args.replicas, args.rows, args.cols, args.batch = (
             fast.lanes,
             fast.out_size,
             fast.in_size,
@@ -116,29 +116,29 @@ class Prepared:
         """Sizes of everything that lives for one call only."""
         args, values, (slices, lines) = self.struct, self.values, self.crossing
         events = sum((batch // p + 1) * values["reads"] for p in values["period"] if p > 0)
-        args.most_events, args.slots = max(events, 1), max(min(events, slices), 1)
+        args.max_events, args.slots = max(events, 1), max(min(events, slices), 1)
         # Reads of one array at most; a few are listed by the schedule itself, as are those that are
         # drawn.
         reads = max(batch // p + 1 if p > 0 else 0 for p in values["period"])
         args.listed = 0 if values.get("random_slice", 0) or reads <= FEW_READS else reads
-        samples, pulses = args.lanes * batch, args.words
+        samples, pulses = args.replicas * batch, args.words
         sizes = {
-            "plans": 4 * samples, "rates": samples, "frozen": 16 * values["arrays"] * args.lanes,
+            "plans": 4 * samples, "rates": samples, "frozen": 16 * values["arrays"] * args.replicas,
             "x_words": samples * pulses * args.cols, "x_rest": samples * pulses * args.cols,
             "d_words": samples * pulses * args.rows, "d_rest": samples * pulses * args.rows,
             "out_signs": samples * lines if values["out_chop_prob"] > 0 else 0,
-            "marks": args.lanes * slices, "slot_slices": args.lanes * args.slots, "slot_chops": args.lanes * args.slots,
-            "slot_until": args.lanes * args.slots, "reads": 4 * MAX_ARRAYS * args.lanes,
-            "found": 3 * args.lanes, "events": 4 * args.lanes * args.most_events,
-            "done": args.lanes * args.slots * lines, "drive": args.lanes * args.slots * lines,
+            "marks": args.replicas * slices, "slot_slices": args.replicas * args.slots, "slot_chops": args.replicas * args.slots,
+            "slot_until": args.replicas * args.slots, "reads": 4 * MAX_ARRAYS * args.replicas,
+            "found": 3 * args.replicas, "events": 4 * args.replicas * args.max_events,
+            "done": args.replicas * args.slots * lines, "drive": args.replicas * args.slots * lines,
         }  # fmt: skip
         if not walks:
             sizes |= {
-                "since": args.lanes * slices,
-                "until": args.lanes * slices,
-                "order": args.most_events,
+                "since": args.replicas * slices,
+                "until": args.replicas * slices,
+                "order": args.max_events,
             }
-            sizes["rounds"] = 2 * ROUND * (args.most_events + 2)
+            sizes["rounds"] = 2 * ROUND * (args.max_events + 2)
         self.offsets, at = [], 0
         for name, size in sizes.items():
             self.offsets.append((name, 4 * at))
@@ -205,16 +205,16 @@ def walk(program: Program, prepared: Prepared) -> None:
 def launch(program: Program, prepared: Prepared) -> None:
     """The kernels one after another, on a backend where nothing runs them in one call."""
     args = prepared.struct
-    samples = args.lanes * args.batch
+    samples = args.replicas * args.batch
 
     def run(name: str, items: int, *, warp: bool = False) -> None:
         args.items = items
         program.run(name, args, threads=1, warp=warp)
 
     run("transfer_maxima", samples, warp=True)
-    run("transfer_schedule", args.lanes, warp=True)
+    run("transfer_schedule", args.replicas, warp=True)
     if args.listed:
-        run("list_events", args.lanes * (len(prepared.values["gamma"]) - 1) * args.listed)
+        run("list_events", args.replicas * (len(prepared.values["gamma"]) - 1) * args.listed)
     run("transfer_plans", samples)
     plain = read_struct("update/args.cuh", "UpdateArgs")()
     for name in SHARED:
@@ -224,14 +224,14 @@ def launch(program: Program, prepared: Prepared) -> None:
     if prepared.by_hits:
         masks = make_masks(program, plain, prepared.room.device)
         fill(args, ("x_masks", "d_masks", "groups", "hits"), masks)
-        cells = args.lanes * args.rows * args.cols
+        cells = args.replicas * args.rows * args.cols
         args.spread = spread(cells)
         run("first_stretch", cells * args.spread)
     else:
         _pulse_words(program, prepared, plain)
-    run("transfer_walk", args.lanes * args.slots * prepared.parts, warp=True)
+    run("transfer_walk", args.replicas * args.slots * prepared.parts, warp=True)
     if args.visible:
-        run("transfer_sum", args.lanes * args.rows * args.cols)
+        run("transfer_sum", args.replicas * args.rows * args.cols)
     # The kernels have been started: what they read may be given back.
     del masks
 
@@ -239,13 +239,13 @@ def launch(program: Program, prepared: Prepared) -> None:
 def _pulse_words(program: Program, prepared: Prepared, plain: Any) -> None:
     """Trains, and the pulses of the slices that are not read."""
     args, (_, lines) = prepared.struct, prepared.crossing
-    samples, exact = args.lanes * args.batch, args.type == EXACT
+    samples, exact = args.replicas * args.batch, args.type == EXACT
     args.x_masks = 0
     if not exact:
         plain.items = samples * ((args.cols + 31) // 32 + (args.rows + 31) // 32)
         program.run("make_trains", plain, threads=1, warp=True)
     if prepared.values["out_chop_prob"] > 0:
-        args.items = args.lanes * lines
+        args.items = args.replicas * lines
         program.run("transfer_signs", args, threads=1)
     if not prepared.reads_all:
         args.items = samples * args.words
@@ -256,7 +256,7 @@ def _pulse_words(program: Program, prepared: Prepared, plain: Any) -> None:
 
 
 SHARED = (
-    "lanes", "rows", "cols", "batch", "w", "cells", "params", "control", "frozen", "plan", "plans", "x", "d",
+    "replicas", "rows", "cols", "batch", "w", "cells", "params", "control", "frozen", "plan", "plans", "x", "d",
     "x_words", "d_words", "words", "type", "noise_on", "call",
 )  # fmt: skip
 

@@ -2,20 +2,20 @@
 #include "trains/trains.cuh"
 
 #define PACK 16
-#define MOST_PACKED (PACK + 32 * 3)
+#define MAX_PACKED (PACK + 32 * 3)
 
 // Lines that wait for random numbers. Word k of the block (`at`, `block`) sets `bit[k]` of the word `to[k * step]` if it
 // is below target[k].
-struct Packed {
+struct PackedLines {
     Key key;
     Draw draw;
     int n;
-    u32 at[MOST_PACKED], block[MOST_PACKED], target[4][MOST_PACKED], bit[4][MOST_PACKED];
-    u32* to[MOST_PACKED];
-    i64 step[MOST_PACKED];
+    u32 at[MAX_PACKED], block[MAX_PACKED], target[4][MAX_PACKED], bit[4][MAX_PACKED];
+    u32* to[MAX_PACKED];
+    i64 step[MAX_PACKED];
 };
 
-static void draw_pack(Packed& q, int from) {
+static void draw_pack(PackedLines& q, int from) {
     u32 hit[4][PACK], any[4] = {};
     LOOP for (int l = 0; l < PACK; ++l) {
         u32 r0, r1, r2, r3;
@@ -31,7 +31,7 @@ static void draw_pack(Packed& q, int from) {
         q.to[l][k * q.step[l]] |= q.bit[k][l];
     }
 }
-static void drain(Packed& q) {
+static void drain(PackedLines& q) {
     int from = 0;
     for (; from + PACK <= q.n; from += PACK) draw_pack(q, from);
     for (int i = from; from && i < q.n; ++i) {
@@ -44,7 +44,7 @@ static void drain(Packed& q) {
     }
     q.n -= from;
 }
-static void finish_packs(Packed& q) {
+static void finish_packs(PackedLines& q) {
     drain(q);
     if (q.n == 0) return;
     for (int i = q.n; i < PACK; ++i) for (int k = 0; k < 4; ++k) q.target[k][i] = 0u;

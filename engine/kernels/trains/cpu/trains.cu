@@ -4,7 +4,7 @@
 #include "pack.cuh"
 
 // More lines than this of 32 that are left to chance are drawn as they lie.
-#define MOST_SPARSE 10u
+#define MAX_SPARSE 10u
 
 // Writes what is sure of the first word of a train, with signs; targets, and a bit for each line left to chance.
 FN u32 start_words(const UpdateArgs& a, const TrainBlock& t, u32 slots, Laned<u32>& target) {
@@ -20,10 +20,10 @@ FN u32 start_words(const UpdateArgs& a, const TrainBlock& t, u32 slots, Laned<u3
 }
 
 // A train of few slots alone.
-static void few_slots(const UpdateArgs& a, const TrainBlock& t, Packed& q) {
+static void few_slots(const UpdateArgs& a, const TrainBlock& t, PackedLines& q) {
     Laned<u32> target;
     u32 slots = slots_of(t.plan.length, 0), open = start_words(a, t, slots, target);
-    if (popcount(open) > MOST_SPARSE) {
+    if (popcount(open) > MAX_SPARSE) {
         write_trains(a, t);
         return;
     }
@@ -43,8 +43,8 @@ static void few_slots(const UpdateArgs& a, const TrainBlock& t, Packed& q) {
 }
 
 // Four samples that share blocks, with trains that are short enough; `words` are those of the first one.
-struct Shared { Laned<u32> target[4]; u32 slots[4], open, at, number; int rest; i64 lines; u32* words; };
-FN void draw_all_lines(const Shared& s, u32 slot, const Packed& q) {
+struct SharedTrains { Laned<u32> target[4]; u32 slots[4], open, at, number; int rest; i64 lines; u32* words; };
+FN void draw_all_lines(const SharedTrains& s, u32 slot, const PackedLines& q) {
     Laned<u32> hit[4];
     LANES(l) {
         u32 r0, r1, r2, r3;
@@ -61,10 +61,10 @@ FN void draw_all_lines(const Shared& s, u32 slot, const Packed& q) {
         else LANES(l) if (l < rest) words[l] |= hit[k][l];
     }
 }
-static void shared_slots(const Shared& s, Packed& q) {
+static void shared_slots(const SharedTrains& s, PackedLines& q) {
     u32 all = s.slots[0] | s.slots[1] | s.slots[2] | s.slots[3];
     for (u32 slot = 0; slot < SHARED_SLOTS && (all >> slot) != 0u; ++slot) {
-        if (popcount(s.open) > MOST_SPARSE) {
+        if (popcount(s.open) > MAX_SPARSE) {
             draw_all_lines(s, slot, q);
             continue;
         }
@@ -84,19 +84,19 @@ static void shared_slots(const Shared& s, Packed& q) {
 
 // A block of lines of samples first + [from, to), where `first` is a multiple of four. Of samples without slots nothing
 // is read.
-static void trains_of_four(const UpdateArgs& a, i64 lane, i64 first, i64 block, i64 from, i64 to, Packed* queues) {
+static void trains_of_four(const UpdateArgs& a, i64 replica, i64 first, i64 block, i64 from, i64 to, PackedLines* queues) {
     i64 x_blocks = (a.cols + 31) / 32;
     bool is_x = block < x_blocks;
-    Packed& q = queues[is_x ? 0 : 1];
-    Shared s;
+    PackedLines& q = queues[is_x ? 0 : 1];
+    SharedTrains s;
     s.open = 0u;
     for (int k = 0; k < 4; ++k) {
         s.slots[k] = 0u;
         if (k < from || k >= to) continue;
-        int length = a.plans[lane * a.batch + first + k].length;
+        int length = a.plans[replica * a.batch + first + k].length;
         if (length == 0) continue;
-        TrainBlock t = train_block(a, lane, first + k, block);
-        if (a.plan[0].type != STOCHASTIC || length > FEW_SLOTS || a.words > 1) write_trains(a, t);
+        TrainBlock t = train_block(a, replica, first + k, block);
+        if (a.plan[0].type != STOCHASTIC || length > WORD_A_SLOT || a.words > 1) write_trains(a, t);
         else if (length > SHARED_SLOTS) few_slots(a, t, q);
         else {
             s.slots[k] = slots_of(length, 0);
@@ -108,28 +108,28 @@ static void trains_of_four(const UpdateArgs& a, i64 lane, i64 first, i64 block, 
     s.at = (u32)(is_x ? block : block - x_blocks) * 32u;
     s.rest = (int)(s.lines - s.at < 32 ? s.lines - s.at : 32);
     s.number = shared_block((u32)first, 0);
-    s.words = (is_x ? a.x_words : a.d_words) + (lane * a.batch + first) * s.lines + s.at;
+    s.words = (is_x ? a.x_words : a.d_words) + (replica * a.batch + first) * s.lines + s.at;
     for (int k = 0; k < 4; ++k) if (s.slots[k] == 0u) LANES(l) s.target[k][l] = 0u;
     shared_slots(s, q);
 }
 
-// Items in the order lane, four samples, block of lines, sample.
+// Items in the order replica, four samples, block of lines, sample.
 static void make_trains_bulk(const UpdateArgs& a, i64 begin, i64 end) {
     i64 blocks = (a.cols + 31) / 32 + (a.rows + 31) / 32, each = a.batch * blocks;
-    Packed queues[2];
+    PackedLines queues[2];
     i64 now = -1;
     for (i64 item = begin; item < end;) {
-        i64 lane = item / each, place = item % each, first = place / (4 * blocks) * 4;
+        i64 replica = item / each, place = item % each, first = place / (4 * blocks) * 4;
         i64 n = a.batch - first < 4 ? a.batch - first : 4, inside = place - first * blocks;
-        if (lane != now) for (int k = 0; k < 2; ++k) {
+        if (replica != now) for (int k = 0; k < 2; ++k) {
             if (now >= 0) finish_packs(queues[k]);
             queues[k].n = 0;
-            queues[k].key = key_of(a.frozen[lane]);
-            queues[k].draw = {a.call, a.frozen[lane].step, (u32)(k == 0 ? TRAIN_X : TRAIN_D)};
+            queues[k].key = key_of(a.frozen[replica]);
+            queues[k].draw = {a.call, a.frozen[replica].step, (u32)(k == 0 ? TRAIN_X : TRAIN_D)};
         }
-        now = lane;
+        now = replica;
         i64 from = inside % n, to = from + (end - item) < n ? from + (end - item) : n;
-        trains_of_four(a, lane, first, inside / n, from, to, queues);
+        trains_of_four(a, replica, first, inside / n, from, to, queues);
         item += to - from;
     }
     for (int k = 0; k < 2 && now >= 0; ++k) finish_packs(queues[k]);

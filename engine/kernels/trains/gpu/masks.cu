@@ -88,7 +88,7 @@ FN void mask_four(const UpdateArgs& a, const FourSamples& s, const TrainBlock& t
     }
 }
 
-// The plans of a group, one a lane.
+// The plans of a group, one a warp lane.
 struct GroupPlans { Laned<float> factor; Laned<u32> length; u32 single, trained; int there; };
 FN GroupPlans plans_of(const UpdateArgs& a, i64 replica, i64 group, bool is_x) {
     GroupPlans g;

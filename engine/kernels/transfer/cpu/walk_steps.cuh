@@ -2,8 +2,8 @@
 // Taken in after block_pulses.cuh, inside the namespace of the fast device.
 #include "transfer/block_pulses.cuh"
 
-// Random trains without choppers of the lines, for the first N lanes: most walks take this way.
-template <int N> FN void append_random(const u32* others, u32 own, u32 turn, int lines, Pending& g) {
+// Random trains without choppers of the lines, for the first N replicas: most walks take this way.
+template <int N> FN void append_random(const u32* others, u32 own, u32 turn, int lines, PendingPulses& g) {
     Laned<u32> both;
     u32 any = 0u;
     LANES_UP_TO(l, N) {
@@ -20,12 +20,12 @@ template <int N> FN void append_random(const u32* others, u32 own, u32 turn, int
 }
 
 // Rows of words lie in one room, so that reading a few words beyond a row is harmless.
-CALLED void append_word(const UpdateArgs& a, const Strip& s, const Stretch& m, Pending& g, i64 b, int part) {
+CALLED void append_word(const UpdateArgs& a, const SliceStrip& s, const TrainView& m, PendingPulses& g, i64 b, int part) {
     const Amplitude& plan = a.plans[b];
     bool random = a.type == STOCHASTIC;
     i64 row = b * a.words + (random ? part : 0);
-    u32 own = m.own[row * m.own_lines], skip = random ? 0u : (u32)(part * SLOTS), rising = plan.down ? 1u : 0u;
-    const u32* others = m.other + row * m.other_lines;
+    u32 own = m.line[row * m.line_stride], skip = random ? 0u : (u32)(part * SLOTS), rising = plan.down ? 1u : 0u;
+    const u32* others = m.crossing + row * m.crossing_stride;
     if (random && !m.signs) {
         u32 turn = m.chop ^ 1u ^ rising;
         if (s.lines <= 16) append_random<16>(others, own, turn, s.lines, g);
@@ -37,7 +37,7 @@ CALLED void append_word(const UpdateArgs& a, const Strip& s, const Stretch& m, P
     LANES_OF(l, s.lines) hits[l] = l < s.lines && (others[l] & (random ? own : SLOT_MASK) & SLOT_MASK) != 0u ? 1u : 0u;
     if (!lanes_flag(lanes_any(hits))) return;
     LANES(l) turn[l] = m.chop;
-    if (m.signs) LANES_OF(l, s.lines) turn[l] = m.chop ^ (l < s.lines ? m.signs[b * m.sign_lines + l] : 0u);
+    if (m.signs) LANES_OF(l, s.lines) turn[l] = m.chop ^ (l < s.lines ? m.signs[b * m.sign_stride + l] : 0u);
     if (random) LANES_OF(l, s.lines) n[l] = popcount(own & others[l] & SLOT_MASK);
     else LANES_OF(l, s.lines) {
         u32 all = m.by_columns ? pulses_of(a.type, own, others[l], plan.length) : pulses_of(a.type, others[l], own, plan.length);
@@ -51,15 +51,15 @@ CALLED void append_word(const UpdateArgs& a, const Strip& s, const Stretch& m, P
     }
 }
 
-FN float most_pulses(Pending& g) {
+FN float most_pulses(PendingPulses& g) {
     Laned<float> count;
     LANES(l) count[l] = (float)(int)g.count[l];
     return lanes_max(count);
 }
 
 // Pulses one by one, up to sixty of a cell in a string of bits.
-CALLED void walk_steps(const UpdateArgs& a, const Strip& s, const Stretch& m, Block& k, Laned<u32>& first) {
-    Pending g;
+CALLED void walk_steps(const UpdateArgs& a, const SliceStrip& s, const TrainView& m, SliceCells& k, Laned<u32>& first) {
+    PendingPulses g;
     g.most = 0.0f;
     LANES(l) {
         g.bits[l] = 0u;
@@ -69,14 +69,14 @@ CALLED void walk_steps(const UpdateArgs& a, const Strip& s, const Stretch& m, Bl
     for (i64 b = m.from; b < m.to; ++b) {
         int length = a.plans[b].length;
         for (int part = 0; part * SLOTS < length; ++part) {
-            if ((m.own[(b * a.words + (a.type == STOCHASTIC ? part : 0)) * m.own_lines] & SLOT_MASK) == 0u) continue;
+            if ((m.line[(b * a.words + (a.type == STOCHASTIC ? part : 0)) * m.line_stride] & SLOT_MASK) == 0u) continue;
             float room = (float)(length - part * SLOTS < SLOTS ? length - part * SLOTS : SLOTS);
             if (g.most + room > (float)PENDING_BITS) g.most = most_pulses(g);
-            if (g.most + room > (float)PENDING_BITS) spend(a, k, g, false);
+            if (g.most + room > (float)PENDING_BITS) apply_pending(a, k, g, false);
             append_word(a, s, m, g, b, part);
             g.most = g.most + room;
         }
     }
-    spend(a, k, g, true);
+    apply_pending(a, k, g, true);
     LANES(l) first[l] = g.first[l];
 }

@@ -7,7 +7,7 @@
 // The fast arrays of all replicas.
 FN fast::UpdateArgs fast_all(const TransferArgs& a) {
     fast::UpdateArgs u = fast_of(a, 0);
-    u.lanes = a.lanes;
+    u.replicas = a.replicas;
     u.x_words = a.x_words;
     u.d_words = a.d_words;
     u.x_masks = a.x_masks;
@@ -34,13 +34,13 @@ KERNEL(first_stretch, TransferArgs) {
     float w = fast::hidden_weight(u.w[at], s);
     fast::HitList m = fast::hits_of(u, replica, row, col, a.in_chop[replica * slices_of(a, p) + slice] & 1u);
     m.to = mark != 0u ? (i64)a.slot_until[slot] : a.batch;
-    fast::Drawer own = {key_of(control), control.step, cell, 0u};
-    fast::pulse_hits(u, u.params[replica], m, own, record, s, w);
-    if (mark != 0u) a.done[slot * lines + line] = own.first;
-    if (own.first == 0u) return;
+    fast::CellDraws draws = {key_of(control), control.step, cell, 0u};
+    fast::pulse_hits(u, u.params[replica], m, draws, record, s, w);
+    if (mark != 0u) a.done[slot * lines + line] = draws.first;
+    if (draws.first == 0u) return;
     fast::hide_weight(w, s);
     u32 number = slice * ((lines + 3u) >> 2) + (line >> 2);
     u.w[at] = mark != 0u ? fast::strip_weight(u, replica, w, number, line, 1u)
-                           : fast::written_weight(u.params[replica], w, s, own.key, {u.call, control.step, WRITE}, cell);
+                           : fast::written_weight(u.params[replica], w, s, draws.key, {u.call, control.step, WRITE}, cell);
     fast::store_state(record, 1, s);
 }

@@ -4,14 +4,14 @@
 #include "strings.cuh"
 #include "update/lockstep.cuh"
 
-struct Chunk {
+struct CellChunk {
     float w[CHUNK], record[RECORD + 1][CHUNK];
     u32 cell[CHUNK], first[CHUNK], count[CHUNK];
     u64 bits[CHUNK];
 };
 
 // What applies to a whole stretch of cells from `first` on: `last` at the end of a call.
-struct Take {
+struct RowContext {
     const UpdateArgs& a;
     const Params& p;
     Key key;
@@ -20,22 +20,22 @@ struct Take {
     float *w, *records;
     bool last;
 };
-static Take take_of(const UpdateArgs& a, i64 lane, i64 first) {
-    i64 at = lane * a.rows * a.cols + first;
-    const Params& p = a.params[lane];
-    return {a, p, key_of(a.frozen[lane]), a.frozen[lane].step, first, a.w + at, a.cells + at * RECORD, false};
+static RowContext row_context(const UpdateArgs& a, i64 replica, i64 first) {
+    i64 at = replica * a.rows * a.cols + first;
+    const Params& p = a.params[replica];
+    return {a, p, key_of(a.frozen[replica]), a.frozen[replica].step, first, a.w + at, a.cells + at * RECORD, false};
 }
-FN u32 taken(const Take& t, u32 count) { return t.last ? count : count & ~3u; }
-FN Lockstep<CHUNK> lockstep_of(const Take& t, Chunk& k) {
+FN u32 due_pulses(const RowContext& t, u32 count) { return t.last ? count : count & ~3u; }
+FN Lockstep<CHUNK> lockstep_of(const RowContext& t, CellChunk& k) {
     return {t.key, t.step, k.w, &k.record[0][0], k.cell, k.bits, k.count, k.first};
 }
 
-// Takes in up to sixteen listed cells; lanes beyond them hold the first one without pulses.
-static void load_chunk(const Take& t, const u32* list, int n, const Strings& strings, Chunk& k) {
+// Takes in up to sixteen listed cells; replicas beyond them hold the first one without pulses.
+static void load_chunk(const RowContext& t, const u32* list, int n, const RowStrings& strings, CellChunk& k) {
     for (int l = 0; l < CHUNK; ++l) {
         u32 j = list[l < n ? l : 0];
         k.cell[l] = (u32)(t.first + j);
-        k.count[l] = l < n ? taken(t, strings.count[j]) : 0u;
+        k.count[l] = l < n ? due_pulses(t, strings.count[j]) : 0u;
         k.first[l] = 4u * strings.block[j];
         k.bits[l] = strings.bits[j];
         k.w[l] = t.w[j];
@@ -45,7 +45,7 @@ static void load_chunk(const Take& t, const u32* list, int n, const Strings& str
 }
 
 // Writes back the cells that `moved` marks and takes the pulses that they had off the strings.
-static void store_chunk(const Take& t, const u32* list, u32 moved, Strings& strings, Chunk& k) {
+static void store_chunk(const RowContext& t, const u32* list, u32 moved, RowStrings& strings, CellChunk& k) {
     float seen[CHUNK];
     Draw written = {t.a.call, t.step, WRITE};
     LOOP for (int l = 0; l < CHUNK; ++l) {
@@ -66,8 +66,8 @@ static void store_chunk(const Take& t, const u32* list, u32 moved, Strings& stri
 }
 
 // Applies the pulses of sixteen listed cells one by one.
-static void run_chunk(const Take& t, const u32* list, int n, Strings& strings) {
-    Chunk k;
+static void step_listed(const RowContext& t, const u32* list, int n, RowStrings& strings) {
+    CellChunk k;
     load_chunk(t, list, n, strings, k);
     step_waiting<CHUNK>(t.a, t.p, lockstep_of(t, k), CHUNK, true);
     store_chunk(t, list, n < 32 ? (1u << n) - 1u : ~0u, strings, k);

@@ -4,8 +4,8 @@
 
 // A stretch of cells of a row, the pulses that each had before, and the samples of a window in which it fires at all.
 struct Row {
-    const Take& t;
-    Stretch m;
+    const RowContext& t;
+    TrainView m;
     i64 width;
     u32* done;
     int picked[WINDOW];
@@ -16,14 +16,14 @@ static void pick_samples(const UpdateArgs& a, Row& row, const int* from, const i
     for (; from < to; ++from) {
         int length = row.m.plans[*from].length;
         u32 any = 0u;
-        for (int k = 0; k * SLOTS < length && k < a.words; ++k) any |= row.m.own[(*from * a.words + k) * a.rows];
+        for (int k = 0; k * SLOTS < length && k < a.words; ++k) any |= row.m.line[(*from * a.words + k) * a.rows];
         if ((any & SLOT_MASK) != 0u) row.picked[row.m.to++] = *from;
     }
 }
 
 // Takes in sixteen cells of which the first n count.
-static Cells load_cells(const Row& row, const u32* list, Chunk& k) {
-    const Take& t = row.t;
+static Cells load_cells(const Row& row, const u32* list, CellChunk& k) {
+    const RowContext& t = row.t;
     for (int l = 0; l < CHUNK; ++l) {
         u32 j = list[l];
         k.cell[l] = (u32)(t.first + j);
@@ -37,8 +37,8 @@ static Cells load_cells(const Row& row, const u32* list, Chunk& k) {
 
 // Writes back the first n cells as far as `moved` marks them: what is read of them, or, if more will follow, their hidden
 // weight alone.
-static void store_cells(Row& row, const u32* list, int n, u32 moved, Chunk& k) {
-    const Take& t = row.t;
+static void store_cells(Row& row, const u32* list, int n, u32 moved, CellChunk& k) {
+    const RowContext& t = row.t;
     float seen[CHUNK];
     Draw written = {t.a.call, t.step, WRITE};
     if (t.last) LOOP for (int l = 0; l < CHUNK; ++l) {
@@ -60,19 +60,19 @@ static void store_cells(Row& row, const u32* list, int n, u32 moved, Chunk& k) {
 }
 
 // A jump for each of these cells that has pulses. Adds those for which a bound is within reach to `near`.
-static void jump_chunk(Row& row, const Runs& runs, const u32* list, int n, u32* near, int& left) {
-    Chunk k;
-    Ways<Wide> ways;
+static void jump_chunk(Row& row, const PulseRuns& runs, const u32* list, int n, u32* near, int& left) {
+    CellChunk k;
+    LinearSteps<Wide> ways;
     Cells cells = load_cells(row, list, k);
-    load_ways(row.t.p, cells.record, cells.stride, ways);
-    u32 all = (1u << n) - 1u, stays = jump_cells(row.t.a, runs, ways, cells) & all;
+    load_linear_steps(row.t.p, cells.record, cells.stride, ways);
+    u32 all = (1u << n) - 1u, stays = finish_runs(row.t.a, runs, ways, cells) & all;
     store_cells(row, list, n, flags(runs.count) & ~stays, k);
     for (; stays; stays &= stays - 1u) near[left++] = list[__builtin_ctz(stays)];
 }
 
 // The pulses of up to sixteen cells one by one, in lockstep.
-static void step_chunk(Row& row, const Runs& runs, const u32* list, int n) {
-    Chunk k;
+static void step_chunk(Row& row, const PulseRuns& runs, const u32* list, int n) {
+    CellChunk k;
     load_cells(row, list, k);
     Lockstep<CHUNK> lockstep = lockstep_of(row.t, k);
     LOOP for (int l = 0; l < CHUNK; ++l) k.count[l] = 0u;

@@ -4,7 +4,7 @@
 #if WIDE > 1
 
 // The number of pulses for each sample that has any, with the top bit set where they go up; `most` slots in a sample.
-struct Runs {
+struct PulseRuns {
     int n;
     u32 most;
     WideBits count;
@@ -12,7 +12,7 @@ struct Runs {
 };
 
 // Without a branch for trains of one word: samples without pulses are overwritten by the next one.
-template <class L> FN void collect(const UpdateArgs& a, const Stretch& m, const L& lines, Runs& r) {
+template <class L> FN void collect_runs(const UpdateArgs& a, const TrainView& m, const L& lines, PulseRuns& r) {
     bool plain = a.type == STOCHASTIC && a.words == 1 && !m.signs;
     int at = 0;
     u32 most = 0u;
@@ -23,10 +23,10 @@ template <class L> FN void collect(const UpdateArgs& a, const Stretch& m, const 
         WideBits n, up;
         if (plain) {
             // Words of a sample without slots are whatever was there before.
-            u32 own = plan.length > 0 ? m.own[b * m.own_lines] : 0u;
-            fetch_words(up, m.other + b * m.other_lines, lines);
+            u32 own = plan.length > 0 ? m.line[b * m.line_stride] : 0u;
+            fetch_words(up, m.crossing + b * m.crossing_stride, lines);
             n = popcount(up & (own & SLOT_MASK));
-            up = up ^ (own ^ turn_of(m, plan) << 31);
+            up = up ^ (own ^ direction_of(m, plan) << 31);
         } else {
             n = pulses_in(a, m, b, lines, up);
             up = up << 31;
@@ -55,28 +55,28 @@ FN void load_records(const float* records, const u32* numbers, float* to, i64 st
 }
 
 // The course of the cells through all runs, of which none has 2^BITS pulses or more.
-template <u32 BITS> FN void chart_runs(const Runs& r, const Ways<Wide>& k, Course<Wide>& t) {
+template <u32 BITS> FN void integrate_runs_of(const PulseRuns& r, const LinearSteps<Wide>& k, GaussianPath<Wide>& t) {
     for (int q = 0; q < r.n; ++q) {
         WideBits n;
         fetch(n, r.word[q]);
-        follow(t, k, (WideMask)n < 0, n, (1u << BITS) - 1u);
+        advance(t, k, (WideMask)n < 0, n, (1u << BITS) - 1u);
     }
 }
-CALLED Course<Wide> chart(const Runs& r, const Ways<Wide>& k, const float* w) {
+CALLED GaussianPath<Wide> integrate_runs(const PulseRuns& r, const LinearSteps<Wide>& k, const float* w) {
     Wide from;
     fetch(from, w);
-    Course<Wide> t = course_of(from);
-    if (r.most < 4u) chart_runs<2>(r, k, t);
-    else if (r.most < 8u) chart_runs<3>(r, k, t);
-    else if (r.most < 16u) chart_runs<4>(r, k, t);
-    else if (r.most < 32u) chart_runs<5>(r, k, t);
-    else chart_runs<12>(r, k, t);
+    GaussianPath<Wide> t = path_from(from);
+    if (r.most < 4u) integrate_runs_of<2>(r, k, t);
+    else if (r.most < 8u) integrate_runs_of<3>(r, k, t);
+    else if (r.most < 16u) integrate_runs_of<4>(r, k, t);
+    else if (r.most < 32u) integrate_runs_of<5>(r, k, t);
+    else integrate_runs_of<12>(r, k, t);
     return t;
 }
 
 // One jump for each cell that has pulses and is free. Returns the bits of those that must take them one by one.
-FN u32 jump_cells(const UpdateArgs& a, const Runs& r, const Ways<Wide>& ways, const Cells& k) {
-    return flags(land(a, k, ways, chart(r, ways, k.w), r.count));
+FN u32 finish_runs(const UpdateArgs& a, const PulseRuns& r, const LinearSteps<Wide>& ways, const Cells& k) {
+    return flags(finish_windows(a, k, ways, integrate_runs(r, ways, k.w), r.count));
 }
 
 // Draws of a cell for AHEAD groups of four pulses, those of a group AHEAD numbers apart.
@@ -88,7 +88,7 @@ CALLED void draw_ahead(const UpdateArgs& a, const Cells& k, u32 cell, u32 group,
 }
 
 // The pulses of cell l, one by one.
-CALLED void step_lane(const UpdateArgs& a, const Params& params, const Runs& r, const Cells& k, int l) {
+CALLED void step_near_cell(const UpdateArgs& a, const Params& params, const PulseRuns& r, const Cells& k, int l) {
     const Params p = params;
     const Cell c = load_cell(k.record + l, k.stride);
     float z[4 * NOISE + 1][AHEAD], u[4 * UNIFORM + 1][AHEAD], w = k.w[l];
@@ -111,7 +111,7 @@ CALLED void step_lane(const UpdateArgs& a, const Params& params, const Runs& r, 
     k.w[l] = w;
     k.first[l] = n;
 }
-FN void step_cells(const UpdateArgs& a, const Params& p, const Runs& r, u32 mask, const Cells& k) {
-    for (; mask; mask &= mask - 1u) step_lane(a, p, r, k, __builtin_ctz(mask));
+FN void step_near_cells(const UpdateArgs& a, const Params& p, const PulseRuns& r, u32 mask, const Cells& k) {
+    for (; mask; mask &= mask - 1u) step_near_cell(a, p, r, k, __builtin_ctz(mask));
 }
 #endif

@@ -1,4 +1,4 @@
-// Strings of pulses on a CPU: what the trains of a call mean for a stretch of cells, a bit for each pulse (1 = up).
+// RowStrings of pulses on a CPU: what the trains of a call mean for a stretch of cells, a bit for each pulse (1 = up).
 #include "update/args.cuh"
 
 #define TILE 1024
@@ -7,7 +7,7 @@
 #define STRING_BITS 60
 
 // `touched` has a bit for every sixteen cells that hold pulses.
-struct Strings { u64 touched, bits[TILE]; u32 count[TILE], block[TILE]; };
+struct RowStrings { u64 touched, bits[TILE]; u32 count[TILE], block[TILE]; };
 
 // Adds the pulses of one pair of words to the strings of sixteen cells.
 static bool append_chunk(const UpdateArgs& a, u64* bits, u32* count, const u32* x, u32 d, const Amplitude& plan, u32 skip) {
@@ -27,7 +27,7 @@ static bool append_chunk(const UpdateArgs& a, u64* bits, u32* count, const u32* 
     return true;
 }
 
-static void append(const UpdateArgs& a, Strings& strings, const u32* x, u32 d, i64 width, const Amplitude& plan, int part) {
+static void append(const UpdateArgs& a, RowStrings& strings, const u32* x, u32 d, i64 width, const Amplitude& plan, int part) {
     u32 skip = a.type == STOCHASTIC ? 0u : (u32)(part * SLOTS), rest[CHUNK] = {};
     for (i64 at = 0; at < width; at += CHUNK) {
         const u32* here = x + at;

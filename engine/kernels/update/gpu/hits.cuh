@@ -7,19 +7,19 @@
 // not listed, every group is looked at. Samples from `to` on do not count. `words` finds the pulses of trains with more slots
 // than one.
 struct HitList {
-    const SampleMask *own, *other;
+    const SampleMask *line, *crossing;
     const SampleGroup* groups;
     const u32 *listed, *listed_chunks;
     i64 cells, to;
     int number, chunks, spans;
-    Stretch words;
-    Neighbours line;
+    TrainView words;
+    AdjacentLines cells_line;
 };
 
 // The masks of a group in which the lines may meet; group -1 is behind the last one.
 struct HitGroup {
     int group;
-    SampleMask own, other;
+    SampleMask line, crossing;
     SampleGroup shared;
 };
 
@@ -73,12 +73,12 @@ FN void fetch_group(const HitList& m, HitCursor& at) {
     }
     int group = at.base + first_bit(at.groups);
     at.groups &= at.groups - 1u;
-    at.next = {group, m.own[(i64)group * m.words.own_lines], m.other[(i64)group * m.words.other_lines], m.groups[group]};
+    at.next = {group, m.line[(i64)group * m.words.line_stride], m.crossing[(i64)group * m.words.crossing_stride], m.groups[group]};
 }
 FN void enter_group(const HitList& m, HitCursor& at) {
     at.group = at.next.group;
-    at.samples = at.next.own.fires & at.next.other.fires;
-    at.rises = at.next.own.signs ^ at.next.other.signs ^ (0u - m.words.chop);
+    at.samples = at.next.line.fires & at.next.crossing.fires;
+    at.rises = at.next.line.signs ^ at.next.crossing.signs ^ (0u - m.words.chop);
     at.shared = at.next.shared;
     fetch_group(m, at);
 }
@@ -122,56 +122,56 @@ FN bool next_hit(const HitList& m, HitCursor& at, Hit& h) {
 // Pulses of a hit, and whether they go up: none where the slots of longer trains do not meet.
 FN u32 pulses_of_hit(const UpdateArgs& a, const HitList& m, const Hit& h, u32& up) {
     up = h.rises ? 1u : 0u;
-    return h.single ? 1u : pulses_in(a, m.words, h.sample, m.line, up);
+    return h.single ? 1u : pulses_in(a, m.words, h.sample, m.cells_line, up);
 }
 
 // The pulses of a cell from a place on, one by one: those of one window, or all. Returns their number.
-FN u32 step_hits(const UpdateArgs& a, const Params& p, const HitList& m, HitCursor at, bool whole, const Drawer& own, const Cell& c,
+FN u32 step_hits(const UpdateArgs& a, const Params& p, const HitList& m, HitCursor at, bool whole, const CellDraws& draws, const Cell& c,
                  State& s, float& w) {
-    Steps steps = steps_from(own);
+    Steps steps = steps_from(draws);
     Hit h;
     for (u32 window = 0u; next_hit(m, at, h); window = h.window) {
-        if (!whole && steps.n != own.first && h.window != window) break;
+        if (!whole && steps.n != draws.first && h.window != window) break;
         u32 up, n = pulses_of_hit(a, m, h, up);
-        step_often(a, p, own, c, steps, up != 0u, n, s, w);
+        step_often(a, p, draws, c, steps, up != 0u, n, s, w);
     }
-    return steps.n - own.first;
+    return steps.n - draws.first;
 }
 
 // All pulses of a cell: window by window in jumps where its device can, else one by one.
-FN void pulse_hits(const UpdateArgs& a, const Params& p, const HitList& m, Drawer& own, const float* record, State& s, float& w) {
+FN void pulse_hits(const UpdateArgs& a, const Params& p, const HitList& m, CellDraws& draws, const float* record, State& s, float& w) {
     HitCursor at = before_all(m);
     Hit h;
     if (!can_jump(a, p)) {
-        own.first += step_hits(a, p, m, at, true, own, load_cell(record, 1), s, w);
+        draws.first += step_hits(a, p, m, at, true, draws, load_cell(record, 1), s, w);
         return;
     }
     // Most cells of many networks get no pulse: their constants are not looked at.
     bool more = next_hit(m, at, h);
     if (!more) return;
-    Ways<float> k;
-    load_ways(p, record, 1, k);
+    LinearSteps<float> k;
+    load_linear_steps(p, record, 1, k);
     while (more) {
         i64 first = h.sample;
         u32 window = h.window, count = 0u;
         u64 directions = 0u;
-        Course<float> t = course_of(w);
+        GaussianPath<float> t = path_from(w);
         // The draw of the window is made while memory answers; it does not depend on what the window brings.
-        float z = pulse_normal(a, own.key, own.step, own.cell, own.first);
+        float z = pulse_normal(a, draws.key, draws.step, draws.cell, draws.first);
         for (; more && h.window == window; more = next_hit(m, at, h)) {
             u32 up, n = pulses_of_hit(a, m, h, up);
-            follow(t, k, up != 0u, n, n);
+            advance(t, k, up != 0u, n, n);
             if (n != 0u && count + n <= 64u) directions = directions | (up != 0u ? ~(u64)0 >> (64u - n) : (u64)0) << count;
             count += n;
         }
-        if (count != 0u && is_free(t, k)) {
-            w = landing(t, z);
-            own.first += count;
+        if (count != 0u && stays_within_bounds(t, k)) {
+            w = sample_final_weight(t, z);
+            draws.first += count;
         } else if (count != 0u && count <= 64u) {
-            step_string(a, p, own, load_cell(record, 1), directions, count, s, w);
-            own.first += count;
+            step_string(a, p, draws, load_cell(record, 1), directions, count, s, w);
+            draws.first += count;
         } else if (count != 0u) {
-            own.first += step_hits(a, p, m, before_hit(m, first), false, own, load_cell(record, 1), s, w);
+            draws.first += step_hits(a, p, m, before_hit(m, first), false, draws, load_cell(record, 1), s, w);
         }
     }
 }

@@ -12,8 +12,8 @@ FN HitList hits_of(const UpdateArgs& a, i64 replica, u32 row, u32 col, u32 chop)
     m.number = (int)number;
     m.chunks = (int)chunks;
     m.spans = (int)spans;
-    m.own = a.d_masks + replica * number * a.rows + row;
-    m.other = a.x_masks + replica * number * a.cols + col;
+    m.line = a.d_masks + replica * number * a.rows + row;
+    m.crossing = a.x_masks + replica * number * a.cols + col;
     m.groups = a.groups + replica * number;
     m.cells = a.rows * a.cols;
     m.listed = a.hits ? a.hits + replica * (chunks + spans) * m.cells + row * a.cols + col : nullptr;
@@ -21,10 +21,10 @@ FN HitList hits_of(const UpdateArgs& a, i64 replica, u32 row, u32 col, u32 chop)
     m.to = a.batch;
     i64 words = replica * a.batch * a.words;
     m.words = {a.d_words + words * a.rows + row, a.x_words + words * a.cols, nullptr, a.plans + replica * a.batch, nullptr};
-    m.words.own_lines = a.rows;
-    m.words.other_lines = a.cols;
+    m.words.line_stride = a.rows;
+    m.words.crossing_stride = a.cols;
     m.words.chop = chop;
-    m.line = {col, a.cols};
+    m.cells_line = {col, a.cols};
     return m;
 }
 
@@ -41,9 +41,9 @@ KERNEL(update_hits, UpdateArgs) {
     float* record = a.cells + at * RECORD;
     State s = load_state(record, 1);
     float w = hidden_weight(a.w[at], s);
-    Drawer own = {key_of(control), control.step, cell, 0u};
-    pulse_hits(a, p, hits_of(a, replica, row, col, 0u), own, record, s, w);
-    if (own.first == 0u) return;
-    a.w[at] = written_weight(p, w, s, own.key, {a.call, control.step, WRITE}, cell);
+    CellDraws draws = {key_of(control), control.step, cell, 0u};
+    pulse_hits(a, p, hits_of(a, replica, row, col, 0u), draws, record, s, w);
+    if (draws.first == 0u) return;
+    a.w[at] = written_weight(p, w, s, draws.key, {a.call, control.step, WRITE}, cell);
     store_state(record, 1, s);
 }

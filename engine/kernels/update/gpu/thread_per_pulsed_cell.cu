@@ -16,29 +16,29 @@
 
 // Pulses of 32 cells from column `col` on, as entries of the list without their places. Trains of random bits in one word are
 // looked up here, others by pulses_in.
-FN void count_pulses(const UpdateArgs& a, const Stretch& m, i64 col, u32 own, Laned<u32>& found) {
+FN void count_pulses(const UpdateArgs& a, const TrainView& m, i64 col, u32 line, Laned<u32>& found) {
     bool plain = a.type == STOCHASTIC && a.words == 1;
-    const u32* other = m.other + col;
+    const u32* crossing = m.crossing + col;
     int there = (int)(a.cols - col);
     LANES(l) {
-        u32 up = 0u, n = 0u, word = plain && l < there ? other[l] : 0u;
+        u32 up = 0u, n = 0u, word = plain && l < there ? crossing[l] : 0u;
         if (plain) {
-            n = popcount(word & own & SLOT_MASK);
-            up = (word ^ own) >> 31;
+            n = popcount(word & line & SLOT_MASK);
+            up = (word ^ line) >> 31;
         } else if (l < there) {
-            n = pulses_in(a, m, 0, Neighbours{col + l, a.cols}, up);
+            n = pulses_in(a, m, 0, AdjacentLines{col + l, a.cols}, up);
         }
         found[l] = n << 9 | (up != 0u ? RISES_BIT : 0u);
     }
 }
 
 // Lists the cells. Returns how many there are.
-FN u32 list_pulsed(const UpdateArgs& a, const Stretch& m, i64 from, bool by_number, u32* list) {
+FN u32 list_pulsed(const UpdateArgs& a, const TrainView& m, i64 from, bool by_number, u32* list) {
     const Amplitude& plan = m.plans[0];
-    u32 own = plan.length > 0 ? m.own[0] ^ turn_of(m, plan) << 31 : 0u, all = 0u;
-    if (plan.length == 0 || (a.words == 1 && (own & SLOT_MASK) == 0u)) return 0u;
+    u32 line = plan.length > 0 ? m.line[0] ^ direction_of(m, plan) << 31 : 0u, all = 0u;
+    if (plan.length == 0 || (a.words == 1 && (line & SLOT_MASK) == 0u)) return 0u;
     Laned<u32> found[LISTED_CELLS / 32];
-    UNROLLED for (int q = 0; q < LISTED_CELLS / 32; ++q) count_pulses(a, m, from + 32 * q, own, found[q]);
+    UNROLLED for (int q = 0; q < LISTED_CELLS / 32; ++q) count_pulses(a, m, from + 32 * q, line, found[q]);
     for (u32 pairs = 1u; pairs <= (by_number ? MOST_PAIRS : 1u); ++pairs) UNROLLED for (int q = 0; q < LISTED_CELLS / 32; ++q) {
         Laned<u32> chosen;
         LANES(l) {
@@ -54,20 +54,20 @@ FN u32 list_pulsed(const UpdateArgs& a, const Stretch& m, i64 from, bool by_numb
 }
 
 // The equal pulses that one cell gets.
-FN void pulse_equally(const UpdateArgs& a, const Params& p, Drawer& own, const float* record, bool jumps, bool rises, u32 number,
+FN void pulse_equally(const UpdateArgs& a, const Params& p, CellDraws& draws, const float* record, bool jumps, bool rises, u32 number,
                       State& s, float& w) {
     if (jumps) {
-        Ways<float> k;
-        load_way(p, record, rises, k);
-        Course<float> t = course_of(w);
-        follow_equal(t, k, number);
-        if (is_free(t, k)) {
-            w = landing(t, pulse_normal(a, own.key, own.step, own.cell, 0u));
+        LinearSteps<float> k;
+        load_linear_step(p, record, rises, k);
+        GaussianPath<float> t = path_from(w);
+        advance_equal(t, k, number);
+        if (stays_within_bounds(t, k)) {
+            w = sample_final_weight(t, pulse_normal(a, draws.key, draws.step, draws.cell, 0u));
             return;
         }
     }
-    Steps steps = steps_from(own);
-    step_often(a, p, own, load_cell(record, 1), steps, rises, number, s, w);
+    Steps steps = steps_from(draws);
+    step_often(a, p, draws, load_cell(record, 1), steps, rises, number, s, w);
 }
 
 // A cell of the list with all that is read of it.
@@ -87,9 +87,9 @@ CROWDED_KERNEL(update_pulsed, UpdateArgs) {
     const Control& control = a.frozen[replica];
     const Params& p = a.params[replica];
     if (row == 0 && from == 0 && first_lane()) a.control[replica].step = control.step + 1u;
-    Stretch m = {a.d_words + words * a.rows + row, a.x_words + words * a.cols, nullptr, a.plans + replica, nullptr};
-    m.own_lines = a.rows;
-    m.other_lines = a.cols;
+    TrainView m = {a.d_words + words * a.rows + row, a.x_words + words * a.cols, nullptr, a.plans + replica, nullptr};
+    m.line_stride = a.rows;
+    m.crossing_stride = a.cols;
     m.to = 1;
     WARP_LIST(u32, list, LISTED_CELLS);
     bool jumps = can_jump(a, p);
@@ -108,9 +108,9 @@ CROWDED_KERNEL(update_pulsed, UpdateArgs) {
             u32 place = c.entry % LISTED_CELLS, cell = (u32)(row * a.cols + from) + place;
             State s = load_state(c.record, 1);
             float w = hidden_weight(c.w, s);
-            Drawer own = {key_of(control), control.step, cell, 0u};
-            pulse_equally(a, p, own, c.record, jumps, (c.entry & RISES_BIT) != 0u, c.entry >> 9, s, w);
-            weights[place] = written_weight(p, w, s, own.key, {a.call, control.step, WRITE}, cell);
+            CellDraws draws = {key_of(control), control.step, cell, 0u};
+            pulse_equally(a, p, draws, c.record, jumps, (c.entry & RISES_BIT) != 0u, c.entry >> 9, s, w);
+            weights[place] = written_weight(p, w, s, draws.key, {a.call, control.step, WRITE}, cell);
             store_state(records + place * RECORD, 1, s);
         }
     }

@@ -1,29 +1,29 @@
-// Pulses on the cells of a squad, one by one: draws of window.cuh, so its results as well. Taken in after squad.cuh.
+// Pulses on the cells of a warp cells, one by one: draws of window.cuh, so its results as well. Taken in after warp cells.cuh.
 #include "warp_cells.cuh"
 #include "update/steps.cuh"
 
 // A cell that waits with more pulses makes all go on.
-#define WAITING 32
+#define QUEUE_LIMIT 32
 
 // Pulses not applied yet: a bit for each (1 = up), and their number.
-struct Queue { Laned<u64> bits; Laned<u32> count; };
+struct PulseQueue { Laned<u64> bits; Laned<u32> count; };
 
-FN bool any_beyond(Laned<u32>& count, u32 most) {
+FN bool any_above(Laned<u32>& count, u32 most) {
     Laned<u32> over;
     LANES(l) over[l] = count[l] > most ? 1u : 0u;
     return lanes_flag(lanes_any(over));
 }
 
 // How many of the next four draws of cell l its pulses take: up to the end of a group of four, or fewer if `all`.
-FN u32 taken(Squad& c, Queue& g, int l, bool all) {
+FN u32 due_draws(WarpCells& c, PulseQueue& g, int l, bool all) {
     u32 room = 4u - (c.first[l] & 3u), some = min_u(g.count[l], room);
     return all || some == room ? some : 0u;
 }
 
 // The pulses of one group of draws.
-GPU_FN void apply_group(Squad& c, Queue& g, bool all, Laned<float>* z, Laned<float>* u) {
+GPU_FN void apply_group(WarpCells& c, PulseQueue& g, bool all, Laned<float>* z, Laned<float>* u) {
     LANES(l) {
-        u32 begin = c.first[l] & 3u, take = taken(c, g, l, all);
+        u32 begin = c.first[l] & 3u, take = due_draws(c, g, l, all);
         if (take != 0u) {
             State s = c.s[l];
             float w = c.w[l];
@@ -40,11 +40,11 @@ GPU_FN void apply_group(Squad& c, Queue& g, bool all, Laned<float>* z, Laned<flo
 
 // Draws for the cells that have pulses, and the pulses that they serve. Where such cells are half of them or fewer, the
 // threads of others draw for them: 2^shift groups for each in turn.
-GPU_FN void step_round(Squad& c, Queue& g, bool all) {
+GPU_FN void draw_and_step(WarpCells& c, PulseQueue& g, bool all) {
     Laned<u32> have, owner, rank, cell, next, from;
     Laned<float> z[4 * NOISE + 1], u[4 * UNIFORM + 1], own_z[4 * NOISE + 1], own_u[4 * UNIFORM + 1];
     LANES(l) {
-        have[l] = taken(c, g, l, all);
+        have[l] = due_draws(c, g, l, all);
         cell[l] = c.cell[l];
         next[l] = c.first[l] >> 2;
     }
@@ -78,42 +78,42 @@ GPU_FN void step_round(Squad& c, Queue& g, bool all) {
             for (int q = 0; q < 4 * UNIFORM; ++q) lanes_from(own_u[q], from, u[q]);
         }
         apply_group(c, g, all, z, u);
-        LANES(l) have[l] = taken(c, g, l, all);
+        LANES(l) have[l] = due_draws(c, g, l, all);
         if (!lanes_flag(lanes_any(have))) break;
     }
 }
 
 // The samples of a stretch whose line fires, 32 at a time: `left` are still to come.
-struct Firing {
+struct SampleCursor {
     i64 base, to;
     u32 left;
     // Samples that are looked up together, and slots that the longest of their trains has.
     u32 together;
-    Sight g;
+    SampleBlock g;
 };
-GPU_FN bool find_firing(Squad& c, Firing& f) {
+GPU_FN bool find_sample(WarpCells& c, SampleCursor& f) {
     while (f.left == 0u) {
         f.base += 32;
         if (f.base >= f.to) return false;
-        look(c, f.base, f.to, f.g);
+        load_sample_block(c, f.base, f.to, f.g);
         f.left = f.g.fires;
-        // So many trains find room in a queue that holds WAITING pulses.
-        f.together = any_beyond(f.g.length, 15u) ? 1u : (any_beyond(f.g.length, 7u) ? 2u : 4u);
+        // So many trains find room in a queue that holds QUEUE_LIMIT pulses.
+        f.together = any_above(f.g.length, 15u) ? 1u : (any_above(f.g.length, 7u) ? 2u : 4u);
     }
     return true;
 }
 
 // Queues the pulses of up to N samples whose trains are plain; `keep` are the slots that count, none for cells that are not
-// chosen. There is no branch on whether there is a sample, see leap_next.
-template <int N> GPU_FN void queue_plain(Squad& c, Firing& f, Laned<u32>& keep, Queue& q) {
+// chosen. There is no branch on whether there is a sample, see advance_next.
+template <int N> GPU_FN void queue_plain(WarpCells& c, SampleCursor& f, Laned<u32>& keep, PulseQueue& q) {
     Laned<u32> word[N];
     u32 own[N];
     int at = 0;
     UNROLLED for (int k = 0; k < N; ++k) {
         at = f.left != 0u ? first_bit(f.left | 0x80000000u) : at;
-        own[k] = lanes_at(f.g.own, at);
+        own[k] = lanes_at(f.g.line, at);
         own[k] = f.left != 0u ? own[k] : 0u;
-        LANES(l) word[k][l] = c.other[l][(f.base + at) * c.m.other_lines];
+        LANES(l) word[k][l] = c.crossing[l][(f.base + at) * c.m.crossing_stride];
         f.left &= f.left - 1u;
     }
     UNROLLED for (int k = 0; k < N; ++k) LANES(l) {
@@ -123,10 +123,10 @@ template <int N> GPU_FN void queue_plain(Squad& c, Firing& f, Laned<u32>& keep, 
     }
 }
 // The pulses of one sample of any trains: as many as a word has slots, and what is left in n.
-GPU_FN void queue_some(Squad& c, Firing& f, Laned<u32>& keep, Queue& q, Laned<u32>& n, Laned<u32>& up) {
-    if (!any_beyond(n, 0u)) {
+GPU_FN void queue_sample(WarpCells& c, SampleCursor& f, Laned<u32>& keep, PulseQueue& q, Laned<u32>& n, Laned<u32>& up) {
+    if (!any_above(n, 0u)) {
         Laned<u32> unused;
-        pulses_at(c, f.g, f.base, first_bit(f.left), 0u, unused, n, up);
+        count_sample(c, f.g, f.base, first_bit(f.left), 0u, unused, n, up);
         LANES(l) n[l] = keep[l] != 0u ? n[l] : 0u;
         f.left &= f.left - 1u;
     }
@@ -140,9 +140,9 @@ GPU_FN void queue_some(Squad& c, Firing& f, Laned<u32>& keep, Queue& q, Laned<u3
 
 // The pulses of samples from .. to - 1 on the cells that `chosen` marks, one by one: they wait in queues until a cell has
 // many, so that few threads idle while pulses are applied.
-GPU_FN void step_squad(Squad& c, i64 from, i64 to, Laned<u32>& chosen) {
-    Queue q;
-    Firing f;
+GPU_FN void step_cells(WarpCells& c, i64 from, i64 to, Laned<u32>& chosen) {
+    PulseQueue q;
+    SampleCursor f;
     Laned<u32> keep, n, up;
     f.base = from - 32;
     f.to = to;
@@ -153,16 +153,16 @@ GPU_FN void step_squad(Squad& c, i64 from, i64 to, Laned<u32>& chosen) {
         keep[l] = chosen[l] != 0u ? SLOT_MASK : 0u;
     }
     for (bool more = true;;) {
-        while (more && !any_beyond(q.count, WAITING)) {
-            bool rest = any_beyond(n, 0u);
-            more = rest || find_firing(c, f);
+        while (more && !any_above(q.count, QUEUE_LIMIT)) {
+            bool rest = any_above(n, 0u);
+            more = rest || find_sample(c, f);
             if (!more) break;
-            if (rest || !f.g.plain) queue_some(c, f, keep, q, n, up);
+            if (rest || !f.g.plain) queue_sample(c, f, keep, q, n, up);
             else if (f.together == 4u) queue_plain<4>(c, f, keep, q);
             else if (f.together == 2u) queue_plain<2>(c, f, keep, q);
             else queue_plain<1>(c, f, keep, q);
         }
-        if (!more && !any_beyond(q.count, 0u)) break;
-        step_round(c, q, !more);
+        if (!more && !any_above(q.count, 0u)) break;
+        draw_and_step(c, q, !more);
     }
 }
