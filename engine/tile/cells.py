@@ -21,8 +21,10 @@ from engine.tile.keys import derive, halves, place_of
 from engine.tile.settings import DeviceSpec, Update
 from engine.tile.weight import AnalogWeight
 
-CONTROL_WORDS = 16
-STEP, LR = 2, 3
+# The control block of a replica, in words of 4 bytes: its size, and the places of what Python writes.
+_CONTROL = read_struct("random.cuh", "Control")
+CONTROL_WORDS = ctypes.sizeof(_CONTROL) // 4
+STEP, LR, TURN = (getattr(_CONTROL, name).offset // 4 for name in ("step", "lr", "turn"))
 
 
 class CellArray(nn.Module):

@@ -12,15 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from engine.jit.programs import Program, fill, group_program
-from engine.jit.struct import read_struct
+from engine.jit.struct import choice, read_struct
 from engine.tile import trains
-from engine.tile.cells import CellArray
+from engine.tile.cells import TURN, CellArray
 from engine.tile.keys import TileId
 from engine.tile.mvm import Product
 from engine.tile.settings import (
     DENSE,
     GROUPS,
-    POLICIES,
     DeviceSpec,
     OneSided,
     Update,
@@ -29,8 +28,6 @@ from engine.tile.settings import (
 )
 from engine.tile.trains import Trains
 from engine.tile.weight import AnalogWeight
-
-TURN = 4
 
 
 class CellGroup(nn.Module):
@@ -247,7 +244,7 @@ class CellGroup(nn.Module):
         policy says."""
         if isinstance(self.settings, OneSided):
             return t.plans.expand(2, *t.plans.shape)
-        policy = POLICIES.index(self.policy), self.first
+        policy = choice("group/group.cuh", "Policy", self.policy), self.first
         return trains.deal_plans(t, len(self.devices), self.control, self.lead.calls, policy)
 
     def take(self, plans: Tensor, t: Trains) -> None:

@@ -10,37 +10,28 @@ import torch
 from torch import Tensor
 
 from engine.devices.base import find_device
-from engine.jit.programs import Program, fill
-from engine.jit.struct import read_constant, read_struct
+from engine.jit.programs import fill
+from engine.jit.struct import read_constant, read_enum, read_struct
+from engine.tile import update_kernels
 from engine.tile.settings import DeviceSpec, Update
 
 if TYPE_CHECKING:
     from engine.tile.cells import CellArray
     from engine.tile.group import Cells
 
-SLOTS = 31
+SLOTS = read_constant("trains/trains.cuh", "SLOTS")
 MAX_WORDS = 128
+_TYPE = read_enum("trains/trains.cuh", "PulseType")
 TYPES = {
-    "StochasticCompressed": 0,
-    "Stochastic": 0,
-    "MeanCount": 1,
-    "DeterministicImplicit": 2,
-    "NoneWithDevice": 3,
+    "StochasticCompressed": int(_TYPE["STOCHASTIC"]),
+    "Stochastic": int(_TYPE["STOCHASTIC"]),
+    "MeanCount": int(_TYPE["MEAN_COUNT"]),
+    "DeterministicImplicit": int(_TYPE["DETERMINISTIC"]),
+    "NoneWithDevice": int(_TYPE["EXACT"]),
 }
 # Trains are kept from call to call while they are small; larger ones would add up over the tiles.
 KEPT_WORDS = 1 << 16
 KEPT_UPDATES = 8
-# A GPU is busy with so many warps.
-MANY_STRIPS = 1 << 15
-# Cells look for their coincidences by sample masks if there are at least so many samples, in an
-# array of at most so many cells and in any other; with few groups of 32 samples all are looked at,
-# else those that are listed.
-HIT_CELLS, HIT_SAMPLES, LISTED_GROUPS = 1 << 19, (256, 2048), 8
-GROUP, SPAN = (read_constant("trains/trains.cuh", name) for name in ("GROUP", "HIT_SPAN"))
-WARP, SPREAD_THREADS = 32, 1 << 15
-LONG_LINES, MEASURED = 1024, read_constant("trains/trains.cu", "MEASURED")
-LISTED_CELLS = read_constant("update/gpu/thread_per_pulsed_cell.cu", "LISTED_CELLS")
-COUNTED_GROUPS = read_constant("trains/gpu/masks.cu", "COUNTED_GROUPS")
 
 
 def update(
@@ -83,7 +74,7 @@ class PreparedUpdate:
 
     def run(self, array: CellArray, x: Tensor, d: Tensor) -> None:
         """Plans, trains and pulses for the samples x and d."""
-        args, program, threads = self.args, self.program, torch.get_num_threads()
+        args = self.args
         space = self.space or _space(array, args.batch, self.words)
         # Past nn.Module's own search for attributes, which takes longer than filling in the
         # addresses.
@@ -94,26 +85,7 @@ class PreparedUpdate:
         if space is not self.pointed:
             fill(args, _SPACE, space)
             self.pointed = self.space
-        if program.backend == "cpu" and self.kind != 3:
-            program.run("pulsed_update", args, threads=threads)
-            return
-        maxima = measure(program, args, array.weight.device)
-        args.items = array.lanes * args.batch
-        program.run("plan_samples", args, threads=threads, warp=True)
-        del maxima
-        if self.kind != 3 and by_hits(args):
-            masks = make_masks(
-                program, args, array.weight.device
-            )  # lives until the kernels are launched
-            args.spread = spread(array.weight.numel())
-            args.items = array.weight.numel() * args.spread
-            program.run("update_hits", args, threads=threads)
-            del masks
-            return
-        if self.kind != 3:
-            args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
-            program.run("make_trains", args, threads=threads, warp=True)
-        pulse_cells(program, args, exact=self.kind == 3)
+        update_kernels.run(self.program, args, array.weight.device)
 
 
 class PreparedUpdates:
@@ -138,79 +110,6 @@ class PreparedUpdates:
 
     def __reduce__(self) -> Any:
         return PreparedUpdates, ()
-
-
-def measure(program: Program, args: Any, where: torch.device) -> Tensor | None:
-    """The largest values of parts of the samples on a GPU, where their lines are long."""
-    args.maxima = None
-    if max(args.rows, args.cols) <= LONG_LINES:
-        return None
-    parts = -(-args.rows // MEASURED) - (-args.cols // MEASURED)
-    maxima = torch.empty(args.replicas, args.batch, parts, device=where)
-    args.maxima, args.items = maxima.data_ptr(), maxima.numel()
-    program.run("measure_samples", args, threads=1, warp=True)
-    return maxima
-
-
-def by_hits(args: Any) -> bool:
-    """Whether cells look for their coincidences by sample masks."""
-    cells = args.replicas * args.rows * args.cols
-    few, many = HIT_SAMPLES
-    return bool(args.batch >= (few if cells <= HIT_CELLS else many))
-
-
-def spread(cells: int) -> int:
-    """Threads for each of so many cells, of which one works, so that cells of one warp wait less
-    for each other while there are threads enough."""
-    times = 1
-    while times < WARP and 2 * times * cells <= SPREAD_THREADS:
-        times *= 2
-    return times
-
-
-def make_masks(program: Program, args: Any, where: torch.device) -> list[Tensor]:
-    """Sample masks, windows, and the groups in which cells have coincidences, for plans that are
-    made. The tensors that `args` points to afterwards."""
-    groups = -(-args.batch // GROUP)
-    chunks = -(-groups // GROUP) if groups > LISTED_GROUPS else 0
-    spans = -(-chunks // SPAN)
-    cells = args.rows * args.cols
-    words: dict[str, Any] = {"dtype": torch.int32, "device": where}
-    made = [
-        torch.empty(args.replicas, groups, args.cols, 2, **words),
-        torch.empty(args.replicas, groups, args.rows, 2, **words),
-        torch.empty(args.replicas, groups, 4, **words),
-        torch.empty(args.replicas, chunks + spans, cells, **words),
-    ]
-    fill(args, ("x_masks", "d_masks", "groups", "hits"), made)
-    args.items = args.replicas * groups * ((args.cols + 31) // 32 + (args.rows + 31) // 32)
-    program.run("make_masks", args, threads=1, warp=True)
-    if groups > COUNTED_GROUPS:
-        args.items = args.replicas * -(-groups // GROUP)
-        program.run("mark_windows", args, threads=1, warp=True)
-    if chunks:
-        args.items = args.replicas * spans * args.rows * ((args.cols + 31) // 32)
-        program.run("mark_hits", args, threads=1, warp=True)
-    return made
-
-
-def pulse_cells(program: Program, args: Any, *, exact: bool = False) -> None:
-    """The pulses of trains that are made, or the exact outer product, on all cells: by the kernel
-    that a GPU takes."""
-    kernel, args.items, warp = _gpu_kernel(args)
-    if exact:
-        kernel, args.items, warp = "update_exact", args.replicas * args.rows * args.cols, False
-    program.run(kernel, args, threads=torch.get_num_threads(), warp=warp)
-
-
-def _gpu_kernel(args: Any) -> tuple[str, int, bool]:
-    """Kernel, items, and whether an item takes a warp: a cell, or 32 cells of a row."""
-    if args.batch == 1:
-        return "update_pulsed", args.replicas * args.rows * -(-args.cols // LISTED_CELLS), True
-    strips = (args.cols + 31) // 32
-    while strips % 2 == 0 and args.replicas * args.rows * strips > MANY_STRIPS:
-        strips //= 2
-    return "update_strips", args.replicas * args.rows * strips, True
 
 
 def exact_update(array: CellArray, x: Tensor, d: Tensor, lr: float) -> None:

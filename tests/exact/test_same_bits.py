@@ -15,7 +15,7 @@ import torch
 
 from engine.jit import cpu, source, unit
 from engine.jit.programs import Program, array_program, fill, mvm_program
-from engine.tile import pulses
+from engine.tile import pulses, update_kernels
 from engine.tile.cells import CellArray
 from engine.tile.settings import IO, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
@@ -83,21 +83,15 @@ def update_as_a_gpu(
     space = pulses._space(array, x.shape[-2], words)
     fill(args, ("x", "d", "plan", *pulses._SPACE), (x, d, plan.tensor, *space))
     program = array.program()
-    maxima = pulses.measure(program, args, array.weight.device)
-    args.items = array.lanes * x.shape[-2]
-    program.run("plan_samples", args, threads=1)
-    del maxima
-    if loop.startswith("update_hits"):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pulses, "LISTED_GROUPS", 0 if loop.endswith("listed") else 1 << 30)
-            masks = pulses.make_masks(program, args, array.weight.device)
-        args.spread = pulses.spread(array.weight.numel())
-        args.items = array.weight.numel() * args.spread
-        program.run("update_hits", args, threads=1)
-        del masks
-        return
-    args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
-    program.run("make_trains", args, threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        long = max(args.rows, args.cols) > update_kernels.LONG_LINES
+        patch.setattr(update_kernels, "measures_parts", lambda *_: long)
+        patch.setattr(update_kernels, "UNLISTED_GROUPS", 0 if loop.endswith("listed") else 1 << 30)
+        update_kernels.plan_samples(program, args, array.weight.device)
+        if loop.startswith("update_hits"):
+            update_kernels._pulse_coincidences(program, args, array.weight.device)
+            return
+    update_kernels.make_trains(program, args)
     kernel, _, parts = loop.partition("/")
     if kernel == "update_reference":
         program = reference_program(array.spec.model, array.layout, array.weight.device.type)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from engine.algorithms import find_algorithm
-from engine.tile import pulses
+from engine.tile import update_kernels
 from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec, Update
 from engine.tile.tile import Tile
 from engine.tile.transfers import args, transfer
@@ -108,7 +108,7 @@ def test_kernels_of_a_gpu_leave_the_same_bits(name: str, monkeypatch: pytest.Mon
     own = [after_updates(lambda: make(name), samples) for samples in (70, 3)]
     monkeypatch.setattr(transfer, "walk", args.launch)
     monkeypatch.setattr(args, "FEW_READS", 0)
-    monkeypatch.setattr(pulses, "HIT_SAMPLES", (2, 2))
+    monkeypatch.setattr(update_kernels, "SPARSE_SAMPLES", 2)
     assert_equal(own[0], after_updates(lambda: make(name), 70))
     assert_equal(own[1], after_updates(lambda: make(name), 3))
 

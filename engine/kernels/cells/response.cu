@@ -17,10 +17,10 @@ KERNEL(respond, ResponseArgs) {
     pulses.noise_on = 1;
     State s = {};
     float w = c.min_bound;
-    CellDraws draws = {key, 0u, (u32)item, 0u};
-    Steps steps = steps_from(draws);
+    CellDraws pulsed = {key, 0u, (u32)item, 0u};
+    Steps steps = steps_from(pulsed);
     for (i64 m = 0; m <= 2 * a.moments; ++m) {
-        if (m > 0) step_often(pulses, p, draws, c, steps, m <= a.moments, (u32)a.each, s, w);
+        if (m > 0) step_often(pulses, p, pulsed, c, steps, m <= a.moments, (u32)a.each, s, w);
         Draw written = {(u32)m, 0u, WRITE};
         a.weights[m * a.items + item] = written_weight(p, w, s, key, written, (u32)item);
     }

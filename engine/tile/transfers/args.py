@@ -9,23 +9,22 @@ import torch
 from torch import Tensor
 
 from engine.jit.programs import Program, fill
-from engine.jit.struct import read_struct
+from engine.jit.struct import choice, read_constant, read_struct
+from engine.tile import update_kernels
 from engine.tile.cells import CellArray
-from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan, by_hits, make_masks, pulse_cells, spread
+from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan
 from engine.tile.settings import Update
 
 if TYPE_CHECKING:
     from engine.tile.group import Cells
     from engine.tile.transfers.transfer import Transfer
 
-RULES = ("plain", "buffered", "averaged", "chopped", "dynamic")
-MAX_ARRAYS = 8
-EXACT = 3
+MAX_ARRAYS = read_constant("transfer/args.cuh", "MAX_ARRAYS")
+EXACT = update_kernels.EXACT
 FEW_READS = 64
 ALIGN = 16  # words: every part of the room starts at 64 bytes
-ROUND = (
-    2 + MAX_ARRAYS
-)  # numbers of a round: first and last sample, then where the reads of each array end
+# Numbers of a round: first and last sample, then where the reads of each array end.
+ROUND = read_constant("transfer/rounds.cu", "ROUND")
 
 
 class Prepared:
@@ -109,8 +108,11 @@ class Prepared:
     @property
     def by_hits(self) -> bool:
         """Whether a GPU finds the pulses of the fast array by sample masks."""
-        random_trains = self.struct.type != EXACT and self.values["out_chop_prob"] == 0
-        return random_trains and not self.reads_all and by_hits(self.struct)
+        args = self.struct
+        cells = args.replicas * args.rows * args.cols
+        case = update_kernels.UpdateCase(False, args.type == EXACT, args.batch, cells)
+        chosen = update_kernels.choose(case) is update_kernels.UpdateKernel.COINCIDENCES
+        return chosen and not self.reads_all and self.values["out_chop_prob"] == 0
 
     def _measure(self, batch: int, *, walks: bool) -> None:
         """Sizes of everything that lives for one call only."""
@@ -127,8 +129,9 @@ class Prepared:
             "x_words": samples * pulses * args.cols, "x_rest": samples * pulses * args.cols,
             "d_words": samples * pulses * args.rows, "d_rest": samples * pulses * args.rows,
             "out_signs": samples * lines if values["out_chop_prob"] > 0 else 0,
-            "marks": args.replicas * slices, "slot_slices": args.replicas * args.slots, "slot_chops": args.replicas * args.slots,
-            "slot_until": args.replicas * args.slots, "reads": 4 * MAX_ARRAYS * args.replicas,
+            "marks": args.replicas * slices, "slot_slices": args.replicas * args.slots,
+            "slot_chops": args.replicas * args.slots, "slot_until": args.replicas * args.slots,
+            "reads": 4 * MAX_ARRAYS * args.replicas,
             "found": 3 * args.replicas, "events": 4 * args.replicas * args.max_events,
             "done": args.replicas * args.slots * lines, "drive": args.replicas * args.slots * lines,
         }  # fmt: skip
@@ -178,7 +181,7 @@ def plan_values(state: Transfer, slow: Cells, batch: int) -> dict[str, Any]:
         unit *= given["auto_granularity"] / (slices * abs(wiring.every[0]))
     both = [gamma[k] > 0 and gamma[k + 1] > 0 for k in range(links)]
     return given | {
-        "rule": RULES.index(wiring.rule),
+        "rule": choice("transfer/args.cuh", "Rule", wiring.rule),
         "arrays": links + 1,
         "gamma": list(gamma),
         "ratio": [gamma[k] / gamma[k + 1] if both[k] else 1.0 for k in range(links)],
@@ -222,10 +225,10 @@ def launch(program: Program, prepared: Prepared) -> None:
     plain.lr_scale, plain.all_words = 1.0, 1
     masks: list[Tensor] = []
     if prepared.by_hits:
-        masks = make_masks(program, plain, prepared.room.device)
-        fill(args, ("x_masks", "d_masks", "groups", "hits"), masks)
+        masks = update_kernels.make_masks(program, plain, prepared.room.device)
+        fill(args, update_kernels.MASKS, masks)
         cells = args.replicas * args.rows * args.cols
-        args.spread = spread(cells)
+        args.spread = update_kernels.spread(cells)
         run("first_stretch", cells * args.spread)
     else:
         _pulse_words(program, prepared, plain)
@@ -242,8 +245,7 @@ def _pulse_words(program: Program, prepared: Prepared, plain: Any) -> None:
     samples, exact = args.replicas * args.batch, args.type == EXACT
     args.x_masks = 0
     if not exact:
-        plain.items = samples * ((args.cols + 31) // 32 + (args.rows + 31) // 32)
-        program.run("make_trains", plain, threads=1, warp=True)
+        update_kernels.make_trains(program, plain)
     if prepared.values["out_chop_prob"] > 0:
         args.items = args.replicas * lines
         program.run("transfer_signs", args, threads=1)
@@ -252,7 +254,7 @@ def _pulse_words(program: Program, prepared: Prepared, plain: Any) -> None:
         program.run("transfer_rest", args, threads=1, warp=True)
         plain.x_words, plain.d_words = args.x_rest, args.d_rest
         plain.x, plain.d = args.x_rest, args.d_rest
-        pulse_cells(program, plain, exact=exact)
+        update_kernels.run_made(program, plain)
 
 
 SHARED = (

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.jit.programs import fill, rounds_program
 from engine.tile import trains
-from engine.tile.cells import CellArray
+from engine.tile.cells import CONTROL_WORDS, CellArray
 from engine.tile.group import CellGroup, Cells
 from engine.tile.settings import Update
 from engine.tile.trains import Trains
@@ -21,8 +21,6 @@ from engine.tile.transfers.args import EXACT, ROUND, Prepared
 
 if TYPE_CHECKING:
     from engine.tile.transfers.transfer import Transfer
-
-CONTROL_WORDS = 16
 
 
 class Rounds:
