@@ -15,7 +15,7 @@ from engine.jit.unit import Unit
 # What precedes the namespaces of the devices, what each of them has, and what follows.
 COMMON = ("transfer/args.cuh",)
 SLOW = ("transfer/block_pulses.cuh",)
-FAST_CPU = (*SLOW, "update/cpu/runs.cuh", "transfer/cpu/walk_steps.cuh")
+FAST_CPU = (*SLOW, "update/cpu/runs.cuh")
 FAST_GPU = (*SLOW, "update/gpu/warp_windows.cuh")
 WALK = ("transfer/walk_block.cuh", "trains/trains.cu", "update/exact.cu")
 TRANSFER_CPU = ("transfer/cpu/transfer.cu",)

@@ -7,7 +7,6 @@
 enum Rule { PLAIN, BUFFERED, AVERAGED, CHOPPED, DYNAMIC };
 enum TransferStream { FLIP = ALGORITHM, FLIP_OUT, SELECT, RESET_SLICE, READ_NOISE, READ_ROUND };
 #define MAX_ARRAYS 8
-#define PENDING_BITS 60
 
 struct TransferPlan {
     float fast_lr, auto_gain, decay, fast_granularity, slow_granularity, buffer_granularity, threshold;

@@ -9,12 +9,6 @@ struct SliceCells {
     Laned<u32> cell;
     int lines;
 };
-// Pulses not applied yet: a bit for each (1 = up) and their number; `first` pulses of the call came before.
-struct PendingPulses {
-    Laned<u64> bits;
-    Laned<u32> count, first;
-    float most;
-};
 
 CALLED void load_block(const UpdateArgs& a, const SliceStrip& s, SliceCells& k) {
     k.lines = s.lines;

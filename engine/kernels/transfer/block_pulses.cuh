@@ -8,10 +8,10 @@
 FN Lockstep<LANE_STRIDE> lockstep_of(const UpdateArgs& a, SliceCells& k, Laned<u64>& bits, Laned<u32>& count, Laned<u32>& first) {
     return {key_of(a.frozen[0]), a.frozen[0].step, &k.w[0], &k.record[0][0], &k.cell[0], &bits[0], &count[0], &first[0]};
 }
-CALLED void step_block(const UpdateArgs& a, SliceCells& k, Laned<u64>& bits, Laned<u32>& count, Laned<u32>& first, bool all) {
+CALLED void step_block(const UpdateArgs& a, SliceCells& k, Laned<u64>& bits, Laned<u32>& count, Laned<u32>& first) {
     const Params p = a.params[0];
     int cells = LANE_STRIDE > 1 ? (k.lines + 7) & ~7 : 1;
-    step_waiting<LANE_STRIDE>(a, p, lockstep_of(a, k, bits, count, first), cells, all);
+    step_waiting(a, p, lockstep_of(a, k, bits, count, first), cells, true);
 }
 
 // Group g of a block.
@@ -24,7 +24,7 @@ FN Cells cells_of(const UpdateArgs& a, SliceCells& k, int g, Laned<u32>& first) 
 CALLED void pulse_block(const UpdateArgs& a, SliceCells& k, Laned<u64>& bits, Laned<u32>& count, Laned<u32>& first, u32 most) {
     const Params p = a.params[0];
     if (!can_jump(a, p)) {
-        step_block(a, k, bits, count, first, true);
+        step_block(a, k, bits, count, first);
         return;
     }
     Laned<u32> near, up;
@@ -46,13 +46,5 @@ CALLED void pulse_block(const UpdateArgs& a, SliceCells& k, Laned<u64>& bits, La
         put(&near[g * WIDE], finish_windows(a, cells, ways, t, n));
     }
     LANES(l) count[l] = near[l] != 0u ? count[l] : 0u;
-    if (lanes_flag(lanes_any(near))) step_block(a, k, bits, count, first, true);
-}
-
-// Applies pulses that are pending: all of them, or up to the last one that ends a group of four.
-FN void apply_pending(const UpdateArgs& a, SliceCells& k, PendingPulses& g, bool all) {
-    Laned<float> left;
-    step_block(a, k, g.bits, g.count, g.first, all);
-    LANES(l) left[l] = (float)(int)g.count[l];
-    g.most = lanes_max(left);
+    if (lanes_flag(lanes_any(near))) step_block(a, k, bits, count, first);
 }

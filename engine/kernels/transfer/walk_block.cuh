@@ -4,20 +4,28 @@
 FN u32 chopped_sign(const TrainView& m, i64 sample, int l) { return m.chop ^ (m.signs ? m.signs[sample * m.sign_stride + l] : 0u); }
 
 #if WIDE > 1
-// Pulses in jumps, window by window.
-CALLED void walk_jumps(const UpdateArgs& a, const SliceStrip& s, const TrainView& all, SliceCells& k, Laned<u32>& first) {
+// Window by window, sixteen cells at a time: in jumps or one by one.
+CALLED void walk_windows(const UpdateArgs& a, const SliceStrip& s, const TrainView& all, SliceCells& k, Laned<u32>& first) {
     const Params& p = a.params[0];
+    bool jumps = can_jump(a, p);
     TrainView m = all;
     PulseRuns runs;
+    u64 bits[WIDE];
+    u32 count[WIDE];
     WIDES(g, s.lines) {
         Cells cells = cells_of(a, k, g, first);
-        LinearSteps<Wide> ways;
-        load_linear_steps(p, cells.record, cells.stride, ways);
+        LinearSteps<Wide> steps;
+        if (jumps) load_linear_steps(p, cells.record, cells.stride, steps);
         for (m.from = all.from; m.from < all.to; m.from = m.to) {
             m.to = window_end(m.plans, m.from, all.to);
             collect_runs(a, m, AdjacentLines{g * WIDE, s.lines}, runs);
             if (runs.n == 0) continue;
-            u32 near = finish_runs(a, runs, ways, cells);
+            if (!jumps) {
+                Lockstep<WIDE, LANE_STRIDE> lockstep = {cells.key, cells.step, cells.w, cells.record, cells.cell, bits, count, cells.first};
+                step_runs(a, p, runs, lockstep);
+                continue;
+            }
+            u32 near = finish_runs(a, runs, steps, cells);
             if (near != 0u) step_near_cells(a, p, runs, near, cells);
         }
     }
@@ -27,8 +35,7 @@ CALLED void walk_jumps(const UpdateArgs& a, const SliceStrip& s, const TrainView
 // All pulses of the stretch; `first` counts those of each cell in this call.
 FN void walk_pulses(const UpdateArgs& a, const SliceStrip& s, const TrainView& m, SliceCells& k, Laned<u32>& first) {
 #if WIDE > 1
-    if (can_jump(a, a.params[0])) walk_jumps(a, s, m, k, first);
-    else walk_steps(a, s, m, k, first);
+    walk_windows(a, s, m, k, first);
 #else
     WarpCells c = {a, a.params[0], m, s.lines, key_of(a.frozen[0]), a.frozen[0].step};
     LANES(l) {

@@ -69,6 +69,6 @@ static void store_chunk(const RowContext& t, const u32* list, u32 moved, RowStri
 static void step_listed(const RowContext& t, const u32* list, int n, RowStrings& strings) {
     CellChunk k;
     load_chunk(t, list, n, strings, k);
-    step_waiting<CHUNK>(t.a, t.p, lockstep_of(t, k), CHUNK, true);
+    step_waiting(t.a, t.p, lockstep_of(t, k), CHUNK, true);
     store_chunk(t, list, n < 32 ? (1u << n) - 1u : ~0u, strings, k);
 }

@@ -74,27 +74,6 @@ static void jump_chunk(Row& row, const PulseRuns& runs, const u32* list, int n, 
 static void step_chunk(Row& row, const PulseRuns& runs, const u32* list, int n) {
     CellChunk k;
     load_cells(row, list, k);
-    Lockstep<CHUNK> lockstep = lockstep_of(row.t, k);
-    LOOP for (int l = 0; l < CHUNK; ++l) k.count[l] = 0u;
-    LOOP for (int l = 0; l < CHUNK; ++l) k.bits[l] = 0u;
-    u32 filled = 0u, room = min_u(runs.most, SLOTS);
-    for (int q = 0; q < runs.n; ++q) {
-        WideBits word, most = {}, left;
-        fetch(word, runs.word[q]);
-        most = most + (u32)SLOTS;
-        for (left = word & SLOT_MASK; some(left); left = choose(left > most, left - most, left - left)) {
-            u32 now[CHUNK], up[CHUNK];
-            put(now, choose(left > most, most, left));
-            put(up, word >> 31);
-            if (filled + room > STRING_BITS) {
-                step_waiting<CHUNK>(row.t.a, row.t.p, lockstep, CHUNK, false);
-                filled = 3u;
-            }
-            LOOP for (int l = 0; l < CHUNK; ++l) k.bits[l] = k.bits[l] | (u64)(((1u << now[l]) - 1u) & (0u - up[l])) << (u64)k.count[l];
-            LOOP for (int l = 0; l < CHUNK; ++l) k.count[l] += now[l];
-            filled += room;
-        }
-    }
-    step_waiting<CHUNK>(row.t.a, row.t.p, lockstep, CHUNK, true);
+    step_runs(row.t.a, row.t.p, runs, lockstep_of(row.t, k));
     store_cells(row, list, n, (1u << n) - 1u, k);
 }

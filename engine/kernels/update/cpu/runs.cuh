@@ -1,6 +1,7 @@
 // A window on a CPU: the pulses of sixteen cells, sample by sample, then jumps of the cells that may and steps of others.
 #include "update/coincidence.cuh"
 #include "update/jump_cells.cuh"
+#include "update/lockstep.cuh"
 #if WIDE > 1
 
 // The number of pulses for each sample that has any, with the top bit set where they go up; `most` slots in a sample.
@@ -113,5 +114,33 @@ CALLED void step_near_cell(const UpdateArgs& a, const Params& params, const Puls
 }
 FN void step_near_cells(const UpdateArgs& a, const Params& p, const PulseRuns& r, u32 mask, const Cells& k) {
     for (; mask; mask &= mask - 1u) step_near_cell(a, p, r, k, __builtin_ctz(mask));
+}
+
+// As many pulses as find room in a string of a cell.
+#define STRING_BITS 60
+
+// The pulses of sixteen cells one by one, in lockstep: strings of them are filled and applied in turn.
+template <int S> CALLED void step_runs(const UpdateArgs& a, const Params& p, const PulseRuns& runs, const Lockstep<WIDE, S>& k) {
+    u32 filled = 0u, room = min_u(runs.most, SLOTS);
+    LOOP for (int l = 0; l < WIDE; ++l) k.count[l] = 0u;
+    LOOP for (int l = 0; l < WIDE; ++l) k.bits[l] = 0u;
+    for (int q = 0; q < runs.n; ++q) {
+        WideBits word, most = {}, left;
+        fetch(word, runs.word[q]);
+        most = most + (u32)SLOTS;
+        for (left = word & SLOT_MASK; some(left); left = choose(left > most, left - most, left - left)) {
+            u32 now[WIDE], up[WIDE];
+            put(now, choose(left > most, most, left));
+            put(up, word >> 31);
+            if (filled + room > STRING_BITS) {
+                step_waiting(a, p, k, WIDE, false);
+                filled = 3u;
+            }
+            LOOP for (int l = 0; l < WIDE; ++l) k.bits[l] = k.bits[l] | (u64)(((1u << now[l]) - 1u) & (0u - up[l])) << (u64)k.count[l];
+            LOOP for (int l = 0; l < WIDE; ++l) k.count[l] += now[l];
+            filled += room;
+        }
+    }
+    step_waiting(a, p, k, WIDE, true);
 }
 #endif

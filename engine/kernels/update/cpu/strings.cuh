@@ -1,10 +1,9 @@
 // RowStrings of pulses on a CPU: what the trains of a call mean for a stretch of cells, a bit for each pulse (1 = up).
-#include "update/args.cuh"
+#include "runs.cuh"
 
 #define TILE 1024
 #define ROWS 8
 #define CHUNK 16
-#define STRING_BITS 60
 
 // `touched` has a bit for every sixteen cells that hold pulses.
 struct RowStrings { u64 touched, bits[TILE]; u32 count[TILE], block[TILE]; };
