@@ -33,6 +33,8 @@ class Field:
     maximum: float | None = None
     above: float | None = None
     choices: tuple[str, ...] | None = None
+    # A word that stands for the default value.
+    word: str = ""
 
     def read(self, name: str, value: Any) -> Any:
         """`value` in this field's type. Raises ValueError with one line that says what is
@@ -50,6 +52,8 @@ class Field:
                 allowed = f"one of {', '.join(self.choices)}" if self.choices else "a text"
                 raise ValueError(f"{name} must be {allowed}, not {value!r}")
             return value
+        if self.word and value == self.word:
+            return self.default
         limits = Param(KINDS[self.kind](), "", "", self.minimum, self.maximum, self.above)
         return limits.read(name, value)
 
@@ -59,8 +63,9 @@ class Field:
         if self.choices:
             return " | ".join(self.choices)
         limits = (("> ", self.above), (">= ", self.minimum), ("<= ", self.maximum))
+        kind = f"{self.kind} or {self.word}" if self.word else self.kind
         return ", ".join(
-            [self.kind, *(f"{sign}{limit:g}" for sign, limit in limits if limit is not None)]
+            [kind, *(f"{sign}{limit:g}" for sign, limit in limits if limit is not None)]
         )
 
 

@@ -195,9 +195,9 @@ def _load_into(run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: R
 
 
 def _threads() -> int:
-    import torch
+    from engine.jit import team
 
-    return torch.get_num_threads()
+    return team.threads()
 
 
 def _begin_task(

@@ -19,15 +19,13 @@ GPU_UPDATES = (
     *("update/gpu/thread_per_cell.cu", "update/gpu/thread_per_pulsed_cell.cu"),
 )
 CPU_UPDATES = ("update/cpu/rows.cu",)
-PRODUCTS = (
-    *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "plain.cuh", "modifier.cuh"),
-    *("own.cuh", "product.cuh", "reading.cuh", "mvm.cu"),
-)
-PRODUCTS_CPU = "mvm_cpu.cu", "mvm_panels_cpu.cu"
-TRAINING = (
-    *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh"),
-    *("modifier.cuh", "range.cuh", "modifier.cu", "range.cu"),
-)
+PRODUCTS = {
+    "cpu": ("mvm/frozen.cu", "mvm/vector.cu", "mvm/cpu/rows.cu", "mvm/cpu/panels.cu"),
+    "cuda": (
+        *("mvm/frozen.cu", "mvm/vector.cu"),
+        *("mvm/gpu/tiles.cu", "mvm/gpu/blocks.cu", "mvm/gpu/reread.cu"),
+    ),
+}
 NOT_IN_C = ("construction_seed",)
 OPTIONAL = {
     "decay_scale": "1.0f",
@@ -111,7 +109,7 @@ def updates_of(backend: str) -> tuple[str, ...]:
     return CPU_UPDATES if backend == "cpu" else GPU_UPDATES
 
 
-def reference_text(model: str, place: Layout) -> str:
+def update_reference_text(model: str, place: Layout) -> str:
     """The translation unit of the pulsed update as its definition has it, for tests."""
     return _device_unit(model, place, ("update/reference.cu",))
 
@@ -137,12 +135,23 @@ def device_parts(device: Device, place: Layout) -> dict[str, str]:
 
 def mvm_text(backend: str = "cuda") -> str:
     """The translation unit of the matrix products: it knows no device."""
-    return unit_text(*PRODUCTS, *(PRODUCTS_CPU if backend == "cpu" else ()))
+    return Unit(aliases=_backend(backend)).text(*PRODUCTS[backend])
+
+
+def mvm_reference_text(backend: str) -> str:
+    """The translation unit of the matrix products as their definition has them, for tests."""
+    return Unit(aliases=_backend(backend)).text("mvm/reference.cu")
+
+
+def _backend(backend: str) -> dict[str, str]:
+    """The files that a processor has of its own, by the names under which they are included."""
+    end = "cpu" if backend == "cpu" else "gpu"
+    return {"backend/product.cuh": f"mvm/{end}/product.cuh"}
 
 
 def patches_text() -> str:
     """The translation unit of convolutions' patches."""
-    return unit_text("portable.cuh", "patches.cuh", "patches.cu")
+    return unit_text("patches/patches.cu")
 
 
 def group_text() -> str:
@@ -162,7 +171,7 @@ def digital_text() -> str:
 
 def training_text() -> str:
     """The translation unit of hardware-aware training: it knows no device."""
-    return unit_text(*TRAINING)
+    return unit_text("hwa/modifier.cu", "hwa/range.cu")
 
 
 def line_directive(number: int, name: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.algorithms import find_algorithm
-from engine.tile.call import weight_of
+from engine.tile.launch import weight_of
 from engine.tile.periphery import clipping_limit
 from engine.tile.settings import TileSpec
 from engine.tile.tile import Tile

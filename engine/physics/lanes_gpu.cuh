@@ -54,3 +54,32 @@ template <int N> FN void load_run(const float* from, float* to) {
         UNROLLED for (int k = 0; k < N; ++k) to[k] = from[k];
     }
 }
+
+// The warps that share an item of a BLOCK_KERNEL: those of a block, or one that works alone.
+struct Warps { int rank, size; };
+#define ONE_WARP (Warps{0, 1})
+FN void warps_sync(Warps w) {
+    if (w.size > 1) __syncthreads();
+    else __syncwarp();
+}
+// The largest of one number of each warp; all warps get it.
+FN float warps_max(float v, Warps w) {
+    if (w.size == 1) return v;
+    __shared__ float part[32];
+    __syncthreads();  // what the last call left has been read
+    if (first_lane()) part[w.rank] = v;
+    __syncthreads();
+    for (int k = 0; k < w.size; ++k) v = part[k] > v ? part[k] : v;
+    return v;
+}
+// The sum of one number of each warp, in the order of the warps.
+FN float warps_sum(float v, Warps w) {
+    if (w.size == 1) return v;
+    __shared__ float part[32];
+    __syncthreads();
+    if (first_lane()) part[w.rank] = v;
+    __syncthreads();
+    float sum = part[0];
+    for (int k = 1; k < w.size; ++k) sum = sum + part[k];
+    return sum;
+}

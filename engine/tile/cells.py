@@ -216,7 +216,7 @@ class CellArray(nn.Module):
         )
         for key, value in values.items():
             setattr(args, key, value)
-        self.program().run(name, args, threads=torch.get_num_threads())
+        self.program().run(name, args)
 
 
 def _frozen(value: Any) -> Any:

@@ -276,7 +276,7 @@ class CellGroup(nn.Module):
             top = abs(device.spec.params["w_max"])
             setattr(args, f"{name}_high", self.settings.refresh_upper_thres * top)
             setattr(args, f"{name}_low", self.settings.refresh_lower_thres * top)
-        self._program().run("choose_refresh", args, threads=torch.get_num_threads())
+        self._program().run("choose_refresh", args)
         if not bool(chosen.any()):
             return
         one_hot = self._one_hot()
@@ -297,7 +297,7 @@ class CellGroup(nn.Module):
         args.w = self.weight.data_ptr()
         for k, (device, factor) in enumerate(zip(self.arrays, self.factors, strict=True)):
             args.parts[k], args.factors[k] = device.weight.data_ptr(), factor
-        self._program().run("combine_cells", args, threads=torch.get_num_threads())
+        self._program().run("combine_cells", args)
 
     def _args(self, name: str) -> Any:
         args = read_struct("group/group.cuh", name)()

@@ -134,7 +134,7 @@ def split_words(t: Trains) -> list[Trains]:
     d_words = t.d_words.new_empty(2, lanes, 2 * samples, words, t.d_words.shape[3])
     fill(args, ("x_split", "d_split", "dealt"), (x_words, d_words, plans))
     args.items *= words * (inputs + t.d_words.shape[3])
-    _program(t).run("split_words", args, threads=torch.get_num_threads())
+    _program(t).run("split_words", args)
     return [
         Trains(plans[k], t.frozen if k == 0 else None, x_words, d_words[k], t.kind)
         for k in range(2)

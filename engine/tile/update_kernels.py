@@ -210,7 +210,7 @@ def _strips(rows: int, cols: int) -> int:
 
 def _start(program: Program, args: Any, name: str, items: int, *, warp: bool = False) -> None:
     args.items = items
-    program.run(name, args, threads=torch.get_num_threads(), warp=warp)
+    program.run(name, args, warp=warp)
 
 
 def _blocks(number: int, size: int) -> int:

@@ -67,7 +67,7 @@ def numbers(*shape: int, seed: int) -> torch.Tensor:
 @functools.cache
 def reference_program(model: str, layout: source.Layout, backend: str) -> Program:
     """The pulsed update as its definition has it, which no tile ever runs."""
-    return Program(source.reference_text(model, layout), backend)
+    return Program(source.update_reference_text(model, layout), backend)
 
 
 def update_as_a_gpu(

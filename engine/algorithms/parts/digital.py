@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.jit.programs import Program, digital_program, fill
 from engine.jit.struct import read_constant, read_struct
-from engine.tile.call import KEPT_NUMBERS
+from engine.tile.launch import KEPT_NUMBERS
 
 if TYPE_CHECKING:
     from engine.tile.tile import Tile
@@ -83,10 +83,10 @@ class Chi(nn.Module):
     def _step(self, args: Any, *, parallel: bool) -> None:
         """The kernels. A GPU makes the sums of later blocks of samples in parallel; a CPU makes
         each when it adds it."""
-        program, threads = digital_program(self.chi.device.type), torch.get_num_threads()
+        program = digital_program(self.chi.device.type)
         partial = self._sum_later(args, program) if parallel else None
         args.items = args.replicas * args.rows * ((args.cols + 127) // 128)
-        program.run("step_chi", args, threads=threads, warp=True)
+        program.run("step_chi", args, warp=True)
         del partial
 
     def _sum_later(self, args: Any, program: Program) -> Tensor | None:
@@ -98,7 +98,7 @@ class Chi(nn.Module):
         partial = self.chi.new_empty(later, *self.chi.shape)
         args.partial = partial.data_ptr()
         args.items = later * args.replicas * -(-args.rows // SUMMED_ROWS) * -(-args.cols // 32)
-        program.run("sum_products", args, threads=torch.get_num_threads(), warp=True)
+        program.run("sum_products", args, warp=True)
         return partial
 
     @property
@@ -134,7 +134,5 @@ class Chi(nn.Module):
         args.batch, args.n, args.items = v.shape[-2], v.shape[-1], v.numel() // v.shape[-1]
         args.half, args.stochastic, args.call = bins // 2, int(stochastic), array.next_call()
         fill(args, ("v", "q", "control"), (v, out, array.control))
-        digital_program(v.device.type).run(
-            "quantise_lines", args, threads=torch.get_num_threads(), warp=True
-        )
+        digital_program(v.device.type).run("quantise_lines", args, warp=True)
         return out

@@ -200,7 +200,7 @@ def plan_values(state: Transfer, slow: Cells, batch: int) -> dict[str, Any]:
 def walk(program: Program, prepared: Prepared) -> None:
     """One mini-batch: in one call on a CPU, kernel by kernel on a GPU."""
     if program.backend == "cpu":
-        program.run("transfer_update", prepared.struct, threads=torch.get_num_threads())
+        program.run("transfer_update", prepared.struct)
     else:
         launch(program, prepared)
 

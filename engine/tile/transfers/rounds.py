@@ -136,7 +136,7 @@ class Rounds:
 
     def _run(self, name: str, items: int, *, warp: bool = False) -> None:
         self.args.items = items
-        self.program.run(name, self.args, threads=torch.get_num_threads(), warp=warp)
+        self.program.run(name, self.args, warp=warp)
 
 
 def _pulse_samples(array: Cells, x: Tensor, d: Tensor, lr: float, update: Update) -> None:

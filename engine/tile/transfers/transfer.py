@@ -166,7 +166,7 @@ class Transfer(nn.Module):
         last = tile.array
         args = self._prepare(last, 1, last.lr).struct
         args.items = last.weight.numel()
-        self._program(last).run("transfer_sum", args, threads=torch.get_num_threads())
+        self._program(last).run("transfer_sum", args)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": {}}

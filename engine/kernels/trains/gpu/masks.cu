@@ -1,4 +1,4 @@
-// What: the sample masks of all lines (pulses.cuh); words as well for trains of more slots than one.
+// What: the sample masks of all lines (trains.cuh); words as well for trains of more slots than one.
 // One item is: 32 lines in a group of 32 samples, a warp.
 // Must equal: the words that make_trains makes of the same plans.
 // When it is chosen: where cells look for their coincidences by masks, see update/hits.cuh.

@@ -1,4 +1,8 @@
-// The pulsed update on a CPU, row by row: strings of pulses are filled and applied a chunk of cells at a time.
+// The pulsed update on a CPU.
+// What: the pulses of a stretch of a row are listed first; cells that have any are applied sixteen at a time.
+// One item is: a stretch of up to 1024 cells of some rows, a thread.
+// Must equal: update_reference.
+// When it is chosen: on a CPU.
 #include "trains/cpu/trains.cu"
 #include "jump_rows.cuh"
 

@@ -1,8 +1,8 @@
 // The pulsed update by sample masks, where most samples bring a cell nothing.
 // What: a cell goes from one sample in which both of its lines fire to the next, and looks at no other.
 // One item is: a cell, a thread.
-// Must equal: update_cells.
-// When it is chosen: on a GPU, where there are many samples or few pulses; see strategies in engine/tile/pulses.py.
+// Must equal: update_reference.
+// When it is chosen: on a GPU, where there are many samples; see engine/tile/update_kernels.py.
 #include "hits.cuh"
 
 // `chop` turns the direction of all pulses.

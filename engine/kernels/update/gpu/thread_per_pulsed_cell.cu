@@ -2,8 +2,8 @@
 // What: a warp counts the pulses of 256 cells of a row and lists those that have any, by their number, so that its threads
 // work on cells with as many pulses as their neighbours'.
 // One item is: 256 cells of a row, a warp; then a thread is a cell that has pulses.
-// Must equal: update_cells.
-// When it is chosen: on a GPU, where there is one sample and there are many cells.
+// Must equal: update_reference.
+// When it is chosen: on a GPU, where there is one sample.
 #include "update/coincidence.cuh"
 #include "update/steps.cuh"
 

@@ -1,4 +1,8 @@
-// The pulsed update on a GPU: one warp for some neighbouring cells of a row, thirty-two at a time.
+// The pulsed update by the words of all trains.
+// What: a warp looks at 32 samples at once for those that bring its cells anything; each thread applies the pulses of its own.
+// One item is: some neighbouring cells of a row, 32 at a time, a warp.
+// Must equal: update_reference.
+// When it is chosen: on a GPU, for few samples, or trains that were made before.
 #include "warp_windows.cuh"
 
 // Whether any sample brings the cells pulses. Of few samples most often none does, and constants need not be looked at.
