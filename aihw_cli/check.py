@@ -6,9 +6,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from aihw_cli.recipe import NAME, check_member
+from aihw_cli.recipe import NO_NAME, check_member, is_name
 from aihw_cli.schema import (
     Field,
     Section,
@@ -24,6 +25,8 @@ from engine.experiment.tasks import TRAIN, find_task, task_of, task_settings
 from engine.inference.base import find_noise_model
 from engine.inference.settings import InferenceSpec
 from engine.presets import PARTS, find_member, load_member, overlay
+from engine.readers.run_files import damaged
+from engine.readers.wording import brief, listed
 from engine.settings import UserError
 from engine.tile.settings import GROUPS, TEXTS, TileSpec
 from engine.trust.code import is_code, refusal
@@ -48,11 +51,15 @@ class Checker:
         ):
             self._known_device(key, model)
         self._known_noise_model(values.get("inference"))
-        schema = self._called("", full_schema, values)
+        try:
+            schema = full_schema(values)
+        except ValueError as error:
+            key = str(error).partition(":")[0]
+            raise UserError(f"{error}{self.where(key)}") from None
         result = self.section(schema, values)
         name = result["name"]
-        if not NAME.match(name) or ".." in name:
-            raise UserError(f"name {name!r} cannot be the name of a folder{self.where('name')}")
+        if not is_name(name):
+            raise UserError(f"name {brief(name)} {NO_NAME}{self.where('name')}")
         result["layers"] = {
             name: self._layer(f"layers.{name}", own, result) for name, own in self._layers(result)
         }
@@ -90,7 +97,7 @@ class Checker:
             else:
                 hint = f"; write {name}.name={values[key]}" if "name" in entry else ""
                 raise UserError(
-                    f"{name} is a section with the keys {', '.join(entry)}{hint}{self.where(name)}"
+                    f"{name} is a section with the keys {listed(entry)}{hint}{self.where(name)}"
                 )
         return result | {k: v for k, v in values.items() if k in texts}
 
@@ -108,8 +115,6 @@ class Checker:
     def _called(self, key: str, function: Any, *arguments: Any) -> Any:
         try:
             return function(*arguments)
-        except UserError as error:
-            raise UserError(f"{error}{self.where(key or 'algorithm')}") from None
         except ValueError as error:
             raise UserError(f"{error}{self.where(key)}") from None
 
@@ -123,7 +128,7 @@ class Checker:
         elif near := difflib.get_close_matches(leaf, everything, 1):
             hint = f"nearest: {everything[near[0]]}"
         elif len(schema) <= MANY_KEYS:
-            hint = f"{prefix[:-1] or 'there'} has {', '.join(schema)}"
+            hint = f"{prefix[:-1] or 'there'} has {listed(schema)}"
         else:
             hint = f"`aihw show {leaf}` says which parts have it, if any has"
         return f"unknown key {visible(key)}; {hint}{self.where(key)}"
@@ -132,7 +137,8 @@ class Checker:
         """Refuse a user's device file without permission before it runs, and say what is wrong with
         it."""
         if not isinstance(model, str):
-            raise UserError(f"{key} must be a name, not {model!r}{self.where(key)}")
+            what = f"{key} must be a name, not {brief(model)}"
+            raise UserError(f"{what}{self.where(key)}")
         if is_code(model) and not self.allow_code:
             raise refusal(f"{key}={model}", self.where(key))
         try:
@@ -165,12 +171,13 @@ class Checker:
         layers = result["layers"]
         if not isinstance(layers, Mapping):
             raise UserError(
-                f"layers must hold settings by layer name, not {layers!r}{self.where('layers')}"
+                f"layers must hold settings by layer name, not {brief(layers)}{self.where('layers')}"
             )
         for name, own in layers.items():
             if not isinstance(own, Mapping):
                 key = visible(f"layers.{name}")
-                raise UserError(f"{key} must hold {', '.join(PARTS)}, not {own!r}{self.where(key)}")
+                what = f"{key} must hold {', '.join(PARTS)}, not {brief(own)}"
+                raise UserError(f"{what}{self.where(key)}")
             yield name, own
 
     def _layer(self, key: str, own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,7 +205,7 @@ class Checker:
             return dict(change)
         if not isinstance(change, str):
             raise UserError(
-                f"{key} must name a {part} or hold settings, not {change!r}{self.where(key)}"
+                f"{key} must name a {part} or hold settings, not {brief(change)}{self.where(key)}"
             )
         path = self._called(key, find_member, part, change)
         check_member(path, part, change, "")
@@ -232,6 +239,15 @@ class Checker:
             ) from None
 
 
+def check_stored(folder: Path, config: Mapping[str, Any], *, allow_code: bool = False) -> None:
+    """Raises UserError unless the configuration of a run folder is as whole and sound as one that
+    was composed just now."""
+    try:
+        Checker({}, allow_code).complete(config)
+    except UserError as problem:
+        raise damaged(folder / "config.yaml", problem) from None
+
+
 def _adds_to(part: str, change: Any, common: Mapping[str, Any]) -> bool:
     """Whether a layer's settings lie over the common ones; another device model or algorithm starts
     anew."""
@@ -244,7 +260,7 @@ def _adds_to(part: str, change: Any, common: Mapping[str, Any]) -> bool:
 def device_models(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Keys and names of all device models of a configuration."""
     for key, value in values.items():
-        if key == "model":
+        if key == "model" and not isinstance(value, Mapping):
             yield f"{prefix}model", value
         elif isinstance(value, Mapping):
             yield from device_models(value, f"{prefix}{key}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,21 +14,25 @@ from typing import Any
 
 from aihw_cli import overrides
 from aihw_cli.check import Checker
+from aihw_cli.composition.interpolation import check_interpolations, resolve
+from aihw_cli.composition.source import PRIMARY, recipe_folder
 from aihw_cli.recipe import (
     DEFAULT,
     OPTIONAL,
     PACKAGE,
     Recipe,
-    check_interpolations,
     check_member,
     read_recipe,
     recipes,
 )
-from engine.presets import groups, members, nearest, overlay, read_yaml
+from engine.presets import GLOBAL, find_member, members, nearest, overlay, read_member
+from engine.readers.wording import brief, first_line
 from engine.settings import UserError
 from engine.trust.text import visible
 
 COMMAND_LINE = "command line"
+# How Hydra begins what OmegaConf says about a file.
+IN_MEMBER = re.compile(r"In '([^']*)': \w+ raised while composing config:\s*([^\n]*)")
 
 
 @dataclass
@@ -63,9 +68,9 @@ def compose(
     values = result.values
     for change in changes:
         if not change.choice:
-            check_interpolations(COMMAND_LINE, {change.key: change.value})
+            check_interpolations(COMMAND_LINE, change.value, change.key)
             apply_change(values, change, result.origins)
-    values = _resolve(values, path)
+    values = resolve(str(path), values)
     result.values = Checker(result.origins, allow_code).complete(values)
     _check_output_folders(result, path)
     return result
@@ -103,7 +108,11 @@ def _members(recipe: Recipe, choices: list[overrides.Change]) -> tuple[Path, Com
         c.text if recipe.extends or "@" in c.key or c.group in given else f"+{c.text}"
         for c in named
     ]
-    values, chosen = _hydra(replace(recipe, defaults=defaults), selected)
+    # Values of a recipe that stands for itself lie over all members: Hydra need not carry them.
+    carried = recipe.values if recipe.extends else {}
+    values, chosen = _hydra(replace(recipe, defaults=defaults, values=carried), selected)
+    if not recipe.extends:
+        values = overlay(values, recipe.values)
     values.setdefault("name", recipe.name)
     values.pop("reproduce", None)  # what the paper says of it decides nothing
     return recipe.path, Composed(values, _origins(recipe, chosen), list(_shadows(recipe, chosen)))
@@ -138,32 +147,45 @@ def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    places = [recipe.path.parent] + [
-        folder.parent for folders in groups().values() for folder in folders
-    ]
-    # A folder may be called so; in a value it would be an interpolation.
-    search = [f"file://{place}".replace("${", "\\${") for place in dict.fromkeys(_by_root(places))]
-    primary = {"defaults": recipe.defaults, "hydra": {"searchpath": search}, **recipe.values}
-    with tempfile.TemporaryDirectory(prefix="aihw-") as folder:
-        OmegaConf.save(OmegaConf.create(primary), Path(folder, "primary.yaml"))
+    with (
+        tempfile.TemporaryDirectory(prefix="aihw-") as folder,
+        recipe_folder(recipe.path.parent) as place,
+    ):
+        primary = {"defaults": recipe.defaults, "hydra": {"searchpath": [place]}, **recipe.values}
+        OmegaConf.save(OmegaConf.create(primary), Path(folder, f"{PRIMARY}.yaml"))
         try:
             with (
                 _no_other_hydra(),
                 initialize_config_dir(config_dir=folder, job_name="aihw", **hydra_options()),
             ):
-                config = hydra_compose("primary", choices, return_hydra_config=True)
+                config = hydra_compose(PRIMARY, choices, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            for choice in choices:
-                place = choice.removeprefix("+").partition("=")[0]
-                if "@" in place and f"'{place}'" in str(error):
-                    raise UserError(
-                        f"{choice!r}: there is no array {place.partition('@')[2]} to choose for"
-                    ) from None
-            raise UserError(f"{recipe.path}: {str(error).splitlines()[0]}") from None
+            raise UserError(_composition_error(recipe, choices, error)) from None
         chosen: Any = OmegaConf.to_container(config.hydra.runtime.choices)
         values: Any = OmegaConf.to_container(config, resolve=False)
     values.pop("hydra")
     return values, {k: v for k, v in chosen.items() if not k.startswith("hydra/")}
+
+
+def _composition_error(recipe: Recipe, choices: list[str], error: Exception) -> str:
+    """Hydra's reason in our words: it names its own files and options, which the user never saw."""
+    if isinstance(error, UserError):
+        return str(error)
+    for choice in choices:
+        place = choice.removeprefix("+").partition("=")[0]
+        if "@" in place and f"'{place}'" in str(error):
+            return f"{choice!r}: there is no array {place.partition('@')[2]} to choose for"
+    inner: BaseException = error
+    while inner.__cause__ is not None:
+        inner = inner.__cause__
+    if isinstance(inner, UserError):
+        return str(inner)
+    key = getattr(inner, "full_key", None)
+    if found := IN_MEMBER.match(str(inner)):
+        group, _, name = found[1].rpartition("/")
+        file = find_member(group, name) if name in members(group) else recipe.path
+        return f"{file}: {found[2]}"
+    return f"{recipe.path}: {f'{key}: ' if key else ''}{first_line(inner)}"
 
 
 @contextlib.contextmanager
@@ -179,30 +201,23 @@ def _no_other_hydra() -> Iterator[None]:
         GlobalHydra.instance().hydra = theirs
 
 
-def _by_root(places: list[Path]) -> list[Path]:
-    """The recipe's folder first, then the roots in their order (presets and conf of the user before
-    the packaged)."""
-    from engine.settings import data_dirs
-
-    roots = data_dirs()
-    order = {root / home: i for i, root in enumerate(roots) for home in ("presets", "conf")}
-    return [places[0], *sorted(places[1:], key=lambda p: order.get(p, len(roots)))]
-
-
 def _check_choices(recipe: Recipe, choices: list[overrides.Change]) -> None:
     for change in choices:
         if change.value is None and change.group in OPTIONAL:
             continue
         if change.value is None:
-            raise UserError(
-                f"{change.text!r}: {change.group} needs a name; {nearest('', members(change.group))}"
-            )
+            hint = nearest("", members(change.group), f"aihw ls {change.group}")
+            raise UserError(f"{brief(change.text)}: {change.group} needs a name; {hint}")
         package = change.key.partition("@")[2]
         if package and not PACKAGE.match(package):
-            raise UserError(f"{change.text!r}: {package!r} is not a place in the configuration")
+            raise UserError(
+                f"{brief(change.text)}: {brief(package)} is not a place in the configuration"
+            )
         if change.value not in members(change.group):
-            hint = nearest(change.value, members(change.group))
-            raise UserError(f"{change.text!r}: no {change.group} {change.value!r}; {hint}")
+            hint = nearest(change.value, members(change.group), f"aihw ls {change.group}")
+            raise UserError(
+                f"{brief(change.text)}: no {change.group} {brief(change.value)}; {hint}"
+            )
         check_member(recipe.path, change.group, change.value, package)
 
 
@@ -214,9 +229,9 @@ def _origins(recipe: Recipe, chosen: dict[str, str | None]) -> dict[str, list[tu
         if not option or option not in members(group):
             continue
         path = members(group)[option][0]
-        values = {k: v for k, v in read_yaml(path).items() if k != "defaults"}
-        header = path.read_text(encoding="utf-8").partition("\n")[0]
-        prefix = "" if "@package _global_" in header else f"{package or group}."
+        member = read_member(path)
+        values = {k: v for k, v in member.values.items() if k != "defaults"}
+        prefix = "" if member.package == GLOBAL else f"{package or group}."
         for name, value in flatten(values, prefix):
             origins.setdefault(name, []).append((str(path), value))
     for name, value in flatten(recipe.values):
@@ -253,25 +268,6 @@ def apply_change(
         place[parts[-1]] = change.value
     for name, value in flatten({change.key: change.value}):
         origins.setdefault(name, []).append((COMMAND_LINE, value))
-
-
-def _resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Interpolations replaced by values; only those of the short list are allowed, wherever they
-    come from."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    check_interpolations(str(path), values)
-    text = json.dumps(values, default=str)
-    if "${" not in text and "???" not in text:
-        return values
-    try:
-        resolved: Any = OmegaConf.to_container(
-            OmegaConf.create(values), resolve=True, throw_on_missing=True
-        )
-    except OmegaConfBaseException as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
-    return resolved
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli import overrides
-from aihw_cli.check import Checker
+from aihw_cli.check import Checker, check_stored
 from aihw_cli.compose import COMMAND_LINE, Composed, apply_change, compose, flatten
-from aihw_cli.recipe import check_interpolations, check_member
+from aihw_cli.composition.interpolation import check_interpolations
+from aihw_cli.recipe import check_member
 from engine.experiment.runs import offline, read_config, read_record
 from engine.experiment.tasks import TRAIN
 from engine.experiment.tasks.evaluate import trained_for_tiles
@@ -35,14 +36,33 @@ def of_file(path: Path, texts: Sequence[str], *, allow_code: bool = False) -> Co
         names = ", ".join(sorted(members("model")))
         raise UserError(f"{path} holds tensors only: add model=NAME dataset=NAME (models: {names})")
     given = {text.partition("=")[0] for text in texts}
+    found = _from_aihwkit(path, texts, allow_code=allow_code)
+    if found is not None:
+        return _named(found, path)
     start = [f"{group}={name}" for group, name in HARDWARE.items() if group not in given]
     found = compose([*start, *texts], allow_code=allow_code)
     if "algorithm" not in given and _has_ranges(found.values):
         start = [f"algorithm={RANGED}" if text.startswith("algorithm=") else text for text in start]
         found = compose([*start, *texts], allow_code=allow_code)
+    return _named(found, path)
+
+
+def _named(found: Composed, path: Path) -> Composed:
+    """The configuration as that of a task on the weights at `path`."""
     name = re.sub(r"[^\w.+-]+", "-", f"eval-{path.stem}").strip("-.")
     found.values |= {"name": name, "task": {"name": TASK, "weights": str(path.absolute())}}
     return found
+
+
+def _from_aihwkit(path: Path, texts: Sequence[str], *, allow_code: bool) -> Composed | None:
+    """For a model of aihwkit with its tiles and a recipe that trains for tiles: those tiles; None
+    for anything else."""
+    from engine.exchange.aihwkit.file import is_source
+
+    if not is_source(path):
+        return None
+    found = compose(texts, allow_code=allow_code)
+    return found if trained_for_tiles(found.values) else None
 
 
 def of_run(folder: Path, texts: Sequence[str], *, allow_code: bool = False) -> Composed:
@@ -51,7 +71,9 @@ def of_run(folder: Path, texts: Sequence[str], *, allow_code: bool = False) -> C
         raise UserError(
             f"{folder} is a run of the task {read_record(folder)['task']}: there is no network in it"
         )
-    values = _on_hardware(offline(read_config(folder)))
+    values = offline(read_config(folder))
+    check_stored(folder, values, allow_code=allow_code)
+    values = _on_hardware(values)
     values["task"] = {"name": TASK, "weights": str(folder.absolute())}
     found = Composed(
         values, {name: [(str(folder / "config.yaml"), v)] for name, v in flatten(values)}
@@ -65,7 +87,7 @@ def of_run(folder: Path, texts: Sequence[str], *, allow_code: bool = False) -> C
             for name, value in flatten({change.group: values[change.group]}):
                 found.origins[name] = [(path, value)]
         else:
-            check_interpolations(COMMAND_LINE, {change.key: change.value})
+            check_interpolations(COMMAND_LINE, change.value, change.key)
             apply_change(values, change, found.origins)
     if not trained_for_tiles(values) and _has_ranges(values):
         values["algorithm"] = load_member("algorithm", RANGED)

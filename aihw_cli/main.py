@@ -26,6 +26,8 @@ COMMANDS = {
     "ls": ("catalog", "list recipes, presets, devices, tiles, algorithms, models, datasets"),
     "show": ("explain", "explain one of them: formula, parameters, units, source"),
     "device": ("device", "draw how devices answer to pulses"),
+    "export": ("export", "write a run for other programs, other people, or a paper"),
+    "import": ("exchange", "turn a model of aihwkit into a recipe and weights"),
     "cp": ("catalog", "copy one of them to a file of your own"),
     "validate": ("validate", "check a YAML file without running it"),
     "doctor": ("doctor", "versions, compiler, GPU, which backend is active and why"),

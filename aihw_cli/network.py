@@ -3,6 +3,7 @@ and parameters."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -48,8 +49,10 @@ def overrides(name: str) -> list[str]:
     for full, paths in sorted(
         recipes().items(), key=lambda item: not item[0].startswith("basics/")
     ):
-        defaults = read_yaml(paths[0]).get("defaults", [])
-        if {"model": name} in defaults:
+        defaults: Any = None
+        with contextlib.suppress(UserError):  # it is named where it is asked for
+            defaults = read_yaml(paths[0]).get("defaults")
+        if isinstance(defaults, list) and {"model": name} in defaults:
             return [f"conf={full}"]
     return [f"conf={DEFAULT}", f"model={name}"]
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from engine.memory import in_words
+from engine.readers.wording import in_a_line
 from engine.trust.text import to_json, visible
 
 # The reader of a pipe has left, or the terminal is closed: nobody misses what is not written.
@@ -31,9 +32,10 @@ def say_error(text: object, word: str = "error") -> None:
 
 
 def block(text: str) -> str:
-    """A text that may hold those of others: what follows its first line is indented, so that it
-    cannot pass for a line of ours."""
-    return visible(text, lines=True).rstrip().replace("\n", "\n  ")
+    """A text that may hold those of others, each line of a length that one reads: what follows its
+    first line is indented, so that it cannot pass for a line of ours."""
+    lines = visible(text, lines=True).rstrip().split("\n")
+    return "\n  ".join(map(in_a_line, lines))
 
 
 def say_json(value: Any, *, indent: int | None = None) -> None:

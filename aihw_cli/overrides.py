@@ -3,13 +3,19 @@ Hydra's internals."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.presets import groups, members
+from engine.readers.wording import brief, first_line, shortened
 from engine.settings import UserError
 from engine.trust.code import is_code
+
+# The grammar's time grows with the square of a long list, and its depth is Python's own.
+LENGTH, DEPTH, DIGITS = 8000, 20, 100
+MOST_POINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -42,19 +48,38 @@ class Members:
 def parse(texts: Sequence[str]) -> list[Any]:
     """Hydra's override objects. Raises UserError with the override that cannot be read."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException, OverrideParseException
 
     parser = OverridesParser.create(config_loader=Members())  # type: ignore[arg-type]
     found = []
     for text in texts:
-        if "=" not in text:
-            raise UserError(f"{text!r} is neither an option nor key=value")
+        _check_text(text)
         try:
             found += parser.parse_overrides([text])
-        except (OverrideParseException, HydraException) as error:
+        except Exception as error:  # of any kind: the parser computes with what stands there
             hint = "quote spaces and special characters: key='a b'"
-            raise UserError(f"cannot read {text!r}: {_reason(error)} ({hint})") from None
+            raise UserError(f"cannot read {brief(text)}: {_reason(error)} ({hint})") from None
     return found
+
+
+def _check_text(text: str) -> None:
+    """Refuse what the parser would need very long for, or could not name in a short line."""
+    key, mark, value = text.partition("=")
+    if text.startswith("~"):
+        raise UserError(f"{brief(text)}: a key cannot be deleted; give it another value")
+    if not mark:
+        raise UserError(f"{brief(text)} is neither an option nor key=value")
+    if not key.strip("+~ "):
+        raise UserError(f"{brief(text)} lacks a key: key=value")
+    if len(text) > LENGTH:
+        hint = "write long lists into a recipe"
+        name = shortened(key, 100)
+        raise UserError(f"{name}: {len(text)} characters, more than {LENGTH}; {hint}")
+    depth = deepest = 0
+    for character in value:
+        depth += (character in "[{(") - (character in ")}]")
+        deepest = max(deepest, depth)
+    if deepest > DEPTH:
+        raise UserError(f"{key}: more than {DEPTH} brackets in each other")
 
 
 def read(texts: Sequence[str]) -> list[Change]:
@@ -63,47 +88,107 @@ def read(texts: Sequence[str]) -> list[Change]:
     changes = []
     for override in parse(texts):
         text = override.input_line
-        if override.is_delete():
-            raise UserError(f"{text!r}: a key cannot be deleted; give it another value")
         if override.is_sweep_override():
-            raise UserError(
-                f"{text!r} holds several values: add -m for a sweep, or write a list as [a,b]"
-            )
-        key, value = _key(override), override.value()
+            hint = "add -m for a sweep, or write a list as [a,b]"
+            raise UserError(f"{brief(text)} holds several values: {hint}")
+        key, value = _key(override), plain(_key(override), override.value())
         if override.key_or_group.partition(".")[0] == "hydra" or str(override.package).startswith(
             "hydra"
         ):
-            raise UserError(f"{text!r}: settings of Hydra itself cannot be changed here")
+            raise UserError(f"{brief(text)}: settings of Hydra itself cannot be changed here")
         own_device = override.key_or_group == "device" and is_own_device(value)
         choice = override.key_or_group in known and not own_device
         if choice and not isinstance(value, str | None):
-            raise UserError(
-                f"{text!r}: {key} takes the name of a member of presets/ or conf/, not {value!r}"
-            )
+            what = f"{key} takes the name of a member of presets/ or conf/"
+            raise UserError(f"{brief(text)}: {what}, not {brief(value)}")
         if own_device:
             key, value = override.package or "device", {"model": value}
-        changes.append(Change(key, value, text, choice, own_device))
+        # Hydra's + for a new key means nothing here: which keys there are is fixed.
+        changes.append(Change(key, value, text.lstrip("+"), choice, own_device))
     return changes
+
+
+def plain(key: str, value: Any) -> Any:
+    """A value with texts as keys of mappings. Raises UserError for a sweep inside a list, and for
+    numbers that are none."""
+    from hydra.core.override_parser.types import Sweep
+
+    if isinstance(value, dict):
+        named = {k if isinstance(k, str) else _key_text(k): v for k, v in value.items()}
+        return {k: plain(f"{key}.{k}", v) for k, v in named.items()}
+    if isinstance(value, list):
+        return [plain(f"{key}[{number}]", item) for number, item in enumerate(value)]
+    if isinstance(value, Sweep):
+        raise UserError(f"{key}: range(), choice() and the like cannot stand inside a value")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{key} must be finite, not {value}")
+    if isinstance(value, int) and abs(value) >= 10**DIGITS:
+        raise UserError(f"{key} must have at most {DIGITS} digits, not {brief(value)}")
+    return value
+
+
+def _key_text(key: Any) -> str:
+    """A number or a word such as true, as it is written."""
+    return "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def expand(texts: Sequence[str]) -> list[list[str]]:
     """The points of a sweep, each as overrides without commas, `range()`, `choice()` or
     `glob()`."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.errors import HydraException
 
     parsed = parse(texts)
+    counts = {_key(o): len(choices(o)) for o in parsed if o.is_sweep_override()}
+    points = math.prod(counts.values())
+    if points > MOST_POINTS:
+        made = " x ".join(f"{count} of {brief(key)}" for key, count in counts.items())
+        raise UserError(f"{made} are {points} points; a sweep has at most {MOST_POINTS}")
     for override in parsed:
-        if override.is_sweep_override() and not _members_of(override):
-            raise UserError(f"{override.input_line!r} matches nothing")
-    try:
-        return [
-            list(point) for batch in BasicSweeper.split_arguments(parsed, None) for point in batch
-        ]
-    except HydraException as error:
+        if not override.is_sweep_override():
+            plain(_key(override), override.value())
+    batches = BasicSweeper.split_arguments(parsed, None)
+    return [[word.lstrip("+") for word in point] for batch in batches for point in batch]
+
+
+def choices(override: Any) -> list[str]:
+    """The values of a sweep over one key. Raises UserError that names the key where there are
+    none, or too many to write down."""
+    from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
+
+    key, value = _key(override), override._value
+    if not override.is_discrete_sweep():
+        hint = f"write {key}=a,b or {key}=range(1,5) or {key}=choice(a,b)"
+        raise UserError(f"{brief(override.input_line)}: an interval has no points; {hint}")
+    if getattr(value, "shuffle", False):
+        raise UserError(f"{key}: shuffle() would make another sweep each time; leave it out")
+    if isinstance(value, RangeSweep):
+        _check_range(key, value)
+    if isinstance(value, ChoiceSweep):
+        for item in value.list:
+            plain(key, item)
+    found = list(override.sweep_string_iterator())
+    if not found:
+        raise UserError(f"{brief(override.input_line)} matches nothing")
+    if len(found) > MOST_POINTS:
+        raise UserError(f"{key}: {len(found)} values; a sweep has at most {MOST_POINTS} points")
+    return found
+
+
+def _check_range(key: str, sweep: Any) -> None:
+    """Refuse a range without an end before it is gone through."""
+    ends = (sweep.start, sweep.stop, sweep.step)
+    for number in ends:
+        if not isinstance(number, int | float):
+            raise UserError(f"{key}: range() takes numbers, not {brief(number)}")
+        plain(key, number)
+    start, stop, step = ends
+    if step == 0:
+        raise UserError(f"{key}: the step of range() must not be 0")
+    if (stop - start) / step > MOST_POINTS:
+        many = brief(math.ceil((stop - start) / step))
         raise UserError(
-            f"cannot sweep: {error}; write key=a,b or key=range(1,5) or key=choice(a,b)"
-        ) from None
+            f"{key}: a range of {many} values; a sweep has at most {MOST_POINTS} points"
+        )
 
 
 def swept_keys(texts: Sequence[str]) -> list[str]:
@@ -128,13 +213,7 @@ def _key(override: Any) -> str:
     )
 
 
-def _members_of(override: Any) -> bool:
-    if not override.is_discrete_sweep():
-        return True
-    return next(iter(override.sweep_string_iterator()), None) is not None
-
-
 def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error).splitlines()[0]
+    return first_line(error)

@@ -3,13 +3,27 @@ outside."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.presets import find_member, groups, nearest, read_yaml
+from aihw_cli.composition.interpolation import check_interpolations
+from aihw_cli.composition.source import PRIMARY
+from aihw_cli.schema import Field, Section, full_schema
+from engine.presets import (
+    GLOBAL,
+    Member,
+    Trail,
+    find_member,
+    groups,
+    members,
+    nearest,
+    read_member,
+)
+from engine.readers.wording import brief, listed
 from engine.settings import UserError, data_dirs, user_path
 
 DEFAULT = "digits"
@@ -18,7 +32,10 @@ STANDARD = (("device", "gokmen_vlasov"), ("tile", "preset"), ("algorithm", "sgd"
             ("dataset", "digits"), ("optimizer", "analog_sgd"), ("run", "default"))  # fmt: skip
 NAME = re.compile(r"^[\w][\w.+-]*(/[\w][\w.+-]*)*\Z")
 PACKAGE = re.compile(r"^(_global_|_group_|[A-Za-z]\w*(\.[A-Za-z]\w*)*)\Z")
-INTERPOLATION = re.compile(r"\$\{\s*(\.*[A-Za-z_][\w.\[\]]*|oc\.select\s*:[^${}]*)\s*\}")
+# The longest name of a recipe whose run folders every file system takes.
+NAME_BYTES = 150
+# Keys of a file that Hydra composes, at half a millisecond each.
+MOST_KEYS = 2000
 
 
 @dataclass(frozen=True)
@@ -51,9 +68,10 @@ def find_recipe(name: str) -> tuple[str, Path]:
     """Name and file of `conf=NAME` or `conf=FILE.yaml`. Raises UserError with the nearest name."""
     if name.endswith((".yaml", ".yml")):
         path = user_path(name)
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"conf: no file {path}")
-        return path.stem, path.resolve()
+        # Not resolve(): it fails for links that go in a circle, which the reader has a line for.
+        return path.stem, Path(os.path.realpath(path))
     found = recipes()
     if name in found:
         return name.removeprefix("basics/"), found[name][0]
@@ -64,16 +82,18 @@ def find_recipe(name: str) -> tuple[str, Path]:
         raise UserError(f"conf: {name!r} is ambiguous; write one of {', '.join(stems[name])}")
     if name in stems:
         return stems[name][0].removeprefix("basics/"), found[stems[name][0]][0]
-    if Path(f"{name}.yaml").is_file():
+    if user_path(f"{name}.yaml").is_file():
         raise UserError(f"conf: no recipe {name!r}; for the file write conf={name}.yaml")
-    raise UserError(f"conf: no recipe {name!r}; {nearest(name, [*stems, *found])}")
+    hint = nearest(name, [*stems, *found], "aihw ls recipe")
+    raise UserError(f"conf: no recipe {brief(name)}; {hint}")
 
 
 def read_recipe(conf: str) -> Recipe:
     """The recipe, checked, and with it every file that its defaults name."""
     name, path = find_recipe(conf)
-    values = read_yaml(path)
-    check_text(path, values)
+    member = read_member(path)
+    check_text(member)
+    values = member.values
     run = values.get("run")
     folder = str(run.get("dir", "")) if isinstance(run, dict) else ""
     if Path(folder).is_absolute() or ".." in Path(folder).parts or folder.startswith("~"):
@@ -81,33 +101,39 @@ def read_recipe(conf: str) -> Recipe:
             f"{path}: run.dir {folder!r} reaches outside; a recipe may name a folder below the current one"
         )
     own = values.get("name", name)
-    if not isinstance(own, str) or not NAME.match(own) or ".." in own:
-        raise UserError(
-            f"{path}: name {own!r} cannot be the name of a folder (letters, digits, _ - . and /)"
-        )
+    if not is_name(own):
+        raise UserError(f"{path}: name {brief(own)} {NO_NAME}")
     defaults = values.pop("defaults", [])
+    trail = Trail()
+    trail.enter(str(path))
     for group, option, package in entries(path, defaults):
-        check_member(path, group, option, package)
-    return Recipe(own, path, values, _completed(defaults))
+        check_member(path, group, option, package, trail)
+    recipe = Recipe(own, path, values, _completed(defaults))
+    if recipe.extends:
+        _check_size(path, values)
+        _check_sections(path, values)
+    return recipe
 
 
-def check_text(path: Path, values: dict[str, Any]) -> None:
+NO_NAME = f"cannot be the name of a folder (letters, digits, _ - . and /, {NAME_BYTES} at most)"
+
+
+def is_name(name: Any) -> bool:
+    """Whether a recipe may be called so: its runs lie in a folder of this name."""
+    if not isinstance(name, str) or ".." in name or len(name.encode()) > NAME_BYTES:
+        return False
+    return NAME.match(name) is not None
+
+
+def check_text(member: Member) -> None:
     """Refuse a `hydra` node, a package in hydra's part, and interpolations outside the short
     list."""
-    if "hydra" in values:
-        raise UserError(f"{path}: a `hydra:` node is not allowed here")
-    header = re.search(r"^#\s*@package\s+(\S+)", path.read_text(encoding="utf-8"), re.M)
-    if header and (not PACKAGE.match(header[1]) or header[1].startswith("hydra")):
-        raise UserError(f"{path}: package {header[1]!r} is not allowed")
-    check_interpolations(str(path), values)
-
-
-def check_interpolations(where: str, values: dict[str, Any]) -> None:
-    """Refuse resolvers outside the short list: they could read the environment, or worse."""
-    for text in _texts(values):
-        if "${" in INTERPOLATION.sub("", text):
-            allowed = "only ${key} and ${oc.select:key,default} are"
-            raise UserError(f"{where}: interpolation {text!r} is not allowed; {allowed}")
+    if "hydra" in member.values:
+        raise UserError(f"{member.path}: a `hydra:` node is not allowed here")
+    package = member.package
+    if package and (not PACKAGE.match(package) or package.startswith("hydra")):
+        raise UserError(f"{member.path}: package {package!r} is not allowed")
+    check_interpolations(str(member.path), member.values)
 
 
 def entries(path: Path, defaults: Any) -> Iterator[tuple[str, str | None, str]]:
@@ -140,34 +166,61 @@ def entries(path: Path, defaults: Any) -> Iterator[tuple[str, str | None, str]]:
         yield group, option, package
 
 
-def check_member(path: Path, group: str, option: str | None, package: str) -> None:
+def check_member(
+    path: Path, group: str, option: str | None, package: str, trail: Trail | None = None
+) -> None:
     """Check the file of one defaults entry, and the files that it names in turn."""
     if option is None:
         if group not in OPTIONAL and not package:
             raise UserError(
-                f"{path}: defaults: {group} needs a name; {nearest('', members_of(group))}"
+                f"{path}: defaults: {group} needs a name; {nearest('', members(group), f'aihw ls {group}')}"
             )
         return
+    trail = trail or Trail()
     try:
-        member = find_member(group, option) if group else _sibling(path, option)
+        file = find_member(group, option) if group else _sibling(path, option)
+        trail.enter(f"{group}/{option}" if group else str(file))
     except UserError as error:
         raise UserError(f"{error} (from {path})") from None
-    values = read_yaml(member)
-    check_text(member, values)
-    for inner, name, where in entries(member, values.get("defaults", [])):
-        check_member(member, inner or group, name, where)
+    member = read_member(file)
+    check_text(member)
+    _check_size(file, member.values)
+    if member.package == GLOBAL:
+        _check_sections(file, member.values)
+    for inner, name, where in entries(file, member.values.get("defaults", [])):
+        check_member(file, inner or group, name, where, trail)
+    trail.leave()
 
 
-def members_of(group: str) -> list[str]:
-    """Names in a group."""
-    from engine.presets import members
+def _check_size(path: Path, values: dict[str, Any]) -> None:
+    """Refuse more keys than Hydra composes in a second or two."""
+    keys = _count_keys(values)
+    if keys > MOST_KEYS:
+        raise UserError(f"{path}: {keys} keys, more than the {MOST_KEYS} that can be composed")
 
-    return sorted(members(group))
+
+def _check_sections(
+    path: Path, values: dict[str, Any], schema: Section | None = None, prefix: str = ""
+) -> None:
+    """Refuse a single value where a section belongs: Hydra would not say where it stands."""
+    for key, entry in (schema or full_schema({})).items():
+        if isinstance(entry, Field) or key not in values:
+            continue
+        if not isinstance(values[key], dict):
+            what = f"{prefix}{key} is a section with the keys {listed(entry)}"
+            raise UserError(f"{path}: {what}, not {brief(values[key])}")
+        _check_sections(path, values[key], entry, f"{prefix}{key}.")
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_keys, value.values()))
+    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
 
 
 def _sibling(path: Path, name: str) -> Path:
     sibling = path.parent / f"{name}.yaml"
-    if not sibling.is_file() or sibling == path:
+    if not sibling.is_file() or sibling == path or name == PRIMARY:
         raise UserError(f"no file {sibling}")
     return sibling
 
@@ -188,15 +241,3 @@ def _completed(defaults: list[Any]) -> list[Any]:
     overrides = [e for e in rest if next(iter(e)).startswith("override ")]
     others = [e for e in rest if e not in overrides]
     return [{k: plain.get(k, v)} for k, v in STANDARD] + others + ["_self_"] + overrides
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield str(key)
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)

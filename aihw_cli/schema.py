@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
@@ -16,6 +17,7 @@ from engine.experiment.members import FOLDER, member_names
 from engine.experiment.tasks import TRAIN, find_task, task_names, task_of
 from engine.inference.base import find_noise_model
 from engine.inference.settings import Converter, InferenceSpec
+from engine.readers.wording import brief
 from engine.tile.settings import GROUPS, TILE_PARTS
 
 KINDS = {"bool": bool, "int": int, "float": float}
@@ -35,6 +37,8 @@ class Field:
     choices: tuple[str, ...] | None = None
     # A word that stands for the default value.
     word: str = ""
+    # How many values a list has; None = any number.
+    length: int | None = None
 
     def read(self, name: str, value: Any) -> Any:
         """`value` in this field's type. Raises ValueError with one line that says what is
@@ -43,14 +47,18 @@ class Field:
             return value
         if self.kind.startswith("list of "):
             if not isinstance(value, list | tuple):
-                raise ValueError(f"{name} must be a {self.kind}, not {value!r}")
-            item = dataclasses.replace(self, kind=self.kind.removeprefix("list of "))
+                raise ValueError(f"{name} must be a {self.kind}, not {brief(value)}")
+            if self.length is not None and len(value) != self.length:
+                raise ValueError(
+                    f"{name} must be a list of {self.length} values, not {brief(value)}"
+                )
+            item = dataclasses.replace(self, kind=self.kind.removeprefix("list of "), length=None)
             return [item.read(f"{name}[{i}]", v) for i, v in enumerate(value)]
         if self.kind == "str":
             value = "None" if value is None and self.choices and "None" in self.choices else value
             if not isinstance(value, str) or (self.choices and value not in self.choices):
                 allowed = f"one of {', '.join(self.choices)}" if self.choices else "a text"
-                raise ValueError(f"{name} must be {allowed}, not {value!r}")
+                raise ValueError(f"{name} must be {allowed}, not {brief(value)}")
             return value
         if self.word and value == self.word:
             return self.default
@@ -62,8 +70,9 @@ class Field:
         """Type and range in a few words."""
         if self.choices:
             return " | ".join(self.choices)
+        kind = self.kind if self.length is None else f"{self.kind}, {self.length} values"
+        kind = f"{kind} or {self.word}" if self.word else kind
         limits = (("> ", self.above), (">= ", self.minimum), ("<= ", self.maximum))
-        kind = f"{self.kind} or {self.word}" if self.word else self.kind
         return ", ".join(
             [kind, *(f"{sign}{limit:g}" for sign, limit in limits if limit is not None)]
         )
@@ -86,6 +95,12 @@ def kind_of(default: Any, annotation: str = "") -> str:
 
 def dataclass_section(kind: type) -> Section:
     """The section of a settings dataclass; nested dataclasses become nested sections."""
+    return dict(_declared(kind))
+
+
+@functools.cache
+def _declared(kind: type) -> Section:
+    """The same, worked out once: a sweep asks for it at every point."""
     section: Section = {}
     for item in dataclasses.fields(kind):
         default = item.default
@@ -107,7 +122,7 @@ def device_section(values: Mapping[str, Any] | str) -> Section:
     """The section of a device, by its values or its model alone. Raises ValueError with the nearest
     name."""
     values = {"model": values} if isinstance(values, str) else values
-    model = str(values.get("model", "constant_step"))
+    model = _text(values, "model", "constant_step")
     section: Section = {
         "model": Field("constant_step", "str", meaning="step model"),
         "about": TEXT,
@@ -135,7 +150,7 @@ def tile_section() -> Section:
 def algorithm_section(values: Mapping[str, Any]) -> Section:
     """Settings of an algorithm, and a device section for each further array that `values` gives a
     device."""
-    module = find_algorithm(str(values.get("name", "sgd")))
+    module = find_algorithm(_text(values, "name", "sgd"))
     section = dataclass_section(module.Settings)
     arrays = {k: values[k] for k in module.ARRAYS if isinstance(values.get(k), Mapping)}
     names = Field("sgd", "str", meaning="learning algorithm", choices=tuple(algorithm_names()))
@@ -146,7 +161,7 @@ def algorithm_section(values: Mapping[str, Any]) -> Section:
 def inference_section(values: Mapping[str, Any]) -> Section:
     """How weights are programmed and read: the parameters and the usual converter are those of the
     noise model."""
-    model = find_noise_model(str(values.get("noise_model", "pcm")))
+    model = find_noise_model(_text(values, "noise_model", "pcm"))
     converter = {
         name: dataclasses.replace(entry, default=model.converter.get(name, entry.default))
         for name, entry in dataclass_section(Converter).items()
@@ -201,20 +216,41 @@ def full_schema(values: Mapping[str, Any]) -> Section:
     return {
         "name": Field("", "str", meaning="name of the recipe and of the folder of its runs"),
         "task": task_section(_mapping(values.get("task"))),
-        "device": device_section(_mapping(values.get("device"))),
+        "device": _section("device", device_section, values),
         "tile": tile_section(),
-        "algorithm": algorithm_section(_mapping(values.get("algorithm"))),
+        "algorithm": _section("algorithm", algorithm_section, values),
         "preset": {"name": TEXT, "about": TEXT, "source": TEXT},
-        "inference": inference_section(_mapping(values.get("inference"))),
+        "inference": _section("inference", inference_section, values),
         "model": model_section(name["model"]),
         **sections,
         "layers": Field(
             {}, "any", meaning="device, algorithm and tile settings of single layers, by layer name"
         ),
-        "seeds": Field(1, "int", meaning="runs with seed, seed + 1, ...", minimum=1),
+        "seeds": Field(
+            1, "int", meaning="runs with seed, seed + 1, ...", minimum=1, maximum=10_000
+        ),
         "search": Field({}, "any", meaning="what `aihw search` varies: key: interval(1e-3,1e-1)"),
         **dict.fromkeys(("about", "claim", "source", "expected", "tolerance"), TEXT),
     }
+
+
+def _section(
+    key: str, make: Callable[[Mapping[str, Any]], Section], values: Mapping[str, Any]
+) -> Section:
+    """The section of a key; an error in the names that it depends on says so."""
+    try:
+        return make(_mapping(values.get(key)))
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def _text(values: Mapping[str, Any], key: str, default: str) -> str:
+    """A name on which the other keys of a section depend. Raises ValueError for what is no text:
+    `['mine.py:X']` as a text would be the name of a file."""
+    value = values.get(key, default)
+    if not isinstance(value, str):
+        raise ValueError(f"{key} must be a name, not {brief(value)}")
+    return value
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -48,6 +48,7 @@ def point_row(
     """The row of one point from the summaries of its finished runs. A diverged run counts with what
     it reached."""
     values = [float(s[metric]) for s in summaries if isinstance(s.get(metric), int | float)]
+    times = [float(s["seconds"]) for s in summaries if isinstance(s.get("seconds"), int | float)]
     mean, spread, half = statistics_of(values)
     best = min if less_is_better(metric) else max
     return {
@@ -58,9 +59,7 @@ def point_row(
         "std": spread,
         "ci95": half,
         "best": best(values, default=math.nan),
-        "seconds": statistics.fmean([float(s["seconds"]) for s in summaries])
-        if summaries
-        else math.nan,
+        "seconds": statistics.fmean(times) if times else math.nan,
     }
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from engine.nn.analog import AnalogTile, analog_tiles
 from engine.nn.grid import TileGrid
 from engine.presets import preset
+from engine.tile.inputs import fitting
 from engine.tile.settings import TileSpec
 
 FULL_RANGE = 1.0
@@ -30,8 +31,8 @@ class AnalogMatrix(nn.Module):
     def __init__(self, matrix: Any, tile: TileSpec | str, *, seed: int = 0) -> None:
         super().__init__()
         values = _tensor(matrix)
-        if values.dim() != 2 or not bool(values.isfinite().all()):
-            raise ValueError(f"a matrix of finite numbers is needed, not {list(values.shape)}")
+        if values.dim() != 2:
+            raise ValueError(f"a matrix is needed, not a tensor {list(values.shape)}")
         spec = copy.deepcopy(preset(tile) if isinstance(tile, str) else tile)
         mapping = spec.mapping
         mapping.weight_scaling_omega = mapping.weight_scaling_omega or cell_range(spec)
@@ -43,10 +44,12 @@ class AnalogMatrix(nn.Module):
     dtype = np.dtype(np.float32)
 
     def set(self, matrix: Any) -> None:
-        """Writes a matrix [O, I], scaled to the range of the cells."""
+        """Writes a matrix [O, I], scaled to the range of the cells. Raises ValueError for another
+        shape, and for numbers that are not finite."""
         values = _tensor(matrix)
         if tuple(values.shape) != self.shape:
             raise ValueError(f"the matrix is {_size(self.shape)}, not {_size(values.shape)}")
+        values = fitting(values, self.shape, "the matrix")
         self.grid.set_weights(values.to(self._device))
 
     def get(self) -> Tensor:
@@ -105,7 +108,7 @@ class AnalogMatrix(nn.Module):
         """A batch of rows in the shape and kind of the vectors that were given."""
         columns = rows.T if np.ndim(like) == 2 else rows[0]
         if isinstance(like, Tensor):
-            return columns.to(like.dtype)
+            return columns.to(like.dtype) if like.is_floating_point() else columns
         return (
             columns.cpu()
             .numpy()
@@ -128,7 +131,11 @@ def _backward(tile: AnalogTile, d: Tensor) -> Tensor:
 
 
 def _tensor(values: Any) -> Tensor:
-    return torch.as_tensor(values).detach().to(torch.float32)
+    if values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values):
+        raise TypeError(
+            "tiles hold and read real numbers, not complex ones: take the parts one by one"
+        )
+    return torch.as_tensor(values, dtype=torch.float32).detach()
 
 
 def _size(shape: Any) -> str:

@@ -2,75 +2,85 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from engine.algorithms import find_algorithm
 from engine.inference.settings import InferenceSpec
+from engine.readers.plain import read_text
+from engine.readers.wording import brief, shortened, unknown
+from engine.readers.yaml_text import parse_yaml, read_yaml
 from engine.settings import UserError, data_dirs
 from engine.tile.settings import TILE_PARTS, TileSpec, device_keys, read_settings
 from engine.trust.code import check_code_in
-from engine.trust.files import read_text
 
+__all__ = ("read_yaml",)  # others take it from here
 HOMES = ("presets", "conf")
 PARTS = ("device", "tile", "algorithm")
+GLOBAL = "_global_"
+PACKAGE = re.compile(r"#\s*@package\s+(\S+)")
+# Members that are composed into one another, before it must be a mistake or an attack.
+MOST_MEMBERS, MOST_LEVELS = 100, 10
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of an error line: the nearest valid name, or all of them if none is near."""
-    names = sorted(names)
-    near = difflib.get_close_matches(name, names, 1, 0.5)
-    return f"nearest: {near[0]}" if near else f"there are {', '.join(names) or 'none'}"
+def nearest(name: str, names: Iterable[str], more: str = "") -> str:
+    """The end of an error line: the nearest valid name, or all of them if none is near. `more` is
+    the command that lists them."""
+    return unknown(name, names, more)
 
 
-@functools.cache
-def _loader() -> type:
-    """YAML's safe loader, with `1e-3` read as a number (as the recipes' composition does) and no
-    double keys."""
-    import re
+@dataclass(frozen=True)
+class Member:
+    """The file of a member: its values, and the place in the configuration that its first lines
+    name (`# @package _global_`), empty for that of its group."""
 
-    import yaml
-
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen: set[Any] = set()
-            for key, _ in node.value:
-                if isinstance(key.value, str) and key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key.value!r} twice", key.start_mark
-                    )
-                seen.add(str(key.value))
-            return super().construct_mapping(node, deep)
-
-    number = re.compile(r"^[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789."))
-    return Loader
+    path: Path
+    values: dict[str, Any]
+    package: str
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises UserError with file and line."""
-    import yaml
+def read_member(path: Path) -> Member:
+    """The member in a file. Raises UserError with file, line and key."""
+    text = read_text(path)
+    found = next(filter(None, map(PACKAGE.match, _comments(text))), None)
+    return Member(path, parse_yaml(text, path), found[1] if found else "")
 
-    try:
-        values = yaml.load(read_text(path, follow=True), Loader=_loader())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
-        ) from None
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
-        raise UserError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
-    return values
+
+def _comments(text: str) -> Iterator[str]:
+    """The lines before the first value."""
+    for line in text.splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            return
+        yield line.strip()
+
+
+class Trail:
+    """The members on the way from a first one to those that its defaults name in turn."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.count = 0
+
+    def enter(self, name: str) -> None:
+        """One step further. Raises UserError for a circle, and for members without end."""
+        self.count += 1
+        if name in self.names:
+            circle = " -> ".join([*self.names[self.names.index(name) :], name])
+            raise UserError(f"defaults go in a circle: {shortened(circle, 200)}")
+        if self.count > MOST_MEMBERS or len(self.names) >= MOST_LEVELS:
+            raise UserError(
+                f"defaults of {self.names[0]} name more than {MOST_MEMBERS} members in turn, "
+                f"or {MOST_LEVELS} levels of them"
+            )
+        self.names.append(name)
+
+    def leave(self) -> None:
+        """Back to where the last step began."""
+        self.names.pop()
 
 
 def groups() -> dict[str, list[Path]]:
@@ -79,6 +89,8 @@ def groups() -> dict[str, list[Path]]:
     for root in data_dirs():
         for home in HOMES:
             for folder in sorted(p for p in (root / home).glob("*") if p.is_dir()):
+                if folder.name == "hydra":  # would be settings of Hydra itself
+                    continue
                 found.setdefault(folder.name, []).append(folder)
     return found
 
@@ -96,8 +108,9 @@ def members(group: str) -> dict[str, list[Path]]:
 def find_member(group: str, name: str) -> Path:
     """The file of a member. Raises UserError with the nearest name."""
     found = members(group)
-    if name not in found:
-        raise UserError(f"no {group} {name!r}; {nearest(name, found)}")
+    if not isinstance(name, str) or name not in found:
+        hint = nearest(name, found, f"aihw ls {group}")
+        raise UserError(f"no {group} {brief(name)}; {hint}")
     return found[name][0]
 
 
@@ -112,30 +125,53 @@ def overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def load_member(group: str, name: str) -> dict[str, Any]:
+def load_member(group: str, name: str, trail: Trail | None = None) -> dict[str, Any]:
     """The values of one member with the members that its defaults name, packages resolved. Raises
     UserError if it names code that was not permitted."""
+    trail = trail or Trail()
     path = find_member(group, name)
     values = read_yaml(path)
     check_code_in(values, path)
-    return with_defaults(values)
+    trail.enter(f"{group}/{name}")
+    whole = with_defaults(values, group, trail)
+    trail.leave()
+    return whole
 
 
-def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a member over those of the members that its defaults name."""
-    values = dict(values)
+def with_defaults(
+    values: Mapping[str, Any], group: str = "", trail: Trail | None = None
+) -> dict[str, Any]:
+    """The values of a member of `group` over those of the members that its defaults name, as
+    Hydra composes them."""
+    trail = trail or Trail()
+    own = {key: value for key, value in values.items() if key != "defaults"}
+    entries = values.get("defaults") or []
+    if not isinstance(entries, list):
+        raise UserError("defaults must be a list of `- group: name` lines")
+    if "_self_" not in entries:
+        entries = [*entries, "_self_"]
     result: dict[str, Any] = {}
-    for entry in values.pop("defaults", []):
-        if isinstance(entry, dict):
-            for key, option in entry.items():
-                target, _, package = key.removeprefix("override ").lstrip("/").partition("@")
-                if not option:
-                    continue
-                loaded = load_member(target, option)
-                for part in reversed((package or target).split(".")):
-                    loaded = {part: loaded}
-                result = overlay(result, loaded)
-    return overlay(result, values)
+    for entry in entries:
+        part = own if entry == "_self_" else _default(entry, group, trail)
+        result = overlay(result, part)
+    return result
+
+
+def _default(entry: Any, group: str, trail: Trail) -> dict[str, Any]:
+    """What one entry of a defaults list brings, at its place."""
+    if isinstance(entry, str):
+        return load_member(group, entry, trail)
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise UserError(f"defaults entry {brief(entry)} must be `group: name`")
+    key, option = next(iter(entry.items()))
+    if not option:
+        return {}
+    target, _, package = key.removeprefix("override ").removeprefix("optional ").partition("@")
+    target = target.strip().removeprefix("/")
+    loaded = load_member(target, option, trail)
+    for part in reversed((package or target).split(".")):
+        loaded = {part: loaded}
+    return loaded
 
 
 def inference(name: str, **changes: Any) -> InferenceSpec:
@@ -162,7 +198,10 @@ def _by_about(part: str) -> dict[str, str]:
     run."""
     found = {}
     for name, paths in members(part).items():
-        about = read_yaml(paths[0]).get("about")
+        try:
+            about = read_yaml(paths[0]).get("about")
+        except UserError:
+            continue  # `aihw ls` and `aihw validate` say what is wrong with it
         if about:
             found[" ".join(str(about).split())] = name
     return found

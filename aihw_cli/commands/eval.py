@@ -46,7 +46,7 @@ def evaluate(arguments: Arguments) -> int:
 def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
     from aihw_cli import evaluation
     from aihw_cli.effects import refuse_without_effect
-    from engine.experiment.runs import DONE, read_config, run_status
+    from engine.experiment.runs import DONE, read_config, read_record, run_status
 
     texts, allow = arguments.words[1:], arguments.has("--allow-code")
     if "=" in arguments.words[0] and not target.exists():
@@ -62,8 +62,9 @@ def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
             f"{target} is neither a run folder nor a file of weights ({', '.join(FILES)})"
         )
     else:
-        composed = evaluation.of_run(target, texts, allow_code=allow)
+        read_record(target)
         check_code_in(read_config(target), target)
+        composed = evaluation.of_run(target, texts, allow_code=allow)
         status = run_status(target)
         if status not in DONE:
             note(f"{target} is {status}: its last checkpoint is evaluated")

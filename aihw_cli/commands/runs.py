@@ -26,7 +26,13 @@ def runs(arguments: Arguments) -> int:
         raise UserError(
             f"aihw runs {verb} does not take {unused[0]}; it takes {', '.join(VERBS[verb][1])}"
         )
-    VERBS[verb][0](pick(words), arguments)
+    picked = pick(words)
+    joins = arguments.has("--group") or arguments.has("--seeds")
+    if not picked.runs and (joins or verb != "ls"):
+        one = len(picked.damaged) == 1
+        many = f"none of the {len(picked.damaged)} runs that are meant can be read"
+        raise UserError(str(picked.damaged[0].record["problem"]) if one else many)
+    VERBS[verb][0](picked, arguments)
     return 0
 
 
@@ -45,13 +51,14 @@ def _best(picked: Picked, arguments: Arguments) -> None:
 def _show(picked: Picked, arguments: Arguments) -> None:
     from aihw_cli.records import detail
 
-    if len(picked.runs) > SOME:
+    if len(picked.runs) + len(picked.damaged) > SOME:
         raise UserError(f"{len(picked.runs)} runs are meant; name one folder, or add conditions")
     if arguments.has("--json"):
-        data = [detail.as_data(run) for run in picked.runs]
+        data = [*map(detail.as_data, picked.runs), *map(detail.damage, picked.damaged)]
         say_json(data[0] if len(data) == 1 else data, indent=1)
     else:
-        say("\n\n".join(detail.show(run) for run in picked.runs))
+        broken = [f"{run.folder}\n\n  damaged: {run.record['problem']}" for run in picked.damaged]
+        say("\n\n".join([*map(detail.show, picked.runs), *broken]))
 
 
 def _compare(picked: Picked, arguments: Arguments) -> None:

@@ -53,11 +53,12 @@ def train(arguments: Arguments) -> int:
 
 def resume(arguments: Arguments) -> int:
     """Go on with a run, a sweep or a search."""
-    from aihw_cli.sweeps.manifest import MANIFEST, load
-    from engine.experiment.runs import config_to_resume
+    from aihw_cli.sweeps.manifest import load
+    from aihw_cli.sweeps.stored import is_sweep
+    from engine.experiment.runs import config_to_resume, read_record
 
     folder = user_path(arguments.words[0])
-    if (folder / MANIFEST).is_file():
+    if is_sweep(folder):
         if len(arguments.words) > 1:
             raise UserError(
                 f"{arguments.words[1]}: the settings of a sweep are those that it was started with"
@@ -66,8 +67,12 @@ def resume(arguments: Arguments) -> int:
     _refuse_sweep_options(arguments, f"{folder} is no sweep")
     config = None
     if (folder / "config.yaml").is_file():
+        from aihw_cli.check import check_stored
+
+        read_record(folder)
         recorded = config_to_resume(folder)
         check_code_in(recorded, folder)
+        check_stored(folder, recorded, allow_code=arguments.has(CODE.name))
         config = with_free_changes(recorded, arguments.words[1:])
 
     def work(reporter: PlainReporter) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.compose import compose
-from aihw_cli.recipe import recipes
+from aihw_cli.recipe import entries, recipes
+from aihw_cli.report import note
 from engine.experiment.reproduce.spec import Figure, Point, read_figure
-from engine.presets import nearest, read_yaml
+from engine.presets import Trail, nearest, read_yaml
 from engine.settings import UserError
 
 SCALED, ALL = "-scaled", "all"
@@ -40,11 +41,16 @@ class Planned:
 
 def figures() -> dict[str, Path]:
     """Name and file of every recipe that repeats a figure of a paper."""
-    return {
-        name: paths[0]
-        for name, paths in sorted(recipes().items())
-        if "reproduce" in read_yaml(paths[0])
-    }
+    found = {}
+    for name, paths in sorted(recipes().items()):
+        try:
+            values = read_yaml(paths[0])
+        except UserError as error:
+            note(f"recipe {name} is left out: {error}")
+            continue
+        if "reproduce" in values:
+            found[name] = paths[0]
+    return found
 
 
 def load(name: str, path: Path) -> Figure:
@@ -108,11 +114,13 @@ def configurations(runs: Sequence[Planned]) -> Iterator[dict[str, Any]]:
         yield config
 
 
-def _inherited_seeds(path: Path, values: dict[str, Any]) -> Any:
+def _inherited_seeds(path: Path, values: dict[str, Any], trail: Trail | None = None) -> Any:
     """Seeds of the recipe that this one builds on."""
-    for entry in values.get("defaults", []):
-        if isinstance(entry, str) and entry != "_self_":
-            base = path.parent / f"{entry}.yaml"
+    trail = trail or Trail()
+    trail.enter(path.name)
+    for group, name, _ in entries(path, values.get("defaults", [])):
+        if not group and name:
+            base = path.parent / f"{name}.yaml"
             inner = read_yaml(base)
-            return inner["seeds"] if "seeds" in inner else _inherited_seeds(base, inner)
+            return inner["seeds"] if "seeds" in inner else _inherited_seeds(base, inner, trail)
     return 1

@@ -14,6 +14,7 @@ from engine.experiment.files import writing
 from engine.experiment.reproduce.judge import ORDERING, Judgement
 from engine.experiment.reproduce.spec import GRADES, Figure
 from engine.experiment.runs import read_config
+from engine.readers.yaml_text import dump_yaml
 from engine.trust.files import read_text, write_bytes
 from engine.trust.text import visible
 
@@ -114,12 +115,8 @@ def _result(found: Judgement) -> dict[str, Any]:
 
 def _configuration(found: Judgement) -> str:
     """The resolved configuration of the first recorded run."""
-    import yaml
-
     run = next(run for point in found.points for run in point.runs)
-    return f"# {run.folder.parent.name}/{run.folder.name}\n" + yaml.safe_dump(
-        read_config(run.folder), sort_keys=False
-    )
+    return f"# {run.folder.parent.name}/{run.folder.name}\n" + dump_yaml(read_config(run.folder))
 
 
 def _commands(found: Judgement) -> list[str]:

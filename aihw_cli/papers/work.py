@@ -14,8 +14,9 @@ from aihw_cli.papers import evaluations
 from aihw_cli.papers.collect import identity, recorded
 from aihw_cli.papers.figures import Chosen, Planned, configurations, planned
 from aihw_cli.sweeps import drive
-from aihw_cli.sweeps.manifest import MANIFEST, Job, Sweep, load
+from aihw_cli.sweeps.manifest import Job, Sweep, load
 from aihw_cli.sweeps.plan import DIGITS, as_text
+from aihw_cli.sweeps.stored import has_manifest
 from engine.experiment.identity import LEFT_OUT
 from engine.experiment.reproduce.spec import Figure
 from engine.experiment.runs import folder_name, run_folder
@@ -116,7 +117,7 @@ def work_off(
     code."""
     sweep = _sweep(entries, _sweep_home(entries, root))
     with drive.locked(sweep.folder):
-        if (sweep.folder / MANIFEST).is_file():
+        if has_manifest(sweep.folder):
             sweep = load(sweep.folder)
         sweep.options = drive.read_options(options, sweep.options)
         return drive.work_off(sweep, stream, until=until)

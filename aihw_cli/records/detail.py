@@ -13,9 +13,9 @@ from aihw_cli.records.listing import cell
 from aihw_cli.table import as_text
 from engine.experiment.identity.program import described
 from engine.experiment.runs import DONE, read_config, read_record, read_summary, run_status
+from engine.readers.run_files import read_metrics
 from engine.records.differ import differing, distinguishing
-from engine.records.folders import read_metrics
-from engine.records.run import Run
+from engine.records.run import DAMAGED, Run
 from engine.records.select import shown
 from engine.settings import UserError
 from engine.trust.files import folders_in
@@ -29,7 +29,7 @@ NAMED = ("status", "name", "task", "figure", "seed", "seconds")
 
 def show(run: Run) -> str:
     """Everything that the folder of a run tells."""
-    record = {**read_record(run.folder), "status": run_status(run.folder)}
+    record = {**read_record(run.folder), "status": _status(run)}
     rows = [(key, cell(key, record[key])) for key in ABOUT if record.get(key) is not None]
     rows.append(("host", " ".join(str(v) for v in (record.get("host") or {}).values())))
     rows.append(
@@ -43,8 +43,9 @@ def show(run: Run) -> str:
     parts = [
         visible(run.folder),
         two_columns(rows),
-        "made of:\n" + two_columns([row for row in kinds if row[1]]),
     ]
+    if made := [row for row in kinds if row[1]]:
+        parts.append("made of:\n" + two_columns(made))
     if result:
         parts.append("result:\n" + two_columns(result))
     parts += [
@@ -59,7 +60,7 @@ def show(run: Run) -> str:
 
 def as_data(run: Run) -> dict[str, Any]:
     """The same for a script, with the whole configuration, the metrics and the evaluations."""
-    record = {**read_record(run.folder), "status": run_status(run.folder)}
+    record = {**read_record(run.folder), "status": _status(run)}
     data = {
         "folder": str(run.folder),
         "record": record,
@@ -71,6 +72,15 @@ def as_data(run: Run) -> dict[str, Any]:
     except UserError as error:
         metrics, data["problem"] = [], str(error)
     return {**data, "metrics": metrics, "evaluations": list(evaluations(run.folder))}
+
+
+def damage(run: Run) -> dict[str, Any]:
+    """What there is to say of a run that cannot be read, for a script."""
+    return {"folder": str(run.folder), "status": run.status, "problem": run.record["problem"]}
+
+
+def _status(run: Run) -> str:
+    return run.status if run.status == DAMAGED else run_status(run.folder)
 
 
 def _kind(run: Run, part: str) -> str:

@@ -72,7 +72,8 @@ def runs(picked: Picked, arguments: Arguments) -> list[Row]:
     else:
         keys = _columns(picked, arguments)
         rows = [
-            {"run": str(run.folder), **{key: run.value(key) for key in keys}} for run in picked.runs
+            {"run": str(run.folder), **{key: run.value(key) for key in keys}}
+            for run in (*picked.runs, *picked.damaged)
         ]
     return _cut(_sorted(rows, picked, arguments), arguments)
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aihw_cli.report import note
 from aihw_cli.sweeps.manifest import run_beside
-from engine.records.index import find_runs
+from aihw_cli.sweeps.stored import MANIFEST, is_sweep, run_folders
+from engine.readers.wording import listed
+from engine.records.index import Found, each_once, find_runs
 from engine.records.run import Run, all_keys, complete_key
 from engine.records.select import Condition, read_condition, select
 from engine.settings import UserError, user_path
-from engine.trust.files import read_text
 
 HOME = Path("runs")
-SWEEP = "sweep.json"
 PROBLEMS = 5
 
 
 @dataclass
 class Picked:
-    """The chosen runs, and every key that can be asked of them."""
+    """The chosen runs, every key that can be asked of them, and those that cannot be read."""
 
     runs: list[Run]
     keys: dict[str, None] = field(default_factory=dict)
+    damaged: list[Run] = field(default_factory=list)
 
     def key(self, name: str) -> str:
         """The complete key that a user's word means. Raises UserError with the nearest."""
@@ -54,36 +54,42 @@ def pick(words: Sequence[str]) -> Picked:
     return _chosen(_found(places), conditions, places)
 
 
-def _chosen(runs: list[Run], conditions: Sequence[Condition], places: Sequence[str]) -> Picked:
-    if not runs:
-        raise UserError(f"there is no run below {', '.join(places)}")
-    keys = all_keys(runs)
-    chosen = select(runs, conditions, keys)
-    if not chosen:
+def _chosen(found: Found, conditions: Sequence[Condition], places: Sequence[str]) -> Picked:
+    if not found.runs and not found.damaged:
+        raise UserError(f"there is no run below {listed(places)}")
+    keys = all_keys(found.runs)
+    chosen, damaged = (select(runs, conditions, keys) for runs in (found.runs, found.damaged))
+    if not chosen and not damaged:
         said = " ".join(f"{c.key}{c.sign}{c.text}" for c in conditions)
-        raise UserError(f"none of {len(runs)} runs below {', '.join(places)} has {said}")
-    return Picked(chosen, keys)
+        raise UserError(f"none of {len(found.runs)} runs below {listed(places)} has {said}")
+    return Picked(chosen, keys, damaged)
 
 
-def _found(places: Sequence[str]) -> list[Run]:
-    found: list[Run] = []
-    problems: list[str] = []
+def _found(places: Sequence[str]) -> Found:
+    found = Found()
     plain = [user_path(place) for place in places if _is_plain(user_path(place))]
     for place in places:
         path = user_path(place)
-        if (path / SWEEP).is_file():
-            found += _of_sweep(path, problems)
+        if is_sweep(path):
+            _add(found, _of_sweep(path))
         elif not path.is_dir():
-            found += _named(place, problems)
+            _add(found, _named(place))
     if plain:
-        below = find_runs(plain, note)
-        found, problems = found + below.runs, problems + below.problems
-    _tell(dict.fromkeys(problems))
-    return list({run.folder.resolve(): run for run in found}.values()) if len(places) > 1 else found
+        _add(found, find_runs(plain, note))
+    _tell(dict.fromkeys(found.problems))
+    if len(places) > 1:
+        found.runs, found.damaged = map(each_once, (found.runs, found.damaged))
+    return found
+
+
+def _add(found: Found, more: Found) -> None:
+    found.runs += more.runs
+    found.damaged += more.damaged
+    found.problems += more.problems
 
 
 def _is_plain(path: Path) -> bool:
-    return path.is_dir() and not (path / SWEEP).is_file()
+    return path.is_dir() and not is_sweep(path)
 
 
 def _tell(problems: Iterable[str]) -> None:
@@ -95,33 +101,33 @@ def _tell(problems: Iterable[str]) -> None:
         note(f"{len(lines) - PROBLEMS} more folders cannot be read")
 
 
-def _of_sweep(folder: Path, problems: list[str]) -> list[Run]:
+def _of_sweep(folder: Path) -> Found:
     """The runs that the manifest of a sweep names."""
-    try:
-        jobs = json.loads(read_text(folder / SWEEP))["jobs"]
-        paths = [run_beside(folder, job["folder"]) for job in jobs]
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / SWEEP} is missing or damaged: {error}") from None
+    paths = [run_beside(folder, name) for name in run_folders(folder / MANIFEST)]
     wanted = {os.path.realpath(path) for path in paths}
     parents = dict.fromkeys(path.parent for path in paths)
-    found = find_runs([parent for parent in parents if parent.is_dir()], note)
-    problems += [line for line in found.problems if any(str(path) in line for path in paths)]
-    return [run for run in found.runs if os.path.realpath(run.folder) in wanted]
+    below = find_runs([parent for parent in parents if parent.is_dir()], note)
+    problems = [x for x in below.problems if any(str(path) in x for path in paths)]
+    return _only(below, lambda run: os.path.realpath(run.folder) in wanted, problems)
 
 
-def _named(word: str, problems: list[str]) -> list[Run]:
+def _named(word: str) -> Found:
     """The runs below the usual folder whose id, or a part of it, begins with `word`."""
     if not HOME.is_dir():
         raise UserError(f"{word} is neither a folder nor a condition (key=value)")
     below = find_runs([HOME], note)
-    found = [run for run in below.runs if any(name.startswith(word) for name in _names(run))]
-    if not found:
+    found = _only(below, lambda run: any(name.startswith(word) for name in _names(run)), [])
+    if not found.runs and not found.damaged:
         raise UserError(
             f"{word} is neither a folder, nor the name of a run below {HOME}, nor a condition (key=value)"
         )
+    found.problems = [str(run.record["problem"]) for run in found.damaged]
     return found
+
+
+def _only(below: Found, wanted: Callable[[Run], bool], problems: list[str]) -> Found:
+    runs, damaged = (list(filter(wanted, some)) for some in (below.runs, below.damaged))
+    return Found(runs, damaged, problems)
 
 
 def _names(run: Run) -> tuple[str, str, str]:

@@ -12,8 +12,8 @@ from aihw_cli.arguments import Arguments
 from aihw_cli.records.listing import independent, metric_of
 from aihw_cli.records.pick import Picked
 from aihw_cli.report import note
+from engine.readers.run_files import read_metrics
 from engine.records.differ import differing, distinguishing
-from engine.records.folders import read_metrics
 from engine.records.group import Group, group_by
 from engine.records.run import LABELLED, Run
 from engine.records.select import shown
@@ -163,8 +163,10 @@ def _course(
     found: dict[float, list[float]] = {}
     for run in group.runs:
         for row in tables[id(run)]:
-            if isinstance(row.get(metric), int | float):
-                found.setdefault(row[count], []).append(float(row[metric]))
+            x, y = row.get(count), row.get(metric)
+            # Another program, or an editor, may have written columns of its own.
+            if isinstance(x, int | float) and math.isfinite(x) and isinstance(y, int | float):
+                found.setdefault(x, []).append(float(y))
     return _curve(label(group.keys), {x: spread(found[x]) for x in sorted(found)}, error)
 
 

@@ -17,8 +17,9 @@ from aihw_cli import table
 from aihw_cli.arguments import Arguments
 from aihw_cli.output import say, say_json
 from aihw_cli.sweeps.executors import make_executor
-from aihw_cli.sweeps.manifest import MANIFEST, Job, Options, Sweep, load
+from aihw_cli.sweeps.manifest import Job, Options, Sweep, load
 from aihw_cli.sweeps.scheduler import Scheduler
+from aihw_cli.sweeps.stored import has_manifest
 from aihw_cli.sweeps.view import closing_lines, make_view
 from engine.experiment.files import writing
 from engine.settings import UserError
@@ -93,7 +94,7 @@ def carry_out(planned: Sweep, arguments: Arguments) -> int:
     code."""
     as_json = arguments.has("--json")
     with locked(planned.folder):
-        sweep = load(planned.folder) if (planned.folder / MANIFEST).is_file() else planned
+        sweep = load(planned.folder) if has_manifest(planned.folder) else planned
         sweep.options = read_options(arguments.options, sweep.options)
         sweep.changed_program = arguments.has("--changed-program")
         flags = " --allow-code" if arguments.has("--allow-code") else ""

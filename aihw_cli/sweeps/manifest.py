@@ -22,15 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli import table
+from aihw_cli.sweeps.stored import ANEW, MANIFEST, POINTS, Manifest, read_points
 from engine.experiment.files import write_json, writing
 from engine.experiment.runs import DONE, offline, read_record, read_summary, run_status
 from engine.settings import UserError
-from engine.trust.files import check_no_link, make_folder, read_text, write_bytes
+from engine.trust.files import check_no_link, make_folder, write_bytes
 
 FORMAT = 2
-MANIFEST = "sweep.json"
-POINTS = "points.jsonl"
-ANEW = "start it again with its own command, which takes over the runs that it finds"
 RUN_COLUMNS = (
     "status", "test_accuracy", "best_test_accuracy", "test_loss", "valid_accuracy", "valid_loss", "epochs", "seconds",
     "attempts", "folder", "error",
@@ -62,8 +60,11 @@ class Job:
         return f"{self.point:03d}-{self.seed}"
 
     def look(self) -> str:
-        """The status as the run folder tells it; `queued` without a folder."""
+        """The status as the run folder tells it; `queued` without a folder. Raises UserError for a
+        run that says it is done and has no result."""
         found = run_status(self.folder)
+        if found in DONE:
+            self.summary()
         return "queued" if found == "absent" else found
 
     def summary(self) -> dict[str, Any]:
@@ -199,40 +200,32 @@ class Sweep:
 
 def load(folder: Path) -> Sweep:
     """The sweep of a folder. Raises UserError if its manifest is damaged or of another version."""
-    try:
-        content = json.loads(read_text(folder / MANIFEST))
-        if content["format"] != FORMAT:
-            age = "a newer" if content["format"] > FORMAT else "an older"
-            hint = "update aihw" if age == "a newer" else "start it again with aihw train -m"
-            raise UserError(f"{folder} was written by {age} version of aihw; {hint}")
-        configs = read_text(folder / POINTS).splitlines()
-        sweep = Sweep(folder, content["points"], configs[: len(content["points"])], [])
-        sweep.jobs = list(_jobs(folder, content["jobs"], len(sweep.points)))
-        sweep.options = Options(**{**content["options"], "gpus": tuple(content["options"]["gpus"])})
-        sweep.words, sweep.search = content["words"], content["search"]
-        if len(sweep.configs) < len(sweep.points):
-            raise ValueError(f"{POINTS} lacks points")
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / MANIFEST} is missing or damaged: {error}") from None
+    stored = Manifest(folder / MANIFEST, FORMAT)
+    content = stored.content
+    configs = read_points(folder / POINTS, len(content["points"]))
+    sweep = Sweep(folder, content["points"], configs, list(_jobs(folder, content["jobs"])))
+    sweep.options = Options(**{**content["options"], "gpus": tuple(content["options"]["gpus"])})
+    sweep.words, sweep.search = content["words"], content["search"]
     return sweep
 
 
-def _jobs(folder: Path, stored: Sequence[Mapping[str, Any]], points: int) -> Iterator[Job]:
-    """Runs as they were noted; what was running or queued then is looked up in its folder when its
-    turn comes."""
+def _jobs(folder: Path, stored: Sequence[Mapping[str, Any]]) -> Iterator[Job]:
+    """Runs as they were noted; what was running or queued then, or has lost its result, is looked
+    up in its folder when its turn comes."""
     for values in stored:
-        # Both become parts of file names.
-        if type(values["seed"]) is not int or values["point"] not in range(points):
-            raise ValueError(f"no run has the seed {values['seed']!r} of point {values['point']!r}")
-        place = run_beside(folder, values["folder"])
-        status = (
-            values["status"]
-            if values["status"] in DONE and (place / "summary.json").is_file()
-            else "queued"
-        )
-        yield Job(**{**values, "folder": place, "status": status, "attempts": 0, "error": ""})
+        fresh = {"folder": run_beside(folder, values["folder"]), "attempts": 0, "error": ""}
+        job = Job(**{**values, **fresh})
+        if not job.done or not _has_result(job):
+            job.status = "queued"
+        yield job
+
+
+def _has_result(job: Job) -> bool:
+    try:
+        job.summary()
+    except UserError:
+        return False
+    return True
 
 
 def run_beside(folder: Path, relative: str) -> Path:

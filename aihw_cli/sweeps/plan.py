@@ -17,6 +17,7 @@ from engine.experiment.runs import folder_name, run_folder, stored_config
 from engine.settings import UserError, user_path
 
 DIGITS = 12
+MOST_RUNS = 20_000
 
 
 class Composer:
@@ -52,6 +53,11 @@ def plan(
     composer = Composer(allow_code)
     # A mistake in the first point is most often one of the whole command.
     values = [composer.compose(point, whole=number == 0) for number, point in enumerate(points)]
+    runs = sum(config["seeds"] for config in values)
+    if runs > MOST_RUNS:
+        raise UserError(
+            f"seeds: {len(values)} points with their seeds are {runs} runs; a sweep has at most {MOST_RUNS}"
+        )
     folder = sweep_folder(values[-1], "sweep", values)
     if again:
         folder = _free(folder)

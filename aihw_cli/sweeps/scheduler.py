@@ -164,7 +164,11 @@ class Scheduler:
 
     def _judge(self, job: Job, code: int) -> None:
         """What an exit code means, together with the run folder, which is believed first."""
-        status = job.look() if (job.folder / "run.json").is_file() else "queued"
+        try:
+            status = job.look() if (job.folder / "run.json").is_file() else "queued"
+        except UserError as error:
+            self._end(job, "failed", str(error))
+            return
         if status in ("finished", "diverged"):
             self._end(job, status)
         elif self.stopping:

@@ -20,9 +20,10 @@ from aihw_cli.arguments import Arguments
 from aihw_cli.effects import refuse_equal_points, refuse_without_effect
 from aihw_cli.output import say
 from aihw_cli.sweeps import drive
-from aihw_cli.sweeps.manifest import MANIFEST, Job, Sweep, load
+from aihw_cli.sweeps.manifest import Job, Sweep, load
 from aihw_cli.sweeps.plan import Composer, as_text, seeds_of, sweep_folder
 from aihw_cli.sweeps.space import Dimension, from_recipe, point, split
+from aihw_cli.sweeps.stored import has_manifest
 from aihw_cli.sweeps.view import search_lines
 from engine.experiment.files import writing
 from engine.experiment.tasks import TRAIN, find_task, task_of
@@ -166,7 +167,7 @@ def go_on(planned: Sweep, arguments: Arguments) -> int:
     as_json = arguments.has("--json")
     stream = sys.stderr if as_json else sys.stdout
     with drive.locked(planned.folder):
-        stored = (planned.folder / MANIFEST).is_file()
+        stored = has_manifest(planned.folder)
         sweep = load(planned.folder) if stored else planned
         sweep.options = drive.read_options(arguments.options, sweep.options)
         sweep.changed_program = arguments.has("--changed-program")

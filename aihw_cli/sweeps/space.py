@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aihw_cli import overrides
+from engine.readers.wording import brief
 from engine.settings import UserError
 
 HINT = "write interval(1e-3,1e-1), tag(log,interval(1e-3,1e-1)), int(interval(1,9)), range(1,9) or choice(a,b)"
@@ -79,14 +80,13 @@ def _dimension(override: Any) -> Dimension:
     )
     log = "log" in getattr(value, "tags", ())
     if isinstance(value, IntervalSweep):
-        low, high = value.start or 0, value.end or 0
+        ends = [overrides.plain(key, end) for end in (value.start or 0, value.end or 0)]
+        low, high = (_finite(key, end) for end in ends)
         dimension = Dimension(key, low, high, 0, log)
         if low >= high:
             raise UserError(f"{override.input_line!r}: the first number must be below the second")
     else:
-        texts = tuple(override.sweep_string_iterator())
-        if not texts:
-            raise UserError(f"{override.input_line!r} matches nothing")
+        texts = tuple(overrides.choices(override))
         dimension = Dimension(key, choices=texts)
         if isinstance(value, RangeSweep) and len(texts) > 1:
             low, second, high = (_number(texts[i]) for i in (0, 1, -1))
@@ -94,6 +94,12 @@ def _dimension(override: Any) -> Dimension:
     if log and (dimension.choices or dimension.low <= 0):
         raise UserError(f"{override.input_line!r}: a log scale needs an interval above 0")
     return dimension
+
+
+def _finite(key: str, end: Any) -> float:
+    if isinstance(end, bool) or not isinstance(end, int | float):
+        raise UserError(f"{key}: interval() takes two numbers, not {brief(end)}")
+    return end
 
 
 def _number(text: str) -> float:

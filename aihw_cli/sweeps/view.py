@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +12,8 @@ from aihw_cli.output import block, say
 from aihw_cli.report import duration
 from aihw_cli.sweeps.manifest import Job, Sweep
 from aihw_cli.table import METRIC, metric_of
-from engine.trust.files import read_text
+from engine.readers.json_text import read_json
+from engine.settings import UserError
 from engine.trust.text import visible
 
 REFRESH_SECONDS = 0.25
@@ -146,20 +146,26 @@ def progress_cells(sweep: Sweep, job: Job) -> list[str]:
         told = job.summary()
         if METRIC not in told:
             return ["", "", "", ""]
-        return [str(told["epochs"]), "", f"{told[METRIC]:.4f}", f"{told['samples_per_second']:.0f}"]
+        figures = ((METRIC, ".4f"), ("samples_per_second", ".0f"))
+        return [str(told.get("epochs", "")), "", *(_number(told, *figure) for figure in figures)]
     if job.status != "running":
         return ["", "", "", ""]
     try:
-        facts = json.loads(read_text(sweep.progress(job)))
-    except (OSError, ValueError):
+        facts = read_json(sweep.progress(job))
+    except UserError:
+        facts = None
+    if not isinstance(facts, dict):
         return ["starting", "", "", ""]
     formats = (("loss", ".4g"), ("accuracy", ".4f"), ("speed", ".0f"))
-    rest = [
-        format(facts[key], shape) if isinstance(facts.get(key), float) else ""
-        for key, shape in formats
-    ]
+    rest = [_number(facts, key, shape) for key, shape in formats]
     batch = f", {facts['batch']}/{facts.get('batches')}" if facts.get("batch") else ""
     return [f"{facts.get('epoch', 0)}/{facts.get('epochs', '')}{batch}", *rest]
+
+
+def _number(values: Mapping[str, Any], key: str, shape: str) -> str:
+    """A number as text; nothing where there is none."""
+    value = values.get(key)
+    return format(value, shape) if isinstance(value, int | float) else ""
 
 
 def outcome(sweep: Sweep, job: Job) -> str:
@@ -168,9 +174,9 @@ def outcome(sweep: Sweep, job: Job) -> str:
     if job.done:
         told = job.summary()
         metric = metric_of([told])
-        value = "none" if told[metric] is None else f"{told[metric]:.4g}"
-        figure = f"{metric.replace('_', ' ')} {value}"
-        return f"{name}: {job.status}, {figure}, {duration(told['seconds'])}, {job.folder}"
+        figure = f"{metric.replace('_', ' ')} {_number(told, metric, '.4g') or 'unknown'}"
+        took = [duration(told["seconds"])] if told.get("seconds") is not None else []
+        return ", ".join([f"{name}: {job.status}", figure, *took, str(job.folder)])
     if job.status == "failed":
         return f"{name}: failed: {reason(sweep, job)}"
     return f"{name}: {job.status}"

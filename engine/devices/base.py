@@ -18,16 +18,19 @@ from __future__ import annotations
 import difflib
 import importlib
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.devices._file import load_member, only_member
+from engine.readers.wording import brief
 from engine.trust.code import is_code
 
 FOLDER = Path(__file__).parent
 MAX_NODES = 64
+LARGEST = sys.float_info.max
 BASE_CELLS = {
     "max_bound": "upper bound of the weight",
     "min_bound": "lower bound of the weight",
@@ -58,25 +61,29 @@ class Param:
         if self.kind is list:
             if not isinstance(value, list | tuple) or not value or len(value) > MAX_NODES:
                 raise ValueError(
-                    f"{name} must be a list of 1 to {MAX_NODES} numbers, not {value!r}"
+                    f"{name} must be a list of 1 to {MAX_NODES} numbers, not {brief(value)}"
                 )
-            return [Param(0.0).read(name, v) for v in value]
+            return [Param(0.0).read(f"{name}[{i}]", v) for i, v in enumerate(value)]
         if self.kind is bool:
             if not isinstance(value, bool):
-                raise ValueError(f"{name} must be true or false, not {value!r}")
+                raise ValueError(f"{name} must be true or false, not {brief(value)}")
             return value
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{name} must be a number, not {value!r}")
+            raise ValueError(f"{name} must be a number, not {brief(value)}")
+        # An integer may be larger than any number of the other kind.
+        if abs(value) > LARGEST or not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, at most {LARGEST:.2g}, not {brief(value)}")
         if self.kind is int and value != int(value):
-            raise ValueError(f"{name} must be a whole number, not {value!r}")
-        if not math.isfinite(value):
-            raise ValueError(f"{name} must be finite, not {value!r}")
+            raise ValueError(f"{name} must be a whole number, not {brief(value)}")
         if self.above is not None and value <= self.above:
             raise ValueError(f"{name} must be > {self.above:g}, not {value:g}")
         if self.minimum is not None and value < self.minimum:
             raise ValueError(f"{name} must be >= {self.minimum:g}, not {value:g}")
         if self.maximum is not None and value > self.maximum:
             raise ValueError(f"{name} must be <= {self.maximum:g}, not {value:g}")
+        # Whole numbers go to programs that have 64 bits for them.
+        if self.kind is int and abs(value) >= 2**63:
+            raise ValueError(f"{name} must be below 2^63 = 9.2e18, not {value:g}")
         return self.kind(value)
 
 

@@ -6,15 +6,17 @@ from __future__ import annotations
 import contextlib
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from engine.algorithms import find_algorithm
 from engine.experiment.data import IMAGES, Info
 from engine.experiment.identity import device_models, is_device_file
 from engine.experiment.members import find_member
 from engine.jit.cpu import CompileError
 from engine.memory import require_memory
+from engine.readers.wording import first_line
 from engine.settings import MachineError, UserError
 
 if TYPE_CHECKING:
@@ -27,8 +29,9 @@ Config = Mapping[str, Any]
 PARTS = ("device", "algorithm", "tile")
 KIND_KEYS = ("model", "name")
 TEXTS = ("about", "source")
-# A weight in floating point and its gradient.
+# A weight in floating point and its gradient; tiles need more.
 DIGITAL_BYTES = 8
+Made = TypeVar("Made")
 ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU"}
 
 
@@ -57,7 +60,7 @@ class Maker:
         """A fully connected layer from `columns` inputs to `rows` outputs."""
         from torch import nn
 
-        spec = self._spec(name)
+        spec = self.spec(name)
         if spec is None:
             with told_of(name):
                 what = f"a matrix of {rows} x {columns} weights"
@@ -81,7 +84,7 @@ class Maker:
         padding, dilation."""
         from torch import nn
 
-        spec = self._spec(name)
+        spec = self.spec(name)
         if spec is None:
             digital = nn.Conv2d(*channels, kernel_size, bias=bias, **window)  # type: ignore[arg-type]
             return self._named(name, digital)
@@ -104,7 +107,7 @@ class Maker:
 
         def choose(layer: str, _: nn.Module) -> TileSpec | None:
             asked.append(layer)
-            return self._spec(layer)
+            return self.spec(layer)
 
         try:
             made: Any = convert_to_analog(whole, choose, inplace=True)
@@ -152,7 +155,8 @@ class Maker:
         self.made[name] = layer
         return layer
 
-    def _spec(self, name: str) -> TileSpec | None:
+    def spec(self, name: str) -> TileSpec | None:
+        """The tiles of a layer; None for a digital one. Raises UserError."""
         own = layer_config(self.config, name)
         if own["algorithm"].get("name") == "digital":
             return None
@@ -240,6 +244,70 @@ def network(
     return model, make.made
 
 
+def check_size(config: Config, info: Info) -> None:
+    """Raises UserError for a network that cannot fit into memory, before hours go by in allocating
+    it."""
+    import torch
+
+    name = config["model"]["name"]
+    try:
+        with torch.device("meta"):
+            model = _model(Maker(_digital(config)), info)
+        weights = sum(parameter.numel() for parameter in model.parameters())
+    except (RuntimeError, OverflowError, MemoryError) as problem:
+        raise UserError(f"model {name} cannot be built: {first_line(problem)}") from problem
+    require_memory(weights * DIGITAL_BYTES, f"model {name} with {weights:.3g} weights")
+
+
+def examine(config: Config, info: Info) -> None:
+    """Raises UserError for what would stop a run before its first step: a network that does not
+    fit its samples, settings of layers that it lacks, tiles and an optimizer that do not go
+    together. Builds the digital network only, so that no kernel is compiled."""
+    import torch
+
+    check_size(config, info)
+    model, layers = network(_digital(config), info, torch.device("cpu"))
+    check_names(config, layers)
+    kind = torch.int64 if info.kind != IMAGES else torch.float32
+    try:
+        with torch.no_grad():
+            model(torch.zeros(2, *info.shape, dtype=kind))
+    except (RuntimeError, ValueError, TypeError, IndexError) as problem:
+        shape = " x ".join(map(str, info.shape))
+        name = f"model {config['model']['name']}"
+        raise UserError(f"{name} does not fit samples of {shape}: {first_line(problem)}") from None
+    pulsed = [name for name, layer in layers.items() if _check_tiles(config, name, layer)]
+    from engine.optim.make import plain_optimizer
+
+    _told(plain_optimizer, model, config["optimizer"], pulsed)
+
+
+def _digital(config: Config) -> dict[str, Any]:
+    """The configuration of the same network without tiles."""
+    return {**config, "algorithm": {"name": "digital"}, "layers": {}}
+
+
+def _check_tiles(config: Config, name: str, layer: nn.Module) -> bool:
+    """Refuse tiles that cannot be built for a layer. Returns whether it learns by pulses."""
+    from engine.nn.analog import check_tile
+    from engine.nn.grid import split
+
+    spec = Maker(config).spec(name)
+    if spec is None:
+        return False
+    mapping = spec.mapping
+    for weight in layer.parameters():
+        if weight.dim() > 1:
+            columns = weight[0].numel() + (not mapping.digital_bias)
+            sizes = (
+                split(len(weight), mapping.max_output_size),
+                split(columns, mapping.max_input_size),
+            )
+            with told_of(name):
+                check_tile(spec, sizes[0][-1], sizes[1][-1])
+    return not hasattr(find_algorithm(spec.algorithm.name), "product")
+
+
 def _model(make: Maker, info: Info) -> nn.Module:
     settings = {key: value for key, value in make.config["model"].items() if key not in TEXTS}
     name = settings.pop("name")
@@ -267,7 +335,12 @@ def _optimizer(model: nn.Module, settings: Config) -> torch.optim.Optimizer:
     """The optimizer of a configuration, with pulses where layers need them. Raises UserError."""
     from engine.optim import make_optimizer
 
+    return _told(make_optimizer, model, settings)
+
+
+def _told(make: Callable[..., Made], *arguments: Any) -> Made:
+    """What `make` makes; settings that it refuses are the user's. Raises UserError."""
     try:
-        return make_optimizer(model, settings)
+        return make(*arguments)
     except ValueError as problem:
         raise UserError(str(problem)) from problem

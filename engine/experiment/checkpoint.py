@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.readers.json_text import parse_json
+from engine.readers.wording import first_line
 from engine.settings import UserError
 from engine.trust import files
 from engine.trust.files import UNFINISHED, remove_tree, sync_folder
@@ -90,7 +92,8 @@ def load_checkpoint(
         except Damaged as problem:
             problems.append(f"checkpoint {path} is not used: {problem}")
     if problems:
-        raise UserError(f"no usable checkpoint; {problems[0]}")
+        hint = f"delete {folder}, and training starts anew"
+        raise UserError(f"no usable checkpoint; {problems[0]}; {hint}")
     return None
 
 
@@ -127,6 +130,7 @@ def _digest(content: bytes) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
@@ -138,7 +142,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise Damaged(f"it cannot be read ({problem})") from problem
     if _digest(text.rstrip("\n").encode()) != sign:
         raise Damaged(f"{STATE} is truncated or was changed")
-    body = json.loads(text)
+    body = _body(text)
     if body["format"] > FORMAT:
         raise UserError(
             f"{path} was written by a newer version of aihw (format {body['format']}); update aihw"
@@ -147,4 +151,19 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise Damaged(f"{TENSORS} has {len(content)} bytes instead of {body['bytes']}")
     if _digest(content) != body["sha256"]:
         raise Damaged(f"{TENSORS} does not match its checksum")
-    return load(content), body["state"]
+    try:
+        return load(content), body["state"]
+    except SafetensorError as problem:
+        raise Damaged(f"{TENSORS} cannot be read: {first_line(problem)}") from problem
+
+
+def _body(text: str) -> dict[str, Any]:
+    """What the file of a state holds beside its checksum, which anybody can compute anew."""
+    try:
+        body = parse_json(text, STATE)
+    except UserError as problem:
+        raise Damaged(str(problem)) from problem
+    kinds = {"format": int, "bytes": int, "sha256": str, "state": dict}
+    if not isinstance(body, dict) or not all(isinstance(body.get(k), v) for k, v in kinds.items()):
+        raise Damaged(f"{STATE} does not hold {', '.join(kinds)}")
+    return body

@@ -98,7 +98,11 @@ class Optimizer:
     momentum: float = setting(0.0, "momentum (analog_sgd, sgd)", minimum=0.0, maximum=1.0)
     nesterov: bool = setting(False, "Nesterov's momentum (analog_sgd, sgd)")
     betas: list[float] = setting(
-        [0.9, 0.999], "decay of both running means (adam, adamw)", minimum=0.0, maximum=1.0
+        [0.9, 0.999],
+        "decay of both running means (adam, adamw)",
+        minimum=0.0,
+        maximum=1.0,
+        length=2,
     )
     eps: float = setting(1e-8, "added to the root of the second one (adam, adamw)", minimum=0.0)
     weight_decay: float = setting(

@@ -147,7 +147,7 @@ def _normalised(x: torch.Tensor, settings: Mapping[str, Any]) -> torch.Tensor:
                 f"dataset.{key}: {settings['name']} has {x.shape[1]} channels, so one number or {x.shape[1]}, "
                 f"not {len(given)}"
             )
-        x = apply(x, torch.tensor(given).view(-1, *[1] * (x.dim() - 2)))
+        x = apply(x, torch.tensor(given, dtype=torch.float32).view(-1, *[1] * (x.dim() - 2)))
     return x
 
 

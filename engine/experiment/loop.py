@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from engine.experiment.build import build
+from engine.experiment.build import build, check_size
 from engine.experiment.data import TEXT, load_data, sample_order
 from engine.experiment.lifecycle.verdict import Outcome
 from engine.experiment.losses import make_loss
@@ -22,6 +22,7 @@ from engine.experiment.processor import give_torch_threads, processor
 from engine.experiment.schedules import learning_rate
 from engine.experiment.tasks._trained import start_from
 from engine.nn.analog import AnalogTile
+from engine.readers.wording import brief
 from engine.settings import UserError, user_path
 
 if TYPE_CHECKING:
@@ -45,6 +46,24 @@ class Place:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
+def place_of(stored: Mapping[str, Any]) -> Place:
+    """The place that a checkpoint tells. Raises TypeError for one that nothing can go on from."""
+    place = Place(**stored)
+    for key, start in vars(Place()).items():
+        value = getattr(place, key)
+        kinds = type(start) if isinstance(start, int | list) else int | float
+        # Before the first step there is no loss yet.
+        absent = value is None and start is None
+        negative = isinstance(value, int | float) and value < 0
+        if not absent and (not isinstance(value, kinds) or negative):
+            raise TypeError(f"place.{key} is {brief(value)}")
+    if not all(
+        isinstance(row, dict) and {"epoch", "train_loss"} <= row.keys() for row in place.rows
+    ):
+        raise TypeError("place.rows are no rows of epochs")
+    return place
+
+
 class Loop:
     """One run in memory. Raises UserError while it is made if the configuration or the data are
     unusable."""
@@ -53,6 +72,7 @@ class Loop:
         self.config = config
         self.device = processor(config["run"])
         self.data = load_data(config["dataset"], seed=int(config["run"]["seed"]))
+        check_size(config, self.data.info)
         self.model, self.optimizer = build(config, self.data.info, self.device)
         if config["run"].get("start"):
             start_from(self.model, user_path(config["run"]["start"]), config, info=self.data.info)
@@ -136,7 +156,7 @@ class Loop:
     def _order(self) -> torch.Tensor:
         count = len(self.data.train_y)
         if not self.config["dataset"].get("shuffle", True):
-            return torch.arange(count)
+            return torch.arange(count, dtype=torch.int64)
         return sample_order(count, int(self.config["run"]["seed"]), self.place.epoch)
 
     def _replayed(self) -> Replayed | None:
@@ -250,7 +270,7 @@ class Loop:
         torch.set_rng_state(tensors["random/cpu"])
         if self.device.type == "cuda" and "random/cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random/cuda"])
-        self.place = Place(**state["place"])
+        self.place = place_of(state["place"])
         self.loss_sum.fill_(self.place.loss)
         self.correct_sum.fill_(int(self.place.correct))
 

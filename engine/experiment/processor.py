@@ -18,7 +18,7 @@ from engine.settings import UserError
 # multiplications or numbers of a mini-batch; below, its threads wait for each other at every
 # operation, and for long where another program has a core.
 LARGE_PRODUCT, LARGE_OUTPUT = 1 << 22, 1 << 16
-# Up to so many vectors the kernels make the product themselves (mvm_kernels.py).
+# Up to so many vectors the kernels make the product themselves (engine/tile/strategies/mvm.py).
 OWN_PRODUCT = 64
 
 

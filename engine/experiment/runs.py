@@ -11,7 +11,6 @@ summary.json  the result, once there is one
 from __future__ import annotations
 
 import copy
-import json
 import os
 import re
 import secrets
@@ -32,16 +31,17 @@ from engine.experiment.identity import (
 )
 from engine.experiment.identity.program import stretch
 from engine.experiment.writers import Writers, require
+from engine.readers.run_files import DONE, FORMAT, read_config, read_record, read_summary
+from engine.readers.yaml_text import dump_yaml
 from engine.settings import NAME_BYTES, UserError, user_path
 from engine.trust import files
 from engine.trust.text import visible
 
-# Version 1 recorded neither the parts of its hash nor the programs that worked on the run.
-FORMAT = 2
+# What others take from here beside our own.
+__all__ = ("DONE", "FORMAT", "read_config", "read_record", "read_summary")
 COLUMNS = (
     "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "samples", "seconds",
 )  # fmt: skip
-DONE = ("finished", "diverged")
 # How the name of a run folder begins until it is whole.
 NEW = ".new-"
 LEFT_SECONDS = 60.0
@@ -97,36 +97,6 @@ def run_status(folder: Path) -> str:
     return "interrupted" if status == "running" else status
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """run.json of a run folder. Raises UserError if it is none, or one of a newer version."""
-    path = folder / "run.json"
-    if not folder.is_dir() or not path.is_file():
-        raise UserError(
-            f"{folder} is no run folder: "
-            + ("it has no run.json" if folder.is_dir() else "there is no such folder")
-        )
-    try:
-        found = json.loads(files.read_text(path))
-        if found["format"] > FORMAT:
-            raise UserError(
-                f"{folder} was written by a newer version of aihw (format {found['format']}); update aihw"
-            )
-        found["status"], found["hash"], found["id"]
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        if isinstance(problem, UserError):
-            raise
-        raise UserError(f"{path} is damaged: {problem}") from problem
-    return found
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """summary.json of a run that is done."""
-    try:
-        return json.loads(files.read_text(folder / "summary.json"))
-    except (OSError, ValueError) as problem:
-        raise UserError(f"{folder / 'summary.json'} is missing or damaged: {problem}") from problem
-
-
 def has_metrics(folder: Path) -> bool:
     """Whether a run has come to the end of an epoch."""
     with reading(folder):
@@ -134,20 +104,6 @@ def has_metrics(folder: Path) -> bool:
             return files.read_bytes(folder / "metrics.csv").count(b"\n") > 1
         except FileNotFoundError:
             return False
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.yaml of a run folder."""
-    import yaml
-
-    try:
-        config = yaml.safe_load(files.read_text(folder / "config.yaml"))
-    except (OSError, ValueError, yaml.YAMLError) as problem:
-        first = str(problem).splitlines()[0]
-        raise UserError(f"{folder / 'config.yaml'} is missing or damaged: {first}") from problem
-    if not isinstance(config, dict):
-        raise UserError(f"{folder / 'config.yaml'} is damaged: it holds no settings")
-    return config
 
 
 def offline(config: dict[str, Any]) -> dict[str, Any]:
@@ -294,10 +250,7 @@ def replace_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    import yaml
-
-    text = yaml.safe_dump(dict(config), sort_keys=False)
-    files.write_bytes(folder / "config.yaml", text.encode())
+    files.write_bytes(folder / "config.yaml", dump_yaml(config).encode())
 
 
 def _first_record(path: Path, config: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from engine.experiment.runs import (
     stored_config,
 )
 from engine.experiment.tasks import TRAIN, find_task, task_of
+from engine.readers.wording import first_line
 from engine.settings import UserError
 from engine.trust.code import check_code_in
 
@@ -188,10 +189,24 @@ def _load_into(run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: R
         raise UserError(
             f"{run.path / 'checkpoint'} belongs to another run ({state.get('run')}), not to {run.record['id']}"
         )
-    loop.load(tensors, state)
+    _load(loop, tensors, state, run.path)
     for line in problems:
         run.log(line)
         reporter.message(line)
+
+
+def _load(loop: Loop, tensors: Mapping[str, Any], state: Mapping[str, Any], folder: Path) -> None:
+    """Raises UserError for a checkpoint that is whole and does not hold what a run needs."""
+    try:
+        loop.load(tensors, state)
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as problem:
+        reason = f"{type(problem).__name__}: {first_line(problem)}"
+        raise UserError(
+            f"the checkpoint of {folder} does not hold what its run needs ({reason}); "
+            f"delete {folder / 'checkpoint'}, and training starts anew"
+        ) from problem
 
 
 def _threads() -> int:

@@ -16,7 +16,7 @@ from engine.inference.settings import Converter, InferenceSpec
 if TYPE_CHECKING:
     from engine.inference.programming import Programmed
 
-__all__ = ["Converter", "InferenceSpec", "program"]
+__all__ = ["Converter", "InferenceSpec", "program", "restore"]
 
 
 def program(where: Any, spec: InferenceSpec, *, seed: int = 0) -> Programmed:
@@ -24,7 +24,14 @@ def program(where: Any, spec: InferenceSpec, *, seed: int = 0) -> Programmed:
     other devices.
 
     From then on the tiles compute with what was programmed, until `restore()`. Raises UserError if
-    there is no tile."""
+    there is no tile, or if they are programmed already."""
     from engine.inference.programming import Programmed
 
     return Programmed(where, spec, seed=seed)
+
+
+def restore(where: Any) -> None:
+    """Puts the weights from before `program` back on all tiles of a network that are programmed."""
+    from engine.inference.programming import restore
+
+    restore(where)

@@ -43,16 +43,20 @@ class Conductances:
         self.name = spec.noise_model if model.path else model.name
         where, converter = like.device, spec.converter
         self.devices = device_count(converter)
-        self.g = torch.empty(self.devices, *like.shape, device=where)
-        self.kept = torch.empty(self.devices, len(model.kept), *like.shape, device=where)
-        self.params = torch.tensor(noise_floats(model, spec.noise), device=where)
+        self.g = torch.empty(self.devices, *like.shape, dtype=torch.float32, device=where)
+        self.kept = torch.empty(
+            self.devices, len(model.kept), *like.shape, dtype=torch.float32, device=where
+        )
+        self.params = torch.tensor(
+            noise_floats(model, spec.noise), dtype=torch.float32, device=where
+        )
         tables = [v for row in converter.tables or [] for v in row]
         self.tables = torch.tensor(tables, dtype=torch.float32, device=where)
         control = torch.zeros(len(keys), CONTROL_WORDS, dtype=torch.int32)
         for lane, key in enumerate(keys):
             control[lane, 0], control[lane, 1] = halves(key)
         self.control = control.to(where)
-        self.weight = self.limits = torch.empty(0)
+        self.weight = self.limits = torch.empty(0, dtype=torch.float32)
         # Conductances as they were read last, where somebody needs them.
         self.seen = torch.empty_like(self.g) if spec.wires.enabled else None
 
@@ -93,7 +97,7 @@ class Conductances:
 
     def _run(self, kernel: str, weight: Tensor, **values: float) -> Tensor:
         args = _with_converter(read_struct(HEADER, "InferenceArgs")(), self.spec.converter)
-        out = torch.empty(self.shape, device=self.g.device)
+        out = torch.empty(self.shape, dtype=torch.float32, device=self.g.device)
         matrices = self.control.shape[0]
         args.matrices, args.cells, args.call = matrices, out.numel() // matrices, self.calls
         args.items = matrices * ((args.cells + LANES - 1) // LANES)

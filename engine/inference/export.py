@@ -99,7 +99,7 @@ def _weights(tile: Tile, row: list[str], where: str) -> Tensor:
     _run(
         "signed_again",
         weight,
-        measured=torch.tensor(values, device=weight.device).view_as(weight),
+        measured=torch.tensor(values, dtype=torch.float32, device=weight.device).view_as(weight),
         out=out,
     )
     return out

@@ -30,20 +30,26 @@ class Programmed:
     def __init__(
         self, where: nn.Module | Iterable[Tile], spec: InferenceSpec, *, seed: int = 0
     ) -> None:
-        found = where.modules() if isinstance(where, nn.Module) else where
+        found = _tiles(where)
         self.spec, self.time = spec, 0.0
-        self.tiles = [ProgrammedTile(tile, spec, seed) for tile in found if isinstance(tile, Tile)]
-        if not self.tiles:
+        if not found:
             raise UserError(
                 "there is nothing to program: no analog tiles; engine.nn.convert_to_analog makes some"
             )
+        for tile in found:
+            tile.refuse_programmed("programming them again would start from weights that drifted")
+        try:
+            self.tiles = [ProgrammedTile(tile, spec, seed) for tile in found]
+        except BaseException:
+            restore(found)  # some are programmed, and nobody would hold them
+            raise
 
     def drift_to(self, time: float | str) -> None:
         """The tiles compute with their weights at `time` (seconds, or `1h`) after programming, read
         anew.
 
-        Every call starts from what was programmed. Raises UserError for a time that cannot be.
-        """
+        Every call starts from what was programmed. Raises UserError for a time that cannot be, and
+        for tiles that were restored."""
         self.time = seconds(time)
         for tile in self.tiles:
             tile.drift_to(self.time)
@@ -60,7 +66,7 @@ class Programmed:
         return [tile.factor for tile in self.tiles]
 
     def restore(self) -> None:
-        """Puts the target weights back."""
+        """Puts the target weights back; once more changes nothing."""
         for tile in self.tiles:
             tile.restore()
 
@@ -89,7 +95,9 @@ class ProgrammedTile:
         model = find_noise_model(spec.noise_model)
         self.conductances = Conductances(model, spec, self.target, keys)
         self.ladder = Ladder(tile, spec, self.conductances) if spec.wires.enabled else None
-        self._write(self.conductances.program(self.target))
+        programmed = self.conductances.program(self.target)
+        tile.target = self.target
+        self._write(programmed)
         self._connect()
         if spec.compensation == "exact_reference":
             self.baseline = readout(tile, per_column=False, weight=self.target)
@@ -98,6 +106,7 @@ class ProgrammedTile:
 
     def drift_to(self, time: float) -> None:
         """Writes the weights at `time` and measures their compensation factor."""
+        self._check()
         self._write(self.conductances.drift(time))
         self._connect()
         if self.baseline is not None:
@@ -112,7 +121,17 @@ class ProgrammedTile:
 
     def restore(self) -> None:
         """The target back on the tile, without a factor."""
-        self._write(self.target)
+        if self.tile.target is not None:
+            self._check()
+            restore_tile(self.tile)
+            self.factor = None
+
+    def _check(self) -> None:
+        """Raises UserError where the tile no longer holds what was programmed here."""
+        if self.tile.target is not self.target:
+            raise UserError(
+                "these tiles were restored, or programmed anew: call engine.inference.program again"
+            )
 
     def _connect(self) -> None:
         """Reads the tile through its wires, with the conductances that it has now."""
@@ -121,12 +140,35 @@ class ProgrammedTile:
             self.tile.forward_product.wires = self.ladder
 
     def _write(self, weight: Tensor) -> None:
-        # Past the array's own way of setting weights, which draws the write noise of its training
-        # device.
-        self.tile.array.weight.data.copy_(weight)
+        _write(self.tile, weight)
         self.factor = None
-        self.tile.compensation = None
-        self.tile.forward_product.wires = None
+
+
+def restore(where: nn.Module | Iterable[Tile]) -> None:
+    """Puts the target weights back on all tiles that are programmed."""
+    for tile in _tiles(where):
+        if tile.target is not None:
+            restore_tile(tile)
+
+
+def restore_tile(tile: Tile) -> None:
+    """The weights of a programmed tile as they were before."""
+    assert tile.target is not None
+    _write(tile, tile.target)
+    tile.target = None
+
+
+def _write(tile: Tile, weight: Tensor) -> None:
+    # Past the array's own way of setting weights, which draws the write noise of its training
+    # device.
+    tile.array.weight.data.copy_(weight)
+    tile.compensation = None
+    tile.forward_product.wires = None
+
+
+def _tiles(where: nn.Module | Iterable[Tile]) -> list[Tile]:
+    found = where.modules() if isinstance(where, nn.Module) else where
+    return [tile for tile in found if isinstance(tile, Tile)]
 
 
 def program(where: Any, spec: InferenceSpec, *, seed: int = 0) -> Programmed:

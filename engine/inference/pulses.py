@@ -29,6 +29,7 @@ def write(
     found = where.modules() if isinstance(where, nn.Module) else where
     tiles = [tile for tile in found if isinstance(tile, Tile)]
     for tile in tiles:
+        tile.refuse_programmed("pulses belong on the cells, not on what was programmed")
         model = tile.spec.device.model
         if model not in GROUPS and find_device(model).ideal:
             raise UserError(f"device {model} takes no pulses: its weights are exact as they are")
@@ -38,7 +39,7 @@ def write(
 def _write(tile: Tile, tolerance: float, rounds: int) -> float:
     array, target = tile.array, tile.weight.detach().clone()
     top = float(target.abs().max()) or 1.0
-    one_hot = torch.eye(array.in_size, device=target.device)
+    one_hot = torch.eye(array.in_size, dtype=torch.float32, device=target.device)
     if array.lanes > 1:
         one_hot = one_hot.repeat(array.lanes, 1, 1)
     array.set_weights(torch.zeros_like(target))

@@ -23,7 +23,9 @@ def readout(tile: Tile, *, per_column: bool, weight: Tensor | None = None) -> Te
     array = tile.array
     lead = (array.lanes,) if array.lanes > 1 else ()
     if weight is None:
-        one_hot = torch.eye(array.in_size, device=array.weight.device).repeat(*lead, 1, 1)
+        one_hot = torch.eye(array.in_size, dtype=torch.float32, device=array.weight.device).repeat(
+            *lead, 1, 1
+        )
         y = _evaluated(tile, one_hot if lead else one_hot.view(array.in_size, array.in_size))
     else:
         y = weight.mT.contiguous() * tile.spec.forward.out_scale
@@ -48,7 +50,7 @@ def _evaluated(tile: Tile, x: Tensor) -> Tensor:
 
 def _mean(y: Tensor, shape: tuple[int, ...], kernel: str, *, reads: int, joined: bool) -> Tensor:
     args = read_struct("inference/conductance.cuh", "ReadoutArgs")()
-    means = torch.empty(shape, device=y.device)
+    means = torch.empty(shape, dtype=torch.float32, device=y.device)
     args.items, args.reads, args.outputs = means.numel(), reads, y.shape[-1]
     args.joined, args.floor = int(joined), FLOOR
     fill(args, ("y", "mean"), (y, means))

@@ -48,10 +48,14 @@ class Ladder:
         self.rows = _rows(spec, tile)
         self.pairs = conductances.devices // 2
         where = tile.weight.device
-        self.factor = torch.empty(self.pairs, self.outputs, self.inputs, device=where)
-        self.base = torch.empty(self.pairs, self.outputs, device=where)
+        self.factor = torch.empty(
+            self.pairs, self.outputs, self.inputs, dtype=torch.float32, device=where
+        )
+        self.base = torch.empty(self.pairs, self.outputs, dtype=torch.float32, device=where)
         noisy = self.pairs if self.wires.read_noise > 0 else 0
-        self.spread = torch.empty(noisy, POWERS, self.outputs, self.inputs, device=where)
+        self.spread = torch.empty(
+            noisy, POWERS, self.outputs, self.inputs, dtype=torch.float32, device=where
+        )
         self.unit = step_size(self.io.inp_res, 1.0)
 
     def update(self) -> None:
@@ -94,7 +98,7 @@ class Ladder:
         them by chance."""
         square, batch = length.square(), len(length)
         variance = torch.stack([square @ spread.T for spread in self.spread.flatten(0, 1)])
-        share = torch.empty(2, batch, device=charge.device)
+        share = torch.empty(2, batch, dtype=torch.float32, device=charge.device)
         args.items = args.batch = batch
         fill(args, ("share", "variance", "charge"), (share, variance, charge))
         self._run("wire_levels", args)

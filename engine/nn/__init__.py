@@ -8,6 +8,7 @@ from engine.nn.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
 from engine.nn.convert import Unconvertible, convert_to_analog, convert_to_digital
 from engine.nn.layer import AnalogLayer, layer_types
 from engine.nn.linear import AnalogLinear
+from engine.nn.reading import read_weights
 from engine.nn.recurrent import AnalogGRU, AnalogLSTM, AnalogRNN
 from engine.nn.summary import analog_summary
 
@@ -15,5 +16,5 @@ __all__ = [
     "AnalogConv1d", "AnalogConv2d", "AnalogConv3d", "AnalogGRU", "AnalogLSTM", "AnalogLayer", "AnalogLinear",
     "AnalogMultiheadAttention", "AnalogRNN", "AnalogSequential", "AnalogTile", "Calibration", "Unconvertible",
     "analog_summary", "analog_tiles", "calibrate", "convert_to_analog", "convert_to_digital", "layer_types",
-    "set_exact",
+    "read_weights", "set_exact",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.nn.layer import AnalogLayer, Matrix
+from engine.tile.inputs import check_plain
 from engine.tile.settings import TileSpec
 
 ARGUMENTS = ("embed_dim", "num_heads", "dropout", "add_zero_attn", "kdim", "vdim", "batch_first")
@@ -61,7 +62,11 @@ class AnalogMultiheadAttention(AnalogLayer):
         )
         self.place(matrices, bias=bias, tile=tile, seed=seed)
         for name in ("bias_k", "bias_v"):
-            start = nn.init.xavier_normal_(torch.empty(1, 1, embed_dim)) if add_bias_kv else None
+            start = (
+                nn.init.xavier_normal_(torch.empty(1, 1, embed_dim, dtype=torch.float32))
+                if add_bias_kv
+                else None
+            )
             self.register_parameter(name, None if start is None else nn.Parameter(start))
 
     bias_k: Tensor | None
@@ -79,10 +84,11 @@ class AnalogMultiheadAttention(AnalogLayer):
                 raise ValueError(
                     f"{type(self).__name__} takes x [.., {size}] as its {kind}, not {list(x.shape)}"
                 )
+            check_plain(x, type(self).__name__)
         turned = self.batch_first and query.dim() == 3
         parts = [self.get_submodule(name)(x.to(torch.float32)) for name, (x, _) in given.items()]
         parts = [part.transpose(0, 1) for part in parts] if turned else parts
-        same = torch.eye(self.embed_dim, device=query.device)
+        same = torch.eye(self.embed_dim, dtype=torch.float32, device=query.device)
         # All that follows the projections, masks above all, is torch's; its own projections change
         # nothing.
         with torch.autocast(query.device.type, enabled=False):

@@ -62,7 +62,8 @@ class _Sample:
 
     def add(self, x: Tensor) -> None:
         """Draws numbers for the rows x [B, I]."""
-        x, order = x.cpu(), torch.rand(len(x), generator=self.generator)
+        x = x.cpu()
+        order = torch.rand(len(x), dtype=torch.float32, device="cpu", generator=self.generator)
         if self.rows is not None and self.order is not None:
             x, order = torch.cat([self.rows, x]), torch.cat([self.order, order])
         chosen = order.argsort()[: self.most]

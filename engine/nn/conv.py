@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from engine.nn.layer import AnalogLayer, Matrix
 from engine.nn.patches import Axes, Window, patches
+from engine.tile.inputs import check_plain
 from engine.tile.settings import TileSpec
 
 Size = int | tuple[int, ...]
@@ -54,6 +56,8 @@ class AnalogConv(AnalogLayer):
             raise ValueError(
                 f"{type(self).__name__} takes x [B, {self.in_channels}, {extents}], not {list(x.shape)}"
             )
+        if x.dtype is not torch.float32 or x.layout is not torch.strided:
+            check_plain(x, type(self).__name__)
         places = self.window.places(_three(tuple(images.shape[2:]), 1))[3 - self.axes :]
         volumes = images.reshape(*images.shape[:2], *_three(tuple(images.shape[2:]), 1))
         y = self.grid.product(patches(volumes, self.window, ones=int(self.grid.analog_bias)))

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from engine.nn.analog import analog_tiles
+from engine.nn.interop.foreign import carry_hooks, check_weights, is_foreign, name_of
 from engine.nn.layer import AnalogLayer, layer_types
 from engine.tile.settings import TileSpec
 
@@ -55,16 +56,18 @@ def convert_to_analog(
         raise ValueError(
             f"a {type(module).__name__} alone cannot be converted in place: take what is returned"
         )
-    found = module if inplace else copy.deepcopy(module)
-    _check_names(found, [*exclude, *rules])
+    _check_names(module, [*exclude, *rules])
     asked = {
-        name: (layer, _rule(name, layer, tile, rules)) for name, layer in _walk(found, exclude)
+        name: (layer, _rule(name, layer, tile, rules)) for name, layer in _walk(module, exclude)
     }
     chosen = {name: (layer, rule) for name, (layer, rule) in asked.items() if rule is not None}
-    _refuse(found, {name: layer for name, (layer, _) in chosen.items()})
+    _refuse(module, {name: layer for name, (layer, _) in chosen.items()})
+    found = module if inplace else _copied(module)
+    here = dict(_walk(found, exclude))
     kinds = {kind.digital: kind for kind in layer_types()}
     made: dict[int, nn.Module] = {}
-    for name, (layer, rule) in chosen.items():
+    for name, (_, rule) in chosen.items():
+        layer = here[name]
         try:
             made[id(layer)] = _analog(layer, kinds[type(layer)], rule)
         except ValueError as problem:
@@ -79,6 +82,14 @@ def convert_to_digital(module: nn.Module) -> nn.Module:
     return _replaced(
         found, {id(m): _digital(m) for m in found.modules() if isinstance(m, AnalogLayer)}
     )
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except RuntimeError as error:  # weights that are computed, in a layer that stays digital
+        line = str(error).splitlines()[0]
+        raise ValueError(f"the network cannot be copied ({line}): take inplace=True") from error
 
 
 def _walk(
@@ -123,12 +134,12 @@ def _refuse(module: nn.Module, layers: Mapping[str, nn.Module]) -> None:
     for name, layer in layers.items():
         kind = kinds.get(type(layer))
         if kind is None:
-            problems[name] = type(layer).__name__
+            problems[name] = name_of(layer)
             continue
         if any(len(owners[id(p)]) > 1 for p in layer.parameters(recurse=False)):
             problems[name] = f"{type(layer).__name__} whose weights another layer shares"
         try:
-            kind.settings_of(layer)
+            check_weights(layer, kind.settings_of(layer))
         except ValueError as problem:
             problems[name] = f"{type(layer).__name__} with {problem}"
     if problems:
@@ -136,15 +147,16 @@ def _refuse(module: nn.Module, layers: Mapping[str, nn.Module]) -> None:
 
 
 def _holds_weights(module: nn.Module) -> bool:
-    return isinstance(module, UNSUPPORTED) or type(module) in {
-        kind.digital for kind in layer_types()
-    }
+    """Whether a layer has weight matrices: of a class of torch, quantized, or of its own."""
+    kinds = {kind.digital for kind in layer_types()}
+    return isinstance(module, UNSUPPORTED) or type(module) in kinds or is_foreign(module)
 
 
 def _analog(layer: nn.Module, kind: type[AnalogLayer], tile: TileSpec) -> AnalogLayer:
     made = kind(**kind.settings_of(layer), tile=tile)
     given = dict(layer.named_parameters())
     made.set_logical_weights({name: p.detach().float().cpu() for name, p in given.items()})
+    carry_hooks(layer, made)
     for name, matrix in made.matrices.items():
         grid = made.get_submodule(name)
         for part in analog_tiles(grid):
@@ -153,13 +165,16 @@ def _analog(layer: nn.Module, kind: type[AnalogLayer], tile: TileSpec) -> Analog
             grid.bias.requires_grad_(given[matrix.bias].requires_grad)
     for name, parameter in made.named_parameters(recurse=False):
         parameter.requires_grad_(given[name].requires_grad)
-    return made.to(next(iter(given.values())).device).train(layer.training)
+    first = next(iter(given.values()))
+    return made.to(device=first.device, dtype=first.dtype).train(layer.training)
 
 
 def _digital(layer: AnalogLayer) -> nn.Module:
     values = layer.logical_weights()
-    made = layer.digital(**layer.digital_settings()).to(next(iter(values.values())).device)
+    made = layer.digital(**layer.digital_settings())
+    made.to(device=next(iter(values.values())).device, dtype=layer.dtype)
     made.load_state_dict(values)
+    carry_hooks(layer, made)
     return made.train(layer.training)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from engine.memory import require_memory
 from engine.nn.analog import AnalogTile, analog_tiles
+from engine.tile.inputs import check_plain, fitting
 from engine.tile.keys import TileId
 from engine.tile.settings import TileSpec
 
@@ -25,6 +26,9 @@ def split(size: int, largest: int) -> list[int]:
 
 class TileGrid(nn.Module):
     """An O x I matrix, with its bias, on a grid of tiles. x [.., I] gives y [.., O]."""
+
+    # Whose grid it is, for errors.
+    layer = "a layer on tiles"
 
     def __init__(self, out: int, inputs: int, spec: TileSpec, *, bias: bool, seed: int) -> None:
         super().__init__()
@@ -41,7 +45,11 @@ class TileGrid(nn.Module):
             for row, o in enumerate(self.out_sizes)
             for column, i in enumerate(self.in_sizes)
         )
-        self.bias = nn.Parameter(torch.zeros(out)) if bias and not self.analog_bias else None
+        self.bias = (
+            nn.Parameter(torch.zeros(out, dtype=torch.float32))
+            if bias and not self.analog_bias
+            else None
+        )
 
     @property
     def has_bias(self) -> bool:
@@ -50,6 +58,8 @@ class TileGrid(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 2 and x.dtype is torch.float32 and not self.analog_bias:
             return self.product(x)
+        if x.dtype is not torch.float32:
+            check_plain(x, self.layer)
         # Physics is computed in float32, whatever the activations are.
         rows = x.to(torch.float32).reshape(-1, x.shape[-1])
         if self.analog_bias:
@@ -71,13 +81,21 @@ class TileGrid(nn.Module):
         return y if bias is None else y + bias
 
     def set_weights(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Writes the logical matrix [O, I] and bias [O] onto the tiles."""
+        """Writes the logical matrix [O, I] onto the tiles, and the bias [O], which stays as it is
+        where none is given. Raises ValueError or TypeError for what does not fit."""
+        out = sum(self.out_sizes)
+        weight = fitting(weight, (out, sum(self.in_sizes) - self.analog_bias), "the weight")
+        if bias is not None:
+            if not self.has_bias:
+                raise ValueError("a bias was given to a layer without one (bias=False)")
+            bias = fitting(bias, (out,), "the bias")
         if self.analog_bias:
-            column = bias if bias is not None else torch.zeros(weight.shape[0])
-            weight = torch.cat([weight, column.to(weight).view(-1, 1)], 1)
+            bias = self.get_weights()[1] if bias is None else bias
+            assert bias is not None
+            weight = torch.cat([weight, bias.to(weight).view(-1, 1)], 1)
         elif self.bias is not None and bias is not None:
             self.bias.data.copy_(bias)
-        rows = weight.detach().split(self.out_sizes, 0)
+        rows = weight.split(self.out_sizes, 0)
         blocks = [block for row in rows for block in row.split(self.in_sizes, 1)]
         for tile, block in zip(analog_tiles(self), blocks, strict=True):
             tile.set_weights(block)

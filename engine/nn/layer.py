@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.nn.grid import TileGrid
+from engine.tile.inputs import fitting
 from engine.tile.keys import derive
 from engine.tile.settings import TileSpec
 
@@ -45,6 +46,8 @@ class AnalogLayer(nn.Module):
     meaning."""
 
     digital: ClassVar[type[nn.Module]]
+    # The type that `to()`, `half()` and the like asked for: biases have it, cells stay float32.
+    dtype: torch.dtype = torch.float32
     grid: TileGrid
     matrices: dict[str, Matrix]
 
@@ -60,14 +63,19 @@ class AnalogLayer(nn.Module):
             made = TileGrid(
                 matrix.shape[0], matrix.inputs, tile, bias=bias and bool(matrix.bias), seed=own
             )
+            made.layer = type(self).__name__
             self.add_module(name, made)
             weight, start_bias = start_weights(matrix, made.room())
             made.set_weights(weight, start_bias if bias and matrix.bias else None)
 
     def set_weights(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Writes the logical weight, in the shape that torch's layer has, and the bias [O]."""
+        """Writes the logical weight, in the shape that torch's layer has, and the bias [O].
+
+        A bias that is not given stays as it is. Raises ValueError or TypeError in one line, with
+        nothing written, for another shape, a bias too many, or numbers that are not finite."""
         grid, matrix = self._only()
-        grid.set_weights(weight.reshape(matrix.shape[0], -1), bias)
+        weight = fitting(weight, matrix.shape, "the weight")
+        grid.set_weights(weight.view(matrix.shape[0], -1), bias)
 
     def get_weights(self) -> tuple[Tensor, Tensor | None]:
         """The logical weight, in the shape that torch's layer has, and the bias [O]."""
@@ -89,7 +97,14 @@ class AnalogLayer(nn.Module):
         } | own
 
     def set_logical_weights(self, values: Mapping[str, Tensor]) -> None:
-        """Writes weights and biases that are named, shaped and joined as in torch's layer."""
+        """Writes weights and biases that are named, shaped and joined as in torch's layer.
+
+        Raises ValueError or TypeError in one line, with nothing written, for what does not fit."""
+        shapes = {name: value.shape for name, value in self.logical_weights().items()}
+        for name in sorted(set(shapes) ^ set(values)):
+            problem = "is missing" if name in shapes else f"is not one of {', '.join(shapes)}"
+            raise ValueError(f"{type(self).__name__}: {name} {problem}")
+        values = {name: fitting(values[name], shape, name) for name, shape in shapes.items()}
         ends: dict[str, int] = {}
         for name, matrix in self.matrices.items():
             first = ends.get(matrix.weight, 0)
@@ -99,6 +114,22 @@ class AnalogLayer(nn.Module):
             self.get_submodule(name).set_weights(weight, None if bias is None else bias[first:last])  # type: ignore[operator]
         for name, parameter in self.named_parameters(recurse=False):
             parameter.data.copy_(values[name])
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith(("weight", "bias", "in_proj_")):
+                raise AttributeError(
+                    f"{type(self).__name__} has no tensor {name!r}: its weights are cells of tiles "
+                    "(get_weights(), logical_weights()); where a network takes weights out of its "
+                    "layers, keep these digital with exclude=[...]"
+                ) from None
+            raise
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AnalogLayer:
+        self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
+        return super()._apply(fn, recurse)
 
     def _only(self) -> tuple[TileGrid, Matrix]:
         if len(self.matrices) > 1:
@@ -121,7 +152,7 @@ class AnalogLayer(nn.Module):
 def draw_seed(seed: int | None) -> int:
     """The seed of a layer: given, or drawn from torch's generator, so that torch.manual_seed fixes
     everything."""
-    return int(torch.randint(2**62, ()).item()) if seed is None else seed
+    return int(torch.randint(2**62, (), device="cpu").item()) if seed is None else seed
 
 
 def start_weights(matrix: Matrix, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -131,9 +162,9 @@ def start_weights(matrix: Matrix, room: Tensor | None = None) -> tuple[Tensor, T
     fits = room is not None and room.shape == (out, inputs)
     usual = 1 / math.sqrt(inputs)
     bound, bias_bound = (usual if b is None else b for b in (matrix.bound, matrix.bias_bound))
-    weight = room if room is not None and fits else torch.empty(out, inputs)
+    weight = room if room is not None and fits else torch.empty(out, inputs, dtype=torch.float32)
     nn.init.uniform_(weight, -bound, bound)
-    return weight, torch.empty(out).uniform_(-bias_bound, bias_bound)
+    return weight, torch.empty(out, dtype=torch.float32).uniform_(-bias_bound, bias_bound)
 
 
 def layer_types() -> list[type[AnalogLayer]]:

@@ -12,10 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from torch.nn import functional
 
 from engine.jit.programs import fill, patches_program
 from engine.jit.struct import read_struct
+from engine.nn.interop.wrappers import outside_compiler
+from engine.tile.autograd import first_order
+from engine.tile.inputs import check_plain
 
 Axes = tuple[int, int, int]
 Layout = tuple[tuple[int, ...], tuple[int, ...], torch.device]
@@ -51,7 +55,12 @@ class Window:
 def patches(x: Tensor, window: Window, *, ones: int = 0) -> Tensor:
     """Rows [B P, C kd kh kw + ones] of x [B, C, D, H, W] in float32; the last `ones` columns are
     1."""
-    return _Patches.apply(x.to(torch.float32), window, ones)
+    if is_dynamo_compiling():
+        return outside_compiler(patches)(x, window, ones=ones)  # type: ignore[no-any-return]
+    if x.dtype is not torch.float32 or type(x) is not Tensor:
+        check_plain(x, "a convolution on tiles")
+        x = x.to(torch.float32)
+    return _Patches.apply(x, window, ones)
 
 
 class _Patches(torch.autograd.Function):
@@ -62,12 +71,16 @@ class _Patches(torch.autograd.Function):
         ctx.shape, ctx.window, ctx.last = x.shape, window, x.shape[1] > 1 and x.stride(1) == 1
         columns = x.shape[1] * window.kernel[0] * window.kernel[1] * window.kernel[2]
         z, y, w = window.places((x.shape[2], x.shape[3], x.shape[4]))
-        rows = torch.empty(x.shape[0] * z * y * w, columns + ones, device=x.device)
+        rows = torch.empty(
+            x.shape[0] * z * y * w, columns + ones, dtype=torch.float32, device=x.device
+        )
         _run("take_patches", x, rows, window)
         return rows
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return first_order(_Patches.backward, ctx, grads)
         if not ctx.needs_input_grad[0]:
             return None, None, None
         rows = grads[0].to(torch.float32).contiguous()
@@ -115,9 +128,13 @@ def _columns_of(window: Window, shape: tuple[int, ...], strides: tuple[int, ...]
     """[4, columns]: offset of a column's number from the corner of its patch, and its place along
     D, H and W."""
     _check_size(sum(size * stride for size, stride in zip(shape, strides, strict=True)), shape[1:])
-    reach = [torch.arange(k) * d for k, d in zip(window.kernel, window.dilation, strict=True)]
+    reach = [
+        torch.arange(k, dtype=torch.int64) * d
+        for k, d in zip(window.kernel, window.dilation, strict=True)
+    ]
     channel, z, y, x = (
-        axis.flatten() for axis in torch.meshgrid(torch.arange(shape[0]), *reach, indexing="ij")
+        axis.flatten()
+        for axis in torch.meshgrid(torch.arange(shape[0], dtype=torch.int64), *reach, indexing="ij")
     )
     offset = channel * strides[0] + z * strides[1] + y * strides[2] + x * strides[3]
     return _in_blocks(torch.stack([offset, z, y, x]), NOWHERE).flatten().to(torch.int32)
@@ -137,8 +154,8 @@ def _taps_of(window: Window, extents: Axes, row: int) -> Tensor:
 
 def _seen(window: Window, axis: int, size: int, places: int) -> Tensor:
     """[taps, size]: the place of the window that sees a number through a tap, or -1."""
-    taps = torch.arange(window.kernel[axis]).view(-1, 1) * window.dilation[axis]
-    moved = torch.arange(size) + window.padding[axis] - taps
+    taps = torch.arange(window.kernel[axis], dtype=torch.int64).view(-1, 1) * window.dilation[axis]
+    moved = torch.arange(size, dtype=torch.int64) + window.padding[axis] - taps
     place = moved.div(window.step[axis], rounding_mode="floor")
     return torch.where(
         (moved % window.step[axis] == 0) & (place >= 0) & (place < places), place, -1

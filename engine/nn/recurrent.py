@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from engine.nn.layer import AnalogLayer, Matrix
+from engine.tile.inputs import check_plain
 from engine.tile.settings import TileSpec
 
 State = tuple[Tensor, ...]
@@ -123,6 +124,7 @@ class Recurrent(AnalogLayer):
         if x.data.dim() != 2 or x.data.shape[1] != self.sizes.input_size:
             wanted, found = f"[S, {self.sizes.input_size}]", list(x.data.shape)
             raise ValueError(f"{type(self).__name__} takes packed sequences {wanted}, not {found}")
+        check_plain(x.data, type(self).__name__)
         left = x.batch_sizes.tolist()
         firsts = self._first_states(state, x.data, left[0], lone=False)
         if x.sorted_indices is not None:
@@ -161,6 +163,7 @@ class Recurrent(AnalogLayer):
             raise ValueError(
                 f"{name} takes x [{axes}, {sizes.input_size}] with T >= 1, not {list(x.shape)}"
             )
+        check_plain(x, name)
 
     def _first_states(self, state: Any, values: Tensor, batch: int, *, lone: bool) -> State:
         """Every state [N D, B, H] before the first step: the given ones, or 0."""
@@ -176,6 +179,8 @@ class Recurrent(AnalogLayer):
                 ", ".join(str(list(s)) for s in many) for many in (shapes, [g.shape for g in given])
             )
             raise ValueError(f"{type(self).__name__} takes a first state {wanted}, not {found}")
+        for part in given:
+            check_plain(part, f"{type(self).__name__}, as its first state,")
         return tuple(part.to(torch.float32) for part in given)
 
     def _layers(

@@ -14,6 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 from engine.nn.analog import AnalogTile, analog_tiles
 from engine.nn.layer import AnalogLayer
+from engine.settings import UserError
+from engine.tile.weight import AnalogWeight
 
 
 @dataclass(frozen=True)
@@ -106,28 +108,37 @@ def analog_summary(model: nn.Module, example: Sequence[int] | Tensor) -> Summary
     hooks: list[RemovableHandle] = []
     for name, layer in layers.items():
         hooks.append(layer.register_forward_hook(_noting(seen, name)))
-        hooks += [tile.register_forward_pre_hook(_counting(reads)) for tile in analog_tiles(layer)]
+        hooks += [tile.register_forward_pre_hook(_counting(reads)) for tile in _tiles(layer)]
     modes = {part: part.training for part in model.modules()}
-    where = next((p.device for p in model.parameters()), torch.device("cpu"))
-    x = (
-        example.to(where)
-        if isinstance(example, Tensor)
-        else torch.zeros(tuple(example), device=where)
-    )
+    x = _input(model, example)
     try:
         with torch.no_grad():
             model.eval()(x)
+    except (RuntimeError, AssertionError, AttributeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"the network does not take an input {list(x.shape)}: {reason}") from error
     finally:
         for part, mode in modes.items():
             part.training = mode
         for hook in hooks:
             hook.remove()
+    counted: set[int] = set()
     return Summary(
         [
-            _row(name, layer, seen.get(name), _mean_reads(layer, reads, len(x)))
+            _row(name, layer, seen.get(name), _mean_reads(layer, reads, len(x)), counted)
             for name, layer in layers.items()
         ]
     )
+
+
+def _input(model: nn.Module, example: Sequence[int] | Tensor) -> Tensor:
+    """The example, where the model is; zeros are of the type of its digital parameters."""
+    first = next((p for p in model.parameters() if not isinstance(p, AnalogWeight)), None)
+    where = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if isinstance(example, Tensor):
+        return example.to(where)
+    kind = first.dtype if first is not None and first.is_floating_point() else torch.float32
+    return torch.zeros(tuple(example), dtype=kind, device=where)
 
 
 def _layers(module: nn.Module, name: str = "") -> list[tuple[str, nn.Module]]:
@@ -160,16 +171,23 @@ def _counting(reads: dict[int, int]) -> Any:
 
 
 def _mean_reads(layer: nn.Module, reads: dict[int, int], batch: int) -> float:
-    counts = [reads.get(id(tile), 0) / batch for tile in analog_tiles(layer)]
+    counts = [reads.get(id(tile), 0) / batch for tile in _tiles(layer)]
     return sum(counts) / len(counts) if counts else 0.0
 
 
-def _row(name: str, layer: nn.Module, output: tuple[int, ...] | None, reads: float) -> Row:
-    tiles = list(analog_tiles(layer))
+def _tiles(layer: nn.Module) -> list[AnalogTile]:
+    """The tiles of an analog layer. Another module that holds parameters of its own, such as a whole
+    network, has layers below it that are counted by themselves."""
+    return list(analog_tiles(layer)) if isinstance(layer, AnalogLayer) else []
+
+
+def _row(
+    name: str, layer: nn.Module, output: tuple[int, ...] | None, reads: float, counted: set[int]
+) -> Row:
+    tiles = _tiles(layer)
     cells = sum(_size(tile)[0] * _size(tile)[1] for tile in tiles)
     physical = sum(math.prod(_physical(tile)) for tile in tiles)
-    digital = sum(p.numel() for p in layer.parameters(recurse=isinstance(layer, AnalogLayer)))
-    digital -= sum(tile.tile.weight.numel() for tile in tiles)
+    digital = _digital(layer, tiles, counted)
     kinds = {tile.tile.spec.device.model for tile in tiles}, {tile.algorithm for tile in tiles}
     return Row(
         layer=name,
@@ -185,6 +203,18 @@ def _row(name: str, layer: nn.Module, output: tuple[int, ...] | None, reads: flo
         device=", ".join(sorted(kinds[0])),
         algorithm=", ".join(sorted(kinds[1])),
     )
+
+
+def _digital(layer: nn.Module, tiles: list[AnalogTile], counted: set[int]) -> int:
+    """Digital parameters of a layer; those that it shares count where they come first.
+
+    Cells are none of them, also those of further arrays that an algorithm has (AnalogWeight)."""
+    counted |= {id(tile.tile.weight) for tile in tiles}
+    own = layer.parameters(recurse=isinstance(layer, AnalogLayer))
+    digital = {id(p): p for p in own if not isinstance(p, AnalogWeight)}
+    fresh = {key: p for key, p in digital.items() if key not in counted}
+    counted |= set(fresh)
+    return sum(p.numel() for p in fresh.values())
 
 
 def _size(tile: AnalogTile) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """Optimizers that know analog tiles."""
 
 from engine.optim.make import make_optimizer, settle_after_steps
-from engine.optim.sgd import AnalogSGD
+from engine.optim.sgd import AnalogSGD, digital_parameters, pulsed_parameters
 
-__all__ = ["AnalogSGD", "make_optimizer", "settle_after_steps"]
+__all__ = [
+    "AnalogSGD", "digital_parameters", "make_optimizer", "pulsed_parameters", "settle_after_steps",
+]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,6 +31,20 @@ def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> Optimizer:
 
     Raises ValueError in one line for settings that it does not have, and for layers that it cannot
     train."""
+    pulsed = sorted(
+        {
+            _layer(path)
+            for path, m in model.named_modules()
+            if isinstance(m, AnalogTile) and not m.trained
+        }
+    )
+    return settle_after_steps(plain_optimizer(model, settings, pulsed), model)
+
+
+def plain_optimizer(
+    model: nn.Module, settings: Mapping[str, Any], pulsed: Sequence[str]
+) -> Optimizer:
+    """The same without a look at tiles; `pulsed` names the layers that learn by pulses."""
     name = str(settings.get("name") or "analog_sgd")
     if name not in TAKES:
         raise ValueError(f"optimizer.name must be one of {', '.join(TAKES)}, not {name!r}")
@@ -40,13 +54,6 @@ def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> Optimizer:
             raise ValueError(
                 f"optimizer.{key} means nothing to {name}, which takes {', '.join(COMMON + TAKES[name])}"
             )
-    pulsed = sorted(
-        {
-            _layer(path)
-            for path, m in model.named_modules()
-            if isinstance(m, AnalogTile) and not m.trained
-        }
-    )
     if pulsed and name != "analog_sgd":
         raise ValueError(
             f"optimizer {name} follows gradients, but layers {', '.join(pulsed)} learn by pulses: "
@@ -59,7 +66,10 @@ def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> Optimizer:
     }
     if values.get("nesterov") and not values["momentum"]:
         raise ValueError("optimizer.nesterov needs a momentum > 0")
-    return settle_after_steps(_kind(name)(model.parameters(), **values), model)
+    if len(values.get("betas", (0, 0))) != 2:
+        raise ValueError(f"optimizer.betas must be two numbers, not {values['betas']}")
+    made: Optimizer = _kind(name)(model.parameters(), **values)
+    return made
 
 
 def settle_after_steps(optimizer: Optimizer, model: nn.Module) -> Optimizer:

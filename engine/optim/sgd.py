@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 from torch.optim.optimizer import (
     Optimizer,
     _global_optimizer_post_hooks,
@@ -14,6 +16,7 @@ from torch.optim.optimizer import (
 )
 from torch.optim.sgd import sgd
 
+from engine.nn.interop.wrappers import outside_compiler
 from engine.tile.weight import AnalogWeight
 
 
@@ -37,8 +40,8 @@ class AnalogSGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        if lr < 0:
-            raise ValueError(f"lr must be >= 0, not {lr:g}")
+        if not 0 <= lr < math.inf:
+            raise ValueError(f"lr must be finite and >= 0, not {lr:g}")
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -48,6 +51,8 @@ class AnalogSGD(Optimizer):
         super().__init__(params, defaults)
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        if is_dynamo_compiling():
+            return outside_compiler(AnalogSGD.step)(self, closure)  # type: ignore[no-any-return]
         if torch._C._autograd._profiler_enabled() or any(map(len, _hooks(self))):
             return _watched_step(self, closure)
         return self._step(closure)
@@ -102,6 +107,16 @@ class AnalogSGD(Optimizer):
         if group["momentum"]:
             for p, buffer in zip(params, buffers, strict=True):
                 self.state[p]["momentum_buffer"] = buffer
+
+
+def digital_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of `model` that follow a gradient: what any torch optimizer can train."""
+    return [p for p in model.parameters() if not isinstance(p, AnalogWeight)]
+
+
+def pulsed_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of `model` that are cells of pulsed tiles: what only AnalogSGD can train."""
+    return [p for p in model.parameters() if isinstance(p, AnalogWeight)]
 
 
 def _hooks(optimizer: Optimizer) -> tuple[dict[int, Any], ...]:

@@ -3,19 +3,24 @@ the values."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import hashlib
-import io
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.experiment.runs import read_record, read_summary
-from engine.records.run import RECORDED
+from engine.readers.run_files import (
+    DONE,
+    config_text,
+    parse_config,
+    read_metrics,
+    read_record,
+    read_summary,
+)
+from engine.records.run import DAMAGED, RECORDED
 from engine.settings import UserError
-from engine.trust.files import read_text
 
 STAMPED = ("run.json", "config.yaml", "summary.json", "metrics.csv")
 DEPTH = 6
@@ -81,18 +86,20 @@ def read_values(folder: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
     found = read_record(folder)
     record = {key: found.get(key) for key in RECORDED}
     record |= {"processor": found.get("device"), "host": (found.get("host") or {}).get("name")}
+    result: dict[str, Any] = {}
     problem = ""
-    for name, read in (("summary.json", _summary), ("metrics.csv", _last_row)):
-        if (folder / name).is_file():
-            try:
-                return (
-                    record,
-                    {k: v for k, v in read(folder).items() if k not in RECORDED or k == "seconds"},
-                    problem,
-                )
-            except UserError as error:
-                problem = problem or str(error)
-    return record, {}, problem
+    try:
+        # A run that is done has written its summary before it said so.
+        done = found["status"] in DONE or (folder / "summary.json").is_file()
+        result = _summary(folder) if done else _last_row(folder)
+    except UserError as error:
+        problem = str(error)
+        if done:
+            record["status"] = DAMAGED if found["status"] in DONE else found["status"]
+            with contextlib.suppress(UserError):  # the first problem is told
+                result = _last_row(folder)
+    kept = {k: v for k, v in result.items() if k not in RECORDED or k == "seconds"}
+    return record, kept, problem
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -102,38 +109,15 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 
 def _last_row(folder: Path) -> dict[str, Any]:
+    if not (folder / "metrics.csv").is_file():
+        return {}
     row = (read_metrics(folder) or [{}])[-1]
     return {"epochs" if key == "epoch" else key: value for key, value in row.items()}
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.csv. Raises UserError with the line that is damaged."""
-    path = folder / "metrics.csv"
-    rows: list[dict[str, Any]] = []
-    try:
-        for row in csv.DictReader(io.StringIO(read_text(path))):
-            if None in row or None in row.values():
-                raise ValueError("it has another number of fields than the first one")
-            rows.append({key: _figure(value) for key, value in row.items()})
-    except FileNotFoundError:
-        raise UserError(f"{folder} has no metrics.csv") from None
-    except (OSError, ValueError, csv.Error) as problem:
-        raise UserError(f"{path} line {len(rows) + 2} is damaged: {problem}") from problem
-    return rows
-
-
-def _figure(text: str) -> Any:
-    if text.isdigit():
-        return int(text)
-    return float(text) if text else float("nan")
-
-
 def config_texts(folder: Path) -> dict[str, str]:
     """The text of each section of config.yaml, by a digest. Runs of a sweep share most of them."""
-    try:
-        text = read_text(folder / "config.yaml")
-    except (OSError, ValueError) as problem:
-        raise UserError(f"{folder / 'config.yaml'} is missing or damaged: {problem}") from problem
+    text = config_text(folder)
     # A section that refers to an anchor of another one cannot be read by itself.
     parts = (
         [text]
@@ -145,16 +129,7 @@ def config_texts(folder: Path) -> dict[str, str]:
 
 def flat_sections(text: str, folder: Path) -> dict[str, dict[str, Any]]:
     """The sections in a part of a config.yaml, each as dotted keys with their values."""
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        values = yaml.load(text, loader)
-        if not isinstance(values, dict):
-            raise ValueError("it holds no settings")
-    except (ValueError, yaml.YAMLError) as problem:
-        first = str(problem).splitlines()[0]
-        raise UserError(f"{folder / 'config.yaml'} is damaged: {first}") from problem
+    values = parse_config(text, folder)
     return {str(key): dict(_flat(value, str(key))) for key, value in values.items()}
 
 

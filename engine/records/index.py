@@ -19,11 +19,11 @@ from typing import Any
 
 from engine.experiment.runs import run_status
 from engine.records.folders import Search, config_texts, flat_sections, read_values, stamp
-from engine.records.run import Run
+from engine.records.run import DAMAGED, RECORDED, Run
 from engine.settings import UserError, cache_dir, user_path
 from engine.trust.files import private_folder
 
-VERSION = 1
+VERSION = 2
 WAIT_SECONDS = 60.0
 AT_ONCE = 500
 MANY = 1000
@@ -36,9 +36,10 @@ PUT = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)"
 
 @dataclass
 class Found:
-    """Runs below some folders, and a line for each that cannot be read."""
+    """Runs below some folders, those that cannot be read, and a line for each problem."""
 
     runs: list[Run] = field(default_factory=list)
+    damaged: list[Run] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -53,9 +54,15 @@ def find_runs(folders: Sequence[Path], say: Callable[[str], None] = lambda _: No
         _look(root, found, say)
     found.problems = sorted(dict.fromkeys(found.problems))
     if len(folders) > 1:
-        found.runs = list({os.path.realpath(run.folder): run for run in found.runs}.values())
+        found.runs, found.damaged = map(each_once, (found.runs, found.damaged))
+    found.damaged.sort(key=lambda run: str(run.folder))
     found.runs.sort(key=lambda run: (str(run.record["started"]), str(run.folder)))
     return found
+
+
+def each_once(runs: Sequence[Run]) -> list[Run]:
+    """The runs without those that lead to a folder which another one leads to as well."""
+    return list({os.path.realpath(run.folder): run for run in runs}.values())
 
 
 def index_path(root: Path) -> Path:
@@ -171,7 +178,7 @@ def _row(
             if digest not in known and digest not in fresh:
                 fresh[digest] = json.dumps(flat_sections(text, path))
     except UserError as error:
-        return (*name, "", "", "", str(error))
+        return (*name, "", "", "", f"{error}".replace("\n", " "))
     return (*name, json.dumps(record), json.dumps(result), " ".join(texts), problem)
 
 
@@ -184,11 +191,19 @@ def _collect(base: sqlite3.Connection, root: Path, found: Found) -> None:
     for folder, record, result, names, problem in rows:
         if problem:
             found.problems.append(problem)
-        if record:
-            config = {
-                name: values for part in names.split() for name, values in parts[part].items()
-            }
-            found.runs.append(_run(root / folder, json.loads(record), json.loads(result), config))
+        if not record:
+            found.damaged.append(_unreadable(root / folder, problem))
+            continue
+        config = {name: values for part in names.split() for name, values in parts[part].items()}
+        found.runs.append(_run(root / folder, json.loads(record), json.loads(result), config))
+
+
+def _unreadable(folder: Path, problem: str) -> Run:
+    """A run of which nothing is known but where it lies, and why."""
+    # A run of a newer version is whole, for that one.
+    status = DAMAGED if DAMAGED in problem else "unreadable"
+    known = {"status": status, "id": folder.name, "problem": problem}
+    return Run(folder, {**dict.fromkeys(RECORDED), **known}, {}, {})
 
 
 def _run(

@@ -28,6 +28,8 @@ RECORDED = (
 )
 OWN = (*RECORDED, "processor", "host", "folder")
 # A section by itself stands for its name; of these three, for the preset that it was made from.
+# The status of a run of which a file cannot be used.
+DAMAGED = "damaged"
 LABELLED = ("device", "tile", "algorithm")
 
 
@@ -43,7 +45,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """running, interrupted, failed, diverged or finished."""
+        """running, interrupted, failed, diverged or finished; or damaged."""
         return str(self.record["status"])
 
     def value(self, key: str) -> Any:

@@ -17,6 +17,7 @@ from engine.jit import source
 from engine.jit.programs import Program, array_program, fill
 from engine.jit.struct import read_struct
 from engine.tile import pulses, trains
+from engine.tile.inputs import check_processor, check_shape
 from engine.tile.keys import derive, halves, place_of
 from engine.tile.settings import DeviceSpec, Update
 from engine.tile.weight import AnalogWeight
@@ -54,10 +55,15 @@ class CellArray(nn.Module):
         self._lr: float | None = None
         self.prepared = pulses.PreparedUpdates()
         lead = (lanes,) if lanes > 1 else ()
-        self.weight = AnalogWeight(torch.zeros(*lead, out, inputs), requires_grad=trains)
-        self.register_buffer("cells", torch.empty(*lead, out, inputs, self.layout.size))
+        self.weight = AnalogWeight(
+            torch.zeros(*lead, out, inputs, dtype=torch.float32), requires_grad=trains
+        )
+        check_processor(self.weight.device)
+        self.register_buffer(
+            "cells", torch.empty(*lead, out, inputs, self.layout.size, dtype=torch.float32)
+        )
         self.register_buffer("control", torch.zeros(lanes, CONTROL_WORDS, dtype=torch.int32))
-        flat = torch.tensor(source.params_floats(self.model, device.params))
+        flat = torch.tensor(source.params_floats(self.model, device.params), dtype=torch.float32)
         self.register_buffer("params", flat.repeat(lanes, 1), persistent=False)
         own = int(device.params.get("construction_seed", 0))
         if own:
@@ -93,7 +99,8 @@ class CellArray(nn.Module):
 
     def set_weights(self, weight: Tensor) -> None:
         """Writes weights [.., O, I], clipped to the bounds of each cell, with write noise where
-        wanted."""
+        wanted. Raises ValueError for another shape."""
+        check_shape(weight, self.weight)
         self.weight.data.copy_(weight)
         self._array_call(
             "set_cells", amount=float(self.spec.params.get("apply_write_noise_on_set", True))

@@ -15,6 +15,7 @@ from engine.jit.programs import Program, fill, group_program
 from engine.jit.struct import choice, read_struct
 from engine.tile import trains
 from engine.tile.cells import TURN, CellArray
+from engine.tile.inputs import check_shape
 from engine.tile.keys import TileId
 from engine.tile.mvm import Product
 from engine.tile.settings import (
@@ -57,7 +58,9 @@ class CellGroup(nn.Module):
             for k, spec in enumerate(device.devices)
         )
         lead = (lanes,) if lanes > 1 else ()
-        self.weight = AnalogWeight(torch.zeros(*lead, out, inputs), requires_grad=trains)
+        self.weight = AnalogWeight(
+            torch.zeros(*lead, out, inputs, dtype=torch.float32), requires_grad=trains
+        )
         self.factors = _factors(self.settings, len(self.devices))
         self.policy, self.first = _policy(self.settings)
         self.updates = self.samples = 0
@@ -123,7 +126,8 @@ class CellGroup(nn.Module):
     @torch.no_grad()
     def set_weights(self, weight: Tensor) -> None:
         """W on every device, or on the one that a fixed policy picks; one-sided: its positive and
-        its negative part."""
+        its negative part. Raises ValueError for another shape."""
+        check_shape(weight, self.weight)
         self.updates = self.samples = 0
         self.control[:, TURN] = 0
         weight = weight.to(self.weight)
@@ -289,7 +293,7 @@ class CellGroup(nn.Module):
 
     def _one_hot(self) -> Tensor:
         """Inputs [.., I, I] that read or write one column each."""
-        made = torch.eye(self.in_size, device=self.weight.device)
+        made = torch.eye(self.in_size, dtype=torch.float32, device=self.weight.device)
         return made.expand(self.lanes, -1, -1) if self.lanes > 1 else made
 
     def _combine(self) -> None:

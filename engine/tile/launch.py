@@ -1,6 +1,6 @@
 """The kernels of one analog product: their arguments, their memory, and one function for each.
 
-A launch is prepared for one shape of inputs and one way to make the product (`mvm_kernels`), and
+A launch is prepared for one shape of inputs and one way to make the product (`strategies.mvm`), and
 serves all products of that kind. Shapes: B vectors, I inputs, O outputs, S sections.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.jit.cuda import multiprocessors
 from engine.jit.programs import mvm_program
 from engine.jit.struct import choice, read_constant, read_struct
-from engine.tile.mvm_kernels import MvmCase, MvmKernel
+from engine.tile.strategies.mvm import MvmCase, MvmKernel
 
 ARGS = "mvm/args.cuh"
 # Pointers to memory between the kernels of a product.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from engine.jit.programs import fill, mvm_program
 from engine.jit.struct import read_constant, read_struct
+from engine.tile.inputs import check_plain, check_weight
 from engine.tile.launch import (
     ARGS,
     KEPT_NUMBERS,
@@ -23,9 +24,9 @@ from engine.tile.launch import (
     per_sample_of,
     weight_of,
 )
-from engine.tile.mvm_kernels import MvmCase, choose
 from engine.tile.periphery import check_io, has_asymmetry, has_spreads, is_perfect, plan_numbers
 from engine.tile.settings import IO
+from engine.tile.strategies.mvm import MvmCase, choose
 
 # Random numbers of a direction, by whether it reads for training.
 STREAMS = {
@@ -81,6 +82,7 @@ class Product(nn.Module):
         # time.
         self.wires: Wires | None = None
         self._plans: dict[torch.device, Tensor] = {}
+        self._checked = 0
         self._prepared: dict[Any, list[MvmLaunch]] = {}
         lasting = self._draw_lasting(array)
         self.lasting = [name for name, tensor in lasting.items() if tensor is not None]
@@ -96,9 +98,16 @@ class Product(nn.Module):
         weight = weight_of(array)
         if x.device != weight.device:
             raise RuntimeError(f"the input is on {x.device}, the tile on {weight.device}")
+        if weight.data_ptr() != self._checked:
+            self._check(array, weight)
         if x.requires_grad:
             x = x.detach()
-        if x.dtype is not torch.float32 or not x.is_contiguous():
+        try:
+            ready = x.dtype is torch.float32 and type(x) is Tensor and x.is_contiguous()
+        except RuntimeError:  # sparse tensors do not answer
+            ready = False
+        if not ready:
+            check_plain(x)
             x = x.to(torch.float32).contiguous()
         if self.perfect and not self.exact and per_sample_of(array) is None:
             w = weight.detach()
@@ -114,6 +123,13 @@ class Product(nn.Module):
                 part = slice(first, first + rows)
                 self._read_rows(Operands(x[part], array, y[part], (call, stream, first)))
         return y.mul_(self.io.out_scale) if self.perfect and self.io.out_scale != 1.0 else y
+
+    def _check(self, array: Readable, weight: Tensor) -> None:
+        """Makes sure, once for each place in memory, that kernels read weights as they are."""
+        lead = (array.lanes,) if array.lanes > 1 else ()
+        check_weight(weight, (*lead, array.out_size, array.in_size))
+        # Past nn.Module, whose own way of setting takes longer than a small product.
+        self.__dict__["_checked"] = weight.data_ptr()
 
     def _part(self, x: Tensor, array: Readable) -> int:
         """Vectors that are read at once.
@@ -218,7 +234,7 @@ class Product(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Prepared launches hold addresses: a copy makes its own.
-        return {**self.__dict__, "_prepared": {}, "_plans": {}, "wires": None}
+        return {**self.__dict__, "_prepared": {}, "_plans": {}, "wires": None, "_checked": 0}
 
 
 def _groups(settings: dict[str, Any], io: IO) -> list[Group]:

@@ -228,7 +228,9 @@ def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
     start = _probe_weight(device, array.spec.params)
     sizes = {}
     for name, up in (("up", True), ("down", False)):
-        sizes[name] = abs(float(probe(array, torch.full((1, 1), start), up=up)) - start)
+        sizes[name] = abs(
+            float(probe(array, torch.full((1, 1), start, dtype=torch.float32), up=up)) - start
+        )
     size = (
         max(sizes.values())
         if device.probe_direction == "stronger"

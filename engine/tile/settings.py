@@ -12,6 +12,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from engine.devices.base import Param, find_device
+from engine.readers.wording import brief
 from engine.tile.periphery import (
     BOUND_MANAGEMENT,
     MV_TYPES,
@@ -346,7 +347,7 @@ def device_spec(config: MappingType[str, Any]) -> DeviceSpec:
     for name, cell in cells.items():
         if not isinstance(cell, MappingType):
             raise ValueError(
-                f"device {model}: cells.{name} must hold a device with its model, not {cell!r}"
+                f"device {model}: cells.{name} must hold a device with its model, not {brief(cell)}"
             )
     return DeviceSpec(model, own, {name: device_spec(cell) for name, cell in cells.items()})
 
@@ -384,7 +385,7 @@ def read_settings(kind: type[T], values: MappingType[str, Any], where: str) -> T
     """A settings dataclass from plain values, checked for type, range and choices. Raises
     ValueError in one line."""
     if not isinstance(values, MappingType):
-        raise ValueError(f"{where} must hold settings, not {values!r}")
+        raise ValueError(f"{where} must hold settings, not {brief(values)}")
     table = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     check_keys(values, table, where)
     return kind(**{k: read_value(table[k], v, f"{where}.{k}") for k, v in values.items()})
@@ -409,7 +410,7 @@ def read_value(spec: Any, value: Any, name: str) -> Any:
             near = difflib.get_close_matches(str(value), choices or (), 1)
             hint = f"; nearest: {near[0]}" if near else ""
             raise ValueError(
-                f"{name} must be one of {', '.join(choices or ('a text',))}, not {value!r}{hint}"
+                f"{name} must be one of {', '.join(choices or ('a text',))}, not {brief(value)}{hint}"
             )
         return value
     limits = {k: meta[k] for k in ("minimum", "maximum", "above") if k in meta}

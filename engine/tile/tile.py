@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.settings import UserError
 from engine.tile.group import make_array
 from engine.tile.launch import Readable
 from engine.tile.mvm import Product
@@ -36,6 +37,8 @@ class Tile(nn.Module):
         # Digital factor of the outputs, set while drifted weights are compensated for; not part of
         # a checkpoint.
         self.register_buffer("compensation", None, persistent=False)
+        # The weights before they were programmed on other devices, while they are.
+        self.target: Tensor | None = None
 
     compensation: Tensor | None
 
@@ -58,6 +61,14 @@ class Tile(nn.Module):
     def set_exact(self, on: bool) -> None:
         """Fixed-order products, equal at any number of threads, instead of torch's faster ones."""
         self.forward_product.exact = self.backward_product.exact = on
+
+    def refuse_programmed(self, why: str) -> None:
+        """Raises UserError if the weights lie on other devices at the moment."""
+        if self.target is not None:
+            raise UserError(
+                f"these tiles are programmed already: {why}; call restore() on what program() "
+                "returned, or engine.inference.restore(network)"
+            )
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor([self.read_calls], dtype=torch.int64)

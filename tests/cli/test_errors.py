@@ -46,6 +46,7 @@ ON_THE_COMMAND_LINE = {
         ["train", "optimizer.lr=fast"],
         ["optimizer.lr", "number", "'fast'", "command line"],
     ),
+    "no end of a count": (["train", "run.epochs=inf"], ["run.epochs", "finite", "inf"]),
     "fraction for a count": (["train", "run.epochs=2.5"], ["run.epochs", "whole number", "2.5"]),
     "number for a flag": (["train", "run.exact=2"], ["run.exact", "true or false"]),
     "flag for a number": (["train", "run.seed=true"], ["run.seed", "number"]),

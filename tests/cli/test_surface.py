@@ -32,6 +32,8 @@ COMMAND_OPTIONS = {
     "show": {"--model", "--allow-code", "--json"},
     "cp": set(),
     "validate": {"--as", "--allow-code", "--json"},
+    "import": {"--exporter", "--out", "--as-released", "--json"},
+    "export": {"--to", "--out", "--metric", "--allow-code"},
     "doctor": {"--json"},
     "completion": set(),
 }  # fmt: skip

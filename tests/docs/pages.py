@@ -39,7 +39,12 @@ def blocks(page: Path) -> Iterator[Block]:
 
 def run_page(name: str, aihw: Callable[..., Any]) -> list[Any]:
     """Run a page of docs/; the results of its `aihw` commands, refused ones included."""
-    page, results = ROOT / "docs" / name, []
+    return run_blocks(ROOT / "docs" / name, aihw)
+
+
+def run_blocks(page: Path, aihw: Callable[..., Any]) -> list[Any]:
+    """Run all blocks of a page, with `aihw` in the place of the command line."""
+    results = []
     for block in blocks(page):
         where = f"{page}:{block.line}"
         if block.file:
@@ -63,7 +68,10 @@ def _command(line: str, aihw: Callable[..., Any], where: str) -> Any:
     if words[0] != "aihw":
         subprocess.run(line, shell=True, check=True)
         return None
-    result = aihw(*words[1:])
+    end = words.index(">") if ">" in words else len(words)
+    result = aihw(*words[1:end])
+    if end < len(words):
+        Path(words[end + 1]).write_text(result.out, encoding="utf-8")
     assert result.code == (2 if refused else 0), f"{where}: {line}\n{result.err or result.out}"
     assert not refused or len(result.err.splitlines()) <= 2, f"{where}: {result.err}"
     return result

@@ -18,8 +18,8 @@ from engine.tile import launch, mvm
 from engine.tile.cells import CellArray
 from engine.tile.launch import BETWEEN, MvmLaunch, arguments
 from engine.tile.mvm import STREAMS, Product
-from engine.tile.mvm_kernels import MvmCase, MvmKernel, choose
 from engine.tile.settings import IO, DeviceSpec, TileSpec
+from engine.tile.strategies.mvm import MvmCase, MvmKernel, choose
 from engine.tile.tile import Tile
 from tests.exact.emulated_gpu import EmulatedProgram
 from tests.exact.test_naive_mvm import CASES, IN, OUT, tile_of

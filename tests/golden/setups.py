@@ -1,5 +1,5 @@
 """Turns the parameter objects of a set-up (class names and parameters of aihwkit) into this
-engine's settings."""
+engine's settings: the translation is the product's, with the options that follow the release."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from engine.devices.base import device_names, find_device
-from engine.tile.settings import IO, DeviceSpec, read_settings
-from tests.golden import quirks
+from engine.exchange.aihwkit import released
+from engine.exchange.aihwkit.lost import Untranslatable
+from engine.exchange.aihwkit.settings import Translation
+from engine.tile.settings import IO, DeviceSpec, Update, read_settings
+from engine.tile.settings import device_spec as read_device
+from engine.tile.training import WeightClip
 from tests.golden.formula import evaluate, right_hand_side
 
 T = TypeVar("T")
@@ -32,11 +35,6 @@ PRESET_MODELS = {
     "GokmenVlasovPresetDevice": "ConstantStepDevice",
     "PCMPresetDevice": "ExpStepDevice",
 }
-# What the measured release does beside its description; docs/quirks.md says what this engine does
-# instead.
-AS_MEASURED: dict[str, dict[str, Any]] = {"PowStepReferenceDevice": {"outside_falls": True}}
-# Seeds are drawn by the caller; the other two are statistics that change nothing.
-WITHOUT_EFFECT = {"class", "construction_seed", "count_pulses", "d_sparsity"}
 
 
 # Parts of a set-up that say nothing of how they are measured.
@@ -70,49 +68,54 @@ def lacks_protocol(setup: Object) -> bool:
     return bool(setup) and set(setup) <= PARAMETERS
 
 
+class Release(Translation):
+    """The product's translation for a set-up of the figures, which must lose nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(as_released=True)
+
+    def check(self) -> None:
+        """Raises NotBuilt for what would change the figures and is not carried."""
+        lines = [str(lost) for lost in self.losses.that_matter]
+        if lines:
+            raise NotBuilt("; ".join(lines))
+
+
+def complete(setup: Any) -> Any:
+    """A set-up with the bases of preset classes, which the figures leave out, and without seeds,
+    which the caller draws."""
+    if isinstance(setup, Mapping):
+        whole = {k: complete(v) for k, v in setup.items() if k != "construction_seed"}
+        model = PRESET_MODELS.get(str(setup.get("class")))
+        return Described(whole | ({"bases": [model]} if model else {}))
+    return [complete(item) for item in setup] if isinstance(setup, list) else setup
+
+
 def device_spec(setup: Object) -> DeviceSpec:
-    """The device of a set-up. Raises NotBuilt for an unknown class or parameter."""
-    wanted = PRESET_MODELS.get(setup["class"], setup["class"])
-    models = {find_device(name).aihwkit: name for name in device_names()}
-    if wanted not in models:
-        raise NotBuilt(f"device class {wanted}")
-    values = _known(_flatten(setup), find_device(models[wanted]).params, wanted) | AS_MEASURED.get(
-        wanted, {}
-    )
-    if "reset" in values:
-        values["reset"] = max(values["reset"], 0.0)
-    return DeviceSpec(models[wanted], values)
+    """The device of a set-up, or cells of several. Raises NotBuilt for an unknown class or
+    parameter."""
+    release = Release()
+    try:
+        values = release.device(complete(setup))
+    except Untranslatable as problem:
+        raise NotBuilt(str(problem)) from problem
+    release.check()
+    return read_device(values)
 
 
 def settings(kind: type[T], setup: Object) -> T:
     """A settings dataclass (IO, Update, ...) from an object of the set-up. Raises NotBuilt for an
     unknown field."""
-    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    values = _known(setup, names, setup["class"])
+    release, where = Release(), setup["class"]
     if kind is IO:
-        values = quirks.periphery(values, names)
-    return read_settings(kind, values, setup["class"])
-
-
-def _flatten(setup: Object) -> dict[str, Any]:
-    """The nested drift parameters become `drift_...`; parameters that are computed from others
-    (null) are left out."""
-    flat: dict[str, Any] = {}
-    for key, value in setup.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}_{inner}": v for inner, v in value.items() if inner != "class"}
-        elif value is not None:
-            flat[key] = value
-    return flat
-
-
-def _known(values: Object, names: Any, where: str) -> dict[str, Any]:
-    unknown = [key for key in values if key not in names and key not in WITHOUT_EFFECT]
-    if unknown:
-        raise NotBuilt(f"{where} parameters {', '.join(unknown)}")
-    return {
-        key: value for key, value in values.items() if key in names and key not in WITHOUT_EFFECT
-    }
+        values = release.io(setup, where)
+    elif kind is Update:
+        values = release.update(setup, where)
+    else:
+        values = release.known(setup, {f.name for f in fields(kind)}, where)  # type: ignore[arg-type]
+    values = released.clip(values) if kind is WeightClip else values
+    release.check()
+    return read_settings(kind, values, where)
 
 
 def grid(text: str, **axes: int) -> npt.NDArray[np.float32]:

@@ -3,6 +3,8 @@ decide."""
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.inference import Converter, InferenceSpec, program
+from engine.inference import Converter, InferenceSpec, program, restore
 from engine.inference.times import label, seconds
 from engine.nn import AnalogConv2d, AnalogLinear, AnalogSequential
 from engine.nn.analog import analog_tiles
+from engine.optim import make_optimizer
 from engine.settings import UserError
 from engine.tile.settings import IO, AlgorithmSpec, DeviceSpec, Mapping, TileSpec
 from engine.tile.tile import Tile
@@ -186,9 +189,58 @@ def test_one_line_for_what_cannot_be() -> None:
         with pytest.raises(ValueError, match=message) as caught:
             wrong()
         assert "\n" not in str(caught.value)
-    next(analog_tiles(net)).tile.weight.data[0, 0] = float("nan")
+    broken = network()
+    *_, last = analog_tiles(broken)
+    last.tile.weight.data[0, 0] = float("nan")
+    before = weights(broken)
     with pytest.raises(UserError, match="not finite"):
-        program(net, InferenceSpec())
+        program(broken, InferenceSpec())
+    for left, was in zip(weights(broken), before, strict=True):
+        assert torch.equal(left.nan_to_num(), was.nan_to_num()), "a part stays programmed"
+
+
+def test_programming_twice_is_refused_until_the_weights_are_restored() -> None:
+    net = network()
+    before = weights(net)
+    first = program(net, InferenceSpec(), seed=1)
+    with pytest.raises(UserError, match="programmed already"):
+        program(net, InferenceSpec(), seed=2)
+    restore(copy.deepcopy(net))
+    assert not torch.equal(weights(net)[0], before[0]), "a copy is another network"
+    restore(net)
+    assert all(torch.equal(a, b) for a, b in zip(weights(net), before, strict=True))
+    second = program(net, InferenceSpec(), seed=2)
+    for late in (lambda: first.drift_to("1h"), first.restore):
+        with pytest.raises(UserError, match="restored, or programmed anew"):
+            late()
+    second.drift_to("1h")
+    second.restore()
+    second.restore()
+    with pytest.raises(UserError, match="restored"):
+        second.drift_to("1d")
+    assert all(torch.equal(a, b) for a, b in zip(weights(net), before, strict=True))
+
+
+def test_a_copy_of_a_programmed_network_can_be_restored() -> None:
+    net = network()
+    before = weights(net)
+    program(net, InferenceSpec(), seed=1)
+    for made in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert not torch.equal(weights(made)[0], before[0])
+        restore(made)
+        assert all(torch.equal(a, b) for a, b in zip(weights(made), before, strict=True))
+
+
+@pytest.mark.parametrize("algorithm", ["sgd", "hwa"])
+def test_programmed_tiles_do_not_learn(algorithm: str) -> None:
+    device = "ideal" if algorithm == "hwa" else "constant_step"
+    spec = TileSpec(DeviceSpec(device), AlgorithmSpec(algorithm))
+    layer = AnalogLinear(8, 6, tile=spec, seed=1)
+    optimizer = make_optimizer(layer, {"name": "analog_sgd", "lr": 0.1})
+    with program(layer, InferenceSpec()):
+        layer(torch.ones(2, 8)).sum().backward()
+        with pytest.raises(UserError, match="programmed"):
+            optimizer.step()
 
 
 def test_tables_must_give_weights_back() -> None:

@@ -19,12 +19,14 @@ FLOORS = (
     ("aihw_cli",),
     ("engine.records",),
     ("engine.experiment",),
+    ("engine.exchange",),
     ("engine.nn", "engine.optim", "engine.presets", "engine.linalg"),
     ("engine.inference",),
     ("engine.algorithms",),
     ("engine.tile",),
     ("engine.jit",),
     ("engine.devices", "engine.physics", "engine.kernels"),
+    ("engine.readers",),
     ("engine.trust", "engine.memory"),
 )
 LINES = {".py": 400, ".cu": 400, ".cuh": 400, ".yaml": 40}

@@ -33,7 +33,7 @@ class Chi(nn.Module):
         self._kept: Tensor | None = None
         rows, lanes = tile.array.out_size, tile.array.lanes
         self.register_buffer("chi", torch.zeros_like(tile.array.weight.data))
-        one_hot = torch.eye(rows, device=self.chi.device)
+        one_hot = torch.eye(rows, dtype=torch.float32, device=self.chi.device)
         self.register_buffer(
             "one_hot", one_hot.repeat(lanes, 1, 1) if lanes > 1 else one_hot, persistent=False
         )

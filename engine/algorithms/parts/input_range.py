@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from engine.jit.programs import fill, training_program
 from engine.jit.struct import read_constant, read_struct
@@ -30,27 +31,44 @@ class LearnedRange(nn.Module):
         self.settings, self.batches = settings, 0
         # Bytes, which copies and checkpoints can take along; the struct holds pointers.
         self._plain = bytes(_range_args(settings))
-        start = torch.tensor([settings.init_value])
+        start = torch.tensor([settings.init_value], dtype=torch.float32)
         if settings.learn_input_range:
             self.value = nn.Parameter(start)
         else:
             self.register_buffer("value", start)
-        self.register_buffer("seen", torch.zeros(1))
+        self.register_buffer("seen", torch.zeros(1, dtype=torch.float32))
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
-        """Lets x [B, I] set the range while it is young."""
-        if self.batches >= self.settings.init_from_data or x.numel() < 2:
+        """Lets x [B, I] set the range while it is young.
+
+        A product that gradient checkpointing computes again, on the way back, has been counted."""
+        if self.batches >= self.settings.init_from_data or _is_repeated():
             return
-        args = self._args(x)
-        _run("row_figures", _figures_of(x, args), x)
-        args.items = 1
-        _run("start_range", args, x)
+        parallel = DistributedDataParallel._active_ddp_module
+        if x.numel() < 2 and parallel is None:
+            return
+        if x.numel() >= 2:
+            args = self._args(x)
+            _run("row_figures", _figures_of(x, args), x)
+            args.items = 1
+            _run("start_range", args, x)
+        if parallel is not None:
+            self._agree(parallel.process_group)
         self.batches += 1
         if self.batches >= self.settings.init_from_data:
             # Batches without any spread did not count; asked only here, where it matters, as a GPU
             # must wait for it.
             self.batches = int(self.seen)
+
+    def _agree(self, group: Any) -> None:
+        """The mean over all ranks: each has seen its own part of the batch, and one range is to be
+        learned."""
+        both = torch.cat([self.value.detach(), self.seen])
+        distributed.all_reduce(both, group=group)
+        value, seen = both.div_(group.size()).split(1)
+        self.value.data.copy_(value)
+        self.seen.copy_(seen)
 
     @torch.no_grad()
     def cut(self, x: Tensor) -> Tensor:
@@ -107,6 +125,11 @@ def _range_args(s: InputRange) -> Any:
     args.gradient_scale, args.relative = s.gradient_scale, int(s.gradient_relative)
     args.per_input, args.stop = int(s.clipped_per_input), int(s.stop_at_range)
     return args
+
+
+def _is_repeated() -> bool:
+    """Whether a backward pass is what asks for this product."""
+    return torch._C._current_graph_task_id() >= 0
 
 
 def _figures_of(x: Tensor, args: Any) -> Any:

@@ -96,7 +96,11 @@ class LowRank(nn.Module):
             last = first + count
             return a.weight.data[..., first:last, :], b.weight.data[..., first:last].mT
         one_hot = torch.zeros(
-            *a.weight.shape[:-2], count, self.settings.rank, device=a.weight.device
+            *a.weight.shape[:-2],
+            count,
+            self.settings.rank,
+            dtype=torch.float32,
+            device=a.weight.device,
         )
         one_hot.diagonal(first, -2, -1).fill_(1.0)
         return a.mvm_t(one_hot), b.mvm(one_hot)

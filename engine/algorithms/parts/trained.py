@@ -24,6 +24,7 @@ from engine.algorithms.parts.modify import (
 )
 from engine.jit.programs import fill, training_program
 from engine.jit.struct import read_struct, words
+from engine.tile.autograd import first_order
 from engine.tile.launch import warps_of
 from engine.tile.mvm import Product
 from engine.tile.periphery import clipping_limit
@@ -91,14 +92,14 @@ class Trained(nn.Module):
 
     def mark(self, tile: Tile) -> None:
         """The weights are as they should be: their next change is the optimizer's."""
-        self.stale, self.version = True, tile.array.weight._version
+        self.stale, self.version = True, _version(tile.array.weight)
 
     def changed(self, tile: Tile) -> bool:
         """Whether an optimizer changed the weights since they were settled; the first time nobody
         can tell."""
         if self.version < 0:
             self.mark(tile)
-        return bool(self.version != tile.array.weight._version)
+        return self.version != _version(tile.array.weight)
 
     def get_extra_state(self) -> Tensor:
         return torch.zeros(1, dtype=torch.int64)
@@ -112,6 +113,14 @@ class Trained(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Trained:
         self.stale, self.version = True, -1
         return super()._apply(fn, recurse)
+
+
+def _version(weight: Tensor) -> int:
+    """How often an optimizer changed a weight; made under inference_mode, none ever does."""
+    try:
+        return weight._version
+    except RuntimeError:
+        return 0
 
 
 def product(
@@ -151,6 +160,7 @@ class _TrainedProduct(torch.autograd.Function):
         cut = x if limit is None else state.input_range.cut(x)
         y: Tensor = tile.mvm(cut, other)
         ctx.per_sample = None if other is None else other.per_sample
+        ctx.leaves = weight, limit, learned
         seen = y if state.limit > 0 or learned is not None else None
         factors = [f.detach() for f in (limit, scale, learned) if f is not None]
         ctx.save_for_backward(
@@ -163,11 +173,16 @@ class _TrainedProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (_, state, _), (x, met, cut, _, _, learned) = ctx.parts, ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return first_order(_TrainedProduct.backward, ctx, grads, ctx.leaves)
+        # Asked for once: gradient checkpointing gives them out a single time.
+        (_, state, _), saved = ctx.parts, ctx.saved_tensors
+        x, met, cut, _, _, learned = saved
         needs_x, needs_weight, needs_range, needs_scale, _ = ctx.needs_input_grad
         grad_x = grad_weight = grad_range = grad_scale = None
         with torch.autocast(x.device.type, enabled=False):
-            back, own, clipped, args = _spread(ctx, grads[0].to(torch.float32).contiguous())
+            d = grads[0].to(torch.float32).contiguous()
+            back, own, clipped, args = _spread(state, saved[3:], d)
             if needs_scale:
                 grad_scale = _scale_gradient(args, learned)
             if needs_x or needs_range:
@@ -214,10 +229,10 @@ class Rows:
         self.control = x.new_zeros(1, words("random.cuh", "Control"), dtype=torch.int32)
 
 
-def _spread(ctx: Any, d: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Any]:
+def _spread(state: Trained, saved: Any, d: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Any]:
     """d [B, O] as the way back to the inputs takes it, and as the weights' gradient does; clipped
-    outputs [B]."""
-    (_, state, _), (_, _, _, seen, scale, learned) = ctx.parts, ctx.saved_tensors
+    outputs [B]. `saved` are outputs, scale and learned scale where they count."""
+    seen, scale, learned = saved
     if seen is None and scale is None:
         return d, d, None, None
     args = read_struct("hwa/range.cuh", "OutputArgs")()

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.devices.base import MAX_NODES
-from engine.trust.files import read_text
+from engine.readers.plain import read_text
+from engine.trust.files import TEXT_LIMIT
 
 NEEDED = ("weight", "step_up", "step_down")
 SPREADS = ("step_up_std", "step_down_std")
 Columns = dict[str, list[float]]
-# What Excel puts before the first column of its UTF-8 files.
-BYTE_ORDER = "\ufeff"
 
 
 def read_steps(path: Path) -> dict[str, Any]:
@@ -74,12 +73,7 @@ def _grid(weight: list[float]) -> list[float]:
 
 def _read_columns(path: Path) -> Columns:
     """The columns, sorted by weight; spreads that are not given are 0."""
-    try:
-        lines = read_text(path, follow=True).removeprefix(BYTE_ORDER).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
-        ) from None
+    lines = read_text(path, limit=TEXT_LIMIT).splitlines()
     numbered = [
         (n, line)
         for n, line in enumerate(lines, 1)

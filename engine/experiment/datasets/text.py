@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.settings import UserError, user_path
+from engine.trust.files import read_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -76,9 +77,11 @@ def _signs(path: Path) -> tuple[torch.Tensor, int]:
     import torch
 
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        # A text may be larger than any recipe; a pipe or a device is none.
+        text = read_bytes(path, follow=True).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(f"{path}: cannot be read as UTF-8 text: {problem}") from problem
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text:
         raise UserError(f"{path}: the file is empty")
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32)

@@ -14,6 +14,8 @@ from typing import Any
 from engine.experiment.identity import LEFT_OUT, MEANINGS, identity_parts
 from engine.experiment.identity.program import changed_since, stretch
 from engine.experiment.runs import RunFolder
+from engine.readers.run_files import damaged
+from engine.readers.wording import first_line
 from engine.settings import UserError
 
 # Of what does not decide a result: where the run lies, and who does it, is known from elsewhere.
@@ -33,7 +35,10 @@ def check_identity(
         allow(folder, changed_since(record), changed_program=changed_program)
         return
     # Part by part, so that the line can say what changed.
-    now = identity_parts(config)
+    try:
+        now = identity_parts(config)
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise damaged(folder / "config.yaml", f"it lacks {first_line(problem)}") from problem
     changed = [MEANINGS.get(key, key) for key in now | before if now.get(key) != before.get(key)]
     if changed:
         raise UserError(

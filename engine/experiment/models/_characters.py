@@ -43,7 +43,11 @@ class Characters(nn.Module):
             state.zero_()
 
     def get_extra_state(self) -> Tensor:
-        return self.states[True].clone() if True in self.states else torch.empty(0)
+        return (
+            self.states[True].clone()
+            if True in self.states
+            else torch.empty(0, dtype=torch.float32)
+        )
 
     def set_extra_state(self, state: Tensor) -> None:
         self.states = {True: state.clone()} if state.numel() else {}
@@ -54,7 +58,9 @@ class Characters(nn.Module):
         kept = self.states.get(self.training)
         if kept is None or kept.shape[3] < streams or kept.device != where:
             hidden = int(self.layers[0].hidden_size)  # type: ignore[arg-type]
-            state = torch.zeros(len(self.layers), 2, 1, streams, hidden, device=where)
+            state = torch.zeros(
+                len(self.layers), 2, 1, streams, hidden, dtype=torch.float32, device=where
+            )
             if kept is not None:
                 state[:, :, :, : kept.shape[3]] = kept
             self.states[self.training] = state

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.readers.wording import brief
 from engine.settings import UserError
 
 FULL_TEXT, MEMORY = "FT", "MEM"
@@ -127,6 +129,7 @@ def begins(point: str, words: str) -> bool:
 TEXTS = ("place", "metric", "grade", "evidence", "assumed", "left_out", "needs", "remark", "unit")
 REQUIRED = ("place", "metric", "grade", "evidence", "minutes")
 OWN = ("points", "axes", "expected", "tolerance", "order", "scaled", "evaluate", "minutes", *TEXTS)
+MOST_POINTS = 1000
 SCALED = ("set", "order", "minutes")
 
 
@@ -143,19 +146,21 @@ def read_figure(name: str, recipe: Mapping[str, Any], where: str) -> Figure:
     for key in ("claim", "source"):
         if not isinstance(recipe.get(key), str) or not recipe[key].strip():
             raise UserError(f"{where}: {key} is missing")
-    if node["grade"] not in GRADES:
-        raise UserError(
-            f"{where}: reproduce.grade must be one of {', '.join(GRADES)}, not {node['grade']!r}"
-        )
+    if not isinstance(node["grade"], str) or node["grade"] not in GRADES:
+        given = brief(node["grade"])
+        raise UserError(f"{where}: reproduce.grade must be one of {', '.join(GRADES)}, not {given}")
+    seeds = recipe.get("seeds", 1)
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        raise UserError(f"{where}: seeds must be a whole number >= 1, not {brief(seeds)}")
     axes = _axes(where, node.get("axes", {}))
-    points = (*_points(where, node.get("points", {})), *_product(axes))
+    points = (*_points(where, node.get("points", {})), *_product(where, axes))
     figure = Figure(
         name=name, claim=" ".join(recipe["claim"].split()), source=recipe["source"], points=points, axes=tuple(axes),
         expected=_numbers(where, "expected", node.get("expected", {})), tolerance=_tolerance(where, node),
         order=_texts(where, "order", node.get("order", [])),
         evaluate=_texts(where, "evaluate", node.get("evaluate", [])),
         minutes=_minutes(where, node["minutes"]), scaled=_scaled(where, node.get("scaled")),
-        seeds=int(recipe.get("seeds", 1)), **{key: str(node.get(key, "")) for key in TEXTS},
+        seeds=seeds, **{key: str(node.get(key, "")) for key in TEXTS},
     )  # fmt: skip
     _check(where, figure)
     return figure
@@ -239,7 +244,10 @@ def _axes(where: str, node: Any) -> dict[str, dict[str, tuple[str, ...]]]:
     return axes
 
 
-def _product(axes: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Iterator[Point]:
+def _product(where: str, axes: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Iterator[Point]:
+    count = math.prod(map(len, axes.values()))
+    if count > MOST_POINTS:
+        raise UserError(f"{where}: reproduce.axes are {count} points; {MOST_POINTS} are allowed")
     for labels in itertools.product(*axes.values()) if axes else ():
         changes = [places[label] for places, label in zip(axes.values(), labels, strict=True)]
         yield Point(" ".join(labels), tuple(itertools.chain(*changes)), labels)
@@ -248,7 +256,9 @@ def _product(axes: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Iterator[Poin
 def _overrides(where: str, name: str, given: Any) -> tuple[str, ...]:
     words = given.split() if isinstance(given, str) else given
     if not isinstance(words, list) or not all(isinstance(w, str) and "=" in w for w in words):
-        raise UserError(f"{where}: reproduce: {name!r} must hold key=value changes, not {given!r}")
+        raise UserError(
+            f"{where}: reproduce: {name!r} must hold key=value changes, not {brief(given)}"
+        )
     return tuple(words)
 
 
@@ -289,13 +299,13 @@ def _numbers(where: str, key: str, given: Any) -> dict[str, float]:
 
 def _number(where: str, key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{where}: reproduce.{key} must be a number, not {value!r}")
+        raise UserError(f"{where}: reproduce.{key} must be a number, not {brief(value)}")
     return float(value)
 
 
 def _texts(where: str, key: str, given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
-        raise UserError(f"{where}: reproduce.{key} must be a list of texts, not {given!r}")
+        raise UserError(f"{where}: reproduce.{key} must be a list of texts, not {brief(given)}")
     return tuple(given)
 
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.exchange import aihwkit
+from engine.exchange.aihwkit.file import is_source, read_source
+from engine.exchange.aihwkit.lost import Losses
 from engine.experiment.build import network
 from engine.experiment.checkpoint import load_checkpoint
 from engine.experiment.data import Info
@@ -18,7 +21,7 @@ from engine.experiment.tasks import TRAIN, task_of
 from engine.experiment.tasks.evaluate import trained_for_tiles
 from engine.settings import UserError
 from engine.trust.code import check_code_in
-from engine.trust.files import open_plain
+from engine.trust.files import open_plain, read_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 SAFETENSORS, PICKLED = (".safetensors",), (".pt", ".pth", ".bin")
 # Files of torch often hold more than the weights; these are the usual names for them.
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+# The name that torch gives to what a module says of itself.
+EXTRA_STATE = "_extra_state"
 SHOWN = 4
 
 
@@ -36,7 +41,11 @@ def is_weights_file(path: Path) -> bool:
 
 
 def fingerprint(path: Path) -> str:
-    """A short hash of the weights at `path`. Raises UserError if there are none."""
+    """A short hash of the weights at `path`, with all else that is taken from there. Raises
+    UserError if there are none."""
+    if is_source(path):
+        # Counters and settings stand in its header, and count as well.
+        return hashlib.sha256(read_bytes(path, follow=True)).hexdigest()[:16]
     if is_weights_file(path):
         tensors = _read_file(path)
     else:
@@ -61,8 +70,12 @@ def trained(
 ) -> tuple[nn.Module, dict[str, nn.Module]]:
     """The network with the weights at `path`, as it was trained, and its layers by name.
 
-    A file of tensors is one of the digital network that `config` names. Raises UserError if
-    something does not fit."""
+    A file of tensors is one of the digital network that `config` names; one from aihwkit keeps its
+    tiles if `config` trains for tiles. Raises UserError if something does not fit."""
+    if is_source(path) and trained_for_tiles(config):
+        model, layers = network(config, info, device)
+        _load_source(model, path)
+        return model, layers
     if is_weights_file(path):
         digital = {**config, "algorithm": {"name": "digital"}, "layers": {}}
         model, layers = network(digital, info, device)
@@ -81,7 +94,10 @@ def trained(
 
 def start_from(model: nn.Module, path: Path, config: Mapping[str, Any], *, info: Info) -> None:
     """Gives `model` the logical weights at `path`, whatever they were trained on, and all else that
-    was learned."""
+    was learned; from a file of aihwkit also its cells, and the state of its algorithms."""
+    if is_source(path):
+        _load_source(model, path)
+        return
     import torch
 
     from engine.nn import AnalogLayer, convert_to_digital
@@ -102,17 +118,36 @@ def fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
     """Loads `state`. Raises UserError that names the keys that are missing, unexpected, or of
     another shape."""
     own = model.state_dict()
+    state = {key: _unfolded(value, own.get(key)) for key, value in state.items()}
     missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
     shapes = [
         f"{key} {_shape(state[key])} instead of {_shape(own[key])}"
         for key in own
-        if key in state and getattr(own[key], "shape", None) != getattr(state[key], "shape", None)
+        # What a module keeps beside its tensors, such as the state of a stream, may be of any shape.
+        if key in state
+        and not key.endswith(EXTRA_STATE)
+        and getattr(own[key], "shape", None) != getattr(state[key], "shape", None)
     ]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     told = [f"{what}: {_few(keys)}" for what, keys in problems.items() if keys]
     if told:
         raise UserError(f"{path} does not fit the model; {'; '.join(told)}")
     model.load_state_dict(dict(state))
+
+
+def _unfolded(value: Any, own: Any) -> Any:
+    """The kernel of a convolution that lies in a file as the matrix that it is on tiles."""
+    if getattr(own, "ndim", 0) < 3 or getattr(value, "ndim", 0) != 2:
+        return value
+    fits = value.shape[0] == own.shape[0] and value.numel() == own.numel()
+    return value.reshape(own.shape) if fits else value
+
+
+def _load_source(model: nn.Module, path: Path) -> None:
+    """The tiles of a file from aihwkit. Raises UserError for a state that has no place."""
+    lost = aihwkit.load(model, path).that_matter
+    if lost:
+        raise UserError(f"{path} holds more than the network: {lost[0]}")
 
 
 def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -134,10 +169,18 @@ def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         for key, value in tensors.items()
         if key.startswith("model/")
     }
-    return own, dict(state.get("model") or {})
+    return own, _mapping(state.get("model"))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def _read_file(path: Path) -> dict[str, torch.Tensor]:
+    if is_source(path):
+        from engine.exchange.aihwkit.network import logical_state
+
+        return logical_state(read_source(path), Losses())
     try:
         # A pipe would block, and a device never end.
         os.close(open_plain(path, os.O_RDONLY, follow=True))

@@ -77,12 +77,15 @@ def trained_for_tiles(config: Mapping[str, Any]) -> bool:
 
 def lies_on_tiles(config: Mapping[str, Any]) -> bool:
     """Whether the network that an evaluation is about was trained for its tiles; a file of tensors
-    never was."""
+    never was, unless it comes from aihwkit with its tiles."""
+    from engine.exchange.aihwkit.file import is_source
     from engine.experiment.runs import read_config
     from engine.experiment.tasks._trained import is_weights_file
 
     path = Path(task_settings(config, Settings).weights)
-    return not is_weights_file(path) and trained_for_tiles(read_config(path))
+    if is_weights_file(path):
+        return is_source(path) and trained_for_tiles(config)
+    return trained_for_tiles(read_config(path))
 
 
 def examine(config: Mapping[str, Any]) -> None:

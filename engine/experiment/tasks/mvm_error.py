@@ -86,11 +86,18 @@ def draw(settings: Settings, generator: torch.Generator) -> tuple[Tensor, Tensor
 
     shape = (settings.rows, settings.columns)
     limit = settings.weight_limit
-    weight = (settings.weight_std * torch.randn(shape, generator=generator)).clamp(-limit, limit)
+    weight = (
+        settings.weight_std * torch.randn(shape, dtype=torch.float32, generator=generator)
+    ).clamp(-limit, limit)
     # The largest weight takes g_max, as if a weight at the limit had been drawn.
     weight.view(-1)[weight.abs().argmax()] = limit
-    x = 2 * torch.rand(settings.columns, settings.vectors, generator=generator) - 1
-    return weight, x * (torch.rand(x.shape, generator=generator) >= settings.zeros)
+    x = (
+        2 * torch.rand(settings.columns, settings.vectors, dtype=torch.float32, generator=generator)
+        - 1
+    )
+    return weight, x * (
+        torch.rand(x.shape, dtype=torch.float32, generator=generator) >= settings.zeros
+    )
 
 
 def error(found: Tensor, exact: Tensor) -> float:

@@ -68,14 +68,14 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
         ).to(where)
     except ValueError as problem:
         raise UserError(str(problem)) from problem
-    target = (s.target_std * torch.randn(s.rows, s.columns, generator=draws)).clamp(
-        -s.target_max, s.target_max
-    )
+    target = (
+        s.target_std * torch.randn(s.rows, s.columns, dtype=torch.float32, generator=draws)
+    ).clamp(-s.target_max, s.target_max)
     optimizer, rows = AnalogSGD(layer.parameters(), lr=s.lr), list[dict[str, Any]]()
     layer.set_weights(torch.zeros_like(target))
     aim, every = target.to(where), s.steps // s.reports
     for step in range(1, s.steps + 1):
-        x = torch.randn(s.batch_size, s.columns, generator=draws).to(where)
+        x = torch.randn(s.batch_size, s.columns, dtype=torch.float32, generator=draws).to(where)
         optimizer.zero_grad()
         loss = 0.5 * (layer(x) - x @ aim.T).square().sum() / s.batch_size
         loss.backward()

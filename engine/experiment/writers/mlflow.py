@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Any
 
 from engine.experiment.files import write_json
 from engine.experiment.writers import Row, numbers, step
-from engine.trust.files import lock, read_text
+from engine.readers.json_text import read_json
+from engine.settings import UserError
+from engine.trust.files import lock
 from engine.trust.text import to_json
 
 PACKAGE, EXTRA = "mlflow", "aihw[mlflow]"
@@ -97,10 +98,10 @@ def _client(home: Path) -> tuple[Any, str]:
 def _kept(path: Path, uri: str) -> str:
     """The MLflow run that this run has had before, if it is in the same place."""
     try:
-        kept = json.loads(read_text(path / KEPT))
+        kept = read_json(path / KEPT)
         return str(kept["run_id"]) if kept["tracking_uri"] == uri else ""
-    except (OSError, ValueError, KeyError):
-        return ""
+    except (UserError, TypeError, KeyError):
+        return ""  # then it gets a new one
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.experiment.writers import Row, numbers, step
+from engine.readers.yaml_text import dump_yaml
 from engine.trust.files import make_folder, remove_tree
 
 PACKAGE, EXTRA = "tensorboard", "aihw[tensorboard]"
@@ -18,14 +19,13 @@ class Writer:
     not kept."""
 
     def __init__(self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-        import yaml
         from torch.utils.tensorboard import SummaryWriter
 
         remove_tree(path / HOME)
         make_folder(path / HOME)
         self._events = SummaryWriter(str(path / HOME))
         self._written = 0
-        text = yaml.safe_dump(dict(config), sort_keys=False)
+        text = dump_yaml(config)
         self._events.add_text("config", "    " + text.replace("\n", "\n    "))
         self._events.add_text(
             "run", f"{record.get('id')}, commit {record.get('commit') or 'unknown'}"

@@ -62,13 +62,15 @@ class Transfer(nn.Module):
         )
         self.register_buffer("in_chop", torch.zeros(*lead, slices, dtype=torch.int32))
         self.register_buffer("out_chop", torch.zeros(*lead, crossing, dtype=torch.int32))
-        self.register_buffer("maxima", torch.zeros(array.lanes, 2))
+        self.register_buffer("maxima", torch.zeros(array.lanes, 2, dtype=torch.float32))
         buffers = len(specs) if wiring.rule != "plain" else 0
-        self.register_buffer("buffer", torch.zeros(buffers, *cells))
+        self.register_buffer("buffer", torch.zeros(buffers, *cells, dtype=torch.float32))
         dynamic = wiring.rule == "dynamic"
-        self.register_buffer("mean", torch.zeros(cells) if dynamic else None)
-        self.register_buffer("past", torch.zeros(cells) if dynamic else None)
-        self.register_buffer("last", torch.zeros(cells) if wiring.hidden else None)
+        self.register_buffer("mean", torch.zeros(cells, dtype=torch.float32) if dynamic else None)
+        self.register_buffer("past", torch.zeros(cells, dtype=torch.float32) if dynamic else None)
+        self.register_buffer(
+            "last", torch.zeros(cells, dtype=torch.float32) if wiring.hidden else None
+        )
         self._prepared: dict[Any, Prepared] = {}
         self.walks = all(isinstance(a, CellArray) for a in (*self.arrays, array))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.golden import quirks
+from engine.exchange.aihwkit import released
 from tests.golden.figures import Array, Measurement, Record, figures
 from tests.golden.setups import grid, settings
 
@@ -24,7 +24,7 @@ def _modified(setup: dict[str, Any], seed: int) -> Measurement:
     from engine.tile.training import WeightModifier
 
     torch_tile = setup["tile_type"] == "torch"
-    values = setup["modifier"] if torch_tile else quirks.modifier(setup["modifier"])
+    values = setup["modifier"] if torch_tile else released.modifier(setup["modifier"])
     modifier = settings(WeightModifier, values)
     if torch_tile:
         modifier.convention, modifier.per_forward = "Torch", True
@@ -50,7 +50,7 @@ def _settled(setup: dict[str, Any], seed: int) -> Measurement:
     from engine.tile.training import WeightClip, WeightRemap
 
     clip, remap = (
-        settings(WeightClip, quirks.clip(setup["clip"])),
+        settings(WeightClip, setup["clip"]),
         settings(WeightRemap, setup["remap"]),
     )
     weights = torch.from_numpy(

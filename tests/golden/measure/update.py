@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tests.golden import quirks
+from engine.exchange.aihwkit.released import without_pulses
 from tests.golden.figures import Array, Measurement, Record, figures, from_sums, sums
 from tests.golden.setups import device_spec, grid, settings
 
@@ -63,8 +63,8 @@ def _changes(setup: dict[str, Any], x: Vectors, d: Vectors, identity: tuple[int,
     from engine.tile.cells import CellArray
     from engine.tile.settings import Update
 
-    tile, update = setup["tile"], settings(Update, quirks.update(setup["update"]))
-    lr = 0.0 if quirks.without_pulses(setup["update"]) else setup["lr"]
+    tile, update = setup["tile"], settings(Update, setup["update"])
+    lr = 0.0 if without_pulses(setup["update"]) else setup["lr"]
     rows, columns = tile["out"], tile["in"]
     cells = CellArray(
         rows, columns, device_spec(setup["device"]), seed=identity[0], tile_id=identity[1]

@@ -1,0 +1,1 @@
+"""What composing a recipe needs beside Hydra: where members come from, and what `${key}` means."""

@@ -1,0 +1,1 @@
+"""Where tiles meet other parts of torch: foreign layers, gradients, the compiler, parallel training."""

@@ -1,0 +1,1 @@
+"""Files that people and other programs write, read with limits: one reader for each format."""

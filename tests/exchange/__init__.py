@@ -1,0 +1,1 @@
+"""Settings, weights and networks that come from other programs and go to them."""
