@@ -1,5 +1,5 @@
 // How one cell answers to pulses, step by step: for curves, not for training.
-// Expects what pulsing.cuh and base_device.cuh expect, and the device itself.
+// Expects the construction and the steps of a device (generated from its declaration).
 #pragma once
 #include "construct.cuh"
 #include "update/steps.cuh"

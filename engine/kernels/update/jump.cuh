@@ -2,7 +2,7 @@
 // pulses up and down is normal; its mean and variance follow sample by sample, and one number is drawn for all of them.
 // That is exact while no bound is met: where one is within reach of the noise, pulses come one by one.
 // V is a number of one cell or of several (portable.cuh), N are counts of them.
-// Expects what pulsing.cuh expects and jump_of, jumps_with and bounds_of (generated from the declaration).
+// Expects jump_of, jumps_with and bounds_of (generated from the declaration).
 #include "args.cuh"
 #include "device/step.cuh"
 

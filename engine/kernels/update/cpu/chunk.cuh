@@ -1,4 +1,4 @@
-// The pulsed update on a CPU: the same pulses and draws as update_cells, sixteen cells at a time.
+// The pulsed update on a CPU: the same pulses and draws as update_reference, sixteen cells at a time.
 // The pulses of a cell are collected as a string of bits (1 = up) and applied in groups of four, which share one block
 // of random numbers; so cells of one chunk need not be at the same pulse, only at the same place in a group.
 #include "strings.cuh"

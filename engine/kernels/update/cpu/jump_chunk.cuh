@@ -1,4 +1,4 @@
-// Windows of sixteen cells of a row on a CPU: the same jumps and steps as those of update_cells.
+// Windows of sixteen cells of a row on a CPU: the same jumps and steps as those of update_reference.
 #include "chunk.cuh"
 #include "runs.cuh"
 
