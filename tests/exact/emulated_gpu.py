@@ -146,6 +146,8 @@ def library(text: str) -> Any:
 class EmulatedProgram:
     """Takes the place of engine.jit.programs.Program on a GPU."""
 
+    backend = "cuda"
+
     def __init__(self, text: str) -> None:
         self.library = library(text)
 
