@@ -12,8 +12,8 @@ from torch import Tensor
 from engine.devices.base import find_device
 from engine.jit.programs import fill
 from engine.jit.struct import read_constant, read_enum, read_struct
-from engine.tile import update_kernels
 from engine.tile.settings import DeviceSpec, Update
+from engine.tile.strategies import update as update_kernels
 
 if TYPE_CHECKING:
     from engine.tile.cells import CellArray

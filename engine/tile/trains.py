@@ -12,7 +12,6 @@ from torch import Tensor
 
 from engine.jit.programs import Program, fill, group_program
 from engine.jit.struct import read_struct
-from engine.tile import update_kernels
 from engine.tile.pulses import (
     _SPACE,
     MAX_WORDS,
@@ -24,6 +23,7 @@ from engine.tile.pulses import (
     _space,
 )
 from engine.tile.settings import Update
+from engine.tile.strategies import update as update_kernels
 
 if TYPE_CHECKING:
     from engine.tile.cells import CellArray

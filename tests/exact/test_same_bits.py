@@ -15,9 +15,10 @@ import torch
 
 from engine.jit import cpu, source, unit
 from engine.jit.programs import Program, array_program, fill, mvm_program
-from engine.tile import pulses, update_kernels
+from engine.tile import pulses
 from engine.tile.cells import CellArray
 from engine.tile.settings import IO, DeviceSpec, TileSpec, Update
+from engine.tile.strategies import update as update_kernels
 from engine.tile.tile import Tile
 from engine.tile.trains import draw_trains
 

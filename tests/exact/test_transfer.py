@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from engine.algorithms import find_algorithm
-from engine.tile import update_kernels
 from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec, Update
+from engine.tile.strategies import update as update_kernels
 from engine.tile.tile import Tile
 from engine.tile.transfers import args, transfer
 from tests.exact.test_naive_transfer import CASES, SHAPE, make, vectors

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from engine.jit import source
-from engine.tile import update_kernels
 from engine.tile.cells import CellArray
+from engine.tile.strategies import update as update_kernels
 from tests.exact.emulated_gpu import EmulatedProgram
 from tests.exact.test_same_bits import DEVICES, same, trained
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from engine.jit.programs import Program, fill
 from engine.jit.struct import choice, read_constant, read_struct
-from engine.tile import update_kernels
 from engine.tile.cells import CellArray
 from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan
 from engine.tile.settings import Update
+from engine.tile.strategies import update as update_kernels
 
 if TYPE_CHECKING:
     from engine.tile.group import Cells

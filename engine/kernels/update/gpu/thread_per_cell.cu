@@ -2,7 +2,7 @@
 // What: a cell goes from one sample in which both of its lines fire to the next, and looks at no other.
 // One item is: a cell, a thread.
 // Must equal: update_reference.
-// When it is chosen: on a GPU, where there are many samples; see engine/tile/update_kernels.py.
+// When it is chosen: on a GPU, where there are many samples; see engine/tile/strategies/update.py.
 #include "hits.cuh"
 
 // `chop` turns the direction of all pulses.
