@@ -1,4 +1,8 @@
 // The write of a transfer, and the walk that puts all parts together.
+// What: pulses of the fast array, reads and writes of one slice in the order of the samples.
+// One item is: a slice that is read, a warp; or 32 lines of it, where their writes do not depend on each other.
+// Must equal: the mini-batch of tests/naive/transfer.py.
+// When it is chosen: for all arrays of one device a cell.
 #include "walk_state.cuh"
 #include "plan.cu"
 

@@ -1,5 +1,7 @@
-// The exact outer product on a real device: only its bounds act.
-// One item is: a cell, a thread. When it is chosen: for updates without pulses (update.pulse_type none).
+// The exact outer product on a real device.
+// What: only the bounds of the device act; there are no pulses and no noise.
+// One item is: a cell, a thread.
+// When it is chosen: where pulse_type is NoneWithDevice.
 #include "args.cuh"
 KERNEL(update_exact, UpdateArgs) {
     i64 cells = a.rows * a.cols, replica = item / cells, cell = item % cells, i = cell / a.cols, j = cell % a.cols;

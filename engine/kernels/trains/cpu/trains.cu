@@ -1,5 +1,9 @@
-// Pulse trains on a CPU. The draws are those of write_trains; they are made together: for the four samples that share a
-// block of random numbers, and, where few lines of a sample are left to chance, for sixteen lines from wherever they lie.
+// Pulse trains on a CPU.
+// What: draws are made together: for the four samples that share a block of random numbers, and, where few lines of a sample
+// are left to chance, for sixteen lines from wherever they lie.
+// One item is: 32 lines of a sample; a thread takes those of several samples.
+// Must equal: write_trains.
+// When it is chosen: on a CPU.
 #include "trains/trains.cu"
 #include "pack.cuh"
 
