@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("aihw_cli", "engine", "tests", "benchmarks")
-PRODUCT = ("aihw_cli", "engine")
+CODE = ("aihw", "aihw_cli", "engine", "tests", "benchmarks")
+PRODUCT = ("aihw", "aihw_cli", "engine")
 DATA = ("conf", "presets", "experiments")
 
 # Arrows go down only: a module may import its own floor and those below it. engine.settings is open
 # to all.
 FLOORS = (
-    ("aihw_cli",),
+    ("aihw", "aihw_cli"),
     ("engine.records",),
     ("engine.experiment",),
     ("engine.exchange",),
@@ -33,7 +33,7 @@ LINES = {".py": 400, ".cu": 400, ".cuh": 400, ".yaml": 40}
 FUNCTION_LINES = 60
 ARGUMENTS = 5
 FOLDER_FILES = 15
-ROOT_ENTRIES = 14
+ROOT_ENTRIES = 15
 
 # What exceeds a budget, and why it is not split.
 LONGER: dict[str, str] = {
