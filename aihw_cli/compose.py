@@ -113,9 +113,24 @@ def _members(recipe: Recipe, choices: list[overrides.Change]) -> tuple[Path, Com
     values, chosen = _hydra(replace(recipe, defaults=defaults, values=carried), selected)
     if not recipe.extends:
         values = overlay(values, recipe.values)
+        values = _own_model(values, recipe.values, chosen)
     values.setdefault("name", recipe.name)
     values.pop("reproduce", None)  # what the paper says of it decides nothing
     return recipe.path, Composed(values, _origins(recipe, chosen), list(_shadows(recipe, chosen)))
+
+
+def _own_model(
+    values: dict[str, Any], given: dict[str, Any], chosen: dict[str, str | None]
+) -> dict[str, Any]:
+    """A recipe that names a network by `model: {name: ...}` means that one, without the settings of
+    the member that is chosen where nobody chooses."""
+    model = given.get("model")
+    if not isinstance(model, dict) or "name" not in model or not chosen.get("model"):
+        return values
+    member = read_member(find_member("model", str(chosen["model"]))).values
+    if member.get("name") == model["name"]:
+        return values
+    return {**values, "model": model}
 
 
 def split_conf(texts: Sequence[str], conf: str = "") -> tuple[str, list[str]]:
@@ -255,6 +270,8 @@ def apply_change(
     values: dict[str, Any], change: overrides.Change, origins: dict[str, list[tuple[str, Any]]]
 ) -> None:
     """Put one value into the tree; a mapping is merged into the section that it meets."""
+    if change.key == "model.name":
+        _forget_model(values, change.value, origins)
     parts = change.key.split(".")
     place = values
     for part in parts[:-1]:
@@ -268,6 +285,19 @@ def apply_change(
         place[parts[-1]] = change.value
     for name, value in flatten({change.key: change.value}):
         origins.setdefault(name, []).append((COMMAND_LINE, value))
+
+
+def _forget_model(
+    values: dict[str, Any], name: Any, origins: dict[str, list[tuple[str, Any]]]
+) -> None:
+    """Another network than that of the member: what the member says of its own means nothing."""
+    model = values.get("model")
+    if isinstance(model, dict) and model.get("name") != name:
+        values["model"] = {
+            key: value
+            for key, value in model.items()
+            if (origins.get(f"model.{key}") or [("", None)])[-1][0] == COMMAND_LINE
+        }
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,12 +13,14 @@ from typing import Any, Union
 from engine.algorithms import algorithm_names, find_algorithm
 from engine.devices import Param, find_device
 from engine.experiment.config import SECTIONS
-from engine.experiment.members import FOLDER, member_names
+from engine.experiment.custom.arguments import FROM_DATA
+from engine.experiment.members import FOLDER, find_member, member_names
 from engine.experiment.tasks import TRAIN, find_task, task_names, task_of
 from engine.inference.base import find_noise_model
 from engine.inference.settings import Converter, InferenceSpec
 from engine.readers.wording import brief
 from engine.tile.settings import GROUPS, TILE_PARTS
+from engine.trust.code import is_code
 
 KINDS = {"bool": bool, "int": int, "float": float}
 
@@ -80,6 +82,9 @@ class Field:
 
 Section = dict[str, Union[Field, "Section"]]
 TEXT = Field("", "any", meaning="text, only shown")
+WEIGHTS = Field(
+    "", "str", meaning="file of tensors (.safetensors, .pt, .pth, .th) from which training starts"
+)
 
 
 def kind_of(default: Any, annotation: str = "") -> str:
@@ -184,8 +189,13 @@ def param_field(param: Param) -> Field:
 def model_section(name: str) -> Section:
     """The keyword arguments of a model's `build`, read from its text: importing it would import
     torch."""
+    if is_code(name):
+        return custom_section(name)
     names = member_names("models")
-    section: Section = {"name": Field("mlp", "str", meaning="network", choices=tuple(names))}
+    section: Section = {
+        "name": Field("mlp", "str", meaning="network", choices=tuple(names)),
+        "weights": WEIGHTS,
+    }
     if name not in names:
         return section
     tree = ast.parse((FOLDER / "models" / f"{name}.py").read_text(encoding="utf-8"))
@@ -195,6 +205,23 @@ def model_section(name: str) -> Section:
         default = list(default) if isinstance(default, tuple) else default
         section[argument.arg] = Field(
             default, kind_of(default), meaning=f"see `build` of model {name}"
+        )
+    return section
+
+
+def custom_section(name: str) -> Section:
+    """The arguments of the constructor of a network of the user's own, whose file is run for it."""
+    found = find_member("models", name)
+    section: Section = {"name": Field(name, "str", meaning="network"), "weights": WEIGHTS}
+    for key, argument in found.arguments().items():
+        from_data = key in FROM_DATA
+        meaning = "from the data unless it is given" if from_data else f"see {name}"
+        free = from_data or argument.optional or argument.required
+        section[key] = Field(
+            None if from_data else argument.default,
+            "any" if free else argument.kind,
+            meaning=meaning,
+            choices=None if free else argument.choices,
         )
     return section
 
@@ -211,8 +238,12 @@ def full_schema(values: Mapping[str, Any]) -> Section:
     """The whole schema for the device model, algorithm and network that `values` names."""
     name = {part: str(_mapping(values.get(part)).get("name", "")) for part in ("model", "dataset")}
     sections = {part: dataclass_section(kind) for part, kind in SECTIONS.items()}
-    choices = tuple(member_names("datasets"))
-    sections["dataset"]["name"] = dataclasses.replace(sections["dataset"]["name"], choices=choices)  # type: ignore[type-var]
+    if not is_code(name["dataset"]):
+        choices = tuple(member_names("datasets"))
+        sections["dataset"]["name"] = dataclasses.replace(
+            sections["dataset"]["name"],  # type: ignore[type-var]
+            choices=choices,
+        )
     return {
         "name": Field("", "str", meaning="name of the recipe and of the folder of its runs"),
         "task": task_section(_mapping(values.get("task"))),

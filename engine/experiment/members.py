@@ -1,13 +1,15 @@
-"""Datasets and models are files of a folder; this finds them by name."""
+"""Datasets and models are files of a folder; this finds them by name, and those of the user's own
+code by the name of their file."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from engine.settings import UserError
+from engine.trust.code import is_code
 
 FOLDER = Path(__file__).parent
 
@@ -17,8 +19,11 @@ def member_names(kind: str) -> list[str]:
     return sorted(p.stem for p in (FOLDER / kind).glob("[a-z]*.py"))
 
 
-def find_member(kind: str, name: str) -> ModuleType:
-    """The module of one member. Raises UserError with the nearest name."""
+def find_member(kind: str, name: str) -> Any:
+    """The module of one member, or what stands for it where the user's own code is named. Raises
+    UserError with the nearest name."""
+    if is_code(name):
+        return importlib.import_module(f"engine.experiment.custom.{kind}").find(name)
     names = member_names(kind)
     if name not in names:
         near = difflib.get_close_matches(str(name), names, 1)
