@@ -84,7 +84,9 @@ def test_everything_compiles(model: str, arch: str) -> None:
 @pytest.mark.parametrize("model", UNITS)
 def test_arguments_are_packed_as_the_gpu_reads_them(model: str) -> None:
     code = text(model, **EVERYTHING)
-    declared = dict(re.findall(r"^(?:WARP_|BULK_|BUSY_|BLOCK_)?KERNEL\((\w+), (\w+)", code, re.M))
+    declared = dict(
+        re.findall(r"^(?:WARP_|BULK_|BUSY_|CROWDED_|BLOCK_)?KERNEL\((\w+), (\w+)", code, re.M)
+    )
     ptx = cuda.compile(code, "compute_80").decode()
     kernels = re.findall(r"\.entry\s+(\w+)", ptx)
     assert kernels
