@@ -29,7 +29,8 @@ from engine.readers.run_files import damaged
 from engine.readers.wording import brief, listed, nearest_of, unknown
 from engine.settings import UserError
 from engine.tile.settings import GROUPS, TEXTS, TileSpec
-from engine.trust.code import is_code, refusal
+from engine.trust.code import SECTIONS as CODE_SECTIONS
+from engine.trust.code import code_in, is_code, refusal
 from engine.trust.text import visible
 
 MANY_KEYS = 20
@@ -46,6 +47,7 @@ class Checker:
 
     def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All keys of the schema, `values` over the defaults. Raises UserError."""
+        self._permitted(values)
         for key, model in device_models(
             {k: values.get(k) for k in ("device", "algorithm", "layers")}
         ):
@@ -132,6 +134,12 @@ class Checker:
         else:
             hint = f"`aihw show {leaf}` says which parts have it, if any has"
         return f"unknown key {visible(key)}; {hint}{self.where(key)}"
+
+    def _permitted(self, values: Mapping[str, Any]) -> None:
+        """Refuse a network or dataset in a file of the user's without permission."""
+        for key, name in code_in({part: values.get(part) for part in CODE_SECTIONS}):
+            if not self.allow_code:
+                raise refusal(f"{key}={name}", self.where(key))
 
     def _known_device(self, key: str, model: Any, find: Callable[[str], Any] = find_device) -> None:
         """Refuse a user's device file without permission before it runs, and say what is wrong with

@@ -296,6 +296,8 @@ def apply_change(
     values: dict[str, Any], change: overrides.Change, origins: dict[str, list[tuple[str, Any]]]
 ) -> None:
     """Put one value into the tree; a mapping is merged into the section that it meets."""
+    if change.key == "model.name":
+        _forget_model(values, change.value, origins)
     *sections, leaf = change.key.split(".")
     section = values
     for name in sections:
@@ -312,6 +314,19 @@ def apply_change(
             section.pop(text, None)
     for name, value in flatten({change.key: change.value}):
         origins.setdefault(name, []).append((COMMAND_LINE, value))
+
+
+def _forget_model(
+    values: dict[str, Any], name: Any, origins: dict[str, list[tuple[str, Any]]]
+) -> None:
+    """Another network than that of the member: what the member says of its own means nothing."""
+    model = values.get("model")
+    if isinstance(model, dict) and model.get("name") != name:
+        values["model"] = {
+            key: value
+            for key, value in model.items()
+            if (origins.get(f"model.{key}") or [("", None)])[-1][0] == COMMAND_LINE
+        }
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -106,6 +106,8 @@ def _on_hardware(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of a run with the hardware that its network is evaluated on, whatever it
     started from."""
     values = {**config, "seeds": 1, "run": {k: v for k, v in config["run"].items() if k != "start"}}
+    if isinstance(config.get("model"), dict) and config["model"].get("weights"):
+        values["model"] = {**config["model"], "weights": ""}
     if trained_for_tiles(config):
         return values
     common = (config.get("algorithm") or {}).get("name") == "digital"

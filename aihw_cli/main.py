@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from aihw_cli.arguments import ALIKE, Command, table
@@ -35,13 +36,16 @@ COMMANDS = {
 }
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 ALLOW_CODE = "--allow-code"
+# Any command takes it, anywhere.
+DEBUG = "--debug"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    debug = DEBUG in words
     with enduring_streams() as streams, interruptible():
-        code = _run(words)
+        code = _run([word for word in words if word != DEBUG], debug=debug)
         sys.stdout.flush()
         lost = streams[0].problem
         if lost:
@@ -49,11 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code or (FAILED if lost else OK)
 
 
-def _run(words: list[str]) -> int:
-    """The exit code of a command line, and a line for whatever went wrong outside our code."""
+def _run(words: list[str], *, debug: bool = False) -> int:
+    """The exit code of a command line, and a line for whatever went wrong outside our code; with
+    `debug`, how it came about stands above that line."""
     try:
         return dispatch(words)
     except UserError as error:
+        if debug:
+            say("".join(traceback.format_exception(error)), stream=sys.stderr)
         say_error(error)
         return WRONG_INPUT
     except KeyboardInterrupt:
@@ -122,7 +129,7 @@ def overview() -> str:
                     ("aihw show ecram", "what its numbers mean"),
                 )
             ),
-            "`aihw COMMAND --help` says more.",
+            "`aihw COMMAND --help` says more; --debug adds the traceback to an error.",
         )
     )
 

@@ -13,11 +13,14 @@ from aihw_cli.output import say, say_json
 from aihw_cli.recipe import DEFAULT, recipes
 from engine.presets import members, nearest, read_yaml
 from engine.settings import UserError
+from engine.trust.code import is_code
 from engine.trust.text import visible
 
 if TYPE_CHECKING:
     from engine.nn.summary import Summary
 
+# Where networks of torchvision and of users stand in ours.
+INSIDE = "network."
 NUMBERS = ("tiles", "cells", "used", "reads", "digital")
 
 
@@ -43,6 +46,8 @@ def overrides(name: str) -> list[str]:
     known = {short for full in recipes() for short in (full, full.rpartition("/")[2])}
     if name in known or name.endswith((".yaml", ".yml")):
         return [f"conf={name}"]
+    if is_code(name):
+        return [f"conf={DEFAULT}", f"model={name}"]
     if name not in members("model"):
         everything = {*known, *members("model")}
         raise UserError(f"no model or recipe {name!r}; {nearest(name, everything)}")
@@ -72,7 +77,10 @@ def summarise(config: dict[str, Any]) -> tuple[str, Summary]:
     found = analog_summary(model, torch.zeros(1, *info.shape, dtype=kind))
     # Layers are called as `layers` in a recipe calls them.
     called = {id(layer): name for name, layer in layers.items()}
-    names = {path: called.get(id(part), path) for path, part in model.named_modules()}
+    names = {
+        path: called.get(id(part), path.removeprefix(INSIDE))
+        for path, part in model.named_modules()
+    }
     summary = Summary([replace(row, layer=names.get(row.layer, row.layer)) for row in found.rows])
     shape = " x ".join(map(str, info.shape))
     dataset = config["dataset"]["name"]

@@ -11,6 +11,7 @@ from typing import Any
 from engine.presets import groups, members
 from engine.readers.wording import brief, first_line, shortened
 from engine.settings import UserError
+from engine.trust.code import SECTIONS as CODE_SECTIONS
 from engine.trust.code import is_code
 
 # The grammar's time grows with the square of a long list, and its depth is Python's own.
@@ -96,15 +97,21 @@ def read(texts: Sequence[str]) -> list[Change]:
             "hydra"
         ):
             raise UserError(f"{brief(text)}: settings of Hydra itself cannot be changed here")
-        own_device = override.key_or_group == "device" and is_own_device(value)
-        choice = override.key_or_group in known and not own_device
+        group = override.key_or_group
+        own_device = group == "device" and is_own_device(value)
+        code = group in CODE_SECTIONS and is_code(value)
+        choice = group in known and not (own_device or code)
         if choice and not isinstance(value, str | None):
             what = f"{key} takes the name of a member of presets/ or conf/"
             raise UserError(f"{brief(text)}: {what}, not {brief(value)}")
         if own_device:
             key, value = override.package or "device", {"model": value}
+        if code:
+            key, value = group, {"name": value}
         # Hydra's + for a new key means nothing here: which keys there are is fixed.
-        changes.append(Change(key, value, text.lstrip("+"), choice, own_device))
+        # Settings of another network mean nothing to this one; those of datasets are the same.
+        whole = own_device or (code and group == "model")
+        changes.append(Change(key, value, text.lstrip("+"), choice, whole))
     return changes
 
 

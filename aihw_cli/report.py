@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from aihw_cli.output import block, say, say_error
 from engine.experiment.tasks import TRAIN, task_of
 from engine.presets import label_of
+from engine.trust.load import shown_name
 
 QUIET_SECONDS = 30.0
 # Of the summary of a task: what is said elsewhere in its line, or not of interest there.
@@ -144,8 +145,8 @@ def describe(config: Mapping[str, Any]) -> str:
         return f"{config['name']}: {task_of(config)}, seed {config['run']['seed']}"
     algorithm, model, data = (
         config["algorithm"]["name"],
-        config["model"]["name"],
-        config["dataset"]["name"],
+        shown_name(config["model"]["name"]),
+        shown_name(config["dataset"]["name"]),
     )
     cells = (
         "floating-point weights"

@@ -14,19 +14,25 @@ from engine.config.fields import Param
 from engine.config.sections import declarations
 from engine.devices import find_device
 from engine.experiment.config import SECTIONS
-from engine.experiment.members import FOLDER, member_names
+from engine.experiment.custom.arguments import FROM_DATA, Argument
+from engine.experiment.members import FOLDER, find_member, member_names
 from engine.experiment.tasks import TRAIN, find_task, task_names, task_of
 from engine.inference.base import find_noise_model
 from engine.inference.settings import Converter, InferenceSpec
 from engine.readers.wording import brief
 from engine.tile.settings import GROUPS, TILE_PARTS
+from engine.trust.code import is_code
 
 # A key of the schema.
 Field = Param
 # The network where none is named.
 MODEL = "mlp"
+KINDS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 Section = dict[str, Union[Field, "Section"]]
 TEXT = Field("", meaning="text, only shown", free=True)
+WEIGHTS = Field(
+    "", meaning="file of tensors (.safetensors, .pt, .pth, .th) from which training starts"
+)
 
 
 def dataclass_section(kind: type) -> Section:
@@ -97,8 +103,13 @@ def inference_section(values: Mapping[str, Any]) -> Section:
 def model_section(name: str) -> Section:
     """The keyword arguments of a model's `build`, read from its text: importing it would import
     torch."""
+    if is_code(name):
+        return custom_section(name)
     names = member_names("models")
-    section: Section = {"name": Field(MODEL, meaning="network", choices=tuple(names))}
+    section: Section = {
+        "name": Field(MODEL, meaning="network", choices=tuple(names)),
+        "weights": WEIGHTS,
+    }
     if name not in names:
         return section
     tree = ast.parse((FOLDER / "models" / f"{name}.py").read_text(encoding="utf-8"))
@@ -125,6 +136,31 @@ def group_section(group: str, values: Mapping[str, Any]) -> Section:
     return makers[group](values)
 
 
+def custom_section(name: str) -> Section:
+    """The arguments of the constructor of a network of the user's own, whose file is run for it."""
+    found = find_member("models", name)
+    section: Section = {"name": Field(name, meaning="network"), "weights": WEIGHTS}
+    for key, argument in found.arguments().items():
+        if key in FROM_DATA:
+            section[key] = Field(None, meaning="from the data unless it is given")
+        else:
+            section[key] = _argument_field(argument, f"see {name}")
+    return section
+
+
+def _argument_field(argument: Argument, meaning: str) -> Field:
+    """The key of an argument of the user's. What may be None, or must be given, is checked when
+    the network is made."""
+    default = argument.default
+    kind = argument.kind.removeprefix("list of ")
+    if argument.optional or argument.required or kind not in KINDS:
+        return Field(default, meaning=meaning, free=True)
+    if kind != argument.kind:
+        return Field(default, meaning=meaning, item=KINDS[kind], shortest=0, longest=None)
+    # An annotation counts more than a default: `width: float = 1` takes 1.5 as well.
+    return Field(KINDS[kind](default), meaning=meaning, choices=argument.choices)
+
+
 def task_section(values: Mapping[str, Any]) -> Section:
     """Settings of what the recipe does; training has none of its own. Raises UserError with the
     nearest name."""
@@ -136,9 +172,14 @@ def task_section(values: Mapping[str, Any]) -> Section:
 def full_schema(values: Mapping[str, Any]) -> Section:
     """The whole schema for the device model, algorithm and network that `values` names."""
     model = str(_mapping(values.get("model")).get("name", MODEL))
+    dataset = str(_mapping(values.get("dataset")).get("name", ""))
     sections = {part: dataclass_section(kind) for part, kind in SECTIONS.items()}
-    choices = tuple(member_names("datasets"))
-    sections["dataset"]["name"] = dataclasses.replace(sections["dataset"]["name"], choices=choices)  # type: ignore[type-var]
+    if not is_code(dataset):
+        choices = tuple(member_names("datasets"))
+        sections["dataset"]["name"] = dataclasses.replace(
+            sections["dataset"]["name"],  # type: ignore[type-var]
+            choices=choices,
+        )
     return {
         "name": Field("", meaning="name of the recipe and of the folder of its runs"),
         "task": task_section(_mapping(values.get("task"))),

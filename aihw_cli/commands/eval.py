@@ -15,7 +15,7 @@ from engine.trust.code import check_code_in
 from engine.trust.text import visible
 
 MANY = 10**9
-FILES = (".safetensors", ".pt", ".pth", ".bin")
+FILES = (".safetensors", ".pt", ".pth", ".th", ".bin")
 
 
 def evaluate(arguments: Arguments) -> int:

@@ -135,8 +135,10 @@ def _refuse_sweep_options(arguments: Arguments, why: str) -> None:
 
 
 def _train_once(config: dict[str, Any], arguments: Arguments) -> int:
+    from engine.experiment.custom.check import check_network
     from engine.experiment.runs import DONE, run_folder, run_status
 
+    check_network(config)
     folder = run_folder(config, again=arguments.has("--again"))
     existed = run_status(folder) in DONE
 
@@ -200,7 +202,7 @@ def _failure(error: Exception, folder: Path) -> str:
 
 
 CODE = Option(
-    "--allow-code", "allow a device file of your own to run (device=my_device.py:MyDevice)"
+    "--allow-code", "allow Python files of your own to run (device=my.py:Cell, model=my.py:Net)"
 )
 JSON = Option("--json", "the result as one JSON line on stdout; progress goes to stderr")
 SCHEDULE = (

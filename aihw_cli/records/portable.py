@@ -11,7 +11,7 @@ from typing import Any
 
 from aihw_cli.compose import compose, flatten
 from engine.exchange.nearest import add_inference, nested, sections
-from engine.experiment.identity import NAMED_FILES, deciding, is_device_file
+from engine.experiment.identity import deciding, names_file
 from engine.experiment.tasks import TRAIN, find_task, task_of, task_settings
 from engine.presets import members, overlay, read_yaml
 from engine.settings import UserError
@@ -23,7 +23,7 @@ NAMED = ("model", "dataset", "optimizer")
 TEXTS = ("about", "source", "claim", "expected", "tolerance", "name", "seeds", "search", "preset")
 # What belongs to a machine, not to a recipe.
 LOCAL = ("run.dir", "run.device", "run.threads", "run.executor", "run.cluster", "run.log",
-         "run.graph", "run.start", "dataset.root", "dataset.path", "dataset.download",
+         "run.graph", "run.start", "model.weights", "dataset.root", "dataset.path", "dataset.download",
          "task.weights")  # fmt: skip
 
 
@@ -80,12 +80,12 @@ def _weights(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"task": {"weights": weights}} if weights else {}
 
 
-def _by_name(values: Any) -> Any:
+def _by_name(values: Any, section: str = "") -> Any:
     """Settings whose files are named as if they lay in the current folder."""
     if not isinstance(values, Mapping):
         return values
     return {
-        key: Path(value).name if key in NAMED_FILES and is_device_file(value) else _by_name(value)
+        key: Path(value).name if names_file(key, value, section) else _by_name(value, key)
         for key, value in values.items()
     }
 
@@ -138,13 +138,13 @@ def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _files(values: Mapping[str, Any]) -> Iterator[str]:
-    """Files of devices and noise models that settings name."""
+def _files(values: Mapping[str, Any], section: str = "") -> Iterator[str]:
+    """Files of devices, noise models, networks and datasets that settings name."""
     for key, value in values.items():
-        if key in NAMED_FILES and is_device_file(value):
+        if names_file(key, value, section):
             yield value
         elif isinstance(value, Mapping):
-            yield from _files(value)
+            yield from _files(value, key)
 
 
 def _needed(config: Mapping[str, Any]) -> Iterator[str]:
@@ -152,7 +152,8 @@ def _needed(config: Mapping[str, Any]) -> Iterator[str]:
     for model in dict.fromkeys(_files(config)):
         path = model.partition(":")[0]
         yield f"{path}: send the file along; aihw looks for it in the folder where it is run"
-    for section, key in (("run", "start"), ("dataset", "path"), ("task", "weights")):
+    paths = (("run", "start"), ("model", "weights"), ("dataset", "path"), ("task", "weights"))
+    for section, key in paths:
         value = (config.get(section) or {}).get(key)
         if value:
             yield f"{section}.{key}: give it on the command line; here it was {value}"

@@ -27,6 +27,7 @@ class Composer:
         self.allow_code = allow_code
         self.shared: dict[str, Any] = {}
         self.notes: dict[str, None] = {}
+        self.checked: set[str] = set()
 
     def compose(self, words: Sequence[str], whole: bool = False) -> dict[str, Any]:
         """The configuration of a point. Raises UserError, naming the point if it is not the `whole`
@@ -38,7 +39,18 @@ class Composer:
                 str(error) if whole else f"{error}\nin the point {' '.join(words)}"
             ) from None
         self.notes.update(dict.fromkeys(composed.notes))
+        self._check_network(composed.values)
         return composed.values
+
+    def _check_network(self, config: dict[str, Any]) -> None:
+        """Find out now, and once for all points that have it, whether a network fits its data."""
+        from engine.experiment.custom.check import check_network
+
+        parts = [config.get(key) for key in ("task", "model", "dataset", "loss", "layers")]
+        key = json.dumps(parts, default=str)
+        if key not in self.checked:
+            check_network(config)
+            self.checked.add(key)
 
 
 def plan(

@@ -3,37 +3,25 @@ read."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from engine.settings import user_path
-from engine.trust.code import check_code
+from engine.trust.load import load_code
 
 T = TypeVar("T")
 
 
 def load_member(name: str, kind: type[T], what: str) -> tuple[T, str]:
-    """The `kind` that `path/to/file.py:Name` defines, or the only one of `path/to/file.py`, and the
-    path.
+    """The `kind` that `path/to/file.py:Name` or `package.module:Name` defines, or the only one
+    there, and the path of the file.
 
     Raises ValueError with what is wrong with the file, or UserError without permission for code.
     """
-    check_code(name)
-    path_text, _, attribute = name.partition(":")
-    path = user_path(path_text).resolve()
-    if not path.is_file():
-        raise ValueError(f"no {what} file {path}")
-    spec = importlib.util.spec_from_file_location(
-        f"aihw_{what.replace(' ', '_')}_{path.stem}", path
-    )
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = vars(module).get(attribute) if attribute else only_member(vars(module), kind, path.name)
+    code, attribute = load_code(name, what), name.partition(":")[2]
+    members, path = vars(code.module), code.path
+    found = members.get(attribute) if attribute else only_member(members, kind, path.name)
     if not isinstance(found, kind):
-        names = sorted(k for k, v in vars(module).items() if isinstance(v, kind))
+        names = sorted(k for k, v in members.items() if isinstance(v, kind))
         raise ValueError(f"{path} has no {what} {attribute!r}; it has {', '.join(names) or 'none'}")
     return found, str(path)
 

@@ -27,12 +27,21 @@ ONNX_EXTRA = ("onnx", "onnxscript")
 def torch_state(model: nn.Module) -> dict[str, Tensor]:
     """The logical weights and all other parameters by torch's names, each with memory of its
     own."""
-    state = convert_to_digital(model).state_dict()
+    digital = convert_to_digital(model)
+    inner = getattr(digital, "network", None)
+    # A network that stands in one of ours keeps the names that it has by itself.
+    bare = inner if isinstance(inner, nn.Module) and _holds_all(digital, inner) else digital
+    state = bare.state_dict()
     return {
         name: value.detach().cpu().contiguous().clone()
         for name, value in state.items()
         if isinstance(value, Tensor)
     }
+
+
+def _holds_all(whole: nn.Module, part: nn.Module) -> bool:
+    """Whether nothing of a network's state is outside a part of it."""
+    return len(whole.state_dict()) == len(part.state_dict())
 
 
 def write_torch(model: nn.Module, path: Path) -> None:

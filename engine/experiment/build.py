@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.algorithms import find_algorithm
+from engine.experiment.custom.check import check_output
 from engine.experiment.data import IMAGES, Info
 from engine.experiment.identity import device_models, is_device_file
 from engine.experiment.members import find_member
@@ -17,6 +18,7 @@ from engine.jit.cpu import CompileError
 from engine.memory import require_memory
 from engine.readers.wording import first_line, unknown
 from engine.settings import MachineError, UserError
+from engine.trust.load import CodeError
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 Config = Mapping[str, Any]
 PARTS = ("device", "algorithm", "tile")
 KIND_KEYS = ("model", "name")
-TEXTS = ("about", "source")
+# Keys of a model that are no settings of its network.
+NO_SETTING = ("name", "weights", "about", "source")
 # A weight in floating point and its gradient; tiles need more.
 DIGITAL_BYTES = 8
 Made = TypeVar("Made")
@@ -250,8 +253,12 @@ def check_size(config: Config, info: Info) -> None:
     name = config["model"]["name"]
     try:
         with torch.device("meta"):
-            model = _model(Maker(_digital(config)), info)
+            model = _model(Maker(digital(config)), info)
         weights = sum(parameter.numel() for parameter in model.parameters())
+    except CodeError:
+        # Constructors of users compute with tensors, which those without content cannot do; what
+        # else is wrong shows when the network is built.
+        return
     except (RuntimeError, OverflowError, MemoryError) as problem:
         raise UserError(f"model {name} cannot be built: {first_line(problem)}") from problem
     require_memory(weights * DIGITAL_BYTES, f"model {name} with {weights:.3g} weights")
@@ -264,23 +271,16 @@ def examine(config: Config, info: Info) -> None:
     import torch
 
     check_size(config, info)
-    model, layers = network(_digital(config), info, torch.device("cpu"))
+    model, layers = network(digital(config), info, torch.device("cpu"))
     check_names(config, layers)
-    kind = torch.int64 if info.kind != IMAGES else torch.float32
-    try:
-        with torch.no_grad():
-            model(torch.zeros(2, *info.shape, dtype=kind))
-    except (RuntimeError, ValueError, TypeError, IndexError) as problem:
-        shape = " x ".join(map(str, info.shape))
-        name = f"model {config['model']['name']}"
-        raise UserError(f"{name} does not fit samples of {shape}: {first_line(problem)}") from None
+    check_output(config, model, info)
     pulsed = [name for name, layer in layers.items() if _check_tiles(config, name, layer)]
     from engine.optim.make import plain_optimizer
 
     _told(plain_optimizer, model, config["optimizer"], pulsed)
 
 
-def _digital(config: Config) -> dict[str, Any]:
+def digital(config: Config) -> dict[str, Any]:
     """The configuration of the same network without tiles."""
     return {**config, "algorithm": {"name": "digital"}, "layers": {}}
 
@@ -298,7 +298,7 @@ def _check_tiles(config: Config, name: str, layer: nn.Module) -> bool:
         if weight.dim() > 1:
             columns = weight[0].numel() + (not mapping.digital_bias)
             sizes = (
-                split(len(weight), mapping.max_output_size),
+                split(len(weight) // getattr(layer, "groups", 1), mapping.max_output_size),
                 split(columns, mapping.max_input_size),
             )
             with told_of(name):
@@ -307,25 +307,29 @@ def _check_tiles(config: Config, name: str, layer: nn.Module) -> bool:
 
 
 def _model(make: Maker, info: Info) -> nn.Module:
-    settings = {key: value for key, value in make.config["model"].items() if key not in TEXTS}
-    name = settings.pop("name")
+    settings = {key: value for key, value in make.config["model"].items() if key not in NO_SETTING}
+    name = make.config["model"]["name"]
     member = find_member("models", name)
+    # A network of the user's own code says by running what it takes.
     takes, given = getattr(member, "TAKES", IMAGES), info.kind
-    if takes != given:
+    if takes is not None and takes != given:
         dataset = make.config["dataset"]["name"]
         raise UserError(
             f"model {name} takes {takes}, dataset {dataset} holds {given}: choose another dataset or model"
         )
-    known = [
-        p.name
-        for p in inspect.signature(member.build).parameters.values()
-        if p.kind is p.KEYWORD_ONLY
-    ]
+    if not hasattr(member, "arguments"):
+        _check_settings(name, member.build, settings)
+    return member.build(make, info, **settings)
+
+
+def _check_settings(name: str, build: Callable[..., Any], settings: Config) -> None:
+    """Raises UserError, with the nearest name, for a setting that `build` does not take."""
+    parameters = inspect.signature(build).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     for key in settings:
         if key not in known:
             hint = unknown(key, known, have="it has")
             raise UserError(f"model: {name} has no setting {key!r}; {hint}")
-    return member.build(make, info, **settings)
 
 
 def _optimizer(model: nn.Module, settings: Config) -> torch.optim.Optimizer:

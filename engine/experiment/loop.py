@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from engine.experiment.build import build, check_size
+from engine.experiment.custom.check import check_network
 from engine.experiment.data import TEXT, load_data, sample_order
 from engine.experiment.lifecycle.verdict import Outcome
 from engine.experiment.losses import make_loss
 from engine.experiment.processor import give_torch_threads, processor
 from engine.experiment.schedules import learning_rate
-from engine.experiment.tasks._trained import start_from
+from engine.experiment.tasks._trained import start_from, start_of
 from engine.nn.analog import AnalogTile
 from engine.readers.wording import brief
 from engine.settings import UserError, user_path
@@ -71,11 +72,12 @@ class Loop:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
         self.device = processor(config["run"])
+        check_network(config)
         self.data = load_data(config["dataset"], seed=int(config["run"]["seed"]))
         check_size(config, self.data.info)
         self.model, self.optimizer = build(config, self.data.info, self.device)
-        if config["run"].get("start"):
-            start_from(self.model, user_path(config["run"]["start"]), config, info=self.data.info)
+        if start := start_of(config):
+            start_from(self.model, user_path(start), config, info=self.data.info)
         self.data = self.data.to(self.device)
         give_torch_threads(self.model, self.data.info, int(config["dataset"]["batch_size"]))
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]

@@ -23,10 +23,9 @@ from typing import Any, TextIO
 from engine.experiment import record
 from engine.experiment.files import write_csv, write_json, writing
 from engine.experiment.identity import (
-    NAMED_FILES,
     hash_of,
     identity_parts,
-    is_device_file,
+    names_file,
     run_hash,
 )
 from engine.experiment.identity.program import stretch
@@ -45,6 +44,8 @@ COLUMNS = (
 # How the name of a run folder begins until it is whole.
 NEW = ".new-"
 LEFT_SECONDS = 60.0
+# Settings that are paths.
+PATHS = (("dataset", "root"), ("dataset", "path"), ("run", "start"), ("model", "weights"))
 
 
 @contextmanager
@@ -129,21 +130,21 @@ def stored_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """`config` with absolute paths to data, weights and device files, so that it can be resumed
     from any folder."""
     stored = copy.deepcopy(dict(config))
-    for section, key in (("dataset", "root"), ("dataset", "path"), ("run", "start")):
-        if stored[section].get(key):
+    for section, key in PATHS:
+        if (stored.get(section) or {}).get(key):
             stored[section][key] = str(user_path(stored[section][key]).absolute())
-    _absolute_devices(stored)
+    _absolute_files(stored)
     return stored
 
 
-def _absolute_devices(values: Any) -> None:
+def _absolute_files(values: Any, section: str = "") -> None:
     if isinstance(values, dict):
         for key, value in values.items():
-            if key in NAMED_FILES and is_device_file(value):
+            if names_file(key, value, section):
                 path, mark, attribute = value.partition(":")
                 values[key] = str(user_path(path).absolute()) + mark + attribute
             else:
-                _absolute_devices(value)
+                _absolute_files(value, key)
 
 
 def check_inside_run(folder: Path) -> None:

@@ -40,6 +40,7 @@ from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.readers.wording import first_line
 from engine.settings import UserError
 from engine.trust.code import check_code_in
+from engine.trust.load import in_full
 
 if TYPE_CHECKING:
     import torch
@@ -241,7 +242,7 @@ def _work(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> dict
         _leave_task(run, "interrupted", "interrupted", start)
         raise
     except UserError as problem:
-        _leave_task(run, "failed", str(problem), start)
+        _leave_task(run, "failed", in_full(problem), start)
         raise
     except Exception as problem:
         _leave_task(run, "failed", "".join(traceback.format_exception(problem)).rstrip(), start)
@@ -301,7 +302,7 @@ class _Training:
             self._leave("interrupted", "interrupted")
             raise
         except UserError as problem:
-            self._leave("failed", str(problem))
+            self._leave("failed", in_full(problem))
             raise
         except Exception as problem:
             self._leave("failed", "".join(traceback.format_exception(problem)).rstrip())

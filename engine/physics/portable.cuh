@@ -15,6 +15,7 @@ typedef long long i64;
 #define GPU_FN FN
 #define LOOP
 #define UNROLLED _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 // A loop of which a GPU starts the loads of several rounds at once.
 #define LOADS_AHEAD _Pragma("unroll 8")
 // Rows of which a GPU has the loads of a column under way.
@@ -53,6 +54,8 @@ typedef u32 WideBits;
 #define WARP_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, )
 // With so few registers that three blocks of 256 threads fit into a multiprocessor.
 #define BUSY_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, __launch_bounds__(256, 3))
+// Four blocks of 256 threads.
+#define CROWDED_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, __launch_bounds__(256, 4))
 #define BULK_KERNEL WARP_KERNEL
 // A block of up to `most` warps an item; no result may depend on how many there are.
 #define BLOCK_KERNEL(name, Args, most)                                                                      \
@@ -74,6 +77,7 @@ typedef u32 WideBits;
 #define GPU_FN CALLED
 #define LOOP _Pragma("GCC ivdep")
 #define UNROLLED
+#define ROLLED
 #define LOADS_AHEAD
 #define ROWS_AHEAD 1
 FN u32 bits_of(float v) { u32 r; __builtin_memcpy(&r, &v, 4); return r; }
@@ -109,6 +113,7 @@ typedef int Places16 __attribute__((vector_size(64)));
     FN void name##_item(const Args& a, i64 item)
 #define WARP_KERNEL KERNEL
 #define BUSY_KERNEL KERNEL
+#define CROWDED_KERNEL KERNEL
 #define BLOCK_KERNEL(name, Args, most)                                                                      \
     FN void name##_item(const Args& a, i64 item, Warps w);                                                  \
     static void name##_range(const void* v, i64 begin, i64 end) {                                           \

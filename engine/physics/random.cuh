@@ -37,7 +37,7 @@ FN float uniform_of(u32 w) { return fma_((float)(int)(w >> 9), 1.1920929e-7f, 5.
 // Two standard normals from two words (Box & Muller 1958).
 FN void normal2(u32 a, u32 b, float& z0, float& z1) {
     float u = fma_((float)(int)(a >> 1), 4.65661287e-10f, 2.32830644e-10f);
-    float r = sqrt_(-2.0f * log_(u));
+    float r = sqrt_(-2.0f * log_normal(u, 0.0f));
     float s, c;
     turn(b, s, c);
     z0 = r * c;

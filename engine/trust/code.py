@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from engine.settings import UserError
 from engine.trust.text import visible
 
-# Keys of a configuration whose value may be a Python file.
+# Keys of a configuration whose value may be a Python file, and sections whose `name` may be one.
 KEYS = ("model", "noise_model")
+SECTIONS = ("model", "dataset")
 
 
 class _Permission:
@@ -22,16 +23,24 @@ class _Permission:
     its own text may run, as that text runs anyway, and names in files that it reads may not."""
 
     granted: bool | None = None
+    # Modules that were read under it, by their content; without it they are forgotten.
+    loaded: ClassVar[dict[str, Any]] = {}
 
 
 @contextmanager
 def code_permission(granted: bool | None) -> Iterator[None]:
     """Permit, or forbid, the code of user files in this process while it is entered."""
     before, _Permission.granted = _Permission.granted, granted
+    loaded, _Permission.loaded = _Permission.loaded, {}
     try:
         yield
     finally:
-        _Permission.granted = before
+        _Permission.granted, _Permission.loaded = before, loaded
+
+
+def loaded_code() -> dict[str, Any]:
+    """What has been read under the permission that holds now."""
+    return _Permission.loaded
 
 
 def code_permitted() -> bool:
@@ -40,7 +49,8 @@ def code_permitted() -> bool:
 
 
 def is_code(name: object) -> bool:
-    """Whether a name means a Python file (`path/to/file.py:Name`) and no built-in member."""
+    """Whether a name means Python code (`path/to/file.py:Name`, `package.module:Name`) and no
+    built-in member."""
     return isinstance(name, str) and (":" in name or name.endswith(".py"))
 
 
@@ -58,10 +68,16 @@ def check_code_in(values: Mapping[str, Any], where: object) -> None:
             raise refusal(f"{key}={name}", f" ({where})")
 
 
+def may_name_code(key: str, section: str) -> bool:
+    """Whether the value of a key, in the section of this name, may be a Python file."""
+    return key in KEYS or (key == "name" and section in SECTIONS)
+
+
 def code_in(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Keys and names of all Python files that a configuration names."""
+    section = prefix.rstrip(".").rpartition(".")[2]
     for key, value in values.items():
-        if key in KEYS and is_code(value):
+        if may_name_code(str(key), section) and is_code(value):
             yield f"{prefix}{key}", value
         elif isinstance(value, Mapping):
             yield from code_in(value, f"{prefix}{key}.")

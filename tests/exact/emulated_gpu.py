@@ -32,6 +32,7 @@ HEADER = r"""
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
+struct __attribute__((aligned(8))) float2 { float x, y; };
 struct __attribute__((aligned(16))) float4 { float x, y, z, w; };
 #define MOST 512
 static struct { unsigned x; } threadIdx, blockIdx, blockDim, gridDim;
@@ -144,6 +145,8 @@ def library(text: str) -> Any:
 
 class EmulatedProgram:
     """Takes the place of engine.jit.programs.Program on a GPU."""
+
+    backend = "cuda"
 
     def __init__(self, text: str) -> None:
         self.library = library(text)

@@ -50,7 +50,7 @@ def reference(product: Product, tile: Tile, x: torch.Tensor) -> torch.Tensor:
     args.call, args.stream = 1, STREAMS[product.direction, True]
     for name in product.lasting:
         setattr(args, name, getattr(product, name).data_ptr())
-    program = Program(source.reference_text(x.device.type), x.device.type)
+    program = Program(source.mvm_reference_text(x.device.type), x.device.type)
     if product.average is not None:
         average = product.average.clone()
         args.average, args.items = average.data_ptr(), 1

@@ -130,9 +130,11 @@ def test_patterns_choose_the_layers_of_a_network(tmp_path: Path) -> None:
 
 def test_what_cannot_be_converted_is_named_with_the_rule_that_helps(tmp_path: Path) -> None:
     config = analog_config(tmp_path)
-    config["model"] = {"name": "torchvision", "arch": "mobilenet_v3_small"}
+    write_module = "from torch import nn\nNet = lambda: nn.Sequential(nn.Conv2d(1, 1, 3, padding_mode='circular'))\n"
+    (tmp_path / "net.py").write_text(write_module)
+    config["model"] = {"name": f"{tmp_path}/net.py:Net"}
     config["layers"] = {}
-    line = r"Conv2d with 16 groups\).*leave them digital with layers: {features\.1\.block\.0\.0: {algorithm: digital}"
+    line = r"Conv2d with padding_mode circular\).*leave them digital with layers: {0: {algorithm: digital}"
     with pytest.raises(UserError, match=line) as caught:
         build(config, MNIST, CPU)
     assert "\n" not in str(caught.value)

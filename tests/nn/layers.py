@@ -36,7 +36,15 @@ STACKED = {"num_layers": 2, "bidirectional": True, "batch_first": True}
 EXAMPLES: dict[type[AnalogLayer], Example] = {
     AnalogLinear: Example({"in_features": 7, "out_features": 5}, (7,)),
     AnalogConv1d: Example(
-        {"in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": 2, "padding": 1}, (2, 9)
+        {
+            "in_channels": 4,
+            "out_channels": 6,
+            "kernel_size": 3,
+            "stride": 2,
+            "padding": 1,
+            "groups": 2,
+        },
+        (4, 9),
     ),
     AnalogConv2d: Example(
         {"in_channels": 3, "out_channels": 4, "kernel_size": (3, 2), "padding": 1}, (3, 6, 5)

@@ -115,13 +115,9 @@ class Tied(nn.Module):
 
 
 REFUSED = {
-    "groups": (
-        nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)),
-        r"0 \(Conv2d with 2 groups\).*exclude=\['0'\]",
-    ),
     "padding": (
         nn.Sequential(nn.Conv1d(4, 4, 3, padding=1, padding_mode="circular")),
-        "padding_mode circular",
+        r"0 \(Conv1d with padding_mode circular\).*exclude=\['0'\]",
     ),
     "one side": (
         nn.Sequential(nn.Conv1d(4, 4, 2, padding="same")),
@@ -164,7 +160,8 @@ def test_a_name_that_is_no_layer_is_refused_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"groups": 2}, "has one group, not 2"),
+        ({"groups": 3}, "groups must divide in_channels and out_channels, not 3 for 4 and 2"),
+        ({"groups": 0}, "not 0 for 4 and 2"),
         ({"kernel_size": (3, 3, 3)}, r"kernel_size must be 2 whole numbers >= 1, not \(3, 3, 3\)"),
         ({"stride": 0}, "stride must be 2 whole numbers >= 1, not 0"),
         ({"padding": "same"}, "padding must be 2 whole numbers >= 0, not 'same'"),
@@ -176,6 +173,18 @@ def test_wrong_arguments_of_a_convolution(settings: dict[str, Any], line: str) -
             **{"in_channels": 4, "out_channels": 2, "kernel_size": 3, **settings},
             tile=spec(PERFECT),
         )
+
+
+def test_a_depthwise_convolution_has_a_matrix_for_each_channel() -> None:
+    torch.manual_seed(1)
+    twin = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, groups=3), nn.ReLU(), nn.Conv2d(6, 2, 1))
+    analog = convert_to_analog(twin, spec(PERFECT))
+    assert [tuple(tile.get_weights().shape) for tile in analog_tiles(analog[0])] == [(2, 9)] * 3
+    x = torch.randn(2, 3, 5, 4)
+    torch.testing.assert_close(analog(x), twin(x))
+    back = convert_to_digital(analog)
+    assert back[0].groups == 3
+    torch.testing.assert_close(back.state_dict(), twin.state_dict())
 
 
 def test_torchs_order_of_arguments() -> None:

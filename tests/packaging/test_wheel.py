@@ -85,6 +85,7 @@ def test_the_wheel_holds_code_kernels_and_data(wheel: Path) -> None:
     data = sources(*DATA, suffixes=(".yaml", ".py"))
     assert data and {f"aihw_cli/_data/{name}" for name in data} <= names
     assert {name.split("/")[0] for name in names} == {
+        "aihw",
         "aihw_cli",
         "engine",
         wheel.name.split("-py3")[0] + ".dist-info",

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from engine.exchange.aihwkit import words
-from engine.tile.cells import CellArray
-from engine.tile.group import TURN, CellGroup, Cells
+from engine.tile.cells import TURN, CellArray
+from engine.tile.group import CellGroup, Cells
 from engine.tile.mvm import Product
 from engine.tile.settings import OneSided
 

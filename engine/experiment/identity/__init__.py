@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.experiment.data import fingerprint
+from engine.experiment.identity.code import code_digests
 from engine.experiment.identity.declared import declaration_digest
 from engine.experiment.identity.kernels import (
     DIGITAL,
@@ -27,7 +28,9 @@ from engine.experiment.identity.kernels import (
 from engine.experiment.tasks import TRAIN, find_task, task_of
 from engine.settings import user_path
 from engine.tile.settings import GROUPS
-from engine.trust.code import is_code
+from engine.trust.code import SECTIONS as CODE_SECTIONS
+from engine.trust.code import is_code, may_name_code
+from engine.trust.load import is_code_file
 
 __all__ = [
     "LEFT_OUT",
@@ -40,6 +43,7 @@ __all__ = [
     "hash_of",
     "identity_parts",
     "is_device_file",
+    "names_file",
     "run_hash",
     "sections_of",
 ]
@@ -63,6 +67,8 @@ LEFT_OUT = {
         "graph",
     ),
     "dataset": ("root", "path", "download"),
+    # Like run.start: the content of the file counts.
+    "model": ("weights",),
 }
 SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "run", "layers")
 WORDS = ("about", "source", "cite")
@@ -73,6 +79,7 @@ MEANINGS = {
     "configuration": "its config.yaml",
     "data": "its data",
     "weights": "the weights that it starts from",
+    "code": "the Python file of its network or dataset",
     "physics": "the physics of its kernels, devices or noise model",
 }
 
@@ -98,7 +105,16 @@ def identity_parts(config: Mapping[str, Any]) -> dict[str, str]:
     weights = [*_start_fingerprint(config), *_task_fingerprint(config)]
     if weights:
         parts["weights"] = _digest(weights)
+    code = code_digests(chosen_names(config))
+    if code:
+        parts["code"] = _digest(code)
     return parts
+
+
+def chosen_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The network and the dataset of a run, where its result depends on them."""
+    used = [section for section in CODE_SECTIONS if section in sections_of(config)]
+    return {section: (config.get(section) or {}).get("name") for section in used}
 
 
 def _digest(value: Any) -> str:
@@ -131,10 +147,10 @@ def _declared(values: Any, place: str = "") -> Iterator[tuple[str, str, str]]:
 
 
 def _start_fingerprint(config: Mapping[str, Any]) -> Iterator[str]:
-    from engine.experiment.tasks._trained import fingerprint
+    from engine.experiment.tasks._trained import fingerprint, start_of
 
-    if config["run"].get("start"):
-        yield fingerprint(user_path(config["run"]["start"]))
+    if start_of(config):
+        yield fingerprint(user_path(start_of(config)))
 
 
 def _task_fingerprint(config: Mapping[str, Any]) -> Iterator[str]:
@@ -147,7 +163,7 @@ def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the configuration that decides the result."""
     chosen: dict[str, Any] = {}
     for section, given in acting_sections(config).items():
-        values = _clean(given)
+        values = _clean(given, section)
         chosen[section] = {k: v for k, v in values.items() if k not in LEFT_OUT.get(section, ())}
     if "layers" in chosen:
         chosen["layers"] = _rules(chosen["layers"])
@@ -185,17 +201,24 @@ def sections_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     return SECTIONS if task == TRAIN else ("task", "run", *find_task(task).SECTIONS)
 
 
-def _clean(value: Any) -> Any:
+def _clean(value: Any, section: str = "") -> Any:
     """Without texts for the reader. A file of the user's own is hashed by its content."""
     if isinstance(value, Mapping):
         return {
-            k: "a file" if k in NAMED_FILES and is_device_file(v) else _clean(v)
+            k: "a file" if may_name_code(k, section) and is_device_file(v) else _clean(v, k)
             for k, v in value.items()
             if k not in WORDS
         }
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
     return value
+
+
+def names_file(key: str, value: Any, section: str) -> bool:
+    """Whether a key of a section names a file of the user's own, by its path."""
+    if not may_name_code(key, section) or not isinstance(value, str):
+        return False
+    return is_code_file(value) or value.endswith(".csv")
 
 
 def is_device_file(model: Any) -> bool:

@@ -20,6 +20,7 @@ from engine.devices.base import Device, Param
 from engine.experiment.identity.python import PROSE, python_digest
 from engine.experiment.identity.tokens import tokens
 from engine.inference.base import NoiseModel
+from engine.trust.load import PREFIX
 
 # `check` refuses settings and changes no result; `path` only says where the declaration stands.
 LEFT_OUT = PROSE | {"name", "path", "check"}
@@ -58,6 +59,6 @@ def _plain(value: Any) -> Any:
 def _module_digest(name: str) -> str:
     """What a function of a declaration does: its whole module, with the helpers beside it. A file
     of the user's own is no module that can be found by name; it counts by itself."""
-    module = sys.modules.get(name)
+    module = None if name.startswith(PREFIX) else sys.modules.get(name)
     path = getattr(module, "__file__", None)
     return python_digest(Path(path).read_bytes()) if path else ""

@@ -19,7 +19,7 @@ from engine.readers.wording import first_line
 from engine.settings import UserError
 
 # Of what does not decide a result: where the run lies, and who does it, is known from elsewhere.
-KNOWN = ("seed", "dir", "executor", "cluster", "start")
+KNOWN = ("seed", "dir", "executor", "cluster", "start", "weights")
 # The section that a training records for a later evaluation.
 INFERENCE = "inference"
 

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-SAFETENSORS, PICKLED = (".safetensors",), (".pt", ".pth", ".bin")
+SAFETENSORS, PICKLED = (".safetensors",), (".pt", ".pth", ".th", ".bin")
 # Files of torch often hold more than the weights; these are the usual names for them.
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 # The name that torch gives to what a module says of itself.
 EXTRA_STATE = "_extra_state"
 SHOWN = 4
+# Where networks of torchvision and of users stand in ours.
+INSIDE = "network."
 
 
 def is_weights_file(path: Path) -> bool:
@@ -55,6 +57,24 @@ def fingerprint(path: Path) -> str:
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         digest.update(_content(tensor))
     return digest.hexdigest()[:16]
+
+
+def start_of(config: Mapping[str, Any]) -> str:
+    """Where the first weights of a training come from; empty for new ones. Raises UserError for two
+    places."""
+    start = str(config["run"].get("start") or "")
+    weights = str((config.get("model") or {}).get("weights") or "")
+    if task_of(config) != TRAIN or not weights:
+        return start
+    if start:
+        raise UserError(f"model.weights={weights}, run.start={start}: give one of them")
+    if not is_weights_file(Path(weights)):
+        ends = ", ".join(SAFETENSORS + PICKLED)
+        raise UserError(
+            f"model.weights={weights}: it takes a file of tensors ({ends}); "
+            "run.start=RUN takes the network of a run"
+        )
+    return weights
 
 
 def _content(tensor: torch.Tensor) -> bytes:
@@ -118,7 +138,7 @@ def fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
     """Loads `state`. Raises UserError that names the keys that are missing, unexpected, or of
     another shape."""
     own = model.state_dict()
-    state = {key: _unfolded(value, own.get(key)) for key, value in state.items()}
+    state = {key: _unfolded(value, own.get(key)) for key, value in with_prefix(state, own).items()}
     missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
     shapes = [
         f"{key} {_shape(state[key])} instead of {_shape(own[key])}"
@@ -129,10 +149,20 @@ def fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
         and getattr(own[key], "shape", None) != getattr(state[key], "shape", None)
     ]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    told = [f"{what}: {_few(keys)}" for what, keys in problems.items() if keys]
+    told = [f"{what}: {_few(_bare(keys))}" for what, keys in problems.items() if keys]
     if told:
         raise UserError(f"{path} does not fit the model; {'; '.join(told)}")
     model.load_state_dict(dict(state))
+
+
+def with_prefix(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A state by the names that the network has here: a file of a bare network knows nothing of
+    what stands around it."""
+    if state and not set(state) & set(own):
+        longer = {f"{INSIDE}{key}": value for key, value in state.items()}
+        if set(longer) & set(own):
+            return longer
+    return dict(state)
 
 
 def _unfolded(value: Any, own: Any) -> Any:
@@ -241,6 +271,11 @@ def _tensors(found: Any, path: Path) -> dict[str, torch.Tensor]:
 
 def _shape(value: Any) -> str:
     return "x".join(str(n) for n in getattr(value, "shape", ())) or "one number"
+
+
+def _bare(names: list[str]) -> list[str]:
+    """Names as they are in the file of a network that stands in one of ours."""
+    return [name.removeprefix(INSIDE) for name in names]
 
 
 def _few(names: list[str]) -> str:

@@ -95,7 +95,7 @@ def test_what_another_model_has_as_well_stays(folder: Path) -> None:
     device = "device: {model: soft_bounds, dw_min: 0.5}"
     values = composed(folder, f"defaults: [base, _self_]\n{device}\nmodel: {{name: fcn}}")
     assert values["device"]["dw_min"] == 0.5 and values["device"]["w_max"] == 1.1724
-    assert values["device"]["about"] == "" and values["model"] == {"name": "fcn"}
+    assert values["device"]["about"] == "" and values["model"]["name"] == "fcn"
     # A misspelled key of the recipe itself is refused as ever.
     with pytest.raises(UserError, match=r"unknown key device\.w_mx; nearest: device\.w_max"):
         composed(folder, "defaults: [base, _self_]\ndevice: {model: soft_bounds, w_mx: 1}")
@@ -108,10 +108,10 @@ def test_a_group_that_the_recipe_below_does_not_name(folder: Path) -> None:
 
 
 ALONE = {
-    "model: {name: fcn}": ("model", {"name": "fcn"}),
+    "model: {name: fcn}": ("model", {"name": "fcn", "weights": ""}),
     "model: {name: char_lstm, hidden: 8}": (
         "model",
-        {"name": "char_lstm", "hidden": 8, "layers": 2, "dropout": 0.0},
+        {"name": "char_lstm", "weights": "", "hidden": 8, "layers": 2, "dropout": 0.0},
     ),
 }
 

@@ -1,0 +1,1 @@
+"""Networks, datasets and training habits that users bring along."""
