@@ -89,6 +89,7 @@ def kind_of(default: Any, annotation: str = "") -> str:
         inner = (
             kind_of(default[0]) if default else annotation.partition("[")[2].rstrip("]") or "float"
         )
+        inner = "any" if inner == "Any" else inner
         return f"list of {inner}"
     return type(default).__name__ if isinstance(default, bool | int | float | str) else "any"
 

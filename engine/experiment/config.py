@@ -47,8 +47,25 @@ class Dataset:
     std: list[float] = setting(
         [], "inputs are divided by it after that: a number, or one a channel", above=0
     )
+    normalize: bool = setting(
+        False, "subtract the mean of the training samples and divide by their deviation, by channel"
+    )
+    transforms: list[Any] = setting(
+        [], "transforms of torchvision for all samples, by name: Resize, CenterCrop, Pad, Grayscale"
+    )
+    augment: list[Any] = setting(
+        [], "random transforms of torchvision for training samples, by name, see docs/your_data.md"
+    )
+    workers: int = setting(
+        0, "processes that augment samples, and threads that read images; 0 = none", minimum=0
+    )
+    channels: int = setting(
+        0, "channels of images in folders: 1 or 3; 0 = as in the files", minimum=0, maximum=3
+    )
+    label: str = setting("", "the column of the labels; empty = the last one (csv)")
+    split: str = setting("", "which collection of the dataset (emnist)")
     shuffle: bool = setting(True, "draw a new order of the training samples for each epoch")
-    path: str = setting("", "the file to learn (text)")
+    path: str = setting("", "the file to learn (text, npz, csv)")
     sequence_length: int = setting(
         100, "signs in a sample, over which gradients travel back (text)", minimum=1
     )
@@ -59,7 +76,10 @@ class Dataset:
         minimum=0,
     )
     test_part: float = setting(
-        0.1, "share of the text for testing, at its end; >= 1 = that many signs", above=0
+        0.1,
+        "share for testing: of each class (folder, npz, csv), or of the end of a text, where >= 1 is "
+        "a number of characters",
+        above=0,
     )
 
 

@@ -17,6 +17,7 @@ import torch
 from engine.experiment.build import build, check_size
 from engine.experiment.custom.check import check_network
 from engine.experiment.data import TEXT, load_data, sample_order
+from engine.experiment.feeding.augment import Batches
 from engine.experiment.lifecycle.verdict import Outcome
 from engine.experiment.losses import make_loss
 from engine.experiment.processor import processor
@@ -79,6 +80,7 @@ class Loop:
         if start := start_of(config):
             start_from(self.model, user_path(start), config, info=self.data.info)
         self.data = self.data.to(self.device)
+        self.batches = self._batches()
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.loss_function = make_loss(config["loss"])
         self.epochs = int(config["run"]["epochs"])
@@ -106,13 +108,15 @@ class Loop:
         self.loss_sum.fill_(self.place.loss)
         self.correct_sum.fill_(int(self.place.correct))
         mark = time.perf_counter()
-        while self.place.batch < self.steps_per_epoch:
-            index = order[
-                self.place.batch * self.batch_size : (self.place.batch + 1) * self.batch_size
-            ]
-            loss = (
-                self._step(index) if self.replayed is None else self.replayed.step(index, self.lr())
-            )
+        left = list(order.split(self.batch_size))[self.place.batch :]
+        made = None if self.batches is None else self.batches.epoch(self.place.epoch, left)
+        for index in left:
+            if made is not None:
+                loss = self._step(index, next(made).to(self.device))
+            elif self.replayed is None:
+                loss = self._step(index)
+            else:
+                loss = self.replayed.step(index, self.lr())
             self.step_samples = len(index)
             if self.place.steps == 0:
                 self.place.start_loss = self.mean_loss(loss, len(index))
@@ -166,13 +170,21 @@ class Loop:
             return None
         from engine.optim.replay import Replayed, obstacle
 
-        if obstacle(self.model):
+        if obstacle(self.model) or self.batches is not None:
             return None
         replay = bool(self.config["run"].get("graph", True))
         return Replayed(self.model, self.optimizer, self._step, replay=replay)
 
-    def _step(self, index: torch.Tensor) -> torch.Tensor:
-        x, y = self.data.train_x.index_select(0, index), self.data.train_y.index_select(0, index)
+    def _batches(self) -> Batches | None:
+        """Augmented inputs, where the samples are not learned as they are."""
+        if self.data.augmented is None:
+            return None
+        workers = int(self.config["dataset"].get("workers") or 0)
+        return Batches(self.data, seed=int(self.config["run"]["seed"]), workers=workers)
+
+    def _step(self, index: torch.Tensor, x: torch.Tensor | None = None) -> torch.Tensor:
+        x = self.data.train_x.index_select(0, index) if x is None else x
+        y = self.data.train_y.index_select(0, index)
         # Not optimizer.zero_grad(): its first call imports torch._dynamo, which takes more than a
         # second.
         for parameter in self.parameters:

@@ -84,6 +84,7 @@ def train(
     more = {
         "data": fingerprint(config["dataset"]),
         "samples": loop.samples(),
+        **({"normalization": loop.data.statistics} if loop.data.statistics else {}),
         "device": str(loop.device),
         "threads": _threads(),
         "command": list(command),

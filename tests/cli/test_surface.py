@@ -51,9 +51,12 @@ KEYS = {
     "optimizer.nesterov", "optimizer.betas", "optimizer.eps",
     "optimizer.schedule.final", "dataset.name", "dataset.root", "dataset.download", "dataset.batch_size",
     "dataset.mean", "dataset.std", "dataset.test_batch_size", "dataset.train_samples", "dataset.test_samples",
-    "dataset.shuffle", "dataset.path", "dataset.sequence_length", "dataset.valid_part", "dataset.test_part",
+    "dataset.normalize", "dataset.transforms", "dataset.augment", "dataset.workers", "dataset.channels",
+    "dataset.label", "dataset.split", "dataset.shuffle", "dataset.path",
+    "dataset.sequence_length", "dataset.valid_part", "dataset.test_part",
     "loss.name", "loss.reduction", "seeds", "device.model", "device.dw_min", "tile.forward.out_noise",
     "tile.backward.out_noise", "tile.update.desired_bl", "tile.mapping.max_input_size", "algorithm.name", "model.name",
+    "model.weights",
 }  # fmt: skip
 
 

@@ -143,7 +143,8 @@ def test_what_has_no_effect_changes_no_bit(case: str) -> None:
 DOCUMENTED = {
     "name", "seeds", "search", "preset", "about", "claim", "source", "expected", "tolerance", "run.seed", "run.device",
     "run.threads", "run.graph", "run.executor", "run.cluster", "run.dir", "run.log", "run.checkpoint_every",
-    "run.start", "model.weights", "dataset.root", "dataset.path", "dataset.download", "inference",
+    "run.start", "model.weights", "dataset.root", "dataset.path", "dataset.download",
+    "dataset.workers", "inference",
 }  # fmt: skip
 
 
