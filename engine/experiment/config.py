@@ -88,6 +88,12 @@ class Loss:
     """What is minimised."""
 
     name: str = setting("nll", "loss function", choices=("nll", "cross_entropy", "mse"))
+    label_smoothing: float = setting(
+        0.0,
+        "share of a label that is spread over all classes, in training",
+        minimum=0.0,
+        maximum=1.0,
+    )
     reduction: str = setting("sum", "how the losses of a batch are joined", choices=("sum", "mean"))
 
 
@@ -112,9 +118,21 @@ class Optimizer:
     gradients."""
 
     name: str = setting(
-        "analog_sgd", "optimizer; only analog_sgd trains tiles by pulses", choices=OPTIMIZERS
+        "analog_sgd", "optimizer of digital parameters; tiles learn by pulses", choices=OPTIMIZERS
     )
     lr: float = setting(0.01, "learning rate", minimum=0.0)
+    tile_lr: float = setting(
+        0.0,
+        "learning rate of tiles that learn by pulses; 0 = lr (analog_sgd, sgd) or 0.1 (adam, adamw)",
+        minimum=0.0,
+    )
+    warmup: int = setting(
+        0, "steps over which learning rates grow from 0 to their value", unit="step", minimum=0
+    )
+    clip_grad_norm: float = setting(
+        0.0, "largest norm of all gradients of digital parameters together; 0 = any", minimum=0.0
+    )
+    accumulate: int = setting(1, "mini-batches whose gradients make one step", minimum=1)
     momentum: float = setting(0.0, "momentum (analog_sgd, sgd)", minimum=0.0, maximum=1.0)
     nesterov: bool = setting(False, "Nesterov's momentum (analog_sgd, sgd)")
     betas: list[float] = setting(
@@ -151,6 +169,15 @@ class Run:
     exact: bool = setting(False, "the same bits at any number of threads, slower")
     graph: bool = setting(
         True, "a GPU replays training steps as one graph where it can: same bits, faster"
+    )
+    patience: int = setting(
+        0,
+        "epochs without a better valid_accuracy after which training ends; 0 = never",
+        unit="epoch",
+        minimum=0,
+    )
+    keep_best: bool = setting(
+        False, "keep the network of the epoch with the best valid_accuracy beside the last one"
     )
     checkpoint_every: int = setting(
         0, "optimizer steps between checkpoints; 0 = every epoch", minimum=0

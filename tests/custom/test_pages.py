@@ -1,4 +1,4 @@
-"""docs/your_network.md and docs/your_data.md: their commands, from top to bottom."""
+"""docs/your_network.md, docs/your_data.md and docs/training.md: their commands, from top to bottom."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ def test_your_data(aihw: Callable[..., Result], folder: Path) -> None:
 def test_every_transform_is_listed() -> None:
     text = (ROOT / "docs" / "your_data.md").read_text()
     assert not [name for name in ALLOWED["augment"] if name not in text]
+
+
+def test_training(aihw: Callable[..., Result]) -> None:
+    results = run_page("training.md", aihw)
+    assert "no layer learns by pulses" in results[3].err
+    assert Path("runs/digits/latest/best").is_dir()

@@ -65,6 +65,7 @@ LEFT_OUT = {
         "cluster",
         "log",
         "graph",
+        "keep_best",
     ),
     "dataset": ("root", "path", "download", "workers"),
     # Like run.start: the content of the file counts.
@@ -82,6 +83,9 @@ LATER: dict[str, dict[str, Any]] = {
         "label": "",
         "split": "",
     },
+    "optimizer": {"tile_lr": 0.0, "warmup": 0, "clip_grad_norm": 0.0, "accumulate": 1},
+    "loss": {"label_smoothing": 0.0},
+    "run": {"patience": 0},
 }
 # Keys that may name a file of the user's own: its content counts, not its name.
 NAMED_FILES = ("model", "noise_model")

@@ -93,6 +93,8 @@ def _of_task(config: Mapping[str, Any]) -> Effects:
     if task != TRAIN:
         for key in ("epochs", "checkpoint_every", "graph"):
             yield f"run.{key}", f"the task {task} has no epochs of training"
+    if task != TRAIN or not set(algorithm_names(config)) - {DIGITAL, HWA}:
+        yield "optimizer.tile_lr", "no layer learns by pulses"
     if task == TRAIN and not has_tiles(config):
         for section in ("device", "tile"):
             yield section, "no layer lies on tiles with algorithm=digital"
