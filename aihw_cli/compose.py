@@ -15,17 +15,19 @@ from typing import Any
 from aihw_cli import overrides
 from aihw_cli.check import Checker
 from aihw_cli.composition.interpolation import check_interpolations, resolve
+from aihw_cli.composition.names import OPTIONAL
+from aihw_cli.composition.recorded import is_home, is_recorded
 from aihw_cli.composition.source import PRIMARY, recipe_folder
 from aihw_cli.recipe import (
     DEFAULT,
-    OPTIONAL,
     PACKAGE,
     Recipe,
     check_member,
     read_recipe,
     recipes,
 )
-from engine.presets import GLOBAL, find_member, members, nearest, overlay, read_member
+from engine.config.merge import KIND_KEY, KIND_KEYS, TEXTS, names_kind, overlay
+from engine.presets import GLOBAL, PARTS, find_member, members, nearest, read_member
 from engine.readers.wording import brief, first_line
 from engine.settings import UserError
 from engine.trust.text import visible
@@ -80,6 +82,8 @@ def _check_output_folders(composed: Composed, path: Path) -> None:
     """Refuse results and downloads outside the current folder, unless the command line asks for
     them; looked at last, as other files and interpolations may give the place."""
     folders = {"run.dir": composed.values["run"]["dir"]}
+    if is_recorded(path) and is_home(folders["run.dir"], path):
+        del folders["run.dir"]  # the command line named the folder by the run that lies in it
     if composed.values["dataset"]["download"]:
         folders["dataset.root"] = composed.values["dataset"]["root"]
     for key, folder in folders.items():
@@ -96,6 +100,7 @@ def _members(recipe: Recipe, choices: list[overrides.Change]) -> tuple[Path, Com
     """The file of the recipe, and what it and the members of its groups give before any single
     value is changed."""
     _check_choices(recipe, choices)
+    recipe = _without_replaced(recipe, choices)
     given = {key for entry in recipe.defaults if isinstance(entry, dict) for key in entry}
     # Hydra takes no null on its command line: such a group is emptied in the recipe itself.
     empty = {c.group: None for c in choices if c.value is None}
@@ -109,28 +114,37 @@ def _members(recipe: Recipe, choices: list[overrides.Change]) -> tuple[Path, Com
         for c in named
     ]
     # Values of a recipe that stands for itself lie over all members: Hydra need not carry them.
-    carried = recipe.values if recipe.extends else {}
+    alone = _standing_alone(recipe)
+    carried = {k: v for k, v in recipe.values.items() if recipe.extends and k not in alone}
     values, chosen = _hydra(replace(recipe, defaults=defaults, values=carried), selected)
     if not recipe.extends:
         values = overlay(values, recipe.values)
-        values = _own_model(values, recipe.values, chosen)
+    values |= {group: recipe.values[group] for group in alone}
     values.setdefault("name", recipe.name)
     values.pop("reproduce", None)  # what the paper says of it decides nothing
     return recipe.path, Composed(values, _origins(recipe, chosen), list(_shadows(recipe, chosen)))
 
 
-def _own_model(
-    values: dict[str, Any], given: dict[str, Any], chosen: dict[str, str | None]
-) -> dict[str, Any]:
-    """A recipe that names a network by `model: {name: ...}` means that one, without the settings of
-    the member that is chosen where nobody chooses."""
-    model = given.get("model")
-    if not isinstance(model, dict) or "name" not in model or not chosen.get("model"):
-        return values
-    member = read_member(find_member("model", str(chosen["model"]))).values
-    if member.get("name") == model["name"]:
-        return values
-    return {**values, "model": model}
+def _without_replaced(recipe: Recipe, choices: list[overrides.Change]) -> Recipe:
+    """A recipe without the sections that members on the command line replace: those that say by
+    themselves what they are about, and all of a recorded run, which are complete."""
+    groups = {change.group for change in choices if "@" not in change.key}
+    replaced = {g for g in groups if recipe.recorded or names_kind(g, recipe.values.get(g))}
+    if recipe.recorded and "preset" in groups:
+        replaced |= set(PARTS)
+    values = {key: value for key, value in recipe.values.items() if key not in replaced}
+    return replace(recipe, values=values)
+
+
+def _standing_alone(recipe: Recipe) -> list[str]:
+    """The sections of a recipe that are about something else than those of the recipe on which it
+    builds: values of the one mean nothing to the other."""
+    kinds = {g: v[KIND_KEY[g]] for g, v in recipe.values.items() if names_kind(g, v)}
+    if not recipe.extends or not kinds:
+        return []
+    below, _ = _hydra(replace(recipe, values={}), [])
+    found = {group: (below.get(group) or {}).get(KIND_KEY[group]) for group in kinds}
+    return [group for group, kind in kinds.items() if found[group] not in (None, kind)]
 
 
 def split_conf(texts: Sequence[str], conf: str = "") -> tuple[str, list[str]]:
@@ -272,17 +286,20 @@ def apply_change(
     """Put one value into the tree; a mapping is merged into the section that it meets."""
     if change.key == "model.name":
         _forget_model(values, change.value, origins)
-    parts = change.key.split(".")
-    place = values
-    for part in parts[:-1]:
-        if not isinstance(place.get(part), dict):
-            place[part] = {}
-        place = place[part]
-    old = place.get(parts[-1])
+    *sections, leaf = change.key.split(".")
+    section = values
+    for name in sections:
+        if not isinstance(section.get(name), dict):
+            section[name] = {}
+        section = section[name]
+    old = section.get(leaf)
+    section[leaf] = change.value
     if isinstance(change.value, dict) and isinstance(old, dict) and not change.whole:
-        place[parts[-1]] = overlay(old, change.value)
-    else:
-        place[parts[-1]] = change.value
+        section[leaf] = overlay(old, change.value)
+    if sections and leaf in KIND_KEYS and old not in (None, change.value):
+        # What the section says about itself was said about the old one.
+        for text in TEXTS:
+            section.pop(text, None)
     for name, value in flatten({change.key: change.value}):
         origins.setdefault(name, []).append((COMMAND_LINE, value))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aihw_cli.composition.interpolation import check_interpolations
+from aihw_cli.composition.names import OPTIONAL, needs_no_member, spelled_out
+from aihw_cli.composition.recorded import is_home, is_recorded, reaches_outside, read_recorded
 from aihw_cli.composition.source import PRIMARY
 from aihw_cli.schema import Field, Section, full_schema
 from engine.presets import (
@@ -27,7 +29,6 @@ from engine.readers.wording import brief, listed
 from engine.settings import UserError, data_dirs, user_path
 
 DEFAULT = "digits"
-OPTIONAL = ("preset", "inference")
 STANDARD = (("device", "gokmen_vlasov"), ("tile", "preset"), ("algorithm", "sgd"), ("preset", None), ("model", "mlp"),
             ("dataset", "digits"), ("optimizer", "analog_sgd"), ("run", "default"))  # fmt: skip
 NAME = re.compile(r"^[\w][\w.+-]*(/[\w][\w.+-]*)*\Z")
@@ -46,6 +47,8 @@ class Recipe:
     path: Path
     values: dict[str, Any]
     defaults: list[Any]
+    # What a run was done with: all sections are complete.
+    recorded: bool = False
 
     @property
     def extends(self) -> bool:
@@ -91,12 +94,13 @@ def find_recipe(name: str) -> tuple[str, Path]:
 def read_recipe(conf: str) -> Recipe:
     """The recipe, checked, and with it every file that its defaults name."""
     name, path = find_recipe(conf)
-    member = read_member(path)
+    recorded = is_recorded(path)
+    member = Member(path, read_recorded(path), "") if recorded else read_member(path)
     check_text(member)
-    values = member.values
+    values = spelled_out(path, member.values)
     run = values.get("run")
     folder = str(run.get("dir", "")) if isinstance(run, dict) else ""
-    if Path(folder).is_absolute() or ".." in Path(folder).parts or folder.startswith("~"):
+    if reaches_outside(folder) and not (recorded and is_home(folder, path)):
         raise UserError(
             f"{path}: run.dir {folder!r} reaches outside; a recipe may name a folder below the current one"
         )
@@ -108,7 +112,7 @@ def read_recipe(conf: str) -> Recipe:
     trail.enter(str(path))
     for group, option, package in entries(path, defaults):
         check_member(path, group, option, package, trail)
-    recipe = Recipe(own, path, values, _completed(defaults))
+    recipe = Recipe(own, path, values, _completed(defaults, values), recorded)
     if recipe.extends:
         _check_size(path, values)
         _check_sections(path, values)
@@ -184,10 +188,11 @@ def check_member(
         raise UserError(f"{error} (from {path})") from None
     member = read_member(file)
     check_text(member)
-    _check_size(file, member.values)
+    values = member.values if group else spelled_out(file, member.values)
+    _check_size(file, values)
     if member.package == GLOBAL:
-        _check_sections(file, member.values)
-    for inner, name, where in entries(file, member.values.get("defaults", [])):
+        _check_sections(file, values)
+    for inner, name, where in entries(file, values.get("defaults", [])):
         check_member(file, inner or group, name, where, trail)
     trail.leave()
 
@@ -225,9 +230,9 @@ def _sibling(path: Path, name: str) -> Path:
     return sibling
 
 
-def _completed(defaults: list[Any]) -> list[Any]:
-    """The defaults with every standard group; a preset comes after the groups that it overrides,
-    own values last."""
+def _completed(defaults: list[Any], values: Mapping[str, Any]) -> list[Any]:
+    """The defaults with every standard group that `values` do not make needless; a preset comes
+    after the groups that it overrides, own values last."""
     if any(isinstance(entry, str) and entry != "_self_" for entry in defaults):
         return defaults
     plain = {
@@ -240,4 +245,6 @@ def _completed(defaults: list[Any]) -> list[Any]:
     rest = [e for e in defaults if isinstance(e, dict) and not set(e) & {k for k, _ in STANDARD}]
     overrides = [e for e in rest if next(iter(e)).startswith("override ")]
     others = [e for e in rest if e not in overrides]
-    return [{k: plain.get(k, v)} for k, v in STANDARD] + others + ["_self_"] + overrides
+    standard = {k: None if needs_no_member(k, values) else name for k, name in STANDARD}
+    members_of = [{group: plain.get(group, name)} for group, name in standard.items()]
+    return [*members_of, *others, "_self_", *overrides]

@@ -22,6 +22,8 @@ from engine.readers.wording import brief
 from engine.tile.settings import GROUPS, TILE_PARTS
 from engine.trust.code import is_code
 
+# The network where none is named.
+MODEL = "mlp"
 KINDS = {"bool": bool, "int": int, "float": float}
 
 
@@ -37,6 +39,8 @@ class Field:
     maximum: float | None = None
     above: float | None = None
     choices: tuple[str, ...] | None = None
+    # A word that stands for the default value.
+    word: str = ""
     # How many values a list has; None = any number.
     length: int | None = None
 
@@ -60,6 +64,8 @@ class Field:
                 allowed = f"one of {', '.join(self.choices)}" if self.choices else "a text"
                 raise ValueError(f"{name} must be {allowed}, not {brief(value)}")
             return value
+        if self.word and value == self.word:
+            return self.default
         limits = Param(KINDS[self.kind](), "", "", self.minimum, self.maximum, self.above)
         return limits.read(name, value)
 
@@ -69,6 +75,7 @@ class Field:
         if self.choices:
             return " | ".join(self.choices)
         kind = self.kind if self.length is None else f"{self.kind}, {self.length} values"
+        kind = f"{kind} or {self.word}" if self.word else kind
         limits = (("> ", self.above), (">= ", self.minimum), ("<= ", self.maximum))
         return ", ".join(
             [kind, *(f"{sign}{limit:g}" for sign, limit in limits if limit is not None)]
@@ -189,7 +196,7 @@ def model_section(name: str) -> Section:
         return custom_section(name)
     names = member_names("models")
     section: Section = {
-        "name": Field("mlp", "str", meaning="network", choices=tuple(names)),
+        "name": Field(MODEL, "str", meaning="network", choices=tuple(names)),
         "weights": WEIGHTS,
     }
     if name not in names:
@@ -232,9 +239,10 @@ def task_section(values: Mapping[str, Any]) -> Section:
 
 def full_schema(values: Mapping[str, Any]) -> Section:
     """The whole schema for the device model, algorithm and network that `values` names."""
-    name = {part: str(_mapping(values.get(part)).get("name", "")) for part in ("model", "dataset")}
+    model = str(_mapping(values.get("model")).get("name", MODEL))
+    dataset = str(_mapping(values.get("dataset")).get("name", ""))
     sections = {part: dataclass_section(kind) for part, kind in SECTIONS.items()}
-    if not is_code(name["dataset"]):
+    if not is_code(dataset):
         choices = tuple(member_names("datasets"))
         sections["dataset"]["name"] = dataclasses.replace(
             sections["dataset"]["name"],  # type: ignore[type-var]
@@ -248,7 +256,7 @@ def full_schema(values: Mapping[str, Any]) -> Section:
         "algorithm": _section("algorithm", algorithm_section, values),
         "preset": {"name": TEXT, "about": TEXT, "source": TEXT},
         "inference": _section("inference", inference_section, values),
-        "model": model_section(name["model"]),
+        "model": model_section(model),
         **sections,
         "layers": Field(
             {}, "any", meaning="device, algorithm and tile settings of single layers, by layer name"

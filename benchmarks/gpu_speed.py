@@ -1,9 +1,11 @@
-"""Times on a GPU: update and product kernels against their ceilings, whole training steps eager and
-captured.
+"""Times on a GPU: update and product kernels against their ceilings, whole training steps and dense
+updates beside aihwkit's.
 
-`python -m benchmarks.gpu_speed [--out FILE.json]` prints a line for each measurement. Times are
-medians by CUDA events; the ceilings are measured in the same run: bytes of a device-to-device copy
-a second, and normal numbers a second of a kernel that does nothing but draw them."""
+`python -m benchmarks.gpu_speed [--out FILE.json] [--only REGEX]` prints a line for each
+measurement, and at the end a table of the rows that are compared with aihwkit (gpu_rows.py). Times of
+kernels are medians by CUDA events; the ceilings are measured in the same run: bytes of a
+device-to-device copy a second, and normal numbers a second of a kernel that does nothing but draw
+them."""
 
 from __future__ import annotations
 
@@ -11,15 +13,18 @@ import argparse
 import ctypes
 import functools
 import json
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import gpu_rows
+from benchmarks.tasks import DATA
+
 Row = dict[str, Any]
 LEARNING_RATE = 0.01
 SIZES, BATCHES = (1024, 4096), (1, 64, 1024)
-MODELS = (("fcn", 10, (1, 28, 28)), ("lenet", 8, (1, 28, 28)), ("vgg8", 64, (3, 32, 32)))
 
 
 # Each thread draws 4 x DRAWS numbers as the update kernels do, and keeps their sum so that none is
@@ -132,95 +137,35 @@ def products() -> Iterator[Row]:
             yield {"task": f"mvm/{size}/b{batch}", "ms": ours, "digital_ms": digital}
 
 
-def training_steps(name: str) -> Iterator[Row]:
-    """Steps of whole networks, launched one by one and captured as a graph."""
-    from benchmarks.tasks import PRESETS
-
-    for model, batch, shape in MODELS:
-        step = make_step(PRESETS[name], model, (batch, *shape))
-        row: Row = {"task": f"train/{model}/b{batch}/{name}", "ms": milliseconds(step, 50)}
-        row["launches"] = launches(step)
-        replay = captured(step)
-        yield row | {"graph_ms": milliseconds(replay, 50)}
-
-
-def make_step(preset: str | None, model: str, shape: tuple[int, ...]) -> Callable[[], Any]:
-    """One training step on fixed random inputs of the given shape."""
-    import torch
-    from torch.nn.functional import nll_loss
-
-    from benchmarks.tasks import one_tile_config
-    from engine.experiment.build import build
-    from engine.experiment.data import Info
-
-    config = one_tile_config(preset) | {
-        "model": {"name": model},
-        "loss": {"name": "nll"},
-        "run": {"seed": 0},
-    }
-    config["optimizer"] = {"name": "analog_sgd", "lr": LEARNING_RATE}
-    network, optimizer = build(config, Info(shape[1:], 10), torch.device("cuda"))
-    x, y = torch.rand(shape, device="cuda"), torch.randint(10, shape[:1], device="cuda")
-
-    def step() -> None:
-        optimizer.zero_grad()
-        nll_loss(network(x), y, reduction="sum").backward()
-        optimizer.step()
-
-    return step
-
-
-def launches(step: Callable[[], Any]) -> int:
-    """Kernels and copies that a step starts."""
-    import torch
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CUDA]) as found:
-        step()
-        torch.cuda.synchronize()
-    return sum(event.count for event in found.key_averages() if event.self_device_time_total > 0)
-
-
-def captured(step: Callable[[], Any]) -> Callable[[], Any]:
-    """The step as a CUDA graph; replays draw new noise, since steps are counted in device
-    memory."""
-    import torch
-
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
-
-
-def rows() -> Iterator[Row]:
+def rows(wanted: Callable[[str], bool], data: Path) -> Iterator[Row]:
+    """All measurements whose name is wanted."""
     bandwidth = copy_bandwidth()
     yield {"task": "copy", "bytes_per_s": bandwidth}
     normals = normals_rate()
     yield {"task": "normals", "per_s": normals}
+    yield from gpu_rows.steps(data, wanted)
+    yield from gpu_rows.updates(wanted)
     for preset in ("gokmen_vlasov", "reram_es", "reram_sb"):
-        yield from updates(preset, bandwidth, normals)
-    yield from products()
-    for name in ("fp", "gokmen_vlasov", "reram_sb", "tiki_taka", "c_ttv2"):
-        yield from training_steps(name)
+        if wanted(f"kernels/update/{preset}"):
+            yield from updates(preset, bandwidth, normals)
+    if wanted("kernels/mvm"):
+        yield from products()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints every measurement as a JSON line and writes them all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_speed", description=__doc__)
     parser.add_argument("--out", type=Path, metavar="FILE.json")
+    parser.add_argument("--only", default="", metavar="REGEX", help="measure tasks of this name")
+    parser.add_argument("--data", type=Path, default=DATA, metavar="FOLDER", help="where MNIST is")
     options = parser.parse_args(arguments)
-    found = []
-    for row in rows():
+    pattern, found = re.compile(options.only), []
+    for row in rows(lambda name: pattern.search(name) is not None, options.data):
         found.append(row)
         print(json.dumps(row), flush=True)
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n")
+    print(gpu_rows.table([row for row in found if "ms" in row]))
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.algorithms import find_algorithm
+from engine.config.merge import overlay
 from engine.inference.settings import InferenceSpec
 from engine.readers.plain import read_text
 from engine.readers.wording import brief, shortened, unknown
@@ -18,7 +19,7 @@ from engine.settings import UserError, data_dirs
 from engine.tile.settings import TILE_PARTS, TileSpec, device_keys, read_settings
 from engine.trust.code import check_code_in
 
-__all__ = ("read_yaml",)  # others take it from here
+__all__ = ("overlay", "read_yaml")  # others take them from here
 HOMES = ("presets", "conf")
 PARTS = ("device", "tile", "algorithm")
 GLOBAL = "_global_"
@@ -112,17 +113,6 @@ def find_member(group: str, name: str) -> Path:
         hint = nearest(name, found, f"aihw ls {group}")
         raise UserError(f"no {group} {brief(name)}; {hint}")
     return found[name][0]
-
-
-def overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `top` over it; mappings are merged, everything else is replaced."""
-    merged = dict(base)
-    for key, value in top.items():
-        old = merged.get(key)
-        merged[key] = (
-            overlay(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-        )
-    return merged
 
 
 def load_member(group: str, name: str, trail: Trail | None = None) -> dict[str, Any]:

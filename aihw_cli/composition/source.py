@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from aihw_cli.composition.names import spelled_out
 from engine.presets import groups, members, read_member
 
 SCHEME = "aihw"
@@ -76,7 +77,10 @@ def _source() -> type[Any]:
                 raise ConfigLoadError(f"there is no member {config_path}")
             member = read_member(path)
             header: dict[str, str | None] = {"package": member.package or None}
-            made = OmegaConf.create(member.values)
+            # A recipe on which another one builds is written like any other.
+            is_recipe = "/" not in config_path
+            values = spelled_out(path, member.values) if is_recipe else member.values
+            made = OmegaConf.create(values)
             return ConfigResult(
                 provider=self.provider, path=self.full_path(), config=made, header=header
             )

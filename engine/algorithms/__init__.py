@@ -17,6 +17,7 @@ A module defines ABOUT, FORMULA, SOURCE, ARRAYS (further arrays by name and mean
     replays(state) -> bool            optional: whether the host does the same in each further
                                       step, so that a GPU may replay one as a graph; without it,
                                       never
+    replayed(state)                   optional: what the host counts in a step that was replayed
 """
 
 from __future__ import annotations

@@ -90,3 +90,13 @@ def end_of_batch(tile: Tile, state: Chi) -> None:
 def set_weights(tile: Tile, state: Chi, weight: Tensor) -> None:
     state.clear()
     tile.array.set_weights(weight)
+
+
+def replays(state: Chi) -> bool:
+    """Transfers of some rows, or not in every mini-batch, are counted on the CPU."""
+    return state.steady
+
+
+def replayed(state: Chi) -> None:
+    """An update that was replayed counts like any other."""
+    state.updates += 1

@@ -63,13 +63,13 @@ def write_safetensors(model: nn.Module, path: Path) -> None:
 def write_onnx(model: nn.Module, example: Tensor, path: Path) -> str:
     """A file of ONNX for any number of samples, made with `example` [B, ..]; returns a line on how
     it was checked. Raises UserError without the packages it takes, or for a wrong result."""
+    if hasattr(model, "begin_streams"):
+        raise UserError("ONNX has no network whose state outlives a batch, as this one's does")
     missing = [name for name in ONNX_EXTRA if util.find_spec(name) is None]
     if missing:
         raise UserError(f"ONNX needs {', '.join(missing)}: pip install 'aihw[onnx]'")
     if path.exists():
         raise UserError(f"{path} is there already; name another file with --out")
-    if hasattr(model, "begin_streams"):
-        raise UserError("ONNX has no network whose state outlives a batch, as this one's does")
     network = convert_to_digital(model).cpu().eval()
     with _quiet(), torch.no_grad():
         expected = _outputs(network(example))

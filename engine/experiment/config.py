@@ -165,7 +165,13 @@ class Run:
     start: str = setting(
         "", "run folder, or file of tensors, from whose weights training starts; empty = new ones"
     )
-    threads: int = setting(0, "CPU threads; 0 = all", minimum=0, maximum=512)
+    threads: int = setting(
+        0,
+        "CPU threads of the kernels, and of torch where layers are large; auto or 0 = all",
+        minimum=0,
+        maximum=512,
+        word="auto",
+    )
     exact: bool = setting(False, "the same bits at any number of threads, slower")
     graph: bool = setting(
         True, "a GPU replays training steps as one graph where it can: same bits, faster"

@@ -213,9 +213,9 @@ def _load(loop: Loop, tensors: Mapping[str, Any], state: Mapping[str, Any], fold
 
 
 def _threads() -> int:
-    import torch
+    from engine.jit import team
 
-    return torch.get_num_threads()
+    return team.threads()
 
 
 def _begin_task(

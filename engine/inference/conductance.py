@@ -15,13 +15,20 @@ from engine.inference.base import NoiseModel
 from engine.inference.settings import Converter, InferenceSpec
 from engine.inference.text import noise_floats, noise_program
 from engine.jit.programs import fill
-from engine.jit.struct import read_struct
+from engine.jit.struct import read_constant, read_struct, words
 from engine.settings import UserError
 from engine.tile.keys import halves
 
-KINDS = {"single_pair": 0, "dual_pair": 0, "n_pair": 0, "custom_pair": 1, "single_device": 2}
-PAIRS, TABLES, SINGLE = range(3)
-CONTROL_WORDS = 16
+HEADER = "inference/conductance.cuh"
+PAIRS, TABLES, SINGLE = (read_constant(HEADER, name) for name in ("PAIRS", "TABLES", "SINGLE"))
+KINDS = {
+    "single_pair": PAIRS,
+    "dual_pair": PAIRS,
+    "n_pair": PAIRS,
+    "custom_pair": TABLES,
+    "single_device": SINGLE,
+}
+CONTROL_WORDS = words("random.cuh", "Control")
 LANES = 32
 NEVER = 3e38
 
@@ -79,7 +86,7 @@ class Conductances:
         """Conductance of a weight of 1 (one lane)."""
         low, high = self.limits[0].tolist()
         span: float = _with_converter(
-            read_struct("inference.cuh", "InferenceArgs")(), self.spec.converter
+            read_struct(HEADER, "InferenceArgs")(), self.spec.converter
         ).span
         return span / max(-low, high, 1e-7)
 
@@ -89,7 +96,7 @@ class Conductances:
         return torch.stack(torch.aminmax(flat, dim=1), 1).contiguous()
 
     def _run(self, kernel: str, weight: Tensor, **values: float) -> Tensor:
-        args = _with_converter(read_struct("inference.cuh", "InferenceArgs")(), self.spec.converter)
+        args = _with_converter(read_struct(HEADER, "InferenceArgs")(), self.spec.converter)
         out = torch.empty(self.shape, dtype=torch.float32, device=self.g.device)
         matrices = self.control.shape[0]
         args.matrices, args.cells, args.call = matrices, out.numel() // matrices, self.calls
@@ -106,7 +113,7 @@ class Conductances:
         for name, value in values.items():
             setattr(args, name, value)
         program = noise_program(self.name, out.device.type)
-        program.run(kernel, args, threads=torch.get_num_threads(), warp=True)
+        program.run(kernel, args, warp=True)
         return out
 
 

@@ -21,12 +21,11 @@ from engine.tile.tile import Tile
 
 G_MAX = 40.0
 MOST, LEAST = 40.0, 10.0
-TEXTS = ("portable.cuh", "fusion.cuh", "fusion.cu")
 
 
 def fusion_text() -> str:
     """The translation unit of the conversion."""
-    return unit_text(*TEXTS)
+    return unit_text("inference/fusion.cu")
 
 
 @functools.cache
@@ -120,7 +119,7 @@ def _tiles(network: nn.Module) -> dict[str, Tile]:
 
 
 def _run(kernel: str, weight: Tensor, *, g_max: float = 0.0, **tensors: Tensor) -> None:
-    args: Any = read_struct("fusion.cuh", "FusionArgs")()
+    args: Any = read_struct("inference/fusion.cuh", "FusionArgs")()
     args.items, args.columns, args.g_max = weight.shape[0], weight.shape[1], g_max
     fill(args, ("w", *tensors), (weight, *tensors.values()))
-    _program(weight.device.type).run(kernel, args, threads=torch.get_num_threads())
+    _program(weight.device.type).run(kernel, args)

@@ -49,11 +49,11 @@ def _evaluated(tile: Tile, x: Tensor) -> Tensor:
 
 
 def _mean(y: Tensor, shape: tuple[int, ...], kernel: str, *, reads: int, joined: bool) -> Tensor:
-    args = read_struct("inference.cuh", "ReadoutArgs")()
+    args = read_struct("inference/conductance.cuh", "ReadoutArgs")()
     means = torch.empty(shape, dtype=torch.float32, device=y.device)
     args.items, args.reads, args.outputs = means.numel(), reads, y.shape[-1]
     args.joined, args.floor = int(joined), FLOOR
     fill(args, ("y", "mean"), (y, means))
     # Every noise model's program holds these two; that of the model without noise is the shortest.
-    noise_program("none", y.device.type).run(kernel, args, threads=torch.get_num_threads())
+    noise_program("none", y.device.type).run(kernel, args)
     return means

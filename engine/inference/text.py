@@ -14,7 +14,6 @@ from engine.jit.programs import Program
 from engine.jit.source import line_directive
 from engine.jit.unit import Unit
 
-HEADERS = ("portable.cuh", "maths.cuh", "random.cuh", "inference.cuh")
 HERE = Path(__file__).parent
 
 
@@ -31,7 +30,7 @@ def noise_text(name: str) -> str:
     parts += _function(model, "program", "float& g, Kept& c")
     parts += _function(model, "drift", "float& g, const Kept& c, const Moment& m")
     unit = Unit({"model/noise.cuh": "\n".join(parts)})
-    return unit.text(*HEADERS, "model/noise.cuh", "inference.cu")
+    return unit.text("inference/conductance.cu")
 
 
 def noise_floats(model: NoiseModel, params: Mapping[str, Any]) -> list[float]:

@@ -12,24 +12,23 @@ import torch
 from torch import Tensor
 
 from engine.inference.conductance import Conductances
-from engine.inference.settings import INTEGRATIONS, InferenceSpec
+from engine.inference.settings import InferenceSpec
 from engine.jit.programs import Program, fill
-from engine.jit.struct import read_struct
+from engine.jit.struct import choice, read_struct
 from engine.jit.unit import unit_text
 from engine.settings import UserError
-from engine.tile.call import Draws
+from engine.tile.launch import Draws
 from engine.tile.periphery import passes, step_size
 from engine.tile.settings import IO
 from engine.tile.tile import Tile
 
 # Of a conductance: 1, |g| and g^2.
 POWERS = 3
-TEXTS = ("portable.cuh", "maths.cuh", "random.cuh", "wires.cuh", "wires.cu")
 
 
 def wires_text() -> str:
     """The translation unit of reads through wires."""
-    return unit_text(*TEXTS)
+    return unit_text("inference/wires.cu")
 
 
 @functools.cache
@@ -114,7 +113,7 @@ class Ladder:
 
     def _args(self, number: int) -> Any:
         """What kernels need to know of a pass."""
-        args, wires = read_struct("wires.cuh", "WireArgs")(), self.wires
+        args, wires = read_struct("inference/wires.cuh", "WireArgs")(), self.wires
         steps, step = self._steps(number)
         args.inputs, args.outputs, args.physical = self.inputs, self.outputs, self.rows
         args.noise, args.unit = wires.read_noise, self.unit
@@ -127,7 +126,7 @@ class Ladder:
         args.idle, args.v_read = self._idle(), wires.v_read
         args.steps, args.step = steps, step
         args.integration, args.digital = (
-            INTEGRATIONS.index(wires.integration),
+            choice("inference/wires.cuh", "Integration", wires.integration),
             int(wires.adc_quantized),
         )
         args.frequency = wires.adc_frequency
@@ -160,7 +159,7 @@ class Ladder:
 
     def _run(self, kernel: str, args: Any) -> None:
         program = wires_program(self.factor.device.type)
-        program.run(kernel, args, threads=torch.get_num_threads())
+        program.run(kernel, args)
 
 
 def _rows(spec: InferenceSpec, tile: Tile) -> int:

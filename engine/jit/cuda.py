@@ -1,9 +1,9 @@
-"""Kernels on an NVIDIA GPU: NVRTC compiles the text, CuPy loads it and launches it on torch's
-stream and memory.
+"""Kernels on an NVIDIA GPU: NVRTC compiles the text, the driver loads it and launches it on
+torch's stream and memory.
 
-CuPy's own compilation is not used: it adds `-ftz=true`, with which subnormal numbers differ from
-the CPU's. A kernel is `extern "C" __global__ void NAME(const Args a)`, with one struct by value
-whose first member is `i64 items`."""
+Of CuPy only its binding of NVRTC is used; its own compilation adds `-ftz=true`, with which subnormal
+numbers differ from the CPU's, and its launches take ten times as long. A kernel is `extern "C"
+__global__ void NAME(const Args a)`, with one struct by value whose first member is `i64 items`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import ctypes
 import functools
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.jit import cache
+from engine.jit import cache, driver
 from engine.jit.cpu import CompileError
 
 # Threads of a block; smaller ones spread few threads over more of a GPU.
 BLOCK, SMALL_BLOCK, FEW_THREADS = 256, 64, 1 << 15
-WARP = 32
+WARP, MAX_GRID = 32, (1 << 31) - 1
 OPTIONS = (
     "--std=c++17",
     "--fmad=false",
@@ -115,32 +115,46 @@ def build(text: str, arch: str) -> Path:
     return cache.fetch("cuda", name, lambda: _run_compiler(text, arch))
 
 
-def load(binary: Path) -> Any:
-    """The module of a compiled file; `.get_function(name)` gives what `launch` takes."""
-    import cupy
-
-    return cupy.RawModule(path=str(binary))
-
-
-def launch(function: Any, args: ctypes.Structure, *, items: int, warp: bool = False) -> None:
-    """Run a kernel on torch's current stream: a thread an item, or a warp an item."""
-    import cupy
-    import numpy
+def load(binary: Path) -> driver.Module:
+    """The module of a compiled file on torch's current GPU; `.get_function(name)` gives what
+    `launch` takes."""
     import torch
 
+    torch.cuda.init()
+    return driver.Module(binary, torch.cuda.current_device())
+
+
+def launch(
+    function: driver.Function,
+    args: ctypes.Structure,
+    *,
+    items: int,
+    warp: bool = False,
+    warps: int = 0,
+) -> None:
+    """Run a kernel on torch's current stream: a thread an item, a warp an item, or a block of
+    `warps` warps an item."""
+    if items:
+        device, stream = torch_functions()
+        function.launch(*shape(items, warp, warps), stream(device()), args)
+
+
+def shape(items: int, warp: bool, warps: int) -> tuple[int, int]:
+    """Blocks and threads of a block for so many items."""
+    if warps:
+        return min(items, MAX_GRID), WARP * warps
     threads = items * WARP if warp else items
-    if threads == 0:
-        return
-    # CuPy passes an array of one element by value, which for raw bytes is the struct itself.
-    value = numpy.frombuffer(memoryview(args), dtype=f"V{ctypes.sizeof(args)}")
     block = BLOCK if threads > FEW_THREADS else SMALL_BLOCK
-    grid = ((threads + block - 1) // block,)
-    device = torch.cuda.current_device()
-    # The bare handle: torch.cuda.current_stream() takes longer than a launch.
-    stream = torch._C._cuda_getCurrentRawStream(device)
-    # CuPy's current device and stream belong to the thread, and autograd has threads of its own.
-    with cupy.cuda.Device(device), _borrowed(stream, device):
-        function(grid, (block,), (value,))
+    return min((threads + block - 1) // block, MAX_GRID), block
+
+
+@functools.cache
+def torch_functions() -> tuple[Callable[[], int], Callable[[int], int]]:
+    """Torch's functions for the number of its current GPU, and for the bare handle of its current
+    stream there: torch.cuda.current_stream() takes longer than a launch."""
+    import torch
+
+    return torch._C._cuda_getDevice, torch._C._cuda_getCurrentRawStream
 
 
 def current_device() -> int:
@@ -150,16 +164,22 @@ def current_device() -> int:
     return torch.cuda.current_device()
 
 
+@functools.cache
+def multiprocessors(device: int) -> int:
+    """How many multiprocessors a GPU has."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
 def device_of(args: ctypes.Structure) -> int:
     """The number of the GPU that holds what the pointers of `args` point to."""
     import torch
 
-    if torch.cuda.device_count() > 1:
-        import cupy
-
+    if several():
         for name, *kind in args._fields_:
             if kind[0] is ctypes.c_void_p and (address := getattr(args, name)):
-                return int(cupy.cuda.runtime.pointerGetAttributes(address).device)
+                return driver.device_of_pointer(address)
     return torch.cuda.current_device()
 
 
@@ -196,25 +216,12 @@ def _nvrtc() -> Any:
     return nvrtc
 
 
-@dataclass(frozen=True)
-class _Handle:
-    """A stream of another library, in the form of the CUDA stream protocol."""
+@functools.cache
+def several() -> bool:
+    """Whether torch sees more than one GPU."""
+    import torch
 
-    pointer: int
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.pointer
-
-
-@functools.lru_cache(maxsize=256)
-def _borrowed(pointer: int, device: int) -> Any:
-    """CuPy's view of torch's stream. Torch keeps its streams for good, so the view may be kept
-    too."""
-    import cupy
-
-    if hasattr(cupy.cuda.Stream, "from_external"):  # CuPy 14, where ExternalStream is deprecated
-        return cupy.cuda.Stream.from_external(_Handle(pointer))
-    return cupy.cuda.ExternalStream(pointer, device)
+    return torch.cuda.device_count() > 1
 
 
 def _run_compiler(text: str, arch: str) -> bytes:

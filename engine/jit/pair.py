@@ -12,40 +12,35 @@ from engine.jit.programs import Program
 from engine.jit.source import Layout
 from engine.jit.unit import Unit
 
-SLOW = ("pulsing.cuh", "jump.cuh", "window.cuh", "block.cuh", "block_pulses.cuh")
-WALK = ("walk.cuh", "trains.cu", "update_exact.cu")
-TRANSFER = (
-    "transfer_events.cu",
-    "transfer_plan.cu",
-    "transfer_read.cu",
-    "transfer.cu",
-    "transfer_walk.cu",
-)
-TRANSFER_CPU = ("transfer_cpu.cu",)
+# What precedes the namespaces of the devices, what each of them has, and what follows.
+COMMON = ("transfer/args.cuh",)
+SLOW = ("transfer/block_pulses.cuh",)
+FAST_CPU = (*SLOW, "update/cpu/runs.cuh")
+FAST_GPU = (*SLOW, "update/gpu/warp_windows.cuh")
+WALK = ("transfer/walk_block.cuh", "trains/trains.cu", "update/exact.cu")
+TRANSFER_CPU = ("transfer/cpu/transfer.cu",)
+TRANSFER_GPU = ("transfer/walk.cu", "transfer/gpu/first_stretch.cu")
 
 
 def pair_text(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) -> str:
     """One translation unit for a fast array and slower ones, each given by its device model and
     layout."""
-    loops = fast_loops(backend)
     common = Unit()
-    parts = [common.text(*source.PHYSICS, "transfer.cuh")]
-    first, second = _body(fast, SLOW + loops, common), _body(slow, SLOW, common)
+    parts = [common.text(*COMMON)]
+    first, second = _body(fast, fast_files(backend), common), _body(slow, SLOW, common)
     again = [f"#undef {macro}" for macro in sorted(_macros(first) & _macros(second))]
     parts += ["namespace fast {", first, "}"]
     parts += (
         ["namespace slow = fast;"] if fast == slow else [*again, "namespace slow {", second, "}"]
     )
-    parts += [common.text(*TRANSFER, *(TRANSFER_CPU if backend == "cpu" else ()))]
+    parts += [common.text(*(TRANSFER_CPU if backend == "cpu" else TRANSFER_GPU))]
     return "\n".join(parts)
 
 
-def fast_loops(backend: str) -> tuple[str, ...]:
-    """The loops over cells of the fast array."""
-    loops = source.kernels_of(backend)
-    headers = tuple(name for name in loops if name.endswith(".cuh"))
-    steps = ("walk_steps.cuh",) if backend == "cpu" else ()
-    return (*headers, *steps, *WALK, *(name for name in loops if name not in headers))
+def fast_files(backend: str) -> tuple[str, ...]:
+    """What the fast array has: pulses of its slices, and the update of those that are not read."""
+    cells = FAST_CPU if backend == "cpu" else FAST_GPU
+    return (*cells, *WALK, *source.updates_of(backend))
 
 
 @functools.cache
@@ -57,7 +52,7 @@ def pair_program(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: st
 def _body(part: tuple[str, Layout], files: tuple[str, ...], before: Unit) -> str:
     """What stands in the namespace of one of the two devices."""
     unit = Unit(source.device_parts(find_device(part[0]), part[1]), inside=before)
-    return unit.text("device/structs.cuh", files[0], "device/step.cuh", *files[1:])
+    return unit.text(*files)
 
 
 def _macros(text: str) -> set[str]:

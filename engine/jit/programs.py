@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from engine.jit import cpu, source
+from engine.jit import cpu, source, team
 
 Launch = Callable[..., None]
 
@@ -23,32 +23,90 @@ class Program:
         else:
             from engine.jit import cuda
 
+            self._cuda = cuda
             self._module = functools.cache(
                 lambda device: cuda.load(cuda.build(text, cuda.device_arch()))
             )
             self._module(cuda.current_device())
         self._functions: dict[str | tuple[str, int], Any] = {}
 
-    def run(self, name: str, args: ctypes.Structure, *, threads: int, warp: bool = False) -> None:
-        """Runs kernel `name` over `args.items` items (a warp for each item if `warp`)."""
-        if self.backend != "cpu":
-            self._launch(name, args, warp=warp)
+    def run(
+        self,
+        name: str,
+        args: ctypes.Structure,
+        *,
+        threads: int | None = None,
+        warp: bool = False,
+        warps: int = 0,
+    ) -> None:
+        """Runs kernel `name` over `args.items` items.
+
+        A CPU takes `threads` threads, or as many as kernels may have. A GPU takes a thread for each
+        item, a warp if `warp`, or a block of `warps` warps.
+        """
+        if self.backend == "cpu":
+            function = self._functions.get(name) or self._cpu_function(name)
+            function(ctypes.addressof(args), team.threads() if threads is None else threads)
             return
+        cuda = self._cuda
+        if not cuda.several():
+            function = self._functions.get((name, 0)) or self._function(name, 0)
+            cuda.launch(function, args, items=args.items, warp=warp, warps=warps)
+            return
+        # The GPU that holds the tensors, which need not be torch's current one.
+        with cuda.at(device := cuda.device_of(args)):
+            function = self._function(name, device)
+            cuda.launch(function, args, items=args.items, warp=warp, warps=warps)
+
+    def prepare(
+        self, name: str, args: ctypes.Structure, items: int, **how: Any
+    ) -> Callable[[], None]:
+        """What starts kernel `name` over `items` items with what `args` holds at that time; `how`
+        as for `run`. A CPU then looks nothing up."""
+        if self.backend != "cpu":
+            return self._prepare_launch(name, args, items, how)
+        function, address = self._cpu_function(name), ctypes.addressof(args)
+        threads: int | None = how.get("threads")
+
+        def call() -> None:
+            args.items = items
+            function(address, team.threads() if threads is None else threads)
+
+        return call
+
+    def _prepare_launch(
+        self, name: str, args: ctypes.Structure, items: int, how: dict[str, Any]
+    ) -> Callable[[], None]:
+        cuda = self._cuda
+
+        def find_gpu() -> None:
+            args.items = items
+            self.run(name, args, **how)
+
+        if cuda.several():
+            return find_gpu
+        function, (device, stream) = self._function(name, 0), cuda.torch_functions()
+        grid, block = cuda.shape(items, how.get("warp", False), how.get("warps", 0))
+
+        def launch() -> None:
+            args.items = items
+            function.launch(grid, block, stream(device()), args)
+
+        return launch
+
+    def _cpu_function(self, name: str) -> Any:
         function = self._functions.get(name)
         if function is None:
             function = self._functions[name] = self._find(name)
-        function(ctypes.addressof(args), threads)
+        return function
 
-    def _launch(self, name: str, args: ctypes.Structure, *, warp: bool) -> None:
-        """On the GPU that holds the tensors, which need not be torch's current one: each has its
-        own module."""
-        from engine.jit import cuda
-
-        with cuda.at(device := cuda.device_of(args)):
-            function = self._functions.get((name, device))
-            if function is None:
-                function = self._functions[name, device] = self._module(device).get_function(name)
-            cuda.launch(function, args, items=args.items, warp=warp)
+    def _function(self, name: str, device: int) -> Any:
+        """The kernel as it was loaded on torch's current GPU, whose number is `device`: each GPU
+        has a module of its own."""
+        function = self._functions.get((name, device))
+        if function is None:
+            function = self._functions[name, device] = self._module(device).get_function(name)
+        return function
 
 
 @functools.cache

@@ -12,25 +12,20 @@ from engine.devices._common import BASE
 from engine.devices.base import BASE_CELLS, MAX_NODES, Device, find_device
 from engine.jit.unit import Unit, unit_text
 
-PHYSICS = ("portable.cuh", "maths.cuh", "random.cuh", "pulses.cuh")
-KERNELS = ("construct.cu", "array.cu", "trains.cu", "jump.cuh", "window.cuh", "update_exact.cu")
-GPU_KERNELS = (
-    *("squad.cuh", "lockstep.cuh", "leaps.cuh"),
-    *("update_cells.cu", "update_few.cu", "update_strips.cu"),
+# Kernel files of an array; each includes what it needs.
+CELLS = ("cells/construct.cu", "cells/array.cu", "trains/trains.cu", "update/exact.cu")
+GPU_UPDATES = (
+    *("trains/gpu/masks.cu", "update/gpu/mark_hits.cu", "update/gpu/warp_per_32_cells.cu"),
+    *("update/gpu/thread_per_cell.cu", "update/gpu/thread_per_pulsed_cell.cu"),
 )
-CPU_KERNELS = (
-    *("runs.cuh", "trains_pack.cu", "trains_cpu.cu", "strings.cu", "chunk.cu"),
-    *("jump_chunk.cu", "jump_rows.cu", "update_rows.cu"),
-)
-PRODUCTS = (
-    *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh", "plain.cuh", "modifier.cuh"),
-    *("own.cuh", "product.cuh", "reading.cuh", "mvm.cu"),
-)
-PRODUCTS_CPU = "mvm_cpu.cu", "mvm_panels_cpu.cu"
-TRAINING = (
-    *("portable.cuh", "maths.cuh", "random.cuh", "periphery.cuh"),
-    *("modifier.cuh", "range.cuh", "modifier.cu", "range.cu"),
-)
+CPU_UPDATES = ("update/cpu/rows.cu",)
+PRODUCTS = {
+    "cpu": ("mvm/frozen.cu", "mvm/vector.cu", "mvm/cpu/rows.cu", "mvm/cpu/panels.cu"),
+    "cuda": (
+        *("mvm/frozen.cu", "mvm/vector.cu"),
+        *("mvm/gpu/tiles.cu", "mvm/gpu/blocks.cu", "mvm/gpu/reread.cu"),
+    ),
+}
 NOT_IN_C = ("construction_seed",)
 OPTIONAL = {
     "decay_scale": "1.0f",
@@ -106,26 +101,26 @@ def params_floats(device: Device, params: Mapping[str, Any]) -> list[float]:
 
 def device_text(model: str, place: Layout, backend: str) -> str:
     """One translation unit: physics, the device, and all kernels of an array of it."""
-    return _device_unit(model, place, KERNELS + kernels_of(backend))
+    return _device_unit(model, place, CELLS + updates_of(backend))
 
 
-def kernels_of(backend: str) -> tuple[str, ...]:
-    """The loops over cells that are a processor's own."""
-    return CPU_KERNELS if backend == "cpu" else GPU_KERNELS
+def updates_of(backend: str) -> tuple[str, ...]:
+    """The strategies of the pulsed update that a processor has."""
+    return CPU_UPDATES if backend == "cpu" else GPU_UPDATES
+
+
+def update_reference_text(model: str, place: Layout) -> str:
+    """The translation unit of the pulsed update as its definition has it, for tests."""
+    return _device_unit(model, place, ("update/reference.cu",))
 
 
 def response_text(model: str, place: Layout) -> str:
     """The translation unit of a response curve."""
-    return _device_unit(model, place, ("response.cuh", "response.cu"))
+    return _device_unit(model, place, ("cells/response.cu",))
 
 
 def _device_unit(model: str, place: Layout, kernels: tuple[str, ...]) -> str:
-    parts = device_parts(find_device(model), place)
-    return Unit(parts).text(
-        *PHYSICS,
-        *("device/structs.cuh", "pulsing.cuh", "device/construct.cuh", "base_device.cuh"),
-        *("device/step.cuh", *kernels),
-    )
+    return Unit(device_parts(find_device(model), place)).text(*kernels)
 
 
 def device_parts(device: Device, place: Layout) -> dict[str, str]:
@@ -140,33 +135,43 @@ def device_parts(device: Device, place: Layout) -> dict[str, str]:
 
 def mvm_text(backend: str = "cuda") -> str:
     """The translation unit of the matrix products: it knows no device."""
-    return unit_text(*PRODUCTS, *(PRODUCTS_CPU if backend == "cpu" else ()))
+    return Unit(aliases=_backend(backend)).text(*PRODUCTS[backend])
+
+
+def mvm_reference_text(backend: str) -> str:
+    """The translation unit of the matrix products as their definition has them, for tests."""
+    return Unit(aliases=_backend(backend)).text("mvm/reference.cu")
+
+
+def _backend(backend: str) -> dict[str, str]:
+    """The files that a processor has of its own, by the names under which they are included."""
+    end = "cpu" if backend == "cpu" else "gpu"
+    return {"backend/product.cuh": f"mvm/{end}/product.cuh"}
 
 
 def patches_text() -> str:
     """The translation unit of convolutions' patches."""
-    return unit_text("portable.cuh", "patches.cuh", "patches.cu")
+    return unit_text("patches/patches.cu")
 
 
 def group_text() -> str:
     """The translation unit of cells of several devices."""
-    return unit_text(*PHYSICS, "group.cuh", "group.cu")
+    return unit_text("group/group.cu")
 
 
 def rounds_text() -> str:
     """The translation unit of transfers in rounds: it knows no device."""
-    kernels = ("transfer_events.cu", "transfer_plan.cu", "transfer_read.cu", "transfer_rounds.cu")
-    return unit_text(*PHYSICS, "transfer.cuh", *kernels)
+    return unit_text("transfer/rounds.cu")
 
 
 def digital_text() -> str:
     """The translation unit of what algorithms compute beside their arrays."""
-    return unit_text("portable.cuh", "maths.cuh", "random.cuh", "digital.cuh", "digital.cu")
+    return unit_text("digital/digital.cu")
 
 
 def training_text() -> str:
     """The translation unit of hardware-aware training: it knows no device."""
-    return unit_text(*TRAINING)
+    return unit_text("hwa/modifier.cu", "hwa/range.cu")
 
 
 def line_directive(number: int, name: str) -> str:

@@ -44,6 +44,11 @@ def read_struct(header_name: str, name: str) -> type[ctypes.Structure]:
     return type(name, (ctypes.Structure,), {"_fields_": fields})
 
 
+def words(header_name: str, name: str) -> int:
+    """How many numbers of 32 bits a struct takes."""
+    return ctypes.sizeof(read_struct(header_name, name)) // 4
+
+
 @functools.cache
 def read_enum(header_name: str, name: str) -> type[enum.IntEnum]:
     """The enum `name` of a header. Raises LookupError if the header does not define it."""

@@ -1,9 +1,9 @@
 """Translation units: kernel files of the engine with everything that they `#include`, as one text.
 
-Files are named relative to engine/physics or engine/kernels (`periphery.cuh`, `mvm/input.cu`). An
+Files are named relative to engine/physics or engine/kernels (`portable.cuh`, `mvm/vector.cu`). An
 included name is searched beside the file that includes it first, then below both folders. A text
 that Python makes, such as the structs of a device, is included like a file, by the name under which
-it is given to the unit."""
+it is given to the unit. An alias is a name for a file that a unit chooses: that of a processor."""
 
 from __future__ import annotations
 
@@ -49,9 +49,13 @@ class Unit:
     """
 
     def __init__(
-        self, generated: Mapping[str, str] | None = None, *, inside: Unit | None = None
+        self,
+        generated: Mapping[str, str] | None = None,
+        *,
+        aliases: Mapping[str, str] | None = None,
+        inside: Unit | None = None,
     ) -> None:
-        self._generated = dict(generated or {})
+        self._generated, self._aliases = dict(generated or {}), dict(aliases or {})
         # A namespace sees what precedes it, and what it includes itself stays its own.
         self._seen: set[str] = set() if inside is None else set(inside._seen)
 
@@ -75,6 +79,7 @@ class Unit:
 
     def _resolved(self, included: str, name: str) -> str:
         """The name of an included text as the unit knows it."""
+        included = self._aliases.get(included, included)
         beside = (PurePosixPath(name).parent / included).as_posix()
         return beside if beside not in self._generated and exists(beside) else included
 

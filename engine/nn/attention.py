@@ -30,7 +30,7 @@ class AnalogMultiheadAttention(AnalogLayer):
     def __init__(  # noqa: PLR0913, PLR0917
         self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, add_bias_kv: bool = False,
         add_zero_attn: bool = False, kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
-        *, tile: TileSpec, seed: int | None = None,
+        *, tile: TileSpec | str, seed: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if embed_dim < 1 or num_heads < 1 or embed_dim % num_heads:

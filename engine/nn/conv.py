@@ -36,7 +36,7 @@ class AnalogConv(AnalogLayer):
 
     def __init__(  # noqa: PLR0913, PLR0917
         self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
-        dilation: Size = 1, groups: int = 1, bias: bool = True, *, tile: TileSpec, seed: int | None = None,
+        dilation: Size = 1, groups: int = 1, bias: bool = True, *, tile: TileSpec | str, seed: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if groups < 1 or in_channels % groups or out_channels % groups:

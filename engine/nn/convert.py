@@ -14,8 +14,9 @@ from engine.nn.interop.foreign import carry_hooks, check_weights, is_foreign, na
 from engine.nn.layer import AnalogLayer, layer_types
 from engine.tile.settings import TileSpec
 
-Rule = TileSpec | None
-Choice = TileSpec | Callable[[str, nn.Module], Rule]
+# Settings, or the name of a preset; None keeps a layer digital.
+Rule = TileSpec | str | None
+Choice = TileSpec | str | Callable[[str, nn.Module], Rule]
 # Layers with weight matrices of which there is no analog form here: better named than silently left
 # out.
 UNSUPPORTED = (
@@ -46,11 +47,11 @@ def convert_to_analog(
     """A copy of `module` whose layers with weight matrices, and their weights, lie on tiles of the
     settings `tile`.
 
-    With `inplace` it is `module` itself that changes. `layers` gives single layers (`"fc3"`,
-    `"block*.conv1"`) other settings, or None for a digital one; the last rule that fits counts.
-    `tile` may also be a function of name and layer. `exclude` names layers, or whole parts of the
-    network, that stay as they are. Raises ValueError in one line that names every layer that cannot
-    be converted."""
+    `tile` may be the name of a preset, or a function of name and layer. With `inplace` it is
+    `module` itself that changes. `layers` gives single layers (`"fc3"`, `"block*.conv1"`) other
+    settings, or None for a digital one; the last rule that fits counts. `exclude` names layers, or
+    whole parts of the network, that stay as they are. Raises ValueError in one line that names
+    every layer that cannot be converted."""
     exclude, rules = list(exclude), dict(layers or {})
     if inplace and _holds_weights(module):
         raise ValueError(
@@ -111,7 +112,7 @@ def _rule(name: str, layer: nn.Module, tile: Choice, rules: Mapping[str, Rule]) 
     for pattern in reversed(list(rules)):
         if fnmatchcase(name, pattern):
             return rules[pattern]
-    return tile if isinstance(tile, TileSpec) else tile(name, layer)
+    return tile if isinstance(tile, TileSpec | str) else tile(name, layer)
 
 
 def _check_names(module: nn.Module, patterns: Iterable[str]) -> None:
@@ -152,7 +153,7 @@ def _holds_weights(module: nn.Module) -> bool:
     return isinstance(module, UNSUPPORTED) or type(module) in kinds or is_foreign(module)
 
 
-def _analog(layer: nn.Module, kind: type[AnalogLayer], tile: TileSpec) -> AnalogLayer:
+def _analog(layer: nn.Module, kind: type[AnalogLayer], tile: TileSpec | str) -> AnalogLayer:
     made = kind(**kind.settings_of(layer), tile=tile)
     given = dict(layer.named_parameters())
     made.set_logical_weights({name: p.detach().float().cpu() for name, p in given.items()})

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.nn.grid import TileGrid
+from engine.presets import preset
 from engine.tile.inputs import fitting
 from engine.tile.keys import derive
 from engine.tile.settings import TileSpec
@@ -52,10 +53,12 @@ class AnalogLayer(nn.Module):
     matrices: dict[str, Matrix]
 
     def place(
-        self, matrices: Mapping[str, Matrix], *, bias: bool, tile: TileSpec, seed: int | None
+        self, matrices: Mapping[str, Matrix], *, bias: bool, tile: TileSpec | str, seed: int | None
     ) -> None:
         """Makes the grid of every matrix under its name here, and starts it as torch starts its
-        layers."""
+        layers. `tile` may be the name of a preset. Raises UserError with the nearest name."""
+        if isinstance(tile, str):
+            tile = preset(tile)
         self.matrices = dict(matrices)
         seed = draw_seed(seed)
         for number, (name, matrix) in enumerate(self.matrices.items()):

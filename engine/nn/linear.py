@@ -24,7 +24,7 @@ class AnalogLinear(AnalogLayer):
         out_features: int,
         bias: bool = True,
         *,
-        tile: TileSpec,
+        tile: TileSpec | str,
         seed: int | None = None,
     ) -> None:
         super().__init__()

@@ -97,7 +97,7 @@ def _run(name: str, image: Tensor, rows: Tensor, window: Window) -> None:
     plain, table = _plan(name, window, (image.shape, image.stride(), image.device), rows.shape[1])
     args = type(plain).from_buffer_copy(plain)
     fill(args, ("image", "rows", "table"), (image, rows, table))
-    threads = 1 if rows.numel() < SMALL else torch.get_num_threads()
+    threads = 1 if rows.numel() < SMALL else None
     patches_program(image.device.type).run(name, args, threads=threads, warp=True)
 
 
@@ -105,7 +105,7 @@ def _run(name: str, image: Tensor, rows: Tensor, window: Window) -> None:
 def _plan(name: str, window: Window, layout: Layout, row: int) -> tuple[Any, Tensor]:
     """All arguments of a kernel but the addresses, and its table."""
     shape, strides, where = layout
-    args = read_struct("patches.cuh", "PatchArgs")()
+    args = read_struct("patches/patches.cuh", "PatchArgs")()
     places = window.places((shape[2], shape[3], shape[4]))
     args.channels, args.row, args.columns = shape[1], row, shape[1] * math.prod(window.kernel)
     args.kernel_z, args.kernel_yx = window.kernel[0], window.kernel[1] * window.kernel[2]

@@ -18,7 +18,7 @@ def read_weights(tile: AnalogTile, *, reads: int = 1) -> Tensor:
     if reads < 1:
         raise ValueError(f"reads must be at least 1, not {reads}")
     weight = tile.tile.weight
-    one_hot = torch.eye(weight.shape[-1], device=weight.device)
+    one_hot = torch.eye(weight.shape[-1], dtype=torch.float32, device=weight.device)
     training = tile.training
     tile.eval()
     try:

@@ -84,7 +84,7 @@ class Recurrent(AnalogLayer):
     states: ClassVar[int] = 1
     sizes: Sizes
 
-    def build(self, sizes: Sizes, *, tile: TileSpec, seed: int | None) -> None:
+    def build(self, sizes: Sizes, *, tile: TileSpec | str, seed: int | None) -> None:
         """Makes the grids of all layers and directions."""
         self.sizes = sizes
         # Networks ask their layers for these when they make a first state.
@@ -242,7 +242,7 @@ class AnalogRNN(Recurrent):
 
     def __init__(  # noqa: PLR0913, PLR0917
         self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
-        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, tile: TileSpec,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, tile: TileSpec | str,
         seed: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -264,7 +264,7 @@ class AnalogLSTM(Recurrent):
 
     def __init__(  # noqa: PLR0913, PLR0917
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-        dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, *, tile: TileSpec,
+        dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, *, tile: TileSpec | str,
         seed: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -288,7 +288,7 @@ class AnalogGRU(Recurrent):
 
     def __init__(  # noqa: PLR0913
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-        dropout: float = 0.0, bidirectional: bool = False, *, tile: TileSpec, seed: int | None = None,
+        dropout: float = 0.0, bidirectional: bool = False, *, tile: TileSpec | str, seed: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         rest = ("tanh", bias, batch_first, dropout, bidirectional)

@@ -65,6 +65,10 @@ class Replayed:
         self.own_step, self.replay = step, replay
         self.tiles = [part for part in model.modules() if isinstance(part, AnalogTile)]
         self.arrays = [part for part in model.modules() if isinstance(part, CellArray)]
+        hooks = (
+            (tile, getattr(find_algorithm(tile.algorithm), "replayed", None)) for tile in self.tiles
+        )
+        self.counted = [(tile, hook) for tile, hook in hooks if hook is not None]
         self.side = torch.cuda.Stream()
         self.lr: float | None = None
         self.seen: Counter[int] = Counter()
@@ -83,10 +87,14 @@ class Replayed:
         size = len(index)
         found = self.graphs.get(size)
         if found is None and self.replay and self.seen[size] >= WARM_UP and self._settled():
+            # What the host counts in a step is counted while it is captured.
             found = self.graphs[size] = self._capture(index)
-        if found is None:
+        elif found is None:
             self.seen[size] += 1
             return self._launch(index)
+        else:
+            for tile, replayed in self.counted:
+                replayed(tile.state)
         found.index.copy_(index)
         found.graph.replay()
         return found.loss

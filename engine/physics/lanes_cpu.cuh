@@ -41,3 +41,13 @@ FN int first_bit(u32 v) { return __builtin_ctz(v); }
 FN int last_bit(u32 v) { return 31 - __builtin_clz(v); }
 FN bool first_lane() { return true; }
 FN void lanes_sync() {}
+// A list of `n` numbers that the lanes share.
+#define WARP_LIST(T, name, n) T name[n]
+template <int N> FN void load_run(const float* from, float* to) { for (int k = 0; k < N; ++k) to[k] = from[k]; }
+
+// The warps that share an item of a BLOCK_KERNEL: a CPU has one, so that this costs nothing.
+struct Warps { static const int rank = 0, size = 1; };
+#define ONE_WARP (Warps{})
+FN void warps_sync(Warps) {}
+FN float warps_max(float v, Warps) { return v; }
+FN float warps_sum(float v, Warps) { return v; }

@@ -35,3 +35,51 @@ FN int first_bit(u32 v) { return __ffs((int)v) - 1; }
 FN int last_bit(u32 v) { return 31 - __clz((int)v); }
 FN bool first_lane() { return (threadIdx.x & 31) == 0; }
 FN void lanes_sync() { __syncwarp(); }
+// A list of `n` numbers that the lanes of a warp share; blocks have at most WARPS_OF_BLOCK warps.
+#define WARPS_OF_BLOCK 8
+#define WARP_LIST(T, name, n) __shared__ T name##_of_warps[WARPS_OF_BLOCK][n]; T* name = name##_of_warps[threadIdx.x >> 5]
+// N numbers that lie together, in as few loads as their alignment allows. `from` is the start of one of many such runs.
+template <int N> FN void load_run(const float* from, float* to) {
+    if (N % 4 == 0) {
+        UNROLLED for (int k = 0; k < N / 4; ++k) {
+            float4 v = ((const float4*)from)[k];
+            to[4 * k] = v.x; to[4 * k + 1] = v.y; to[4 * k + 2] = v.z; to[4 * k + 3] = v.w;
+        }
+    } else if (N % 2 == 0) {
+        UNROLLED for (int k = 0; k < N / 2; ++k) {
+            float2 v = ((const float2*)from)[k];
+            to[2 * k] = v.x; to[2 * k + 1] = v.y;
+        }
+    } else {
+        UNROLLED for (int k = 0; k < N; ++k) to[k] = from[k];
+    }
+}
+
+// The warps that share an item of a BLOCK_KERNEL: those of a block, or one that works alone.
+struct Warps { int rank, size; };
+#define ONE_WARP (Warps{0, 1})
+FN void warps_sync(Warps w) {
+    if (w.size > 1) __syncthreads();
+    else __syncwarp();
+}
+// The largest of one number of each warp; all warps get it.
+FN float warps_max(float v, Warps w) {
+    if (w.size == 1) return v;
+    __shared__ float part[32];
+    __syncthreads();  // what the last call left has been read
+    if (first_lane()) part[w.rank] = v;
+    __syncthreads();
+    for (int k = 0; k < w.size; ++k) v = part[k] > v ? part[k] : v;
+    return v;
+}
+// The sum of one number of each warp, in the order of the warps.
+FN float warps_sum(float v, Warps w) {
+    if (w.size == 1) return v;
+    __shared__ float part[32];
+    __syncthreads();
+    if (first_lane()) part[w.rank] = v;
+    __syncthreads();
+    float sum = part[0];
+    for (int k = 1; k < w.size; ++k) sum = sum + part[k];
+    return sum;
+}

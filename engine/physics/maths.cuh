@@ -1,17 +1,23 @@
 // Elementary functions from correctly rounded operations only, so that every machine returns the same bits.
 // Argument reduction plus a Taylor polynomial; the error stays within a few units in the last place.
 #pragma once
+#include "portable.cuh"
 
-// Natural logarithm of v > 0: v = m 2^e with m near 1, log m = 2 atanh(s), s = (m - 1) / (m + 1).
-FN float log_(float v) {
-    bool tiny = v < 1.17549435e-38f;
-    u32 b = bits_of(tiny ? v * 8388608.0f : v) - 0x3f3504f3u;
-    float e = (float)((int)b >> 23) - (tiny ? 23.0f : 0.0f);
+// Natural logarithm of a normal number v > 0 that is not infinite: v = m 2^e with m near 1, log m = 2 atanh(s),
+// s = (m - 1) / (m + 1).
+FN float log_normal(float v, float shift) {
+    u32 b = bits_of(v) - 0x3f3504f3u;
+    float e = (float)((int)b >> 23) - shift;
     float m = float_of((b & 0x007fffffu) + 0x3f3504f3u);
     float s = (m - 1.0f) / (m + 1.0f);
     float q = s * s;
     float t = fma_(q, fma_(q, fma_(q, fma_(q, 1.0f / 9.0f, 1.0f / 7.0f), 0.2f), 1.0f / 3.0f), 1.0f);
-    float r = fma_(e, 0.693359375f, fma_(e, -2.12194440e-4f, 2.0f * s * t));
+    return fma_(e, 0.693359375f, fma_(e, -2.12194440e-4f, 2.0f * s * t));
+}
+// Natural logarithm of any number: subnormal ones are scaled by 2^23 first.
+FN float log_(float v) {
+    bool tiny = v < 1.17549435e-38f;
+    float r = log_normal(tiny ? v * 8388608.0f : v, tiny ? 23.0f : 0.0f);
     return v > 0.0f ? (v < float_of(0x7f800000u) ? r : v) : float_of(v == 0.0f ? 0xff800000u : 0x7fc00000u);
 }
 

@@ -9,10 +9,17 @@ typedef long long i64;
 
 #define FN __device__ __forceinline__
 #define CALLED static __device__ __noinline__
+// A function of its own on a CPU alone.
+#define CPU_CALLED FN
 // A function of a GPU, whose arguments stay in registers; a CPU only ever calls it in tests.
 #define GPU_FN FN
 #define LOOP
 #define UNROLLED _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
+// A loop of which a GPU starts the loads of several rounds at once.
+#define LOADS_AHEAD _Pragma("unroll 8")
+// Rows of which a GPU has the loads of a column under way.
+#define ROWS_AHEAD 16
 FN u32 bits_of(float v) { return __float_as_uint(v); }
 FN float float_of(u32 v) { return __uint_as_float(v); }
 FN float fma_(float a, float b, float c) { return fmaf(a, b, c); }
@@ -32,14 +39,14 @@ typedef u32 WideBits;
 
 #define KERNEL(name, Args)                                                                                  \
     FN void name##_item(const Args& a, i64 item);                                                           \
-    extern "C" __global__ void name(const Args a) {                                                         \
+    extern "C" __global__ void name(const __grid_constant__ Args a) {                                                         \
         for (i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x; i < a.items; i += gridDim.x * (i64)blockDim.x) \
             name##_item(a, i);                                                                              \
     }                                                                                                       \
     FN void name##_item(const Args& a, i64 item)
 #define BOUNDED_WARP_KERNEL(name, Args, bounds)                                                             \
     FN void name##_item(const Args& a, i64 item);                                                           \
-    extern "C" __global__ void bounds name(const Args a) {                                                  \
+    extern "C" __global__ void bounds name(const __grid_constant__ Args a) {                                                  \
         i64 first = (blockIdx.x * (i64)blockDim.x + threadIdx.x) >> 5;                                      \
         for (i64 i = first; i < a.items; i += (gridDim.x * (i64)blockDim.x) >> 5) name##_item(a, i);        \
     }                                                                                                       \
@@ -47,15 +54,32 @@ typedef u32 WideBits;
 #define WARP_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, )
 // With so few registers that three blocks of 256 threads fit into a multiprocessor.
 #define BUSY_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, __launch_bounds__(256, 3))
+// Four blocks of 256 threads.
+#define CROWDED_KERNEL(name, Args) BOUNDED_WARP_KERNEL(name, Args, __launch_bounds__(256, 4))
 #define BULK_KERNEL WARP_KERNEL
+// A block of up to `most` warps an item; no result may depend on how many there are.
+#define BLOCK_KERNEL(name, Args, most)                                                                      \
+    FN void name##_item(const Args& a, i64 item, Warps w);                                                  \
+    extern "C" __global__ void __launch_bounds__(32 * most) name(const __grid_constant__ Args a) {                            \
+        Warps w = {(int)threadIdx.x >> 5, (int)blockDim.x >> 5};                                            \
+        for (i64 i = blockIdx.x; i < a.items; i += gridDim.x) {                                             \
+            name##_item(a, i, w);                                                                           \
+            warps_sync(w);                                                                                  \
+        }                                                                                                   \
+    }                                                                                                       \
+    FN void name##_item(const Args& a, i64 item, Warps w)
 
 #else
 
 #define FN static inline __attribute__((always_inline))
 #define CALLED static __attribute__((noinline))
+#define CPU_CALLED CALLED
 #define GPU_FN CALLED
 #define LOOP _Pragma("GCC ivdep")
 #define UNROLLED
+#define ROLLED
+#define LOADS_AHEAD
+#define ROWS_AHEAD 1
 FN u32 bits_of(float v) { u32 r; __builtin_memcpy(&r, &v, 4); return r; }
 FN float float_of(u32 v) { float r; __builtin_memcpy(&r, &v, 4); return r; }
 FN float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
@@ -89,6 +113,16 @@ typedef int Places16 __attribute__((vector_size(64)));
     FN void name##_item(const Args& a, i64 item)
 #define WARP_KERNEL KERNEL
 #define BUSY_KERNEL KERNEL
+#define CROWDED_KERNEL KERNEL
+#define BLOCK_KERNEL(name, Args, most)                                                                      \
+    FN void name##_item(const Args& a, i64 item, Warps w);                                                  \
+    static void name##_range(const void* v, i64 begin, i64 end) {                                           \
+        const Args& a = *(const Args*)v;                                                                    \
+        for (i64 i = begin; i < end; ++i) name##_item(a, i, Warps());                                       \
+    }                                                                                                       \
+    static Pace name##_paces[64];                                                                           \
+    extern "C" void name(const Args* a, i64 threads) { run_range(name##_range, a, a->items, threads, name##_paces); } \
+    FN void name##_item(const Args& a, i64 item, Warps w)
 // A kernel whose items a CPU takes in the order and manner of name_bulk.
 #define BULK_KERNEL(name, Args)                                                                             \
     static void name##_bulk(const Args& a, i64 begin, i64 end);                                             \

@@ -1,6 +1,7 @@
 // Random numbers as a pure function of key and counter: Philox4x32-10 (Salmon et al., SC 2011, Random123).
 // Key: made from the seed of the run and the id of the tile. Counter: what is drawn, and in which call.
 #pragma once
+#include "maths.cuh"
 
 struct Key { u32 a, b; };
 struct Draw { u32 call, step, stream; };
@@ -36,7 +37,7 @@ FN float uniform_of(u32 w) { return fma_((float)(int)(w >> 9), 1.1920929e-7f, 5.
 // Two standard normals from two words (Box & Muller 1958).
 FN void normal2(u32 a, u32 b, float& z0, float& z1) {
     float u = fma_((float)(int)(a >> 1), 4.65661287e-10f, 2.32830644e-10f);
-    float r = sqrt_(-2.0f * log_(u));
+    float r = sqrt_(-2.0f * log_normal(u, 0.0f));
     float s, c;
     turn(b, s, c);
     z0 = r * c;

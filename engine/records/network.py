@@ -42,7 +42,7 @@ def example(config: Mapping[str, Any], samples: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
     if about.kind == TEXT:
         return torch.randint(about.classes, (samples, *about.shape), generator=generator)
-    return torch.rand(samples, *about.shape, generator=generator)
+    return torch.rand(samples, *about.shape, generator=generator, dtype=torch.float32)
 
 
 def info(config: Mapping[str, Any]) -> Any:

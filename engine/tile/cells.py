@@ -22,8 +22,10 @@ from engine.tile.keys import derive, halves, place_of
 from engine.tile.settings import DeviceSpec, Update
 from engine.tile.weight import AnalogWeight
 
-CONTROL_WORDS = 16
-STEP, LR = 2, 3
+# The control block of a replica, in words of 4 bytes: its size, and the places of what Python writes.
+_CONTROL = read_struct("random.cuh", "Control")
+CONTROL_WORDS = ctypes.sizeof(_CONTROL) // 4
+STEP, LR, TURN = (getattr(_CONTROL, name).offset // 4 for name in ("step", "lr", "turn"))
 
 
 class CellArray(nn.Module):
@@ -211,8 +213,8 @@ class CellArray(nn.Module):
             self.control[lane, 0], self.control[lane, 1] = halves(derive(seed + lane, tile_id))
 
     def _array_call(self, name: str, **values: float) -> None:
-        args = read_struct("pulsing.cuh", "ArrayArgs")()
-        args.lanes, args.rows, args.cols = self.lanes, self.out_size, self.in_size
+        args = read_struct("update/args.cuh", "ArrayArgs")()
+        args.replicas, args.rows, args.cols = self.lanes, self.out_size, self.in_size
         args.items, args.call = self.weight.numel(), self.next_call()
         fill(
             args,
@@ -221,7 +223,7 @@ class CellArray(nn.Module):
         )
         for key, value in values.items():
             setattr(args, key, value)
-        self.program().run(name, args, threads=torch.get_num_threads())
+        self.program().run(name, args)
 
 
 def _frozen(value: Any) -> Any:

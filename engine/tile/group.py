@@ -12,16 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from engine.jit.programs import Program, fill, group_program
-from engine.jit.struct import read_struct
+from engine.jit.struct import choice, read_struct
 from engine.tile import trains
-from engine.tile.cells import CellArray
+from engine.tile.cells import TURN, CellArray
 from engine.tile.inputs import check_shape
 from engine.tile.keys import TileId
 from engine.tile.mvm import Product
 from engine.tile.settings import (
     DENSE,
     GROUPS,
-    POLICIES,
     DeviceSpec,
     OneSided,
     Update,
@@ -30,8 +29,6 @@ from engine.tile.settings import (
 )
 from engine.tile.trains import Trains
 from engine.tile.weight import AnalogWeight
-
-TURN = 4
 
 
 class CellGroup(nn.Module):
@@ -251,7 +248,7 @@ class CellGroup(nn.Module):
         policy says."""
         if isinstance(self.settings, OneSided):
             return t.plans.expand(2, *t.plans.shape)
-        policy = POLICIES.index(self.policy), self.first
+        policy = choice("group/group.cuh", "Policy", self.policy), self.first
         return trains.deal_plans(t, len(self.devices), self.control, self.lead.calls, policy)
 
     def take(self, plans: Tensor, t: Trains) -> None:
@@ -283,7 +280,7 @@ class CellGroup(nn.Module):
             top = abs(device.spec.params["w_max"])
             setattr(args, f"{name}_high", self.settings.refresh_upper_thres * top)
             setattr(args, f"{name}_low", self.settings.refresh_lower_thres * top)
-        self._program().run("choose_refresh", args, threads=torch.get_num_threads())
+        self._program().run("choose_refresh", args)
         if not bool(chosen.any()):
             return
         one_hot = self._one_hot()
@@ -304,13 +301,13 @@ class CellGroup(nn.Module):
         args.w = self.weight.data_ptr()
         for k, (device, factor) in enumerate(zip(self.arrays, self.factors, strict=True)):
             args.parts[k], args.factors[k] = device.weight.data_ptr(), factor
-        self._program().run("combine_cells", args, threads=torch.get_num_threads())
+        self._program().run("combine_cells", args)
 
     def _args(self, name: str) -> Any:
-        args = read_struct("group.cuh", name)()
+        args = read_struct("group/group.cuh", name)()
         args.items, args.rows, args.cols = self.weight.numel(), self.out_size, self.in_size
         if name == "GroupArgs":
-            args.lanes, args.devices = self.lanes, len(self.devices)
+            args.replicas, args.devices = self.lanes, len(self.devices)
         return args
 
     def _program(self) -> Program:

@@ -4,7 +4,10 @@ take."""
 from __future__ import annotations
 
 import math
+import struct
 from typing import TYPE_CHECKING, Any
+
+from engine.jit.struct import choice
 
 if TYPE_CHECKING:
     from engine.tile.settings import IO
@@ -13,10 +16,14 @@ NOISE_MANAGEMENT = ("None", "AbsMax", "AbsMaxNPSum", "Max", "Constant", "Average
 BOUND_MANAGEMENT = ("None", "Iterative", "IterativeWorstCase")
 WEIGHT_NOISE = ("None", "AdditiveConstant", "PCMRead")
 READINGS = ("OnePass", "PosNegSeparate", "PosNegSeparateDigitalSum", "SplitMode", "BitWise")
+# The header that names the same choices, and numbers them.
+ARGS = "mvm/args.cuh"
 MV_TYPES = ("Ideal", *READINGS)
 NM_DECAY = 1e-3
 ASSUMED_WMAX = 0.6
 MOST_BITS = 16
+# Of single precision: a larger bound is none.
+LARGEST_FLOAT = 3.4028235e38
 # Outputs so near the bound of the ADC count as clipped.
 AT_BOUND = 0.999
 
@@ -35,10 +42,26 @@ def is_perfect(io: IO) -> bool:
 
 
 def step_size(res: float, bound: float) -> float:
-    """Width of a converter's step from its resolution: a share of the range, or a number of steps
-    if above 1."""
-    share = 0.0 if res <= 0 else 1 / res if res > 1 else res
-    return 2 * bound * share if bound > 0 and math.isfinite(bound) else 0.0
+    """Width of a converter's step, a float32; 0 for a converter that does not quantise.
+
+    The factors are rounded before they are multiplied, as in aihwkit, whose largest output
+    `step * round(bound / step)` then exceeds some bounds by one unit in the last place. It exceeds
+    that of the default ADC (12 / 255), where an output that reaches the last step therefore counts
+    as clipped, but not a bound of 10. A step rounded once, from double precision, never does.
+    """
+    if not 0 < 2 * bound < LARGEST_FLOAT:
+        return 0.0
+    return _float32(_float32(2 * bound) * _float32(_resolution(res)))
+
+
+def _resolution(res: float) -> float:
+    """The step as a fraction of the range, from a fraction or, above 1, a number of steps."""
+    return 0.0 if res <= 0 else 1 / res if res > 1 else res
+
+
+def _float32(value: float) -> float:
+    """The nearest number of single precision."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def clipping_limit(io: IO) -> float:
@@ -75,9 +98,21 @@ def plan_numbers(io: IO, inputs: int, *, forward: bool) -> dict[str, Any]:
     """The fields of the C struct `MvmPlan`."""
     numbers = {name: getattr(io, name) for name in PLAIN}
     numbers |= {"passes": 1, "signed_kinds": 1, "absolute_kinds": 0, "sections": 1}
+    numbers |= {"plain": 1, "bound_management": 0}
     if is_perfect(io):
         return numbers
-    return numbers | _managed(io, forward) | _converters(io) | _currents(io, inputs) | _sections(io)
+    numbers |= _managed(io, forward) | _converters(io) | _currents(io, inputs) | _sections(io)
+    return numbers | {"plain": int(_is_plain(numbers))}
+
+
+def _is_plain(numbers: dict[str, Any]) -> bool:
+    """Whether kernels for plain peripheries may be taken: those of which plan_of<true> in
+    mvm/args.cuh leaves nothing out."""
+    absent = (
+        *("sums", "offset", "curve", "inp_sto_round", "out_sto_round", "weight_noise", "reading"),
+        *("inp_noise", "inp_asymmetry", "out_asymmetry", "out_noise_std", "absolute_kinds"),
+    )
+    return numbers["sections"] == 1 and not any(numbers[name] for name in absent)
 
 
 PLAIN = (
@@ -134,7 +169,7 @@ def _split_contradictions(io: IO) -> list[tuple[bool, str]]:
 
 def _magnitude_bits(io: IO) -> int:
     """Bits of the largest DAC number; 0 where the DAC does not have 2^bits - 2 steps."""
-    share = step_size(io.inp_res, 1.0) / 2
+    share = _resolution(io.inp_res)
     steps = round(1 / share) + 2 if share > 0 else 0
     whole = steps > 2 and steps & (steps - 1) == 0 and abs(1 / share + 2 - steps) < 1e-3
     return steps.bit_length() - 2 if whole else 0
@@ -157,8 +192,10 @@ def _managed(io: IO, forward: bool) -> dict[str, Any]:
         "nm_thres": 0.0 if io.noise_management == "None" else io.nm_thres,
         "nm_decay": NM_DECAY,
         "nm_assumed_wmax": ASSUMED_WMAX,
-        "noise_management": NOISE_MANAGEMENT.index(io.noise_management),
-        "bound_management": BOUND_MANAGEMENT.index(io.bound_management) if forward else 0,
+        "noise_management": choice(ARGS, "NoiseManagement", io.noise_management),
+        "bound_management": choice(
+            ARGS, "BoundManagement", io.bound_management if forward else "None"
+        ),
         "test_negative": io.bm_test_negative_bound,
         "clears": io.bm_negative_hit_clears,
     }
@@ -179,7 +216,7 @@ def _currents(io: IO, inputs: int) -> dict[str, Any]:
     noise = io.w_noise_type if io.w_noise > 0 else "None"
     return {
         "w_noise": io.w_noise,
-        "weight_noise": WEIGHT_NOISE.index(noise),
+        "weight_noise": choice(ARGS, "WeightNoise", noise),
         "ir_ratio": inputs / io.ir_drop_g_ratio,
         "reference": -io.v_offset_w_min,
         "bend": max(io.out_nonlinearity, 0.0) / top,
@@ -196,7 +233,7 @@ def _sections(io: IO) -> dict[str, Any]:
     drop, power = io.ir_drop > 0, io.w_noise > 0 and io.w_noise_type == "PCMRead"
     signed, absolute, count = 1 + drop, drop + power, passes(io)
     return {
-        "reading": READINGS.index(io.mv_type),
+        "reading": choice(ARGS, "Reading", io.mv_type),
         "passes": count,
         "split_shift": io.split_mode_bit_shift,
         "signed_kinds": signed,

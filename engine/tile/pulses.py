@@ -10,31 +10,28 @@ import torch
 from torch import Tensor
 
 from engine.devices.base import find_device
-from engine.jit.programs import Program, fill
-from engine.jit.struct import read_struct
+from engine.jit.programs import fill
+from engine.jit.struct import read_constant, read_enum, read_struct
 from engine.tile.settings import DeviceSpec, Update
+from engine.tile.strategies import update as update_kernels
 
 if TYPE_CHECKING:
     from engine.tile.cells import CellArray
     from engine.tile.group import Cells
 
-SLOTS = 31
+SLOTS = read_constant("trains/trains.cuh", "SLOTS")
 MAX_WORDS = 128
+_TYPE = read_enum("trains/trains.cuh", "PulseType")
 TYPES = {
-    "StochasticCompressed": 0,
-    "Stochastic": 0,
-    "MeanCount": 1,
-    "DeterministicImplicit": 2,
-    "NoneWithDevice": 3,
+    "StochasticCompressed": int(_TYPE["STOCHASTIC"]),
+    "Stochastic": int(_TYPE["STOCHASTIC"]),
+    "MeanCount": int(_TYPE["MEAN_COUNT"]),
+    "DeterministicImplicit": int(_TYPE["DETERMINISTIC"]),
+    "NoneWithDevice": int(_TYPE["EXACT"]),
 }
 # Trains are kept from call to call while they are small; larger ones would add up over the tiles.
 KEPT_WORDS = 1 << 16
 KEPT_UPDATES = 8
-# A GPU is busy with so many cells if each has a thread of its own; with fewer, and samples to
-# share, each has a warp.
-FEW_CELLS, MANY_SAMPLES = 1 << 16, 64
-# With fewer samples a thread a cell has less to set up; a GPU is busy with so many warps.
-SOME_SAMPLES, MANY_STRIPS = 4, 1 << 15
 
 
 def update(
@@ -77,7 +74,7 @@ class PreparedUpdate:
 
     def run(self, array: CellArray, x: Tensor, d: Tensor) -> None:
         """Plans, trains and pulses for the samples x and d."""
-        args, program, threads = self.args, self.program, torch.get_num_threads()
+        args = self.args
         space = self.space or _space(array, args.batch, self.words)
         # Past nn.Module's own search for attributes, which takes longer than filling in the
         # addresses.
@@ -88,15 +85,7 @@ class PreparedUpdate:
         if space is not self.pointed:
             fill(args, _SPACE, space)
             self.pointed = self.space
-        if program.backend == "cpu" and self.kind != 3:
-            program.run("pulsed_update", args, threads=threads)
-            return
-        args.items = array.lanes * args.batch
-        program.run("plan_samples", args, threads=threads, warp=True)
-        if self.kind != 3:
-            args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
-            program.run("make_trains", args, threads=threads, warp=True)
-        pulse_cells(program, args, exact=self.kind == 3)
+        update_kernels.run(self.program, args, array.weight.device)
 
 
 class PreparedUpdates:
@@ -123,28 +112,6 @@ class PreparedUpdates:
         return PreparedUpdates, ()
 
 
-def pulse_cells(program: Program, args: Any, *, exact: bool = False) -> None:
-    """The pulses of trains that are made, or the exact outer product, on all cells: by the kernel
-    that a GPU takes."""
-    kernel, args.items, warp = _gpu_kernel(args)
-    if exact:
-        kernel, args.items, warp = "update_exact", args.lanes * args.rows * args.cols, False
-    program.run(kernel, args, threads=torch.get_num_threads(), warp=warp)
-
-
-def _gpu_kernel(args: Any) -> tuple[str, int, bool]:
-    """Kernel, items, and whether an item takes a warp: a cell, or 32 cells of a row."""
-    cells = args.lanes * args.rows * args.cols
-    if cells <= FEW_CELLS and args.batch >= MANY_SAMPLES:
-        return "update_few", cells, True
-    if args.batch < SOME_SAMPLES:
-        return "update_cells", cells, False
-    strips = (args.cols + 31) // 32
-    while strips % 2 == 0 and args.lanes * args.rows * strips > MANY_STRIPS:
-        strips //= 2
-    return "update_strips", args.lanes * args.rows * strips, True
-
-
 def exact_update(array: CellArray, x: Tensor, d: Tensor, lr: float) -> None:
     """The exact outer product: weight -= lr d^T x."""
     with torch.no_grad():
@@ -169,8 +136,8 @@ def _space(array: CellArray, batch: int, words: int) -> tuple[Tensor, ...]:
 
 
 def _args(array: CellArray, batch: int, words: int) -> Any:
-    args = read_struct("pulsing.cuh", "UpdateArgs")()
-    args.lanes, args.rows, args.cols = array.lanes, array.out_size, array.in_size
+    args = read_struct("update/args.cuh", "UpdateArgs")()
+    args.replicas, args.rows, args.cols = array.lanes, array.out_size, array.in_size
     args.batch, args.words = batch, words
     args.noise_on = int(_noisy(array.model, array.spec.params))
     fill(
@@ -213,7 +180,7 @@ def _cached_plan(
     items: tuple[tuple[str, Any], ...], granularity: float, longest: int, where: torch.device
 ) -> _Plan:
     u = dict(items)
-    struct = read_struct("pulses.cuh", "PulsePlan")()
+    struct = read_struct("trains/trains.cuh", "PulsePlan")()
     struct.granularity, struct.desired_bl, struct.grad_scale = (
         granularity,
         u["desired_bl"],

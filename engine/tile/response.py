@@ -78,7 +78,7 @@ def _run(device: DeviceSpec, seed: int, grid: Array, each: int) -> dict[str, Arr
     control = np.zeros(CONTROL_WORDS, np.int32)
     control[:2] = halves(derive(int(device.params.get("construction_seed", 0)) or seed, 0))
     params = np.array(source.params_floats(model, device.params), np.float32)
-    args: Any = read_struct("response.cuh", "ResponseArgs")()
+    args: Any = read_struct("cells/response.cuh", "ResponseArgs")()
     args.items, args.points, args.moments, args.each = CELLS, len(grid), moments, each
     for name, array in {**found, "params": params, "control": control, "grid": grid}.items():
         setattr(args, name, array.ctypes.data)

@@ -103,8 +103,10 @@ class IO:
     w_read_asymmetry_dtod: float = setting(
         0.0, "spread of the weights' dependence on read polarity", minimum=0
     )
+    # Each reduction by half is a read with random numbers and, on a GPU, a list of its own
+    # (QUEUE_ROUNDS in mvm/args.cuh).
     max_bm_factor: int = setting(
-        1000, "bound management stops beyond this input reduction", minimum=0
+        1000, "bound management stops beyond this input reduction", minimum=0, maximum=1 << 30
     )
     max_bm_res: float = setting(
         0.25, "bound management stops beyond this share of DAC steps; 0 = no start", minimum=0

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.settings import UserError
-from engine.tile.call import Readable
 from engine.tile.group import make_array
+from engine.tile.launch import Readable
 from engine.tile.mvm import Product
 from engine.tile.settings import TileSpec
 

@@ -21,9 +21,9 @@ from engine.tile.pulses import (
     _plain,
     _plan,
     _space,
-    pulse_cells,
 )
 from engine.tile.settings import Update
+from engine.tile.strategies import update as update_kernels
 
 if TYPE_CHECKING:
     from engine.tile.cells import CellArray
@@ -56,16 +56,15 @@ def draw_trains(
     plans, frozen, x_words, d_words = _space(array, x.shape[-2], words)
     made = Trains(plans, frozen, x_words, d_words, kind)
     args = _train_args(array, x, d, plan, made)
-    args.items = array.lanes * args.batch
-    array.program().run("plan_samples", args, threads=1, warp=True)
-    _make(array, args)
+    update_kernels.plan_samples(array.program(), args, array.weight.device)
+    update_kernels.make_trains(array.program(), args)
     return made
 
 
 def fill_trains(array: CellArray, samples: tuple[Tensor, Tensor], plan: Any, made: Trains) -> None:
     """The words of `made`, whose plans and frozen control are there, for (x, d), with random
     numbers of a new call."""
-    _make(array, _train_args(array, *samples, plan, made))
+    update_kernels.make_trains(array.program(), _train_args(array, *samples, plan, made))
 
 
 def _train_args(array: CellArray, x: Tensor, d: Tensor, plan: Any, t: Trains) -> Any:
@@ -79,23 +78,13 @@ def _train_args(array: CellArray, x: Tensor, d: Tensor, plan: Any, t: Trains) ->
     return args
 
 
-def _make(array: CellArray, args: Any) -> None:
-    args.items = (
-        array.lanes * args.batch * ((array.in_size + 31) // 32 + (array.out_size + 31) // 32)
-    )
-    array.program().run("make_trains", args, threads=torch.get_num_threads(), warp=True)
-
-
 def apply_trains(array: CellArray, trains: Trains) -> None:
     """The pulses that these trains make on an array, with pulse noise of its own."""
     args = _args(array, trains.plans.shape[1], trains.x_words.shape[2])
     args.type, args.call = trains.kind, array.next_call()
     frozen = array.control.clone() if trains.frozen is None else trains.frozen
     fill(args, _SPACE, (trains.plans, frozen, trains.x_words, trains.d_words))
-    if array.program().backend == "cpu":
-        array.program().run("update_rows", args, threads=torch.get_num_threads())
-    else:
-        pulse_cells(array.program(), args)
+    update_kernels.run_made(array.program(), args)
 
 
 def pulse_all(array: CellArray, n: int) -> None:
@@ -145,7 +134,7 @@ def split_words(t: Trains) -> list[Trains]:
     d_words = t.d_words.new_empty(2, lanes, 2 * samples, words, t.d_words.shape[3])
     fill(args, ("x_split", "d_split", "dealt"), (x_words, d_words, plans))
     args.items *= words * (inputs + t.d_words.shape[3])
-    _program(t).run("split_words", args, threads=torch.get_num_threads())
+    _program(t).run("split_words", args)
     return [
         Trains(plans[k], t.frozen if k == 0 else None, x_words, d_words[k], t.kind)
         for k in range(2)
@@ -153,9 +142,9 @@ def split_words(t: Trains) -> list[Trains]:
 
 
 def _group_args(t: Trains, devices: int) -> Any:
-    args = read_struct("group.cuh", "GroupArgs")()
-    args.lanes, args.batch, args.words, args.cols = t.x_words.shape
-    args.rows, args.devices, args.items = t.d_words.shape[3], devices, args.lanes * args.batch
+    args = read_struct("group/group.cuh", "GroupArgs")()
+    args.replicas, args.batch, args.words, args.cols = t.x_words.shape
+    args.rows, args.devices, args.items = t.d_words.shape[3], devices, args.replicas * args.batch
     fill(args, ("plans", "x_words", "d_words"), (t.plans, t.x_words, t.d_words))
     return args
 

@@ -56,6 +56,13 @@ def test_every_preset_from_python_is_that_of_the_command_line(name: str) -> None
     assert preset(name) == TileSpec.from_config(values)
 
 
+def test_auto_is_the_default_number_of_threads() -> None:
+    assert compose(["run.threads=auto"]).values["run"]["threads"] == 0
+    assert compose(["run.threads=3"]).values["run"]["threads"] == 3
+    with pytest.raises(UserError, match=r"run\.threads"):
+        compose(["run.threads=many"])
+
+
 def test_order_member_recipe_command_line(folder: Path) -> None:
     path = write(folder / "mine.yaml", "defaults:\n  - device: ecram\ndevice: {dw_min: 0.003}\n")
     device = compose([f"conf={path}"]).values["device"]

@@ -102,7 +102,7 @@ FILES = {
     "a circle of interpolations": ("about: ${claim}\nclaim: ${about}", "refers to itself"),
     "many keys": ("\n".join(f"k{k}: 1" for k in range(50_000)), "unknown key k0"),
     "an open value": ("run: {epochs: '???'}", "run.epochs is ???: write a value"),
-    "a section that is none": ("optimizer: adam", "optimizer is a section with the keys name"),
+    "a section that is none": ("loss: nll", "loss is a section with the keys name"),
     "an infinite number": ("optimizer: {lr: .inf}", "optimizer.lr: '.inf' is no finite number"),
 }
 

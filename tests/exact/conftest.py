@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.jit import source, unit
+from engine.jit import pair, source, unit
 from engine.jit.pair import pair_program
 from engine.jit.programs import array_program
 
@@ -19,10 +19,12 @@ def loops_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def header(name: str) -> str:
         made = read(name)
-        assert name != "walk.cuh" or "#if WIDE > 1" in made
-        return made.replace("#if WIDE > 1", "#if 0") if name == "walk.cuh" else made
+        assert name != "transfer/walk_block.cuh" or "#if WIDE > 1" in made
+        return made.replace("#if WIDE > 1", "#if 0") if name == "transfer/walk_block.cuh" else made
 
-    monkeypatch.setattr(source, "CPU_KERNELS", source.GPU_KERNELS + source.CPU_KERNELS)
+    monkeypatch.setattr(source, "CPU_UPDATES", source.GPU_UPDATES + source.CPU_UPDATES)
+    monkeypatch.setattr(pair, "FAST_CPU", (*pair.FAST_CPU, "update/gpu/warp_windows.cuh"))
+    monkeypatch.setattr(pair, "TRANSFER_CPU", pair.TRANSFER_CPU + pair.TRANSFER_GPU)
     monkeypatch.setattr(unit, "header", header)
     for cached in (array_program, pair_program):
         cached.cache_clear()

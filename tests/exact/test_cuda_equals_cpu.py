@@ -106,10 +106,11 @@ def test_updates_change_both_alike(model: str, update: str) -> None:
         assert_same(*pair, f"update {seed}")
 
 
-@pytest.mark.parametrize("batch", [2, 40, 300])
+@pytest.mark.parametrize("batch", [1, 2, 40, 300, 2100])
 @pytest.mark.parametrize("model", ["constant_step", "soft_bounds", "exp_step"])
 def test_any_number_of_samples_is_alike(model: str, batch: int) -> None:
-    """A GPU gives a thread to each of these cells, a warp to 32 of them, or a warp to each."""
+    """A GPU gives a warp to 32 of these cells, a thread to each that has pulses, or a thread to
+    each with its coincidences."""
     ours, theirs = (array(model, where, 2) for where in ("cpu", "cuda"))
     for seed in range(3):
         x, d = (

@@ -43,7 +43,9 @@ def transfer_text() -> str:
 WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text,
                   "groups": source.group_text, "digital": source.digital_text,
                   "training": source.training_text, "transfers": transfer_text,
-                  "rounds": source.rounds_text}  # fmt: skip
+                  "rounds": source.rounds_text,
+                  "reference of products": functools.partial(source.reference_text, "cuda"),
+                  }  # fmt: skip
 WITHOUT_DEVICE |= {
     f"noise {name}": functools.partial(noise_text, name) for name in noise_model_names()
 }
@@ -82,7 +84,9 @@ def test_everything_compiles(model: str, arch: str) -> None:
 @pytest.mark.parametrize("model", UNITS)
 def test_arguments_are_packed_as_the_gpu_reads_them(model: str) -> None:
     code = text(model, **EVERYTHING)
-    declared = dict(re.findall(r"^(?:WARP_|BULK_|BUSY_)?KERNEL\((\w+), (\w+)\)", code, re.M))
+    declared = dict(
+        re.findall(r"^(?:WARP_|BULK_|BUSY_|CROWDED_|BLOCK_)?KERNEL\((\w+), (\w+)", code, re.M)
+    )
     ptx = cuda.compile(code, "compute_80").decode()
     kernels = re.findall(r"\.entry\s+(\w+)", ptx)
     assert kernels

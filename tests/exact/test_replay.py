@@ -27,6 +27,9 @@ REPLAYED: dict[str, dict[str, Any]] = {
     "chopped_ttv2": {"algorithm": {"name": "chopped_ttv2", **FAST}},
     "agad": {"algorithm": {"name": "agad", **FAST}},
     "digital": {"algorithm": {"name": "digital"}},
+    "mixed_precision": {"algorithm": {"name": "mixed_precision"}},
+    "mixed_precision_first": {"algorithm": {"name": "mixed_precision", "transfer_first": True}},
+    "mixed_precision_rows": {"algorithm": {"name": "mixed_precision", "transfer_every": 2}},
     "hwa": HWA
     | {
         "tile": {"modifier": {"type": "AddNormal", "std_dev": 0.1}, "input_range": {"enable": True}}
@@ -35,7 +38,6 @@ REPLAYED: dict[str, dict[str, Any]] = {
 }
 PAIR = {"model": "reference_pair", "cells": {"a": {"model": "constant_step"}}}
 HINDERED: dict[str, tuple[dict[str, Any], str]] = {
-    "mixed_precision": ({"algorithm": {"name": "mixed_precision"}}, "mixed_precision decides"),
     "lrtt": ({"algorithm": {"name": "lrtt", "rank": 4}}, "lrtt decides"),
     "cells": ({"device": PAIR}, "several devices"),
     "fast cells": ({"algorithm": {"name": "tiki_taka", "fast": PAIR}}, "several devices (reference_pair)"),

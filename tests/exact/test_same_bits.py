@@ -3,6 +3,7 @@ any lane."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import shutil
@@ -12,12 +13,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from engine.jit import cpu, source
-from engine.jit.programs import array_program, fill, mvm_program
-from engine.jit.unit import unit_text
+from engine.jit import cpu, source, unit
+from engine.jit.programs import Program, array_program, fill, mvm_program
 from engine.tile import pulses
 from engine.tile.cells import CellArray
 from engine.tile.settings import IO, DeviceSpec, TileSpec, Update
+from engine.tile.strategies import update as update_kernels
 from engine.tile.tile import Tile
 from engine.tile.trains import draw_trains
 
@@ -27,7 +28,13 @@ DEVICES = {
     "soft_bounds": {"dw_min": 0.01},
     "exp_step": {"dw_min_std_add": 0.1},
 }
-LOOPS = ("update_cells", "update_few", "update_strips/1", "update_strips/2")
+LOOPS = (
+    "update_reference",
+    "update_strips/1",
+    "update_strips/2",
+    "update_hits",
+    "update_hits/listed",
+)
 UPDATES = (
     Update(),
     Update(desired_bl=100, update_bl_management=False),
@@ -58,11 +65,17 @@ def numbers(*shape: int, seed: int) -> torch.Tensor:
     )
 
 
+@functools.cache
+def reference_program(model: str, layout: source.Layout, backend: str) -> Program:
+    """The pulsed update as its definition has it, which no tile ever runs."""
+    return Program(source.update_reference_text(model, layout), backend)
+
+
 def update_as_a_gpu(
     array: CellArray, x: torch.Tensor, d: torch.Tensor, lr: float, u: Update, loop: str
 ) -> None:
-    """The loops that a GPU runs, on the CPU: `loop` is a kernel, for some with the number of its
-    items a row."""
+    """The strategies that a GPU has, where the array is: `loop` is a kernel, for some with the
+    number of its items a row."""
     array.set_lr(lr)
     plan = pulses._plan(u, array.granularity, lr, array.weight.device)
     words = max(1, math.ceil(plan.max_bl / pulses.SLOTS))
@@ -71,17 +84,24 @@ def update_as_a_gpu(
     space = pulses._space(array, x.shape[-2], words)
     fill(args, ("x", "d", "plan", *pulses._SPACE), (x, d, plan.tensor, *space))
     program = array.program()
-    args.items = array.lanes * x.shape[-2]
-    program.run("plan_samples", args, threads=1)
-    args.items *= (array.in_size + 31) // 32 + (array.out_size + 31) // 32
-    program.run("make_trains", args, threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        long = max(args.rows, args.cols) > update_kernels.LONG_LINES
+        patch.setattr(update_kernels, "measures_parts", lambda *_: long)
+        patch.setattr(update_kernels, "UNLISTED_GROUPS", 0 if loop.endswith("listed") else 1 << 30)
+        update_kernels.plan_samples(program, args, array.weight.device)
+        if loop.startswith("update_hits"):
+            update_kernels._pulse_coincidences(program, args, array.weight.device)
+            return
+    update_kernels.make_trains(program, args)
     kernel, _, parts = loop.partition("/")
+    if kernel == "update_reference":
+        program = reference_program(array.spec.model, array.layout, array.weight.device.type)
     args.items = array.lanes * array.out_size * int(parts or array.in_size)
     program.run(kernel, args, threads=1)
 
 
 def trained(
-    model: str, size: tuple[int, int, int], *, threads: int = 1, loop: str = ""
+    model: str, size: tuple[int, int, int], *, threads: int = 1, loop: str = "", where: str = "cpu"
 ) -> CellArray:
     """An array after a few updates of every kind, and after time has passed."""
     torch.set_num_threads(threads)
@@ -91,13 +111,16 @@ def trained(
         inputs,
         DeviceSpec(model, DEVICES[model] | {"lifetime": 50.0, "diffusion": 0.001}),
         seed=3,
-    )
+    ).to(where)
     for k, u in enumerate(UPDATES * 2):
-        x, d = numbers(batch, inputs, seed=k), numbers(batch, out, seed=100 + k)
+        x = numbers(batch, inputs, seed=k).to(where)
+        d = numbers(batch, out, seed=100 + k).to(where)
+        # At a low rate trains have one slot, as those of most convolutions.
+        lr = 0.02 if k < len(UPDATES) else 5e-5
         if loop:
-            update_as_a_gpu(array, x, d, 0.02, u, loop)
+            update_as_a_gpu(array, x, d, lr, u, loop)
         else:
-            array.update(x, d, 0.02, u)
+            array.update(x, d, lr, u)
         array.end_of_batch()
     return array
 
@@ -107,16 +130,29 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 @pytest.mark.usefixtures("loops_of_a_gpu")
-@pytest.mark.parametrize("size", [(5, 7, 3), (20, 1100, 20), (33, 60, 100)])
+@pytest.mark.parametrize(
+    "size", [(5, 7, 3), (20, 1100, 20), (33, 60, 100), (3, 40, 2300), (6, 300, 1)]
+)
 @pytest.mark.parametrize("model", DEVICES)
 def test_update_does_not_depend_on_threads_or_loop(model: str, size: tuple[int, int, int]) -> None:
     one = trained(model, size)
     assert float(one.weight.detach().std()) > 0
     others = [trained(model, size, threads=threads) for threads in (2, 3)]
-    others += [trained(model, size, loop=loop) for loop in LOOPS]
+    loops = (*LOOPS, "update_pulsed/2") if size[2] == 1 else LOOPS
+    others += [trained(model, size, loop=loop) for loop in loops]
     for other in others:
         assert same(one.weight, other.weight)
         assert same(one.cells, other.cells)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", DEVICES)
+def test_the_reference_of_the_update_is_alike_on_a_gpu(model: str) -> None:
+    size = (9, 60, 70)
+    ours = trained(model, size)
+    theirs = trained(model, size, loop="update_reference", where="cuda")
+    assert same(ours.weight, theirs.weight.cpu())
+    assert same(ours.cells, theirs.cells.cpu())
 
 
 @pytest.mark.parametrize("batch", [1, 3, 300])
@@ -181,9 +217,13 @@ def test_trains_are_those_that_a_gpu_makes_block_by_block(
 
     rates = (0.0005, 0.002, 0.01, 0.2)
     together = [trains(rate) for rate in rates]
-    packed, text = unit_text("trains_cpu.cu"), source.device_text
-    one = "static void make_trains_bulk(const UpdateArgs& a, i64 i, i64 n) { while (i < n) make_trains_item(a, i++); }"
-    monkeypatch.setattr(source, "device_text", lambda *given: text(*given).replace(packed, one))
+    read = unit.header
+    one = """#include "trains/trains.cu"
+static void make_trains_bulk(const UpdateArgs& a, i64 i, i64 n) { while (i < n) make_trains_item(a, i++); }
+"""
+    monkeypatch.setattr(
+        unit, "header", lambda name: one if name == "trains/cpu/trains.cu" else read(name)
+    )
     array_program.cache_clear()
     alone = [trains(rate) for rate in rates]
     array_program.cache_clear()

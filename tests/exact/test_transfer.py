@@ -12,7 +12,9 @@ import torch
 
 from engine.algorithms import find_algorithm
 from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec, Update
+from engine.tile.strategies import update as update_kernels
 from engine.tile.tile import Tile
+from engine.tile.transfers import args, transfer
 from tests.exact.test_naive_transfer import CASES, SHAPE, make, vectors
 
 MEMBERS = (
@@ -79,7 +81,10 @@ def a_checkpoint_goes_on(made: Made) -> None:
 
 
 def a_gpu_leaves_the_same_bits(made: Made) -> None:
-    assert_equal(*(after_updates(made, 9, times=6, where=where) for where in ("cpu", "cuda")))
+    """Few samples and many, of which a GPU makes sample masks."""
+    for samples, times in ((9, 6), (300, 2)):
+        places = ("cpu", "cuda")
+        assert_equal(*(after_updates(made, samples, times=times, where=where) for where in places))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -93,6 +98,19 @@ def test_walks_do_not_depend_on_the_loop(name: str, request: pytest.FixtureReque
     own = after_updates(lambda: make(name), 70)
     request.getfixturevalue("loops_of_a_gpu")
     assert_equal(own, after_updates(lambda: make(name), 70))
+
+
+@pytest.mark.usefixtures("loops_of_a_gpu")
+@pytest.mark.parametrize("name", CASES)
+def test_kernels_of_a_gpu_leave_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernel by kernel, with sample masks where they can be, and with all reads listed in
+    parallel."""
+    own = [after_updates(lambda: make(name), samples) for samples in (70, 3)]
+    monkeypatch.setattr(transfer, "walk", args.launch)
+    monkeypatch.setattr(args, "FEW_READS", 0)
+    monkeypatch.setattr(update_kernels, "SPARSE_SAMPLES", 2)
+    assert_equal(own[0], after_updates(lambda: make(name), 70))
+    assert_equal(own[1], after_updates(lambda: make(name), 3))
 
 
 @pytest.mark.parametrize("name", MEMBERS)

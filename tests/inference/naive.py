@@ -1,4 +1,4 @@
-"""Conductances as engine/physics/inference.cuh and the noise models have them, one operation after
+"""Conductances as engine/kernels/inference and the noise models have them, one operation after
 another.
 
 Shapes: M matrices, N cells; everything of one device of a cell is [M, N].

@@ -12,6 +12,7 @@ from tests.naive.array import NaiveArray
 from tests.naive.draws import Source, Stream
 from tests.naive.maths import F32, Floats, fma, round_even
 
+SUMMED = 256
 QUANTISE, PICK_ROW = Stream.ALGORITHM, Stream.ALGORITHM + 1
 
 
@@ -41,18 +42,30 @@ class NaiveMixed:
         done = self.updates - self.s.transfer_first
         due = done > 0 and done % self.s.transfer_every == 0
         unit, whole = F32(self.s.granularity or self.array.granularity), np.zeros_like(self.chi)
-        for sample, (x_row, d_row) in enumerate(zip(x, d, strict=True)):
-            self.chi = fma((F32(lr) * d_row)[:, None], x_row[None, :], self.chi)
-            if due and sample == (0 if self.s.transfer_first else len(x) - 1):
-                rows = self._rows(call)
-                whole[rows] = np.trunc(self.chi[rows] / unit)
-                self.chi[rows] = self.chi[rows] - whole[rows] * unit
+        split = 1 if self.s.transfer_first else len(x)
+        self._add(x[:split], d[:split], F32(lr))
+        if due:
+            rows = self._rows(call)
+            whole[rows] = np.trunc(self.chi[rows] / unit)
+            self.chi[rows] = self.chi[rows] - whole[rows] * unit
+        self._add(x[split:], d[split:], F32(lr))
         if not due:
             return call + 1 - first_call
         one_hot = np.eye(len(self.chi), dtype=F32)
         rate = (self.s.granularity or self.array.granularity) * self.s.transfer_lr
         self.array.update(whole, one_hot, rate, self.pulses, call + 1)
         return call + 2 - first_call
+
+    def _add(self, x: Floats, d: Floats, lr: Floats) -> None:
+        """Outer products of a part of the mini-batch: the first 256 samples one by one, then the
+        sum of each further 256."""
+        for begin in range(0, len(x), SUMMED):
+            total = self.chi if begin == 0 else np.zeros_like(self.chi)
+            for x_row, d_row in zip(
+                x[begin : begin + SUMMED], d[begin : begin + SUMMED], strict=True
+            ):
+                total = fma((lr * d_row)[:, None], x_row[None, :], total)
+            self.chi = total if begin == 0 else self.chi + total
 
     def _rows(self, call: int) -> np.ndarray:
         rows = len(self.chi)

@@ -214,8 +214,9 @@ def lane_sum(v: Floats, factor: Floats | None = None) -> np.float32:
 
 
 def step_of(res: float, bound: float) -> np.float32:
+    """A converter's step: range and resolution are rounded to float32, then multiplied."""
     share = 0.0 if res <= 0 else 1 / res if res > 1 else res
-    return F32(2 * bound * share) if bound > 0 else F32(0)
+    return F32(2 * bound) * F32(share) if bound > 0 else F32(0)
 
 
 def quantise(v: Floats, step: np.float32, stochastic: bool, u: Floats) -> Floats:

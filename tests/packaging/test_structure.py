@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("aihw_cli", "engine", "tests", "benchmarks")
-PRODUCT = ("aihw_cli", "engine")
+CODE = ("aihw", "aihw_cli", "engine", "tests", "benchmarks")
+PRODUCT = ("aihw", "aihw_cli", "engine")
 DATA = ("conf", "presets", "experiments")
 
 # Arrows go down only: a module may import its own floor and those below it. engine.settings is open
 # to all.
 FLOORS = (
-    ("aihw_cli",),
+    ("aihw", "aihw_cli"),
     ("engine.records",),
     ("engine.experiment",),
     ("engine.exchange",),
@@ -26,14 +26,17 @@ FLOORS = (
     ("engine.tile",),
     ("engine.jit",),
     ("engine.devices", "engine.physics", "engine.kernels"),
+    ("engine.config",),
     ("engine.readers",),
     ("engine.trust", "engine.memory"),
 )
 LINES = {".py": 400, ".cu": 400, ".cuh": 400, ".yaml": 40}
 FUNCTION_LINES = 60
+# What several kernels must compute is defined on a page that is read in one go.
+REFERENCE_LINES = 80
 ARGUMENTS = 5
 FOLDER_FILES = 15
-ROOT_ENTRIES = 14
+ROOT_ENTRIES = 15
 
 # What exceeds a budget, and why it is not split.
 LONGER: dict[str, str] = {
@@ -231,6 +234,13 @@ def functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunc
             )
 
     return walk(ast.parse(path.read_text()), f"{name_of(path)} ")
+
+
+def test_references_of_kernels_are_short() -> None:
+    found = sorted((ROOT / "engine/kernels").rglob("reference.cu"))
+    sizes = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in found}
+    assert sizes
+    assert not {name: size for name, size in sizes.items() if size > REFERENCE_LINES}
 
 
 def test_functions_are_short() -> None:

@@ -81,10 +81,11 @@ def sources(*folders: str, suffixes: tuple[str, ...]) -> set[str]:
 
 def test_the_wheel_holds_code_kernels_and_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert sources("aihw_cli", "engine", suffixes=(".py", ".cu", ".cuh")) <= names
+    assert sources("aihw", "aihw_cli", "engine", suffixes=(".py", ".cu", ".cuh")) <= names
     data = sources(*DATA, suffixes=(".yaml", ".py"))
     assert data and {f"aihw_cli/_data/{name}" for name in data} <= names
     assert {name.split("/")[0] for name in names} == {
+        "aihw",
         "aihw_cli",
         "engine",
         wheel.name.split("-py3")[0] + ".dist-info",

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from engine.jit.programs import digital_program, fill
-from engine.jit.struct import read_struct
-from engine.tile.call import KEPT_NUMBERS
+from engine.jit.programs import Program, digital_program, fill
+from engine.jit.struct import read_constant, read_struct
+from engine.tile.launch import KEPT_NUMBERS
 
 if TYPE_CHECKING:
     from engine.tile.tile import Tile
+
+SUMMED = read_constant("digital/digital.cuh", "SUMMED")
+SUMMED_ROWS = read_constant("digital/digital.cu", "SUMMED_ROWS")
 
 
 class Chi(nn.Module):
@@ -56,8 +59,8 @@ class Chi(nn.Module):
         self.updates += 1
         done = self.updates - 1 if s.transfer_first else self.updates
         due = done > 0 and done % s.transfer_every == 0
-        args = read_struct("digital.cuh", "ChiArgs")()
-        args.lanes, args.rows, args.cols, args.batch = (
+        args = read_struct("digital/digital.cuh", "ChiArgs")()
+        args.replicas, args.rows, args.cols, args.batch = (
             array.lanes,
             array.out_size,
             array.in_size,
@@ -70,14 +73,40 @@ class Chi(nn.Module):
         )
         args.random_row = int(s.random_row and args.count < args.rows)
         args.rate, args.unit, args.transfer, args.call = lr, unit, int(due), array.next_call()
-        args.items = args.lanes * args.rows * ((args.cols + 127) // 128)
         whole = self._room()
         fill(args, ("x", "d", "chi", "whole", "control"), (x, d, self.chi, whole, array.control))
-        program = digital_program(x.device.type)
-        program.run("step_chi", args, threads=torch.get_num_threads(), warp=True)
+        self._step(args, parallel=x.is_cuda)
         if due:
             array.update(whole, self.one_hot, unit * s.transfer_lr, self.write)
             self.row = (self.row + args.count) % args.rows
+
+    def _step(self, args: Any, *, parallel: bool) -> None:
+        """The kernels. A GPU makes the sums of later blocks of samples in parallel; a CPU makes
+        each when it adds it."""
+        program = digital_program(self.chi.device.type)
+        partial = self._sum_later(args, program) if parallel else None
+        args.items = args.replicas * args.rows * ((args.cols + 127) // 128)
+        program.run("step_chi", args, warp=True)
+        del partial
+
+    def _sum_later(self, args: Any, program: Program) -> Tensor | None:
+        """The sums of later blocks of samples, to which `args` points from now on."""
+        parts = (args.split, args.batch - args.split)
+        later = sum((samples - 1) // SUMMED for samples in parts if samples > SUMMED)
+        if later == 0:
+            return None
+        partial = self.chi.new_empty(later, *self.chi.shape)
+        args.partial = partial.data_ptr()
+        args.items = later * args.replicas * -(-args.rows // SUMMED_ROWS) * -(-args.cols // 32)
+        program.run("sum_products", args, warp=True)
+        return partial
+
+    @property
+    def steady(self) -> bool:
+        """Whether each further update does the same: it ends with a transfer of all rows."""
+        s, rows = self.settings, self.chi.shape[-2]
+        begun = self.updates > 0 or not s.transfer_first
+        return bool(begun and s.transfer_every == 1 and s.n_rows_per_transfer in (-1, rows))
 
     def _room(self) -> Tensor:
         """Where whole steps go; kept from call to call while it is small."""
@@ -101,11 +130,9 @@ class Chi(nn.Module):
         if bins == 0:
             return v
         array, out = tile.array, torch.empty_like(v)
-        args = read_struct("digital.cuh", "QuantiseArgs")()
+        args = read_struct("digital/digital.cuh", "QuantiseArgs")()
         args.batch, args.n, args.items = v.shape[-2], v.shape[-1], v.numel() // v.shape[-1]
         args.half, args.stochastic, args.call = bins // 2, int(stochastic), array.next_call()
         fill(args, ("v", "q", "control"), (v, out, array.control))
-        digital_program(v.device.type).run(
-            "quantise_lines", args, threads=torch.get_num_threads(), warp=True
-        )
+        digital_program(v.device.type).run("quantise_lines", args, warp=True)
         return out

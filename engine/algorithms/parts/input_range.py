@@ -9,10 +9,12 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from engine.jit.programs import fill, training_program
-from engine.jit.struct import read_struct
+from engine.jit.struct import read_constant, read_struct
+from engine.tile.launch import warps_of
 from engine.tile.training import InputRange
 
-FIGURES = 3
+HEADER = "hwa/range.cuh"
+FIGURES = read_constant("hwa/modifier.cuh", "FIGURES")
 
 
 class LearnedRange(nn.Module):
@@ -27,6 +29,8 @@ class LearnedRange(nn.Module):
     def __init__(self, settings: InputRange) -> None:
         super().__init__()
         self.settings, self.batches = settings, 0
+        # Bytes, which copies and checkpoints can take along; the struct holds pointers.
+        self._plain = bytes(_range_args(settings))
         start = torch.tensor([settings.init_value], dtype=torch.float32)
         if settings.learn_input_range:
             self.value = nn.Parameter(start)
@@ -72,7 +76,8 @@ class LearnedRange(nn.Module):
         v = torch.empty_like(x)
         args = self._args(x)
         args.v = v.data_ptr()
-        _run("cut_inputs", args, x)
+        program = training_program(x.device.type)
+        program.run("cut_inputs", args, warps=warps_of(args.items, args.cols))
         return v
 
     def gradient(self, x: Tensor, d: Tensor, clipped: Tensor | None, *, width: int) -> Tensor:
@@ -102,18 +107,24 @@ class LearnedRange(nn.Module):
         self.batches = int(state[0])
 
     def _args(self, x: Tensor) -> Any:
-        s, args = self.settings, read_struct("range.cuh", "RangeArgs")()
+        args: Any = read_struct(HEADER, "RangeArgs").from_buffer_copy(self._plain)
         args.items = args.rows = x.shape[0]
         args.cols = x.shape[1]
-        args.first_batches, args.std_alpha, args.decay = s.init_from_data, s.init_std_alpha, s.decay
-        args.input_share, args.output_share = s.input_min_percentage, s.output_min_percentage
-        args.gradient_scale, args.relative = s.gradient_scale, int(s.gradient_relative)
-        args.per_input, args.stop = int(s.clipped_per_input), int(s.stop_at_range)
         args.kept = x.new_empty(
             x.shape[0], FIGURES
         )  # lives as long as the struct that points to it
         fill(args, ("x", "figures", "range", "seen"), (x, args.kept, self.value, self.seen))
         return args
+
+
+def _range_args(s: InputRange) -> Any:
+    """What the settings say, in the form of the kernels."""
+    args = read_struct(HEADER, "RangeArgs")()
+    args.first_batches, args.std_alpha, args.decay = s.init_from_data, s.init_std_alpha, s.decay
+    args.input_share, args.output_share = s.input_min_percentage, s.output_min_percentage
+    args.gradient_scale, args.relative = s.gradient_scale, int(s.gradient_relative)
+    args.per_input, args.stop = int(s.clipped_per_input), int(s.stop_at_range)
+    return args
 
 
 def _is_repeated() -> bool:
@@ -122,11 +133,11 @@ def _is_repeated() -> bool:
 
 
 def _figures_of(x: Tensor, args: Any) -> Any:
-    found = read_struct("modifier.cuh", "SettleArgs")()
+    found = read_struct("hwa/modifier.cuh", "SettleArgs")()
     found.items = found.rows = x.shape[0]
     found.cols, found.w, found.figures = x.shape[1], x.data_ptr(), args.figures
     return found
 
 
 def _run(name: str, args: Any, like: Tensor) -> None:
-    training_program(like.device.type).run(name, args, threads=torch.get_num_threads(), warp=True)
+    training_program(like.device.type).run(name, args, warp=True)

@@ -116,8 +116,8 @@ class LowRank(nn.Module):
             self.settings.init_in,
         )
         out = torch.empty_like(array.weight.data)
-        args = read_struct("digital.cuh", "NumberArgs")()
-        args.items, args.lanes, args.call = out.numel(), array.lanes, array.next_call()
+        args = read_struct("digital/digital.cuh", "NumberArgs")()
+        args.items, args.replicas, args.call = out.numel(), array.lanes, array.next_call()
         args.uniform = int(kind == "uniform")
         scales = {
             "uniform": 1 / math.sqrt(inputs),

@@ -12,30 +12,35 @@ import torch
 from torch import Tensor
 
 from engine.jit.programs import fill, training_program
-from engine.jit.struct import read_struct
-from engine.tile.training import CLIPS, MODIFIERS, REMAPS, WeightClip, WeightModifier, WeightRemap
+from engine.jit.struct import choice, read_constant, read_struct
+from engine.tile.training import WeightClip, WeightModifier, WeightRemap
 
 if TYPE_CHECKING:
-    from engine.tile.call import Readable
+    from engine.tile.launch import Readable
 
-TRAINING_STREAM, EVALUATION_STREAM = 128, 144
-FIGURES = 3
+HEADER = "hwa/modifier.cuh"
+TRAINING_STREAM, EVALUATION_STREAM = (
+    read_constant(HEADER, name) for name in ("MODIFY", "MODIFY_EVALUATION")
+)
+FIGURES = read_constant(HEADER, "FIGURES")
 
 
-class View:
+class WeightOverride:
     """A tile's array with other weights: what a product reads instead of the array itself.
 
-    With `own` every vector meets weights of its own, drawn while it is multiplied.
+    With `per_sample` noise the weights of every vector are disturbed anew while it is multiplied.
     """
 
-    def __init__(self, array: Readable, weight: Tensor, own: Own | None = None) -> None:
+    def __init__(
+        self, array: Readable, weight: Tensor, per_sample: PerSampleNoise | None = None
+    ) -> None:
         self.out_size, self.in_size, self.lanes = array.out_size, array.in_size, array.lanes
-        self.weight, self.control, self.own = weight, array.control, own
+        self.weight, self.control, self.per_sample = weight, array.control, per_sample
 
 
-class Own:
-    """How weights are drawn for every vector of a product, and of the product the other way: the
-    same ones."""
+class PerSampleNoise:
+    """How weights are disturbed for every vector of a product, and of the product the other way:
+    alike."""
 
     def __init__(
         self, array: Readable, modifier: WeightModifier, *, call: int, stream: int
@@ -92,7 +97,7 @@ def _prepared(
 
 
 def _modify_args(modifier: WeightModifier) -> Any:
-    args = read_struct("modifier.cuh", "ModifyArgs")()
+    args = read_struct(HEADER, "ModifyArgs")()
     for name in ("std_dev", "dorefa_clip", "pdrop", "assumed_wmax", "g_max"):
         setattr(args, name, getattr(modifier, name))
     for name in ("zero_thres", "t_inference", "t0"):
@@ -101,7 +106,8 @@ def _modify_args(modifier: WeightModifier) -> Any:
         setattr(args, name, getattr(modifier, f"pcm_prob_{name}"))
     share = 1 / modifier.res if modifier.res > 1 else modifier.res
     args.res = 2 * share if modifier.convention == "Torch" else share
-    args.type, args.as_torch = MODIFIERS.index(modifier.type), int(modifier.convention == "Torch")
+    args.type = choice(HEADER, "ModifierType", modifier.type)
+    args.as_torch = int(modifier.convention == "Torch")
     args.sto_round, args.relative = int(modifier.sto_round), int(modifier.rel_to_actual_wmax)
     args.degree = len(modifier.coeffs)
     args.coeffs[: args.degree] = modifier.coeffs
@@ -116,12 +122,12 @@ def settle(weight: Tensor, scale: Tensor | None, clip: WeightClip, *, remap: Wei
     ) and not remaps:
         return
     data = weight.detach()
-    args = read_struct("modifier.cuh", "SettleArgs")()
+    args = read_struct(HEADER, "SettleArgs")()
     args.items = args.rows = data.shape[0]
     args.cols, args.clip, args.remap = (
         data.shape[1],
-        CLIPS.index(clip.type),
-        REMAPS.index(remap.type),
+        choice(HEADER, "ClipType", clip.type),
+        choice(HEADER, "RemapType", remap.type),
     )
     args.fixed_value, args.sigma = clip.fixed_value, clip.sigma
     args.remapped_wmax, args.max_scale_range = remap.remapped_wmax, remap.max_scale_range
@@ -134,10 +140,10 @@ def settle(weight: Tensor, scale: Tensor | None, clip: WeightClip, *, remap: Wei
     else:
         figures.zero_()
     args.items = 1
-    _run("settle_limits", args, data)
+    training_program(data.device.type).run("settle_limits", args, warps=8)
     args.items = args.rows
     _run("settle_rows", args, data)
 
 
 def _run(name: str, args: Any, like: Tensor) -> None:
-    training_program(like.device.type).run(name, args, threads=torch.get_num_threads(), warp=True)
+    training_program(like.device.type).run(name, args, warp=True)

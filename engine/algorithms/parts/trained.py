@@ -16,15 +16,16 @@ from engine.algorithms.parts.input_range import LearnedRange
 from engine.algorithms.parts.modify import (
     EVALUATION_STREAM,
     TRAINING_STREAM,
-    Own,
-    View,
+    PerSampleNoise,
+    WeightOverride,
     is_active,
     modify,
     settle,
 )
 from engine.jit.programs import fill, training_program
-from engine.jit.struct import read_struct
+from engine.jit.struct import read_struct, words
 from engine.tile.autograd import first_order
+from engine.tile.launch import warps_of
 from engine.tile.mvm import Product
 from engine.tile.periphery import clipping_limit
 from engine.tile.settings import IO
@@ -56,7 +57,7 @@ class Trained(nn.Module):
 
     copy: Tensor | None
 
-    def disturbed(self, tile: Tile) -> View | None:
+    def disturbed(self, tile: Tile) -> WeightOverride | None:
         """The weights that products meet now if not the tile's own, drawn if a new mini-batch
         begins."""
         if not self.active or not (tile.training or self.modifier.enable_during_test):
@@ -64,12 +65,14 @@ class Trained(nn.Module):
         array, stream = tile.array, TRAINING_STREAM if tile.training else EVALUATION_STREAM
         if self.copy is None:
             call = array.next_call() if tile.training else tile.read_calls
-            return View(
-                array, array.weight.detach(), Own(array, self.modifier, call=call, stream=stream)
+            return WeightOverride(
+                array,
+                array.weight.detach(),
+                PerSampleNoise(array, self.modifier, call=call, stream=stream),
             )
         if not tile.training:
             room = torch.empty_like(self.copy)
-            return View(
+            return WeightOverride(
                 array, modify(array, self.modifier, room, call=tile.read_calls, stream=stream)
             )
         if self.stale or self.modifier.per_forward:
@@ -77,7 +80,7 @@ class Trained(nn.Module):
             room = torch.empty_like(self.copy) if self.modifier.per_forward else self.copy
             modify(array, self.modifier, room, call=array.next_call(), stream=stream)
             self.copy, self.stale = room, False
-        return View(array, self.copy)
+        return WeightOverride(array, self.copy)
 
     def settle(self, tile: Tile, scale: Tensor | None, out_scale: Tensor | None) -> None:
         """Clips and remaps the weights after an optimizer step; what follows draws a new copy."""
@@ -156,7 +159,7 @@ class _TrainedProduct(torch.autograd.Function):
         other = state.disturbed(tile)
         cut = x if limit is None else state.input_range.cut(x)
         y: Tensor = tile.mvm(cut, other)
-        ctx.own = None if other is None else other.own
+        ctx.per_sample = None if other is None else other.per_sample
         ctx.leaves = weight, limit, learned
         seen = y if state.limit > 0 or learned is not None else None
         factors = [f.detach() for f in (limit, scale, learned) if f is not None]
@@ -184,7 +187,10 @@ class _TrainedProduct(torch.autograd.Function):
                 grad_scale = _scale_gradient(args, learned)
             if needs_x or needs_range:
                 grad_x = _back(
-                    ctx.parts[0], state, View(ctx.parts[0].array, met.detach(), ctx.own), back
+                    ctx.parts[0],
+                    state,
+                    WeightOverride(ctx.parts[0].array, met.detach(), ctx.per_sample),
+                    back,
                 )
             if needs_range or (
                 state.input_range is not None and state.ranges.stop_at_range and grad_x is not None
@@ -198,7 +204,7 @@ class _TrainedProduct(torch.autograd.Function):
         return grad_x if needs_x else None, grad_weight, grad_range, grad_scale, None
 
 
-def _back(tile: Tile, state: Trained, view: View, d: Tensor) -> Tensor:
+def _back(tile: Tile, state: Trained, view: WeightOverride, d: Tensor) -> Tensor:
     """The gradient [B, I] of the inputs of d [B, O], with the weights of `view`."""
     if state.analog_backward:
         return tile.mvm_t(d, view)
@@ -220,7 +226,7 @@ class Rows:
 
     def __init__(self, x: Tensor) -> None:
         self.weight, (self.out_size, self.in_size) = x, x.shape
-        self.control = x.new_zeros(1, 16, dtype=torch.int32)
+        self.control = x.new_zeros(1, words("random.cuh", "Control"), dtype=torch.int32)
 
 
 def _spread(state: Trained, saved: Any, d: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Any]:
@@ -229,7 +235,7 @@ def _spread(state: Trained, saved: Any, d: Tensor) -> tuple[Tensor, Tensor, Tens
     seen, scale, learned = saved
     if seen is None and scale is None:
         return d, d, None, None
-    args = read_struct("range.cuh", "OutputArgs")()
+    args = read_struct("hwa/range.cuh", "OutputArgs")()
     args.items, (args.rows, args.cols), args.limit = d.shape[0], d.shape, state.limit
     back, own, clipped = torch.empty_like(d), torch.empty_like(d), d.new_empty(d.shape[0])
     fill(args, ("d", "back", "own", "clipped"), (d, back, own, clipped))
@@ -239,9 +245,8 @@ def _spread(state: Trained, saved: Any, d: Tensor) -> tuple[Tensor, Tensor, Tens
     args.scale_step = int(scale is not None and scale.numel() > 1)
     args.learned_step = int(learned is not None and learned.numel() > 1)
     args.kept = d  # the struct points to it
-    training_program(d.device.type).run(
-        "spread_gradient", args, threads=torch.get_num_threads(), warp=True
-    )
+    program = training_program(d.device.type)
+    program.run("spread_gradient", args, warps=warps_of(args.items, args.cols))
     return back, own, clipped, args
 
 
@@ -250,7 +255,7 @@ def _scale_gradient(args: Any, learned: Tensor) -> Tensor:
     found = learned.new_empty(args.cols)
     args.by_column, args.items = found.data_ptr(), (args.cols + 31) // 32
     program = training_program(learned.device.type)
-    program.run("learn_scale", args, threads=torch.get_num_threads(), warp=True)
+    program.run("learn_scale", args, warp=True)
     if learned.numel() > 1:
         return found
     joined = learned.new_empty(1)

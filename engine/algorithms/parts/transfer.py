@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from engine.tile.periphery import step_size
 from engine.tile.settings import DENSE, Update, read_settings, setting
 
 if TYPE_CHECKING:
@@ -148,13 +149,6 @@ def read_values(read: Read) -> dict[str, Any]:
         "out_asymmetry": read.out_asymmetry,
         "out_sto_round": int(read.out_sto_round),
     }
-
-
-def step_size(res: float, bound: float) -> float:
-    """Width of a converter's step, from its resolution as a share of the range or, above 1, as a
-    number of steps."""
-    share = 0.0 if res <= 0 else 1 / res if res > 1 else res
-    return 2 * bound * share if bound > 0 else 0.0
 
 
 def shared_values(s: Any) -> dict[str, Any]:

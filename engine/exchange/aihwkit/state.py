@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from engine.exchange.aihwkit import words
-from engine.tile.cells import CellArray
-from engine.tile.group import TURN, CellGroup, Cells
+from engine.tile.cells import TURN, CellArray
+from engine.tile.group import CellGroup, Cells
 from engine.tile.mvm import Product
 from engine.tile.settings import OneSided
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HIDDEN, EXTRA = "hidden.", "extra."
 DEVICE = "extra.rpu_device."
-# Deviations of an output that are drawn once: their row (engine/physics/periphery.cuh), and the
+# Deviations of an output that are drawn once: their row (engine/kernels/mvm/args.cuh), and the
 # setting without which aihwkit has none.
 SPREADS = {
     "out_noise_values": (0, "out_noise_std"),

@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 
 from engine.jit.programs import Program, fill
-from engine.jit.struct import read_struct
+from engine.jit.struct import choice, read_constant, read_struct
 from engine.tile.cells import CellArray
-from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan, pulse_cells
+from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan
 from engine.tile.settings import Update
+from engine.tile.strategies import update as update_kernels
 
 if TYPE_CHECKING:
     from engine.tile.group import Cells
     from engine.tile.transfers.transfer import Transfer
 
-RULES = ("plain", "buffered", "averaged", "chopped", "dynamic")
-MAX_ARRAYS = 8
-EXACT = 3
+MAX_ARRAYS = read_constant("transfer/args.cuh", "MAX_ARRAYS")
+EXACT = update_kernels.EXACT
+FEW_READS = 64
 ALIGN = 16  # words: every part of the room starts at 64 bytes
-ROUND = (
-    2 + MAX_ARRAYS
-)  # numbers of a round: first and last sample, then where the reads of each array end
+# Numbers of a round: first and last sample, then where the reads of each array end.
+ROUND = read_constant("transfer/rounds.cu", "ROUND")
 
 
 class Prepared:
@@ -32,8 +32,8 @@ class Prepared:
 
     def __init__(self, state: Transfer, slow: Cells, batch: int) -> None:
         fast, wiring, where = state.fast, state.wiring, slow.weight.device
-        args = self.struct = read_struct("transfer.cuh", "TransferArgs")()
-        args.lanes, args.rows, args.cols, args.batch = (
+        args = self.struct = read_struct("transfer/args.cuh", "TransferArgs")()
+        args.replicas, args.rows, args.cols, args.batch = (
             fast.lanes,
             fast.out_size,
             fast.in_size,
@@ -105,28 +105,43 @@ class Prepared:
             return False
         return bool(self.struct.batch // period * values["reads"] >= self.crossing[0])
 
+    @property
+    def by_hits(self) -> bool:
+        """Whether a GPU finds the pulses of the fast array by sample masks."""
+        args = self.struct
+        cells = args.replicas * args.rows * args.cols
+        case = update_kernels.UpdateCase(False, args.type == EXACT, args.batch, cells)
+        chosen = update_kernels.choose(case) is update_kernels.UpdateKernel.COINCIDENCES
+        return chosen and not self.reads_all and self.values["out_chop_prob"] == 0
+
     def _measure(self, batch: int, *, walks: bool) -> None:
         """Sizes of everything that lives for one call only."""
         args, values, (slices, lines) = self.struct, self.values, self.crossing
         events = sum((batch // p + 1) * values["reads"] for p in values["period"] if p > 0)
-        args.most_events, args.slots = max(events, 1), max(min(events, slices), 1)
-        samples, pulses = args.lanes * batch, args.words
+        args.max_events, args.slots = max(events, 1), max(min(events, slices), 1)
+        # Reads of one array at most; a few are listed by the schedule itself, as are those that are
+        # drawn.
+        reads = max(batch // p + 1 if p > 0 else 0 for p in values["period"])
+        args.listed = 0 if values.get("random_slice", 0) or reads <= FEW_READS else reads
+        samples, pulses = args.replicas * batch, args.words
         sizes = {
-            "plans": 4 * samples, "rates": samples, "frozen": 16 * values["arrays"] * args.lanes,
+            "plans": 4 * samples, "rates": samples, "frozen": 16 * values["arrays"] * args.replicas,
             "x_words": samples * pulses * args.cols, "x_rest": samples * pulses * args.cols,
             "d_words": samples * pulses * args.rows, "d_rest": samples * pulses * args.rows,
             "out_signs": samples * lines if values["out_chop_prob"] > 0 else 0,
-            "marks": args.lanes * slices, "slot_slices": args.lanes * args.slots, "slot_chops": args.lanes * args.slots,
-            "found": 2 * args.lanes, "events": 4 * args.lanes * args.most_events,
-            "done": args.lanes * args.slots * lines, "drive": args.lanes * args.slots * lines,
+            "marks": args.replicas * slices, "slot_slices": args.replicas * args.slots,
+            "slot_chops": args.replicas * args.slots, "slot_until": args.replicas * args.slots,
+            "reads": 4 * MAX_ARRAYS * args.replicas,
+            "found": 3 * args.replicas, "events": 4 * args.replicas * args.max_events,
+            "done": args.replicas * args.slots * lines, "drive": args.replicas * args.slots * lines,
         }  # fmt: skip
         if not walks:
             sizes |= {
-                "since": args.lanes * slices,
-                "until": args.lanes * slices,
-                "order": args.most_events,
+                "since": args.replicas * slices,
+                "until": args.replicas * slices,
+                "order": args.max_events,
             }
-            sizes["rounds"] = 2 * ROUND * (args.most_events + 2)
+            sizes["rounds"] = 2 * ROUND * (args.max_events + 2)
         self.offsets, at = [], 0
         for name, size in sizes.items():
             self.offsets.append((name, 4 * at))
@@ -166,7 +181,7 @@ def plan_values(state: Transfer, slow: Cells, batch: int) -> dict[str, Any]:
         unit *= given["auto_granularity"] / (slices * abs(wiring.every[0]))
     both = [gamma[k] > 0 and gamma[k + 1] > 0 for k in range(links)]
     return given | {
-        "rule": RULES.index(wiring.rule),
+        "rule": choice("transfer/args.cuh", "Rule", wiring.rule),
         "arrays": links + 1,
         "gamma": list(gamma),
         "ratio": [gamma[k] / gamma[k + 1] if both[k] else 1.0 for k in range(links)],
@@ -182,39 +197,68 @@ def plan_values(state: Transfer, slow: Cells, batch: int) -> dict[str, Any]:
     }
 
 
+def walk(program: Program, prepared: Prepared) -> None:
+    """One mini-batch: in one call on a CPU, kernel by kernel on a GPU."""
+    if program.backend == "cpu":
+        program.run("transfer_update", prepared.struct)
+    else:
+        launch(program, prepared)
+
+
 def launch(program: Program, prepared: Prepared) -> None:
     """The kernels one after another, on a backend where nothing runs them in one call."""
-    args, (_, lines) = prepared.struct, prepared.crossing
-    samples, exact = args.lanes * args.batch, args.type == EXACT
+    args = prepared.struct
+    samples = args.replicas * args.batch
 
     def run(name: str, items: int, *, warp: bool = False) -> None:
         args.items = items
         program.run(name, args, threads=1, warp=warp)
 
     run("transfer_maxima", samples, warp=True)
-    run("transfer_schedule", args.lanes, warp=True)
+    run("transfer_schedule", args.replicas, warp=True)
+    if args.listed:
+        run("list_events", args.replicas * (len(prepared.values["gamma"]) - 1) * args.listed)
     run("transfer_plans", samples)
-    plain = read_struct("pulsing.cuh", "UpdateArgs")()
+    plain = read_struct("update/args.cuh", "UpdateArgs")()
     for name in SHARED:
         setattr(plain, name, getattr(args, name))
-    plain.lr_scale = 1.0
+    plain.lr_scale, plain.all_words = 1.0, 1
+    masks: list[Tensor] = []
+    if prepared.by_hits:
+        masks = update_kernels.make_masks(program, plain, prepared.room.device)
+        fill(args, update_kernels.MASKS, masks)
+        cells = args.replicas * args.rows * args.cols
+        args.spread = update_kernels.spread(cells)
+        run("first_stretch", cells * args.spread)
+    else:
+        _pulse_words(program, prepared, plain)
+    run("transfer_walk", args.replicas * args.slots * prepared.parts, warp=True)
+    if args.visible:
+        run("transfer_sum", args.replicas * args.rows * args.cols)
+    # The kernels have been started: what they read may be given back.
+    del masks
+
+
+def _pulse_words(program: Program, prepared: Prepared, plain: Any) -> None:
+    """Trains, and the pulses of the slices that are not read."""
+    args, (_, lines) = prepared.struct, prepared.crossing
+    samples, exact = args.replicas * args.batch, args.type == EXACT
+    args.x_masks = 0
     if not exact:
-        plain.items = samples * ((args.cols + 31) // 32 + (args.rows + 31) // 32)
-        program.run("make_trains", plain, threads=1, warp=True)
+        update_kernels.make_trains(program, plain)
     if prepared.values["out_chop_prob"] > 0:
-        run("transfer_signs", args.lanes * lines)
+        args.items = args.replicas * lines
+        program.run("transfer_signs", args, threads=1)
     if not prepared.reads_all:
-        run("transfer_rest", samples * args.words, warp=True)
+        args.items = samples * args.words
+        program.run("transfer_rest", args, threads=1, warp=True)
         plain.x_words, plain.d_words = args.x_rest, args.d_rest
         plain.x, plain.d = args.x_rest, args.d_rest
-        pulse_cells(program, plain, exact=exact)
-    run("transfer_walk", args.lanes * args.slots * prepared.parts, warp=True)
-    if args.visible:
-        run("transfer_sum", args.lanes * args.rows * args.cols)
+        update_kernels.run_made(program, plain)
 
 
 SHARED = (
-    "lanes", "rows", "cols", "batch", "w", "cells", "params", "control", "frozen", "plan", "plans", "x", "d",
+    "replicas", "rows", "cols", "batch", "w", "cells", "params", "control", "frozen", "plan", "plans", "x", "d",
     "x_words", "d_words", "words", "type", "noise_on", "call",
 )  # fmt: skip
 
@@ -243,7 +287,7 @@ def _states(array: Cells, slices: int) -> float:
 
 
 def _tensor(values: dict[str, Any], where: torch.device) -> Tensor:
-    struct = read_struct("transfer.cuh", "TransferPlan")()
+    struct = read_struct("transfer/args.cuh", "TransferPlan")()
     for name, *_ in struct._fields_:
         value = values.get(name, 0)
         if isinstance(value, list):

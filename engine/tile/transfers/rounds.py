@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.jit.programs import fill, rounds_program
 from engine.tile import trains
-from engine.tile.cells import CellArray
+from engine.tile.cells import CONTROL_WORDS, CellArray
 from engine.tile.group import CellGroup, Cells
 from engine.tile.settings import Update
 from engine.tile.trains import Trains
@@ -21,8 +21,6 @@ from engine.tile.transfers.args import EXACT, ROUND, Prepared
 
 if TYPE_CHECKING:
     from engine.tile.transfers.transfer import Transfer
-
-CONTROL_WORDS = 16
 
 
 class Rounds:
@@ -42,7 +40,7 @@ class Rounds:
         self._draw()
         self._run("split_rounds", 1)
         table = (
-            self.prepared.part("rounds", 2 * ROUND * (args.most_events + 2))
+            self.prepared.part("rounds", 2 * ROUND * (args.max_events + 2))
             .view(torch.int64)
             .view(-1, ROUND)
         )
@@ -63,29 +61,31 @@ class Rounds:
         """The schedule of the call, and the trains of all its samples."""
         args, fast, part = self.args, self.state.fast, self.prepared.part
         args.first = args.last = 0
-        samples = args.lanes * args.batch
+        samples = args.replicas * args.batch
         self._run("transfer_maxima", samples, warp=True)
-        self._run("transfer_schedule", args.lanes, warp=True)
+        self._run("transfer_schedule", args.replicas, warp=True)
+        if args.listed:
+            self._run("list_events", args.replicas * len(self.chain) * args.listed)
         self._run("transfer_plans", samples)
         if args.type != EXACT:
-            plans = part("plans", args.lanes, args.batch, 4)
+            plans = part("plans", args.replicas, args.batch, 4)
             x_words, d_words = (part(f"{v}_words", *shape) for v, shape in self._words(args.batch))
             self.trains = Trains(
-                plans, part("frozen", args.lanes, CONTROL_WORDS), x_words, d_words, args.type
+                plans, part("frozen", args.replicas, CONTROL_WORDS), x_words, d_words, args.type
             )
             lead = fast if isinstance(fast, CellArray) else fast.lead
             trains.fill_trains(lead, self.prepared.vectors, self.prepared.plan, self.trains)
             self.dealt = fast.deal(self.trains) if isinstance(fast, CellGroup) else plans[None]
         if self.prepared.values["out_chop_prob"] > 0:
-            self._run("transfer_signs", args.lanes * self.prepared.crossing[1])
+            self._run("transfer_signs", args.replicas * self.prepared.crossing[1])
 
     def _pulse(self, low: int, high: int) -> None:
         """Pulses of the fast array on the slices that are read, from where they were up to their
         read."""
         args, fast, state = self.args, self.state.fast, self.state
         args.low, args.high = low, high
-        self._run("open_round", args.lanes * self.prepared.crossing[0])
-        self._run("part_words", args.lanes * (high - low) * args.words, warp=True)
+        self._run("open_round", args.replicas * self.prepared.crossing[0])
+        self._run("part_words", args.replicas * (high - low) * args.words, warp=True)
         x, d = (self.prepared.part(f"{v}_rest", *shape) for v, shape in self._words(high - low))
         if args.type == EXACT:
             x, d = (v.view(torch.float32).squeeze(2) for v in (x, d))
@@ -102,11 +102,11 @@ class Rounds:
         args, state, (slices, lines) = self.args, self.state, self.prepared.crossing
         args.slots = args.last - args.first
         where = state.fast.weight
-        one_hot, drive = (where.new_empty(args.lanes, args.slots, n) for n in (slices, lines))
+        one_hot, drive = (where.new_empty(args.replicas, args.slots, n) for n in (slices, lines))
         resets = self.prepared.values.get("reset_prob", 0.0) > 0
         chosen = where.new_zeros(where.shape if resets else 0)
         fill(args, ("one_hot", "drive", "chosen"), (one_hot, drive, chosen))
-        self._run("read_round", args.lanes * args.slots, warp=True)
+        self._run("read_round", args.replicas * args.slots, warp=True)
         x, d = (one_hot, drive) if self.prepared.values["by_columns"] else (drive, one_hot)
         begin = 0
         for k, array in enumerate(self.chain):
@@ -127,16 +127,16 @@ class Rounds:
         return float(values["transfer_lr"][k] * (self.lr if values["scale_transfer"] else 1.0))
 
     def _words(self, samples: int) -> list[tuple[str, tuple[int, ...]]]:
-        lead = (self.args.lanes, samples, self.args.words)
+        lead = (self.args.replicas, samples, self.args.words)
         return [("x", (*lead, self.args.cols)), ("d", (*lead, self.args.rows))]
 
     def _lanes(self, v: Tensor) -> Tensor:
         """Without the first dimension where there is one lane."""
-        return v if self.args.lanes > 1 else v[0]
+        return v if self.args.replicas > 1 else v[0]
 
     def _run(self, name: str, items: int, *, warp: bool = False) -> None:
         self.args.items = items
-        self.program.run(name, self.args, threads=torch.get_num_threads(), warp=warp)
+        self.program.run(name, self.args, warp=warp)
 
 
 def _pulse_samples(array: Cells, x: Tensor, d: Tensor, lr: float, update: Update) -> None:

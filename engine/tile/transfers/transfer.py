@@ -18,7 +18,7 @@ from engine.tile.group import Cells, make_array
 from engine.tile.keys import TileId
 from engine.tile.pulses import _plain
 from engine.tile.settings import DeviceSpec
-from engine.tile.transfers.args import MAX_ARRAYS, Prepared, launch
+from engine.tile.transfers.args import MAX_ARRAYS, Prepared, walk
 from engine.tile.transfers.rounds import Rounds
 from engine.tile.transfers.wiring import Wiring
 
@@ -142,11 +142,7 @@ class Transfer(nn.Module):
         args.call, args.slow_call = self.fast.next_call(), max(array.next_call() for array in later)
         for array in later:
             array.calls = args.slow_call
-        program = self._program(last)
-        if program.backend == "cpu":
-            program.run("transfer_update", args, threads=torch.get_num_threads())
-        else:
-            launch(program, prepared)
+        walk(self._program(last), prepared)
 
     def _prepare(self, slow: Cells, batch: int, lr: float) -> Prepared:
         """Arguments for a batch of this size, kept with the tensors that they point to."""
@@ -172,7 +168,7 @@ class Transfer(nn.Module):
         last = tile.array
         args = self._prepare(last, 1, last.lr).struct
         args.items = last.weight.numel()
-        self._program(last).run("transfer_sum", args, threads=torch.get_num_threads())
+        self._program(last).run("transfer_sum", args)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": {}}

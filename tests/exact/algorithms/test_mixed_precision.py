@@ -69,6 +69,31 @@ def test_twenty_updates(name: str) -> None:
     assert np.abs(slow.array.w).max() > 0.05
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_many_samples_are_summed_in_blocks(first: bool) -> None:
+    """The last block of each part is short; sums that are made in parallel change no bit."""
+    tile, state = tile_of({"transfer_first": first})
+    again, parallel = tile_of({"transfer_first": first})
+    steps = parallel._step
+    parallel._step = lambda args, **_: steps(args, parallel=True)
+    naive = NaiveArray(
+        DEVICE.model,
+        DEVICE.params,
+        SHAPE,
+        tuple(int(v) & 0xFFFFFFFF for v in tile.array.control[0, :2]),
+        tile.array.granularity,
+    )
+    slow = NaiveMixed(naive, state.settings, Update(desired_bl=7))
+    draw = np.random.default_rng(1)
+    for _ in range(2):
+        x, d = (draw.normal(size=(600, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0]))
+        slow.learn(x, d, 0.001, tile.array.calls + 1)
+        for one, its in ((tile, state), (again, parallel)):
+            mixed_precision.update(one, its, torch.from_numpy(x), torch.from_numpy(d), 0.001)
+            np.testing.assert_array_equal(its.chi.numpy(), slow.chi)
+            np.testing.assert_array_equal(one.weight.detach().numpy(), slow.array.weight)
+
+
 @pytest.mark.parametrize(
     "device", [DEVICE, DeviceSpec("one_sided", {"refresh_every": 2}, {"a": DEVICE})]
 )

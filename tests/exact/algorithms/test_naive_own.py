@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.algorithms.parts.modify import TRAINING_STREAM, Own, View
+from engine.algorithms.parts.modify import TRAINING_STREAM, PerSampleNoise, WeightOverride
 from engine.tile.mvm import STREAMS
 from engine.tile.settings import IO, TileSpec
 from engine.tile.tile import Tile
@@ -32,8 +32,8 @@ class Case:
         self.tile.array.set_weights(
             0.4 * torch.randn(OUT, IN, generator=torch.Generator().manual_seed(1))
         )
-        own = Own(self.tile.array, modifier, call=CALL, stream=TRAINING_STREAM)
-        self.view = View(self.tile.array, self.tile.weight.detach(), own)
+        noise = PerSampleNoise(self.tile.array, modifier, call=CALL, stream=TRAINING_STREAM)
+        self.view = WeightOverride(self.tile.array, self.tile.weight.detach(), noise)
         self.tile.eval()
 
     def inputs(self, batch: int) -> torch.Tensor:

@@ -4,7 +4,6 @@ current one."""
 from __future__ import annotations
 
 import ctypes
-import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from engine.jit import cuda, programs
+from engine.jit import cuda, driver, programs
 from engine.nn import AnalogLinear
 from engine.tile.settings import TileSpec
 
@@ -40,14 +39,8 @@ def current(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         yield
         now[0] = before
 
-    def attributes(address: int) -> types.SimpleNamespace:
-        return types.SimpleNamespace(device=address // 1000)
-
-    runtime = types.SimpleNamespace(pointerGetAttributes=attributes)
-    monkeypatch.setitem(
-        sys.modules, "cupy", types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
-    )
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(driver, "device_of_pointer", lambda address: address // 1000)
+    monkeypatch.setattr(cuda, "several", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: now[0])
     monkeypatch.setattr(torch.cuda, "device", switched)
     return now

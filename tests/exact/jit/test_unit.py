@@ -69,6 +69,14 @@ def test_a_namespace_keeps_what_it_includes(folders: Path) -> None:
     assert "twice" in before.text("sum/shared.cuh")
 
 
+def test_an_alias_chooses_the_file_of_a_processor(folders: Path) -> None:
+    (folders / "kernels" / "sum" / "either.cu").write_text('#include "backend/part.cuh"')
+    text = Unit(aliases={"backend/part.cuh": "sum/shared.cuh"}).text("sum/either.cu")
+    assert "twice(int" in text
+    with pytest.raises(LookupError, match=r"backend/part\.cuh"):
+        unit_text("sum/either.cu")
+
+
 def test_a_missing_file_is_named(folders: Path) -> None:
     (folders / "kernels" / "lost.cu").write_text('#include "nowhere.cuh"')
     with pytest.raises(LookupError, match=r"nowhere\.cuh"):
@@ -99,5 +107,5 @@ def test_enums_constants_and_structs_are_read_from_the_text(folders: Path) -> No
 
 def test_every_kernel_file_is_found_by_its_name() -> None:
     names = kernel_files()
-    assert {"portable.cuh", "periphery.cuh"} <= set(names)
+    assert {"portable.cuh", "mvm/args.cuh"} <= set(names)
     assert all(unit.header(name) == path.read_text() for name, path in names.items())

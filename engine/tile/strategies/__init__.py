@@ -1,0 +1,1 @@
+"""Which kernel an operation takes: one table for each operation."""
