@@ -12,9 +12,11 @@ from tests.custom.test_data import classes_of_images
 from tests.docs.pages import run_page
 
 
-def test_your_network(aihw: Callable[..., Result]) -> None:
+def test_your_network(aihw: Callable[..., Result], folder: Path) -> None:
+    classes_of_images(folder / "shapes")
     results = run_page("your_network.md", aihw)
-    refused, shown = results[:2]
+    _, _, evaluated, exported, refused, shown = results[:6]
+    assert "1 y" in evaluated.out and "checked with onnxruntime" in exported.out
     assert "--allow-code" in refused.err
     assert "blocks.0.attention" in shown.out
     unfit = next(result for result in results if "another shape" in result.err)
