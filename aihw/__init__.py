@@ -30,7 +30,7 @@ from engine.nn import (
     convert_to_digital,
     read_weights,
 )
-from engine.optim import AnalogSGD, digital_parameters, pulsed_parameters
+from engine.optim import AnalogOptimizer, AnalogSGD, digital_parameters, pulsed_parameters
 from engine.presets import inference, preset
 from engine.settings import UserError
 from engine.tile.settings import TileSpec
@@ -46,6 +46,7 @@ __all__ = [
     "AnalogLayer",
     "AnalogLinear",
     "AnalogMultiheadAttention",
+    "AnalogOptimizer",
     "AnalogRNN",
     "AnalogSGD",
     "AnalogSequential",

@@ -14,6 +14,8 @@ from engine.config.merge import names_kind
 from engine.presets import groups, read_member
 from engine.readers.wording import brief
 from engine.settings import UserError
+from engine.trust.code import SECTIONS as CODE_SECTIONS
+from engine.trust.code import is_code
 
 # Groups of which a run may have no member.
 OPTIONAL = ("preset", "inference")
@@ -31,6 +33,8 @@ def spelled_out(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         section = found.get(group, {})
         if group == "device" and is_own_device(section):
             found[group] = {"model": section}
+        elif group in CODE_SECTIONS and is_code(section):
+            found[group] = {"name": section}
         elif isinstance(section, str) or (section is None and group in OPTIONAL):
             _refuse_second_name(path, defaults, group=group, name=section)
             chosen[group] = section

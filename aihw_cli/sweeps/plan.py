@@ -45,7 +45,9 @@ class Composer:
     def _check_network(self, config: dict[str, Any]) -> None:
         """Find out now, and once for all points that have it, whether a network fits its data."""
         from engine.experiment.custom.check import check_network
+        from engine.experiment.writers import require
 
+        require(config)  # a logger that is missing would fail run after run
         parts = [config.get(key) for key in ("task", "model", "dataset", "loss", "layers")]
         key = json.dumps(parts, default=str)
         if key not in self.checked:

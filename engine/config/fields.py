@@ -18,7 +18,13 @@ MAX_NODES = 64
 LARGEST = sys.float_info.max
 # Whole numbers go to programs that have 64 bits for them.
 WHOLE = 2**63
-ITEMS = {bool: "values true or false", int: "whole numbers", float: "numbers", str: "texts"}
+ITEMS = {
+    bool: "values true or false",
+    int: "whole numbers",
+    float: "numbers",
+    str: "texts",
+    object: "values",  # whoever uses them checks them
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,9 @@ class Param:
         """The type in words: bool, int, float, str, any, or `list of` one of them."""
         if self.free or not isinstance(self.default, bool | int | float | str | list):
             return "any"
-        return f"list of {self.item_kind.__name__}" if self.kind is list else self.kind.__name__
+        if self.kind is not list:
+            return self.kind.__name__
+        return "list of any" if self.item is object else f"list of {self.item_kind.__name__}"
 
     @property
     def item_kind(self) -> type:

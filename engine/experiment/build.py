@@ -33,6 +33,8 @@ KIND_KEYS = ("model", "name")
 NO_SETTING = ("name", "weights", "about", "source")
 # A weight in floating point and its gradient; tiles need more.
 DIGITAL_BYTES = 8
+# Channels, height, width.
+IMAGE_DIMS = 3
 Made = TypeVar("Made")
 ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU"}
 
@@ -310,6 +312,7 @@ def _model(make: Maker, info: Info) -> nn.Module:
     settings = {key: value for key, value in make.config["model"].items() if key not in NO_SETTING}
     name = make.config["model"]["name"]
     member = find_member("models", name)
+    _check_rows(name, member, info)
     # A network of the user's own code says by running what it takes.
     takes, given = getattr(member, "TAKES", IMAGES), info.kind
     if takes is not None and takes != given:
@@ -320,6 +323,16 @@ def _model(make: Maker, info: Info) -> nn.Module:
     if not hasattr(member, "arguments"):
         _check_settings(name, member.build, settings)
     return member.build(make, info, **settings)
+
+
+def _check_rows(name: str, member: Any, info: Info) -> None:
+    """Raises UserError for rows of numbers where a network takes images of channels."""
+    rows = info.kind == IMAGES and len(info.shape) != IMAGE_DIMS
+    if rows and not (getattr(member, "TAKES_ROWS", False) or hasattr(member, "arguments")):
+        shape = " x ".join(map(str, info.shape))
+        raise UserError(
+            f"model {name} takes images, the samples are rows of {shape} numbers: model=mlp takes them"
+        )
 
 
 def _check_settings(name: str, build: Callable[..., Any], settings: Config) -> None:

@@ -25,6 +25,8 @@ from engine.trust.text import visible
 if TYPE_CHECKING:
     import torch
 
+# Folders of a run: where it goes on, and its best epoch so far.
+LAST, BEST = "checkpoint", "best"
 FORMAT = 1
 KEEP = 2
 TENSORS, STATE = "tensors.safetensors", "state.json"

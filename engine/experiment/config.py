@@ -34,8 +34,31 @@ class Dataset(Settings):
     std: list[float] = setting(
         [], "inputs are divided by it after that: a number, or one a channel", above=0, longest=None
     )
+    normalize: bool = setting(
+        False, "subtract the mean of the training samples and divide by their deviation, by channel"
+    )
+    transforms: list[Any] = setting(
+        [],
+        "transforms of torchvision for all samples, by name: Resize, CenterCrop, Pad, Grayscale",
+        item=object,
+        longest=None,
+    )
+    augment: list[Any] = setting(
+        [],
+        "random transforms of torchvision for training samples, by name, see docs/your_data.md",
+        item=object,
+        longest=None,
+    )
+    workers: int = setting(
+        0, "processes that augment samples, and threads that read images; 0 = none", minimum=0
+    )
+    channels: int = setting(
+        0, "channels of images in folders: 1 or 3; 0 = as in the files", minimum=0, maximum=3
+    )
+    label: str = setting("", "the column of the labels; empty = the last one (csv)")
+    split: str = setting("", "which collection of the dataset (emnist)")
     shuffle: bool = setting(True, "draw a new order of the training samples for each epoch")
-    path: str = setting("", "the file to learn (text)")
+    path: str = setting("", "the file to learn (text, npz, csv)")
     sequence_length: int = setting(
         100, "signs in a sample, over which gradients travel back (text)", minimum=1
     )
@@ -46,7 +69,10 @@ class Dataset(Settings):
         minimum=0,
     )
     test_part: float = setting(
-        0.1, "share of the text for testing, at its end; >= 1 = that many signs", above=0
+        0.1,
+        "share for testing: of each class (folder, npz, csv), or of the end of a text, where >= 1 is "
+        "a number of characters",
+        above=0,
     )
 
 
@@ -55,6 +81,12 @@ class Loss(Settings):
     """What is minimised."""
 
     name: str = setting("nll", "loss function", choices=("nll", "cross_entropy", "mse"))
+    label_smoothing: float = setting(
+        0.0,
+        "share of a label that is spread over all classes, in training",
+        minimum=0.0,
+        maximum=1.0,
+    )
     reduction: str = setting("sum", "how the losses of a batch are joined", choices=("sum", "mean"))
 
 
@@ -84,9 +116,21 @@ class Optimizer(Settings):
     gradients."""
 
     name: str = setting(
-        "analog_sgd", "optimizer; only analog_sgd trains tiles by pulses", choices=OPTIMIZERS
+        "analog_sgd", "optimizer of digital parameters; tiles learn by pulses", choices=OPTIMIZERS
     )
     lr: float = setting(0.01, "learning rate", minimum=0.0)
+    tile_lr: float = setting(
+        0.0,
+        "learning rate of tiles that learn by pulses; 0 = lr (analog_sgd, sgd) or 0.1 (adam, adamw)",
+        minimum=0.0,
+    )
+    warmup: int = setting(
+        0, "steps over which learning rates grow from 0 to their value", unit="step", minimum=0
+    )
+    clip_grad_norm: float = setting(
+        0.0, "largest norm of all gradients of digital parameters together; 0 = any", minimum=0.0
+    )
+    accumulate: int = setting(1, "mini-batches whose gradients make one step", minimum=1)
     momentum: float = setting(0.0, "momentum (analog_sgd, sgd)", minimum=0.0, maximum=1.0)
     nesterov: bool = setting(False, "Nesterov's momentum (analog_sgd, sgd)")
     betas: list[float] = setting(
@@ -127,6 +171,15 @@ class Run(Settings):
     exact: bool = setting(False, "the same bits at any number of threads, slower")
     graph: bool = setting(
         True, "a GPU replays training steps as one graph where it can: same bits, faster"
+    )
+    patience: int = setting(
+        0,
+        "epochs without a better valid_accuracy after which training ends; 0 = never",
+        unit="epoch",
+        minimum=0,
+    )
+    keep_best: bool = setting(
+        False, "keep the network of the epoch with the best valid_accuracy beside the last one"
     )
     checkpoint_every: int = setting(
         0, "optimizer steps between checkpoints; 0 = every epoch", minimum=0

@@ -13,6 +13,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from engine.experiment.feeding.prepare import (
+    Augmented,
+    check_transforms,
+    prepared,
+    transformed_info,
+)
 from engine.experiment.members import find_member
 from engine.settings import UserError
 
@@ -53,6 +59,9 @@ class Data:
     classes: int
     valid_x: torch.Tensor | None = None
     valid_y: torch.Tensor | None = None
+    augmented: Augmented | None = None
+    # What was computed of the training samples and applied to all, for the record.
+    statistics: Mapping[str, list[float]] | None = None
 
     @property
     def info(self) -> Info:
@@ -61,17 +70,23 @@ class Data:
 
     def to(self, device: torch.device) -> Data:
         """The same data on another device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Data(
-            **{k: v if v is None or k == "classes" else v.to(device) for k, v in moved.items()}
-        )
+        import torch
+
+        here = {f.name: getattr(self, f.name) for f in fields(self)}
+        # What is augmented is transformed on the CPU, batch by batch.
+        moved: dict[str, Any] = {
+            k: v.to(device) for k, v in here.items() if isinstance(v, torch.Tensor)
+        }
+        return replace(self, **moved)
 
 
 def load_data(settings: Mapping[str, Any], *, seed: int = 0) -> Data:
     """The dataset that `settings` (the group `dataset`) names, cut to its first samples where asked
     for; `seed` decides which training samples are set aside for validation."""
     check_valid_part(settings)
-    data = find_member("datasets", settings["name"]).load(settings)
+    check_transforms(settings)
+    member = find_member("datasets", settings["name"])
+    data = member.load(settings)
     if data.train_x.dim() > 2 and data.train_x.shape[1:] != data.test_x.shape[1:]:
         shapes = [" x ".join(map(str, x.shape[1:])) for x in (data.train_x, data.test_x)]
         raise UserError(
@@ -81,13 +96,16 @@ def load_data(settings: Mapping[str, Any], *, seed: int = 0) -> Data:
         _count(settings, "train_samples", data.train_y),
         _count(settings, "test_samples", data.test_y),
     )
-    train_x, test_x = (_normalised(x, settings) for x in (data.train_x[:train], data.test_x[:test]))
-    cut = replace(
-        data,
-        train_x=train_x,
-        train_y=data.train_y[:train],
-        test_x=test_x,
-        test_y=data.test_y[:test],
+    cut = prepared(
+        replace(
+            data,
+            train_x=data.train_x[:train],
+            train_y=data.train_y[:train],
+            test_x=data.test_x[:test],
+            test_y=data.test_y[:test],
+        ),
+        # A member may have transformed its samples itself.
+        {**settings, "transforms": []} if hasattr(member, "TRANSFORMS") else settings,
     )
     part = float(settings.get("valid_part") or 0.0)
     # A text is cut where it is read: its samples follow each other and cannot be drawn at random.
@@ -122,6 +140,7 @@ def _set_aside(data: Data, part: float, seed: int) -> Data:
         train_y=data.train_y[kept],
         valid_x=data.train_x[chosen],
         valid_y=data.train_y[chosen],
+        augmented=data.augmented and data.augmented.only(kept),
     )
 
 
@@ -129,26 +148,11 @@ def dataset_info(settings: Mapping[str, Any]) -> Info:
     """What a model must know of the dataset, without its files where that does not depend on
     them."""
     member = find_member("datasets", settings["name"])
-    return (
-        Info(member.SHAPE, member.CLASSES) if hasattr(member, "SHAPE") else load_data(settings).info
-    )
-
-
-def _normalised(x: torch.Tensor, settings: Mapping[str, Any]) -> torch.Tensor:
-    """(x - mean) / std, a number for all values of [N, C, ...] or one a channel."""
-    import torch
-
-    for key, apply in (("mean", torch.Tensor.sub), ("std", torch.Tensor.div)):
-        given = list(settings.get(key) or [])
-        if not given:
-            continue
-        if len(given) not in (1, x.shape[1]):
-            raise UserError(
-                f"dataset.{key}: {settings['name']} has {x.shape[1]} channels, so one number or {x.shape[1]}, "
-                f"not {len(given)}"
-            )
-        x = apply(x, torch.tensor(given, dtype=torch.float32).view(-1, *[1] * (x.dim() - 2)))
-    return x
+    if hasattr(member, "SHAPE"):
+        return transformed_info(Info(member.SHAPE, member.CLASSES), settings)
+    if hasattr(member, "info"):
+        return transformed_info(member.info(settings), settings)
+    return load_data(settings).info
 
 
 def _count(settings: Mapping[str, Any], key: str, labels: torch.Tensor) -> int:
@@ -163,13 +167,16 @@ def _count(settings: Mapping[str, Any], key: str, labels: torch.Tensor) -> int:
 def fingerprint(settings: Mapping[str, Any]) -> str:
     """A short hash of the dataset's files: equal for a file and its gzipped form, different for
     different data."""
+    member = find_member("datasets", settings["name"])
+    if hasattr(member, "content"):
+        return str(member.content(settings))
     digest = hashlib.sha256(str(settings["name"]).encode())
-    for path in find_member("datasets", settings["name"]).files(settings):
-        digest.update(f"{path.name.removesuffix('.gz')} {_checksum(path)}\n".encode())
+    for path in member.files(settings):
+        digest.update(f"{path.name.removesuffix('.gz')} {checksum(path)}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
     """CRC-32 and length of the plain content, unpacked if need be."""
     try:
         found = path.stat()

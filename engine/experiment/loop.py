@@ -17,10 +17,12 @@ import torch
 from engine.experiment.build import build, check_size
 from engine.experiment.custom.check import check_network
 from engine.experiment.data import TEXT, load_data, sample_order
+from engine.experiment.feeding.augment import Batches
+from engine.experiment.lifecycle.stopping import check_choice, stops
 from engine.experiment.lifecycle.verdict import Outcome
 from engine.experiment.losses import make_loss
 from engine.experiment.processor import give_torch_threads, processor
-from engine.experiment.schedules import learning_rate
+from engine.experiment.schedules import learning_rate, warmed_up
 from engine.experiment.tasks._trained import start_from, start_of
 from engine.nn.analog import AnalogTile
 from engine.readers.wording import brief
@@ -78,13 +80,17 @@ class Loop:
         self.model, self.optimizer = build(config, self.data.info, self.device)
         if start := start_of(config):
             start_from(self.model, user_path(start), config, info=self.data.info)
+        check_choice(config["run"], validated=self.data.valid_y is not None)
         self.data = self.data.to(self.device)
+        self.batches = self._batches()
         give_torch_threads(self.model, self.data.info, int(config["dataset"]["batch_size"]))
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.loss_function = make_loss(config["loss"])
         self.epochs = int(config["run"]["epochs"])
         self.batch_size = int(config["dataset"]["batch_size"])
-        self.steps_per_epoch = -(-len(self.data.train_y) // self.batch_size)
+        # What one step of the optimizer learns from, in mini-batches one after another.
+        self.step_size = self.batch_size * int(config["optimizer"].get("accumulate") or 1)
+        self.steps_per_epoch = -(-len(self.data.train_y) // self.step_size)
         self.place = Place()
         self.step_samples = 0
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -101,19 +107,22 @@ class Loop:
         self.model.train()
         if self.place.batch == 0:
             begin_streams(self.model)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr()
+        self._set_rates()
         order = self._order().to(self.device)
         self.loss_sum.fill_(self.place.loss)
         self.correct_sum.fill_(int(self.place.correct))
         mark = time.perf_counter()
-        while self.place.batch < self.steps_per_epoch:
-            index = order[
-                self.place.batch * self.batch_size : (self.place.batch + 1) * self.batch_size
-            ]
-            loss = (
-                self._step(index) if self.replayed is None else self.replayed.step(index, self.lr())
-            )
+        left = list(order.split(self.step_size))[self.place.batch :]
+        made = None if self.batches is None else self.batches.epoch(self.place.epoch, left)
+        for index in left:
+            if self.config["optimizer"].get("warmup"):
+                self._set_rates()
+            if made is not None:
+                loss = self._step(index, next(made).to(self.device))
+            elif self.replayed is None:
+                loss = self._step(index)
+            else:
+                loss = self.replayed.step(index, self.lr() * self._warmed_up())
             self.step_samples = len(index)
             if self.place.steps == 0:
                 self.place.start_loss = self.mean_loss(loss, len(index))
@@ -125,6 +134,21 @@ class Loop:
             mark = time.perf_counter()
         self.loss_sum.item()  # waits for a GPU, so that its time counts as training
         self.place.training_seconds += time.perf_counter() - mark
+
+    def _set_rates(self) -> None:
+        """The learning rates of the next step: pure functions of the place reached."""
+        settings, factor = self.config["optimizer"], self._warmed_up()
+        for group in self.optimizer.param_groups:
+            own = {**settings, "lr": group.get("base_lr", settings["lr"])}
+            rate = learning_rate(own, self.place.epoch, self.epochs)
+            group["lr"] = rate * factor
+
+    def _warmed_up(self) -> float:
+        return warmed_up(self.config["optimizer"], self.place.steps)
+
+    def stops(self) -> bool:
+        """Whether training ends here although epochs are left."""
+        return stops(self.place.rows, int(self.config["run"].get("patience") or 0))
 
     def mean_loss(self, loss: torch.Tensor, samples: int) -> float:
         """The loss of a step by itself, over its labels; `loss` may be their sum."""
@@ -167,27 +191,58 @@ class Loop:
             return None
         from engine.optim.replay import Replayed, obstacle
 
-        if obstacle(self.model):
+        if obstacle(self.model) or self.batches is not None:
             return None
         replay = bool(self.config["run"].get("graph", True))
         return Replayed(self.model, self.optimizer, self._step, replay=replay)
 
-    def _step(self, index: torch.Tensor) -> torch.Tensor:
-        x, y = self.data.train_x.index_select(0, index), self.data.train_y.index_select(0, index)
+    def _batches(self) -> Batches | None:
+        """Augmented inputs, where the samples are not learned as they are."""
+        if self.data.augmented is None:
+            return None
+        workers = int(self.config["dataset"].get("workers") or 0)
+        return Batches(self.data, seed=int(self.config["run"]["seed"]), workers=workers)
+
+    def _step(self, index: torch.Tensor, x: torch.Tensor | None = None) -> torch.Tensor:
         # Not optimizer.zero_grad(): its first call imports torch._dynamo, which takes more than a
         # second.
         for parameter in self.parameters:
             parameter.grad = None
+        value: torch.Tensor | None = None
+        for first in range(0, len(index), self.batch_size):
+            part = index[first : first + self.batch_size]
+            inputs = None if x is None else x[first : first + self.batch_size]
+            loss = self._backward(part, inputs, share=len(part) / len(index))
+            value = loss if value is None else value + loss
+        assert value is not None
+        self.clip()
+        self.optimizer.step()
+        return value
+
+    def _backward(
+        self, index: torch.Tensor, x: torch.Tensor | None, *, share: float
+    ) -> torch.Tensor:
+        """Adds the gradients of a mini-batch. Returns its share of the loss of the step."""
+        x = self.data.train_x.index_select(0, index) if x is None else x
+        y = self.data.train_y.index_select(0, index)
         output = self.model(x)
         loss = self.loss_function(output, y)
+        whole = loss.detach()
+        self.loss_sum.add_(whole, alpha=_weight(self.config["loss"], y.numel()))
+        self.correct_sum.add_((output.detach().argmax(1) == y).sum())
+        if share < 1 and self.config["loss"].get("reduction") == "mean":
+            loss = loss * share
         # Autograd's own thread for a GPU costs a third of a step that is launched from Python.
         with torch.autograd.set_multithreading_enabled(False):
             loss.backward()
-        self.optimizer.step()
-        value = loss.detach()
-        self.loss_sum.add_(value, alpha=_weight(self.config["loss"], y.numel()))
-        self.correct_sum.add_((output.detach().argmax(1) == y).sum())
-        return value
+        return loss.detach()
+
+    def clip(self) -> None:
+        """Bounds the gradients of digital parameters; tiles have none, but pulses."""
+        largest = float(self.config["optimizer"].get("clip_grad_norm") or 0.0)
+        if largest:
+            digital = [p for p in self.parameters if p.grad is not None]
+            torch.nn.utils.clip_grad_norm_(digital, largest)
 
     def evaluate(
         self, x: torch.Tensor | None = None, y: torch.Tensor | None = None
@@ -286,7 +341,8 @@ def evaluate(
     model.eval()
     begin_streams(model)
     size = int(config["dataset"].get("test_batch_size") or 500)
-    loss_function = make_loss(config["loss"])
+    # What is judged is the loss itself.
+    loss_function = make_loss({**config["loss"], "label_smoothing": 0.0})
     loss = torch.zeros((), dtype=torch.float64, device=y.device)
     correct = torch.zeros((), dtype=torch.int64, device=y.device)
     for inputs, labels in zip(x.split(size), y.split(size), strict=True):

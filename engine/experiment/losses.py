@@ -25,13 +25,31 @@ def make_loss(settings: Mapping[str, Any]) -> LossFunction:
             f"loss.reduction: must be one of {', '.join(REDUCTIONS)}, not {reduction!r}"
         )
     function = LOSSES[name]
+    smoothing = float(settings.get("label_smoothing") or 0.0)
+    if not 0 <= smoothing <= 1:
+        raise UserError(f"loss.label_smoothing must be >= 0 and <= 1, not {smoothing:g}")
 
     def loss(output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         if output.dim() > 2:  # torch adds such losses up in no fixed order on a GPU
             output, label = output.movedim(1, -1).flatten(0, -2), label.flatten()
-        return function(output, label, reduction)
+        plain = function(output, label, reduction)
+        if not smoothing:
+            return plain
+        return (1 - smoothing) * plain + smoothing * _of_all(output, name, reduction)
 
     return loss
+
+
+def _of_all(output: torch.Tensor, name: str, reduction: str) -> torch.Tensor:
+    """The loss of an output [B, classes] averaged over all labels that a sample could have."""
+    classes = output.shape[1]
+    if name == "mse":
+        # Of one-hot targets: a sum over classes of the mean over labels.
+        squares = ((classes - 1) * output.square() + (output - 1).square()) / classes
+        return squares.mean() if reduction == "mean" else squares.sum()
+    scores = functional.log_softmax(output, 1) if name == "cross_entropy" else output
+    losses = -scores.mean(1)
+    return losses.mean() if reduction == "mean" else losses.sum()
 
 
 def _nll(output: torch.Tensor, label: torch.Tensor, reduction: str) -> torch.Tensor:

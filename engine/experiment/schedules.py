@@ -26,6 +26,12 @@ def learning_rate(optimizer: Settings, epoch: int, epochs: int) -> float:
     return SHAPES[name](schedule, float(optimizer["lr"]), epoch, epochs)
 
 
+def warmed_up(optimizer: Settings, steps: int) -> float:
+    """The factor of the learning rate in the step after `steps` others."""
+    warmup = int(optimizer.get("warmup") or 0)
+    return min(1.0, (steps + 1) / warmup) if warmup else 1.0
+
+
 def _constant(schedule: Settings, lr: float, epoch: int, epochs: int) -> float:
     return lr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.experiment import record
-from engine.experiment.checkpoint import load_checkpoint, save_checkpoint
+from engine.experiment.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from engine.experiment.data import fingerprint
 from engine.experiment.files import writing
 from engine.experiment.identity.program import changed_since
@@ -22,6 +22,7 @@ from engine.experiment.lifecycle.resuming import (
     check_identity,
     note_program,
 )
+from engine.experiment.lifecycle.stopping import is_best, stopped_note
 from engine.experiment.lifecycle.summary import summarise
 from engine.experiment.lifecycle.verdict import DIVERGED, FINISHED, judge
 from engine.experiment.runs import (
@@ -84,6 +85,7 @@ def train(
     more = {
         "data": fingerprint(config["dataset"]),
         "samples": loop.samples(),
+        **({"normalization": loop.data.statistics} if loop.data.statistics else {}),
         "device": str(loop.device),
         "threads": _threads(),
         "command": list(command),
@@ -310,15 +312,18 @@ class _Training:
 
     def _epochs(self, interrupt: Interrupt) -> None:
         loop = self.loop
-        while loop.place.epoch < loop.epochs and not self._hopeless():
+        while loop.place.epoch < loop.epochs and not self._hopeless() and not loop.stops():
             self._steps(interrupt)
             row = loop.end_epoch(time.perf_counter() - self.begin)
-            if not self.every or loop.place.epoch == loop.epochs or self._hopeless():
+            last = loop.place.epoch == loop.epochs or self._hopeless() or loop.stops()
+            if not self.every or last:
                 self._save()
+            if loop.config["run"].get("keep_best") and is_best(loop.place.rows):
+                self._save(BEST)
             self.run.write_metrics(loop.place.rows)
             self.run.log(", ".join(f"{key} {value}" for key, value in row.items()))
             self.reporter.epoch(row)
-            if interrupt.requested and loop.place.epoch < loop.epochs:
+            if interrupt.requested and not last:
                 self._stop()
 
     def _steps(self, interrupt: Interrupt) -> None:
@@ -343,17 +348,16 @@ class _Training:
         self._save()
         raise KeyboardInterrupt
 
-    def _save(self) -> None:
+    def _save(self, folder: str = LAST) -> None:
         place = (self.loop.place.epoch, self.loop.place.batch)
-        if place == self.saved:
+        if place == self.saved and folder == LAST:
             return
         self.loop.place.seconds = time.perf_counter() - self.begin
         state = {"run": self.run.record["id"], **self.loop.state()}
         with writing("the checkpoint", self.run.path):
-            save_checkpoint(
-                self.run.path / "checkpoint", place, tensors=self.loop.tensors(), state=state
-            )
-        self.saved = place
+            save_checkpoint(self.run.path / folder, place, tensors=self.loop.tensors(), state=state)
+        if folder == LAST:
+            self.saved = place
 
     def _hopeless(self) -> bool:
         """Whether the loss of the last epoch is infinite or undefined; more epochs would not bring
@@ -369,8 +373,10 @@ class _Training:
         config, found = self.loop.config, self.run.record
         verdict = judge(config, self.loop.outcome(), found.get("command") or ())
         summary = summarise(self.loop.place, found, verdict)
+        early = stopped_note(self.loop.place.rows, config["run"])
+        summary["notes"] = [*early, *summary["notes"]]
         self.run.finish(summary)
-        for line in filter(None, (verdict.status, verdict.reason, *verdict.notes)):
+        for line in filter(None, (verdict.status, verdict.reason, *summary["notes"])):
             self.run.log(line)
         self.reporter.finished(summary)
         return summary

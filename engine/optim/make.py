@@ -12,7 +12,8 @@ from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from engine.nn.analog import AnalogTile
-from engine.optim.sgd import AnalogSGD
+from engine.optim.combined import AnalogOptimizer
+from engine.optim.sgd import AnalogSGD, digital_parameters, pulsed_parameters
 
 COMMON = ("lr", "weight_decay")
 # What each takes beside the settings that all have.
@@ -22,6 +23,9 @@ TAKES = {
     "adam": ("betas", "eps"),
     "adamw": ("betas", "eps"),
 }
+# Their steps are not in units of the gradient, and tiles need a learning rate that is.
+ADAPTIVE = ("adam", "adamw")
+TILE_LR = 0.1
 DEFAULTS: dict[str, Any] = {"momentum": 0.0, "nesterov": False, "betas": [0.9, 0.999], "eps": 1e-8}
 
 
@@ -54,11 +58,6 @@ def plain_optimizer(
             raise ValueError(
                 f"optimizer.{key} means nothing to {name}, which takes {', '.join(COMMON + TAKES[name])}"
             )
-    if pulsed and name != "analog_sgd":
-        raise ValueError(
-            f"optimizer {name} follows gradients, but layers {', '.join(pulsed)} learn by pulses: "
-            "optimizer=analog_sgd trains them, or algorithm=hwa gives them gradients"
-        )
     values = {key: _plain(given.get(key, DEFAULTS[key])) for key in TAKES[name]}
     values |= {
         "lr": float(given.get("lr", 0.01)),
@@ -68,8 +67,26 @@ def plain_optimizer(
         raise ValueError("optimizer.nesterov needs a momentum > 0")
     if len(values.get("betas", (0, 0))) != 2:
         raise ValueError(f"optimizer.betas must be two numbers, not {values['betas']}")
-    made: Optimizer = _kind(name)(model.parameters(), **values)
-    return made
+    tile_lr = float(given.get("tile_lr") or 0.0)
+    if not pulsed or (name == "analog_sgd" and not tile_lr):
+        made: Optimizer = _kind(name)(model.parameters(), **values)
+        return made
+    if not tile_lr:
+        tile_lr = TILE_LR if name in ADAPTIVE else values["lr"]
+    return _beside_pulses(model, name, values, tile_lr)
+
+
+def _beside_pulses(
+    model: nn.Module, name: str, values: Mapping[str, Any], tile_lr: float
+) -> Optimizer:
+    """An optimizer of digital parameters, and pulses at a learning rate of their own. `base_lr` of a
+    group is what a schedule starts from."""
+    digital, pulses = digital_parameters(model), pulsed_parameters(model)
+    groups: list[dict[str, Any]] = [{"params": digital, "base_lr": values["lr"]}] if digital else []
+    groups.append({"params": pulses, "lr": tile_lr, "base_lr": tile_lr})
+    if name == "analog_sgd":
+        return AnalogSGD(groups, **values)
+    return AnalogOptimizer(_kind(name), groups, **values)
 
 
 def settle_after_steps(optimizer: Optimizer, model: nn.Module) -> Optimizer:

@@ -45,15 +45,20 @@ TOP = {
 }  # fmt: skip
 KEYS = {
     "run.epochs", "run.seed", "run.start", "run.device", "run.threads", "run.exact", "run.checkpoint_every", "run.dir",
-    "run.graph", "run.log", "run.executor", "run.cluster",
+    "run.graph", "run.patience", "run.keep_best", "run.log", "run.executor", "run.cluster",
     "optimizer.name", "optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "optimizer.schedule.name",
     "optimizer.schedule.step_size", "optimizer.schedule.milestones", "optimizer.schedule.gamma",
+    "optimizer.tile_lr", "optimizer.warmup", "optimizer.clip_grad_norm", "optimizer.accumulate",
     "optimizer.nesterov", "optimizer.betas", "optimizer.eps",
     "optimizer.schedule.final", "dataset.name", "dataset.root", "dataset.download", "dataset.batch_size",
     "dataset.mean", "dataset.std", "dataset.test_batch_size", "dataset.train_samples", "dataset.test_samples",
-    "dataset.shuffle", "dataset.path", "dataset.sequence_length", "dataset.valid_part", "dataset.test_part",
-    "loss.name", "loss.reduction", "seeds", "device.model", "device.dw_min", "tile.forward.out_noise",
+    "dataset.normalize", "dataset.transforms", "dataset.augment", "dataset.workers", "dataset.channels",
+    "dataset.label", "dataset.split", "dataset.shuffle", "dataset.path",
+    "dataset.sequence_length", "dataset.valid_part", "dataset.test_part",
+    "loss.name", "loss.reduction", "loss.label_smoothing", "seeds",
+    "device.model", "device.dw_min", "tile.forward.out_noise",
     "tile.backward.out_noise", "tile.update.desired_bl", "tile.mapping.max_input_size", "algorithm.name", "model.name",
+    "model.weights",
 }  # fmt: skip
 
 

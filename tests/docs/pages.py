@@ -6,6 +6,7 @@ with code 2 and at most two lines."""
 
 from __future__ import annotations
 
+import glob
 import re
 import shlex
 import subprocess
@@ -18,6 +19,7 @@ from engine.settings import ROOT
 
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
 REFUSED = "# refused"
+BLANK = "\x01"
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,20 @@ def run_blocks(page: Path, aihw: Callable[..., Any]) -> list[Any]:
     return [result for result in results if result is not None]
 
 
+def _expanded(word: str) -> list[str]:
+    """A word as a shell gives it on: `$(echo runs/x/*)` and patterns of file names replaced."""
+    if found := re.search(r"\$\((.*?)\)", word):
+        out = subprocess.run(found[1], shell=True, check=True, capture_output=True, text=True)
+        return [word.replace(found[0], out.stdout.strip())]
+    return sorted(glob.glob(word)) or [word]
+
+
 def _command(line: str, aihw: Callable[..., Any], where: str) -> Any:
-    words, refused = shlex.split(line, comments=True), line.rstrip().endswith(REFUSED)
+    # A blank inside $( ) does not end a word.
+    joined = re.sub(r"\$\((.*?)\)", lambda found: found[0].replace(" ", BLANK), line)
+    parts = [part.replace(BLANK, " ") for part in shlex.split(joined, comments=True)]
+    words = [word for part in parts for word in _expanded(part)]
+    refused = line.rstrip().endswith(REFUSED)
     if words[0] != "aihw":
         subprocess.run(line, shell=True, check=True)
         return None

@@ -45,14 +45,32 @@ def in_mlflow(folder: Path) -> Scalars:
     }
 
 
-READERS: dict[str, Callable[[Path], Scalars]] = {"tensorboard": in_tensorboard, "mlflow": in_mlflow}
+def in_lines(folder: Path) -> Scalars:
+    """What stands in the lines of JSON of a run folder."""
+    import json
+
+    found: Scalars = {}
+    for line in (folder / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        for key, value in row.items():
+            if key not in ("epoch", "summary"):
+                found.setdefault(key, []).append((row["epoch"], value))
+    return found
+
+
+READERS: dict[str, Callable[[Path], Scalars]] = {
+    "tensorboard": in_tensorboard,
+    "mlflow": in_mlflow,
+    "jsonl": in_lines,
+}
 
 
 @pytest.fixture(params=sorted(READERS))
 def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each writer that is installed; MLflow with no tracking server of the user's."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    pytest.importorskip(request.param, reason=f"the extra aihw[{request.param}] is not installed")
+    package = "json" if request.param == "jsonl" else request.param
+    pytest.importorskip(package, reason=f"the extra aihw[{request.param}] is not installed")
     if request.param == "mlflow":
         pytest.importorskip("sqlalchemy", reason="the extra aihw[mlflow] is not installed")
     return str(request.param)
@@ -75,8 +93,8 @@ def agree(found: Scalars, wanted: Scalars) -> None:
             assert [v for _, v in found[key]] == pytest.approx([v for _, v in values], rel=1e-6)
 
 
-def test_there_are_two() -> None:
-    assert set(writer_names()) == set(READERS)
+def test_which_there_are() -> None:
+    assert set(writer_names()) == {*READERS, "wandb"}, "wandb is tested in tests/custom"
 
 
 def test_a_run_that_was_interrupted_is_followed(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.experiment.data import IMAGES, Info, dataset_info
+from engine.experiment.feeding.prepare import check_transforms
 from engine.experiment.tasks import TRAIN, task_of
 from engine.readers.wording import first_line
 from engine.settings import UserError, user_path
@@ -28,6 +29,8 @@ def check_network(config: Mapping[str, Any]) -> None:
     model = config.get("model") or {}
     name, weights = str(model.get("name")), model.get("weights")
     custom = is_code(name) or is_code((config.get("dataset") or {}).get("name"))
+    if config.get("dataset"):
+        check_transforms(config["dataset"])
     if task_of(config) != TRAIN or not (custom or name == TORCHVISION or weights):
         return
     import torch

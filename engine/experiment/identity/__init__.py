@@ -65,13 +65,28 @@ LEFT_OUT = {
         "cluster",
         "log",
         "graph",
+        "keep_best",
     ),
-    "dataset": ("root", "path", "download"),
+    "dataset": ("root", "path", "download", "workers"),
     # Like run.start: the content of the file counts.
     "model": ("weights",),
 }
 SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "run", "layers")
 WORDS = ("about", "source", "cite")
+# Settings that came later: at these values a run is what it was without them, and keeps its name.
+LATER: dict[str, dict[str, Any]] = {
+    "dataset": {
+        "normalize": False,
+        "transforms": [],
+        "augment": [],
+        "channels": 0,
+        "label": "",
+        "split": "",
+    },
+    "optimizer": {"tile_lr": 0.0, "warmup": 0, "clip_grad_norm": 0.0, "accumulate": 1},
+    "loss": {"label_smoothing": 0.0},
+    "run": {"patience": 0},
+}
 # Keys that may name a file of the user's own: its content counts, not its name.
 NAMED_FILES = ("model", "noise_model")
 # What changed, in words, for each part of an identity.
@@ -164,12 +179,20 @@ def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for section, given in acting_sections(config).items():
         values = _clean(given, section)
-        chosen[section] = {k: v for k, v in values.items() if k not in LEFT_OUT.get(section, ())}
+        chosen[section] = {k: v for k, v in values.items() if _counts(section, k, v)}
     if "layers" in chosen:
         chosen["layers"] = _rules(chosen["layers"])
     for key in getattr(find_task(task_of(config)), "LEFT_OUT", ()) if "task" in chosen else ():
         del chosen["task"][key]
     return chosen
+
+
+def _counts(section: str, key: str, value: Any) -> bool:
+    """Whether a setting is part of what decides the result."""
+    if key in LEFT_OUT.get(section, ()):
+        return False
+    later = LATER.get(section, {})
+    return key not in later or later[key] != value
 
 
 def acting_sections(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,20 @@ from typing import Any
 from engine.experiment.identity import has_tiles, sections_of
 from engine.experiment.identity.kernels import DIGITAL, algorithm_names
 from engine.experiment.tasks import TRAIN, task_of
+from engine.trust.code import is_code
 
 # Algorithm and dataset that some settings are made for.
 HWA = "hwa"
 TEXT = "text"
+# Settings of a dataset that only some of them have.
+USED_BY = {
+    "path": ("text", "npz", "csv"),
+    "sequence_length": ("text",),
+    "test_part": ("text", "folder", "npz", "csv"),
+    "channels": ("folder",),
+    "label": ("csv",),
+    "split": ("emnist",),
+}
 # Sections that a task may leave unused. `inference` is kept for a later evaluation in any case.
 PHYSICS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "layers")
 NONE = "None"
@@ -83,6 +93,8 @@ def _of_task(config: Mapping[str, Any]) -> Effects:
     if task != TRAIN:
         for key in ("epochs", "checkpoint_every", "graph"):
             yield f"run.{key}", f"the task {task} has no epochs of training"
+    if task != TRAIN or not set(algorithm_names(config)) - {DIGITAL, HWA}:
+        yield "optimizer.tile_lr", "no layer learns by pulses"
     if task == TRAIN and not has_tiles(config):
         for section in ("device", "tile"):
             yield section, "no layer lies on tiles with algorithm=digital"
@@ -90,9 +102,12 @@ def _of_task(config: Mapping[str, Any]) -> Effects:
 
 def _of_data(config: Mapping[str, Any]) -> Effects:
     name = _value(config, "dataset.name")
-    if name is not None and name != TEXT:
-        for key in ("path", "sequence_length", "test_part"):
-            yield f"dataset.{key}", f"it is for dataset=text, not {name}"
+    for key, names in USED_BY.items():
+        # Of a dataset of the user's own only its code knows what it uses.
+        if name is not None and name not in names and not is_code(name):
+            yield f"dataset.{key}", f"it is for dataset={' or '.join(names)}, not {name}"
+    if not _value(config, "dataset.augment") and name != "folder":
+        yield "dataset.workers", "there is nothing for them to do without dataset.augment"
 
 
 def _of_schedule(config: Mapping[str, Any]) -> Effects:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from engine.experiment.data import Info
 
 ABOUT = "Fully connected 784-256-128-10 (for MNIST) with sigmoid."
+TAKES_ROWS = True
 SOURCE = "Gokmen & Vlasov, Front. Neurosci. 10:333 (2016), doi:10.3389/fnins.2016.00333"
 
 

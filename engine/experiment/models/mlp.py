@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from engine.experiment.data import Info
 
 ABOUT = "Fully connected network; `hidden` gives the widths between input and classes."
+TAKES_ROWS = True
 SOURCE = ""
 
 

@@ -14,7 +14,7 @@ from engine.exchange import aihwkit
 from engine.exchange.aihwkit.file import is_source, read_source
 from engine.exchange.aihwkit.lost import Losses
 from engine.experiment.build import network
-from engine.experiment.checkpoint import load_checkpoint
+from engine.experiment.checkpoint import BEST, LAST, load_checkpoint
 from engine.experiment.data import Info
 from engine.experiment.runs import DONE, read_config, read_record, run_status
 from engine.experiment.tasks import TRAIN, task_of
@@ -40,6 +40,11 @@ INSIDE = "network."
 def is_weights_file(path: Path) -> bool:
     """Whether a path is meant as a file of tensors."""
     return path.suffix in SAFETENSORS + PICKLED
+
+
+def home_of(path: Path) -> Path:
+    """The run folder of a path, which may also mean its best checkpoint (`RUN/best`)."""
+    return path.parent if path.name == BEST and (path.parent / "run.json").is_file() else path
 
 
 def fingerprint(path: Path) -> str:
@@ -101,8 +106,9 @@ def trained(
         model, layers = network(digital, info, device)
         fit(model, _read_file(path), path)
         return model, layers
-    own = read_config(path)
-    check_code_in(own, path)
+    home = home_of(path)
+    own = read_config(home)
+    check_code_in(own, home)
     # A network trained for tiles meets the periphery of the evaluation.
     evaluated = task_of(config) != TRAIN and trained_for_tiles(own)
     source = config if evaluated else {**own, "run": {**own["run"], **config["run"]}}
@@ -182,8 +188,12 @@ def _load_source(model: nn.Module, path: Path) -> None:
 
 def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The model of the newest checkpoint of a run: tensors, and what is not one."""
+    place = folder if home_of(folder) != folder else folder / LAST
+    folder = home_of(folder)
     read_record(folder)
-    found = load_checkpoint(folder / "checkpoint")
+    found = load_checkpoint(place)
+    if found is None and place.name == BEST:
+        raise UserError(f"{folder} has no {BEST} checkpoint: it was trained without run.keep_best")
     if found is None:
         if run_status(folder) in DONE:
             again = f"aihw train conf={folder / 'config.yaml'} --again"

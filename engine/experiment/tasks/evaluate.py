@@ -34,6 +34,11 @@ class Settings:
     """What is evaluated."""
 
     weights: str = setting("", "run folder, or file of tensors (.safetensors, .pt)")
+    checkpoint: str = setting(
+        "last",
+        "which epoch of a run: its last one, or its best one (run.keep_best)",
+        choices=("last", "best"),
+    )
     calibration: str = setting(
         "quantile",
         "where tiles have input ranges: how a network that is mapped directly gets them from training data",
@@ -63,7 +68,14 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     """What the weights are, wherever they lie."""
     from engine.experiment.tasks._trained import fingerprint
 
-    return fingerprint(Path(task_settings(config, Settings).weights))
+    return fingerprint(weights_of(config))
+
+
+def weights_of(config: Mapping[str, Any]) -> Path:
+    """Where the weights lie that an evaluation is about."""
+    settings = task_settings(config, Settings)
+    path = Path(settings.weights)
+    return path / settings.checkpoint if settings.checkpoint != "last" else path
 
 
 def trained_for_tiles(config: Mapping[str, Any]) -> bool:
@@ -99,7 +111,7 @@ def examine(config: Mapping[str, Any]) -> None:
     chosen = {
         f.name for f in fields(Settings) if config["task"].get(f.name, f.default) != f.default
     }
-    changed = sorted(chosen - {"weights"})
+    changed = sorted(chosen - {"weights", "checkpoint"})
     if changed and (lies_on_tiles(config) or not has_ranges(model)):
         why = (
             "the network was trained with its input ranges"
@@ -206,7 +218,7 @@ def on_tiles(
     from engine.nn import convert_to_analog, convert_to_digital, set_exact
     from engine.tile.settings import TileSpec
 
-    model, layers = trained(config, Path(task_settings(config, Settings).weights), info, device)
+    model, layers = trained(config, weights_of(config), info, device)
     check_names(config, layers)
     digital = convert_to_digital(model)
     if lies_on_tiles(config):

@@ -142,8 +142,9 @@ def test_what_has_no_effect_changes_no_bit(case: str) -> None:
 # Keys that decide no result, as docs/runs.md lists them: sections, or single keys.
 DOCUMENTED = {
     "name", "seeds", "search", "preset", "about", "claim", "source", "expected", "tolerance", "run.seed", "run.device",
-    "run.threads", "run.graph", "run.executor", "run.cluster", "run.dir", "run.log", "run.checkpoint_every",
-    "run.start", "model.weights", "dataset.root", "dataset.path", "dataset.download", "inference",
+    "run.threads", "run.graph", "run.executor", "run.cluster", "run.dir", "run.log", "run.keep_best",
+    "run.checkpoint_every", "run.start", "model.weights", "dataset.root", "dataset.path", "dataset.download",
+    "dataset.workers", "inference",
 }  # fmt: skip
 
 
