@@ -62,7 +62,13 @@ class AnalogTile(nn.Module):
         algorithm = find_algorithm(self.algorithm)
         self.learns_by_gradient = hasattr(algorithm, "product")
         check_tile(spec, out, inputs)
-        self.tile = Tile(out, inputs, spec, seed=seed, tile_id=tile_id)
+        self.tile = Tile(
+            out,
+            inputs,
+            spec,
+            seed=seed,
+            tile_id=tile_id,
+        )
         self.state = algorithm.init(self.tile, spec)
 
         # Functions of the algorithm, found once: a step must not look for them.
@@ -131,7 +137,12 @@ class AnalogTile(nn.Module):
         scales = (self.scale, self.out_scale)
         with full_precision(x):
             algorithm = find_algorithm(self.algorithm)
-            y: Tensor = algorithm.product(self.tile, self.state, x, scales)
+            y: Tensor = algorithm.product(
+                self.tile,
+                self.state,
+                x,
+                scales,
+            )
         y = y.to(x.dtype)
         return y if bias is None else y + bias
 
@@ -150,7 +161,12 @@ class AnalogTile(nn.Module):
         self.tile.refuse_programmed(LOST)
         with torch.no_grad():
             algorithm = find_algorithm(self.algorithm)
-            algorithm.settle(self.tile, self.state, self.scale, self.out_scale)
+            algorithm.settle(
+                self.tile,
+                self.state,
+                self.scale,
+                self.out_scale,
+            )
             algorithm.end_of_batch(self.tile, self.state)
 
     def train(self, mode: bool = True) -> AnalogTile:
@@ -163,7 +179,7 @@ class AnalogTile(nn.Module):
         """The analog product of the tile, or of all arrays that its algorithm gives a share:
         x [B, I] gives [B, O], without scales and bias."""
         tile: Any = self._modules["tile"]
-        if self.forward_read is None:
+        if self.forward_read is None:  # the algorithm has one array, whose product is all
             return tile.mvm(x)  # type: ignore[no-any-return]
         state = self._modules["state"]
         return self.forward_read(tile, state, x)  # type: ignore[no-any-return]
@@ -200,10 +216,9 @@ class AnalogTile(nn.Module):
         if omega <= 0:
             return torch.ones(1, dtype=torch.float32)
         magnitude = logical.abs()
-        if mapping.weight_scaling_columnwise:
-            largest = magnitude.amax(1)
-        else:
-            largest = magnitude.amax().view(1)
+        largest = magnitude.amax(1)
+        if not mapping.weight_scaling_columnwise:
+            largest = largest.amax().view(1)
         # Rows of zeros keep a scale of 1: weights are divided by it.
         return torch.where(largest > 0, largest / omega, torch.ones_like(largest))
 
