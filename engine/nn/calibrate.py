@@ -1,5 +1,8 @@
-"""Input ranges of tiles from data, for networks that were not trained with them. B samples, I
-inputs."""
+"""Input ranges of tiles from data, for networks that were not trained with them.
+
+`calibrate` runs batches through a network while each tile notes the inputs that it meets, then sets
+its input range. Only tiles of hardware-aware training (algorithm hwa) have one.
+Shapes: B samples, I inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ class Calibration:
 
     With an `output_quantile` above 0 the range is then raised until that share of the outputs of
     `rows` rows is within the bound of the ADC: smaller inputs, and no more than noise and steps let
-    through, against outputs cut off."""
+    through, against outputs cut off. Raises ValueError for settings outside their limits."""
 
     mode: str = "quantile"
     quantile: float = 0.99995
@@ -52,42 +55,55 @@ class Calibration:
 
 @dataclass
 class _Sample:
-    """Rows drawn from all that come by, each with the same probability: those that drew the least
-    numbers."""
+    """Rows sampled from all that come by, each with the same probability.
 
-    most: int
+    Every row gets a random number, and those with the smallest numbers are kept: so the sample does
+    not depend on how rows are divided into batches."""
+
+    size: int
     generator: torch.Generator
     rows: Tensor | None = None
     order: Tensor | None = None
 
     def add(self, x: Tensor) -> None:
-        """Draws numbers for the rows x [B, I]."""
+        """Lets the rows x [B, I] take part."""
         x = x.cpu()
-        order = torch.rand(len(x), dtype=torch.float32, device="cpu", generator=self.generator)
+        order = torch.rand(
+            len(x),
+            dtype=torch.float32,
+            device="cpu",
+            generator=self.generator,
+        )
         if self.rows is not None and self.order is not None:
-            x, order = torch.cat([self.rows, x]), torch.cat([self.order, order])
-        chosen = order.argsort()[: self.most]
-        self.rows, self.order = x[chosen], order[chosen]
+            x = torch.cat([self.rows, x])
+            order = torch.cat([self.order, order])
+        chosen = order.argsort()[: self.size]
+        self.rows = x[chosen]
+        self.order = order[chosen]
 
 
-class _Seen:
-    """What one tile has met so far."""
+class _InputStatistics:
+    """What one tile has met so far, as its calibration needs it."""
 
     def __init__(self, how: Calibration, tile: AnalogTile, seed: int) -> None:
-        self.how, self.tile, self.parts = how, tile, list[float]()
-        self.inputs, self.outputs = (
-            _Sample(how.rows, torch.Generator().manual_seed(seed)) for _ in range(2)
-        )
+        self.how = how
+        self.tile = tile
+        self.parts: list[float] = []  # one number a read, whose mean is the range
+        # The same seed for both: the outputs are those of the rows in the sample of inputs.
+        self.inputs = _Sample(how.rows, torch.Generator().manual_seed(seed))
+        self.outputs = _Sample(how.rows, torch.Generator().manual_seed(seed))
 
     def add(self, x: Tensor) -> None:
-        """Takes note of the inputs x [B, I] of one read."""
+        """Includes the inputs x [B, I] of one read."""
         x = x.detach().to(torch.float32)
+        # Rows of zeros are padding: they would pull quantiles and deviations down.
         x = x[x.any(1)]
         if not len(x):
             return
         how = self.how
         if how.mode == "max":
-            self.parts = [max([float(x.abs().max()), *self.parts])]
+            largest = float(x.abs().max())
+            self.parts = [max([largest, *self.parts])]
         elif how.mode == "moving_quantile":
             self.parts.append(_quantile(x, how.quantile))
         elif how.mode == "moving_std" and len(self.parts) < how.rows and x.numel() > 1:
@@ -95,7 +111,8 @@ class _Seen:
         elif how.mode == "quantile":
             self.inputs.add(x)
         if how.output_quantile > 0:
-            self.outputs.add(x @ self.tile.tile.weight.detach().T)
+            weight = self.tile.tile.weight.detach()
+            self.outputs.add(x @ weight.T)
 
     def range(self) -> float:
         """The range, or 0 if nothing was met."""
@@ -103,20 +120,29 @@ class _Seen:
         found = sum(positive) / len(positive) if positive else 0.0
         if self.inputs.rows is not None:
             found = _quantile(self.inputs.rows, self.how.quantile)
-        return max(found, self._of_outputs()) if found > 0 else 0.0
+        if found <= 0:
+            return 0.0
+        return max(found, self._range_for_outputs())
 
-    def _of_outputs(self) -> float:
+    def _range_for_outputs(self) -> float:
         """The range at which the ADC cuts off no more outputs than allowed, or 0 where none are cut
         off."""
         io = self.tile.tile.spec.forward
-        if self.outputs.rows is None or io.is_perfect or not 0 < io.out_bound < float("inf"):
+        saturates = not io.is_perfect and 0 < io.out_bound < float("inf")
+        if self.outputs.rows is None or not saturates:
             return 0.0
-        constant = io.nm_thres if io.noise_management == "Constant" and io.nm_thres > 0 else 1.0
-        return _quantile(self.outputs.rows, self.how.output_quantile) / (io.out_bound * constant)
+        # Constant noise management divides inputs by a constant after the range has.
+        constant = 1.0
+        if io.noise_management == "Constant" and io.nm_thres > 0:
+            constant = io.nm_thres
+        largest = _quantile(self.outputs.rows, self.how.output_quantile)
+        return largest / (io.out_bound * constant)
 
 
 def calibrate(
-    model: nn.Module, batches: Iterable[Any], how: Calibration | None = None
+    model: nn.Module,
+    batches: Iterable[Any],
+    how: Calibration | None = None,
 ) -> dict[str, float]:
     """Sets the input range of every tile below `model` that has one, and returns them by the tiles'
     names.
@@ -127,79 +153,109 @@ def calibrate(
     there is no data, or no tile with an input range."""
     how = how or Calibration()
     tiles = {name: part for name, part in model.named_modules() if isinstance(part, AnalogTile)}
-    ranged = {
-        name: tile
-        for name, tile in tiles.items()
-        if getattr(tile.state, "input_range", None) is not None
-    }
+    ranged = {name: tile for name, tile in tiles.items() if _input_range(tile) is not None}
     if not ranged:
         raise ValueError(
             "no tile has an input range: tile.input_range.enable=true (with algorithm hwa) gives them one"
         )
-    seen = {name: _Seen(how, tile, how.seed + k) for k, (name, tile) in enumerate(ranged.items())}
+    statistics = {
+        name: _InputStatistics(how, tile, how.seed + number)
+        for number, (name, tile) in enumerate(ranged.items())
+    }
+    count = _run_batches(model, batches, tiles, statistics)
+    if not count:
+        raise ValueError("calibration needs data: no batch was given")
+
+    found = {}
+    for name, met in statistics.items():
+        value = met.range()
+        if value > 0:
+            found[name] = value
+            _set(_input_range(ranged[name]), value)
+    return found
+
+
+def _input_range(tile: AnalogTile) -> Any:
+    return getattr(tile.state, "input_range", None)
+
+
+def _run_batches(
+    model: nn.Module,
+    batches: Iterable[Any],
+    tiles: Mapping[str, AnalogTile],
+    statistics: Mapping[str, _InputStatistics],
+) -> int:
+    """Runs all batches in evaluation mode, and counts them. Modes are restored afterwards."""
     modes = {part: part.training for part in model.modules()}
     model.eval()
+    count = 0
     try:
-        with torch.no_grad(), _exact(tiles, seen):
-            count = sum(_run(model, batch) for batch in batches)
+        with torch.no_grad(), _exact_products(tiles, statistics):
+            for batch in batches:
+                _run(model, batch)
+                count += 1
     finally:
         for part, mode in modes.items():
             part.training = mode
-    if not count:
-        raise ValueError("calibration needs data: no batch was given")
-    found = {name: part.range() for name, part in seen.items()}
-    for name, value in found.items():
-        if value > 0:
-            _set(ranged[name].state.input_range, value)
-    return {name: value for name, value in found.items() if value > 0}
+    return count
 
 
 def _set(limit: Any, value: float) -> None:
     """Writes a range, which the first batches of a training then leave as it is."""
+    # As if the batches that initialise a range had already been seen; the count lives on the host
+    # for decisions and in a tensor for checkpoints.
+    batches = limit.settings.init_from_data
     limit.value.data.fill_(value)
-    limit.batches = limit.settings.init_from_data
-    limit.seen.fill_(limit.settings.init_from_data)
+    limit.batches = batches
+    limit.seen.fill_(batches)
 
 
-def _run(model: nn.Module, batch: Any) -> int:
-    """Runs one batch, and counts it."""
+def _run(model: nn.Module, batch: Any) -> None:
     if isinstance(batch, Mapping):
         model(**batch)
+    elif isinstance(batch, list | tuple):
+        model(batch[0])
     else:
-        model(batch[0] if isinstance(batch, list | tuple) else batch)
-    return 1
+        model(batch)
 
 
 @contextmanager
-def _exact(tiles: Mapping[str, AnalogTile], seen: Mapping[str, _Seen]) -> Iterator[None]:
-    """Within it, tiles give exact products of their logical weights, and those of `seen` note their
-    inputs."""
+def _exact_products(
+    tiles: Mapping[str, AnalogTile],
+    statistics: Mapping[str, _InputStatistics],
+) -> Iterator[None]:
+    """Within it, tiles give exact products of their logical weights, and note their inputs."""
     try:
         for name, tile in tiles.items():
-            tile.__dict__["forward"] = _product(tile, seen.get(name))
+            # An attribute of the object hides the method of its class; nn.Module would not set it.
+            tile.__dict__["forward"] = _exact_product(tile, statistics.get(name))
         yield
     finally:
         for tile in tiles.values():
             tile.__dict__.pop("forward", None)
 
 
-def _product(tile: AnalogTile, seen: _Seen | None) -> Any:
+def _exact_product(tile: AnalogTile, statistics: _InputStatistics | None) -> Any:
+    """A function in place of the tile's `forward`."""
     weight = tile.get_weights()
 
     def product(x: Tensor, bias: Tensor | None = None) -> Tensor:
-        if seen is not None:
-            seen.add(x)
-        y = (x.to(torch.float32) @ weight.T).to(x.dtype)
+        if statistics is not None:
+            statistics.add(x)
+        y = x.to(torch.float32) @ weight.T
+        y = y.to(x.dtype)
         return y if bias is None else y + bias
 
     return product
 
 
 def _quantile(x: Tensor, share: float) -> float:
-    """The quantile of magnitudes, as torch has it, whose own function takes no more than 2^24
-    numbers."""
+    """The quantile of magnitudes, interpolated linearly as torch does it.
+
+    torch.quantile itself refuses more than 2^24 numbers."""
     values = x.abs().flatten().sort().values
-    place = share * (len(values) - 1)
-    low = int(place)
-    high = min(low + 1, len(values) - 1)
-    return float(torch.lerp(values[low], values[high], place - low))
+    last = len(values) - 1
+    position = share * last
+    low = int(position)
+    high = min(low + 1, last)
+    return float(torch.lerp(values[low], values[high], position - low))

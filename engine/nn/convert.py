@@ -1,4 +1,9 @@
-"""Networks of torch layers to networks on tiles, and back."""
+"""Networks of torch layers to networks on tiles, and back.
+
+`convert_to_analog` finds the layers with weight matrices, decides for each which tiles it gets,
+refuses what tiles cannot hold before anything changes, and puts analog layers in their places. The
+logical weights, buffers, hooks, types, modes and `requires_grad` of the result equal those of the
+original; so does the way back. Export, runs and users call both."""
 
 from __future__ import annotations
 
@@ -17,8 +22,8 @@ from engine.tile.settings import TileSpec
 # Settings, or the name of a preset; None keeps a layer digital.
 Rule = TileSpec | str | None
 Choice = TileSpec | str | Callable[[str, nn.Module], Rule]
-# Layers with weight matrices of which there is no analog form here: better named than silently left
-# out.
+# Layers with weight matrices of which there may be no analog form here: better named than silently
+# left digital.
 UNSUPPORTED = (
     nn.modules.conv._ConvNd,
     nn.Linear,
@@ -34,16 +39,19 @@ class Unconvertible(ValueError):
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         self.layers = list(problems)
-        self.reason = "cannot be put on tiles: " + ", ".join(
-            f"{name} ({why})" for name, why in problems.items()
-        )
+        described = [f"{name} ({why})" for name, why in problems.items()]
+        self.reason = "cannot be put on tiles: " + ", ".join(described)
         super().__init__(f"{self.reason}; leave them digital with exclude={self.layers}")
 
 
 def convert_to_analog(
-    module: nn.Module, tile: Choice, *, layers: Mapping[str, Rule] | None = None, exclude: Iterable[str] = (),
+    module: nn.Module,
+    tile: Choice,
+    *,
+    layers: Mapping[str, Rule] | None = None,
+    exclude: Iterable[str] = (),
     inplace: bool = False,
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """A copy of `module` whose layers with weight matrices, and their weights, lie on tiles of the
     settings `tile`.
 
@@ -52,23 +60,30 @@ def convert_to_analog(
     settings, or None for a digital one; the last rule that fits counts. `exclude` names layers, or
     whole parts of the network, that stay as they are. Raises ValueError in one line that names
     every layer that cannot be converted."""
-    exclude, rules = list(exclude), dict(layers or {})
+    exclude = list(exclude)
+    rules = dict(layers or {})
     if inplace and _holds_weights(module):
         raise ValueError(
             f"a {type(module).__name__} alone cannot be converted in place: take what is returned"
         )
     _check_names(module, [*exclude, *rules])
-    asked = {
-        name: (layer, _rule(name, layer, tile, rules)) for name, layer in _walk(module, exclude)
-    }
-    chosen = {name: (layer, rule) for name, (layer, rule) in asked.items() if rule is not None}
-    _refuse(module, {name: layer for name, (layer, _) in chosen.items()})
+
+    # Decided and checked on the original: nothing is copied for a network that is refused.
+    chosen: dict[str, TileSpec | str] = {}
+    originals: dict[str, nn.Module] = {}
+    for name, layer in _weight_layers(module, exclude):
+        rule = _rule_for(name, layer, tile, rules)
+        if rule is not None:
+            chosen[name] = rule
+            originals[name] = layer
+    _refuse_unsupported(module, originals)
+
     found = module if inplace else _copied(module)
-    here = dict(_walk(found, exclude))
-    kinds = {kind.digital: kind for kind in layer_types()}
+    copies = dict(_weight_layers(found, exclude))
+    kinds = _analog_kinds()
     made: dict[int, nn.Module] = {}
-    for name, (_, rule) in chosen.items():
-        layer = here[name]
+    for name, rule in chosen.items():
+        layer = copies[name]
         try:
             made[id(layer)] = _analog(layer, kinds[type(layer)], rule)
         except ValueError as problem:
@@ -80,23 +95,30 @@ def convert_to_digital(module: nn.Module) -> nn.Module:
     """A copy of `module` with torch's layers in the place of those on tiles; they hold the logical
     weights."""
     found = copy.deepcopy(module)
-    return _replaced(
-        found, {id(m): _digital(m) for m in found.modules() if isinstance(m, AnalogLayer)}
-    )
+    made: dict[int, nn.Module] = {}
+    for layer in found.modules():
+        if isinstance(layer, AnalogLayer):
+            made[id(layer)] = _digital(layer)
+    return _replaced(found, made)
 
 
 def _copied(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module)
-    except RuntimeError as error:  # weights that are computed, in a layer that stays digital
+    except RuntimeError as error:
+        # Torch copies no tensor that was computed: such weights of a layer that stays digital.
         line = str(error).splitlines()[0]
         raise ValueError(f"the network cannot be copied ({line}): take inplace=True") from error
 
 
-def _walk(
-    module: nn.Module, exclude: Iterable[str], name: str = ""
+def _weight_layers(
+    module: nn.Module,
+    exclude: Iterable[str],
+    name: str = "",
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Layers with weight matrices below a module by their full names, without those excluded."""
+    """Layers with weight matrices below a module by their full names, without those excluded.
+
+    Layers inside such a layer, and those that are analog already, are left alone."""
     if name and any(fnmatchcase(name, pattern) for pattern in exclude):
         return
     if _holds_weights(module):
@@ -105,10 +127,12 @@ def _walk(
     if isinstance(module, AnalogLayer):
         return
     for child_name, child in module.named_children():
-        yield from _walk(child, exclude, f"{name}.{child_name}" if name else child_name)
+        full_name = f"{name}.{child_name}" if name else child_name
+        yield from _weight_layers(child, exclude, full_name)
 
 
-def _rule(name: str, layer: nn.Module, tile: Choice, rules: Mapping[str, Rule]) -> Rule:
+def _rule_for(name: str, layer: nn.Module, tile: Choice, rules: Mapping[str, Rule]) -> Rule:
+    """What the last rule that fits says of a layer, or else `tile`."""
     for pattern in reversed(list(rules)):
         if fnmatchcase(name, pattern):
             return rules[pattern]
@@ -116,6 +140,7 @@ def _rule(name: str, layer: nn.Module, tile: Choice, rules: Mapping[str, Rule]) 
 
 
 def _check_names(module: nn.Module, patterns: Iterable[str]) -> None:
+    """Raises ValueError, with the nearest name, for a pattern that fits no layer."""
     names = [name for name, _ in module.named_modules() if name]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
@@ -124,20 +149,23 @@ def _check_names(module: nn.Module, patterns: Iterable[str]) -> None:
             raise ValueError(f"no layer is called {pattern!r}; {hint}")
 
 
-def _refuse(module: nn.Module, layers: Mapping[str, nn.Module]) -> None:
-    """Raises ValueError that names every layer that tiles cannot hold, and why."""
-    kinds = {kind.digital: kind for kind in layer_types()}
+def _refuse_unsupported(module: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Raises Unconvertible that names every layer that tiles cannot hold, and why."""
+    # Parameters by the modules that hold them: cells belong to one layer.
     owners: dict[int, set[int]] = {}
     for part in module.modules():
         for parameter in part.parameters(recurse=False):
             owners.setdefault(id(parameter), set()).add(id(part))
+
+    kinds = _analog_kinds()
     problems = {}
     for name, layer in layers.items():
         kind = kinds.get(type(layer))
         if kind is None:
             problems[name] = name_of(layer)
             continue
-        if any(len(owners[id(p)]) > 1 for p in layer.parameters(recurse=False)):
+        parameters = layer.parameters(recurse=False)
+        if any(len(owners[id(parameter)]) > 1 for parameter in parameters):
             problems[name] = f"{type(layer).__name__} whose weights another layer shares"
         try:
             check_weights(layer, kind.settings_of(layer))
@@ -147,17 +175,33 @@ def _refuse(module: nn.Module, layers: Mapping[str, nn.Module]) -> None:
         raise Unconvertible(problems)
 
 
+def _analog_kinds() -> dict[type[nn.Module], type[AnalogLayer]]:
+    """The analog layer of each of torch's that has one."""
+    return {kind.digital: kind for kind in layer_types()}
+
+
 def _holds_weights(module: nn.Module) -> bool:
     """Whether a layer has weight matrices: of a class of torch, quantized, or of its own."""
-    kinds = {kind.digital for kind in layer_types()}
-    return isinstance(module, UNSUPPORTED) or type(module) in kinds or is_foreign(module)
+    if isinstance(module, UNSUPPORTED):
+        return True
+    return type(module) in _analog_kinds() or is_foreign(module)
 
 
 def _analog(layer: nn.Module, kind: type[AnalogLayer], tile: TileSpec | str) -> AnalogLayer:
+    """The analog form of a layer, with its weights, hooks, place in memory, type and mode."""
     made = kind(**kind.settings_of(layer), tile=tile)
     given = dict(layer.named_parameters())
-    made.set_logical_weights({name: p.detach().float().cpu() for name, p in given.items()})
+    # Written on the CPU in float32, whatever the layer has; `to` below moves it.
+    values = {name: parameter.detach().float().cpu() for name, parameter in given.items()}
+    made.set_logical_weights(values)
     carry_hooks(layer, made)
+    _copy_requires_grad(given, made)
+    first = next(iter(given.values()))
+    return made.to(device=first.device, dtype=first.dtype).train(layer.training)
+
+
+def _copy_requires_grad(given: Mapping[str, nn.Parameter], made: AnalogLayer) -> None:
+    """Freezes what was frozen in the layer with the parameters `given`."""
     for name, matrix in made.matrices.items():
         grid = made.get_submodule(name)
         for part in analog_tiles(grid):
@@ -166,24 +210,26 @@ def _analog(layer: nn.Module, kind: type[AnalogLayer], tile: TileSpec | str) -> 
             grid.bias.requires_grad_(given[matrix.bias].requires_grad)
     for name, parameter in made.named_parameters(recurse=False):
         parameter.requires_grad_(given[name].requires_grad)
-    first = next(iter(given.values()))
-    return made.to(device=first.device, dtype=first.dtype).train(layer.training)
 
 
 def _digital(layer: AnalogLayer) -> nn.Module:
+    """Torch's form of an analog layer, with its logical weights, hooks, type and mode."""
     values = layer.logical_weights()
+    device = next(iter(values.values())).device
     made = layer.digital(**layer.digital_settings())
-    made.to(device=next(iter(values.values())).device, dtype=layer.dtype)
+    made.to(device=device, dtype=layer.dtype)
     made.load_state_dict(values)
     carry_hooks(layer, made)
     return made.train(layer.training)
 
 
 def _without_shortcuts(module: nn.Module) -> nn.Module:
-    """Torch's transformers, when they are evaluated, take the weights out of their layers and never
-    call these."""
+    """`module` with transformers that call their layers also in evaluation.
+
+    Torch's take the weights out of their layers there and never call these, unless these settings
+    look unusual."""
     for part in module.modules():
-        if any(isinstance(m, AnalogLayer) for m in part.modules()):
+        if any(isinstance(inner, AnalogLayer) for inner in part.modules()):
             if isinstance(part, nn.TransformerEncoderLayer):
                 part.activation_relu_or_gelu = 0
             if isinstance(part, nn.TransformerEncoder):

@@ -1,5 +1,8 @@
 """A matrix on as many tiles as it needs: inputs are split, partial outputs summed digitally,
-outputs concatenated."""
+outputs concatenated.
+
+`AnalogLayer` and `engine.linalg.AnalogMatrix` make grids. Tiles lie in the order of their rows, then
+of their columns: tile k holds block (k // n, k % n) of the matrix, n = len(in_sizes)."""
 
 from __future__ import annotations
 
@@ -15,13 +18,18 @@ from engine.tile.inputs import check_plain, fitting
 from engine.tile.keys import TileId
 from engine.tile.settings import TileSpec
 
-FLOATS = 6
+# Six float32 numbers at least: the weight, the constants of its device and its gradient.
+BYTES_PER_CELL = 6 * 4
 
 
 def split(size: int, largest: int) -> list[int]:
     """Sizes as equal as possible, the larger ones first, none above `largest` (0 = no limit)."""
-    parts = math.ceil(size / largest) if largest > 0 else 1
-    return [size // parts + (k < size % parts) for k in range(parts)]
+    parts = 1
+    if largest > 0:
+        parts = math.ceil(size / largest)
+    smaller, remainder = divmod(size, parts)
+    larger = smaller + 1
+    return [larger] * remainder + [smaller] * (parts - remainder)
 
 
 class TileGrid(nn.Module):
@@ -30,29 +38,47 @@ class TileGrid(nn.Module):
     # Whose grid it is, for errors.
     layer = "a layer on tiles"
 
-    def __init__(self, out: int, inputs: int, spec: TileSpec, *, bias: bool, seed: int) -> None:
+    def __init__(
+        self,
+        out: int,
+        inputs: int,
+        spec: TileSpec,
+        *,
+        bias: bool,
+        seed: int,
+    ) -> None:
         super().__init__()
         if min(out, inputs) < 1:
             raise ValueError(f"a layer has 1 output and 1 input at least, not {out} and {inputs}")
-        # The weight, the constants of its cell and its gradient: more where a cell remembers more.
-        require_memory(4 * FLOATS * out * inputs, f"a matrix of {out} x {inputs} cells")
+        cells = out * inputs
+        require_memory(BYTES_PER_CELL * cells, f"a matrix of {out} x {inputs} cells")
+
         mapping = spec.mapping
+        # An analog bias is one more column of cells, whose input is always 1.
         self.analog_bias = bias and not mapping.digital_bias
         self.in_sizes = split(inputs + self.analog_bias, mapping.max_input_size)
         self.out_sizes = split(out, mapping.max_output_size)
-        self.tiles = nn.ModuleList(
-            AnalogTile(o, i, spec, seed=seed, tile_id=TileId.of_layer(seed, row, column))
-            for row, o in enumerate(self.out_sizes)
-            for column, i in enumerate(self.in_sizes)
-        )
-        self.bias = (
-            nn.Parameter(torch.zeros(out, dtype=torch.float32))
-            if bias and not self.analog_bias
-            else None
-        )
+
+        self.tiles = nn.ModuleList()
+        for row, rows in enumerate(self.out_sizes):
+            for column, columns in enumerate(self.in_sizes):
+                tile_id = TileId.of_layer(seed, row, column)
+                tile = AnalogTile(
+                    rows,
+                    columns,
+                    spec,
+                    seed=seed,
+                    tile_id=tile_id,
+                )
+                self.tiles.append(tile)
+
+        self.bias: nn.Parameter | None = None
+        if bias and not self.analog_bias:
+            self.bias = nn.Parameter(torch.zeros(out, dtype=torch.float32))
 
     @property
     def has_bias(self) -> bool:
+        """Whether outputs have a bias, on cells or digital."""
         return self.analog_bias or self.bias is not None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,42 +89,57 @@ class TileGrid(nn.Module):
         # Physics is computed in float32, whatever the activations are.
         rows = x.to(torch.float32).reshape(-1, x.shape[-1])
         if self.analog_bias:
-            rows = torch.cat([rows, rows.new_ones(rows.shape[0], 1)], 1)
-        return self.product(rows).view(*x.shape[:-1], sum(self.out_sizes)).to(x.dtype)
+            ones = rows.new_ones(rows.shape[0], 1)
+            rows = torch.cat([rows, ones], 1)
+        y = self.product(rows)
+        return y.view(*x.shape[:-1], sum(self.out_sizes)).to(x.dtype)
 
     def product(self, rows: Tensor) -> Tensor:
         """y [B, O] in float32 of rows [B, I] in float32, with a last column of ones for an analog
         bias."""
         # Past nn.Module's own search for attributes, which takes longer than a small product.
         listed: Any = self._modules["tiles"]
-        tiles, bias = listed._modules, self._parameters.get("bias")
+        tiles = listed._modules
+        bias = self._parameters.get("bias")
         if len(tiles) == 1:
             y: Tensor = tiles["0"](rows, bias)
             return y
-        parts, n = rows.split(self.in_sizes, 1), len(self.in_sizes)
+        n = len(self.in_sizes)
+        parts = rows.split(self.in_sizes, 1)
         outs = [tile(parts[k % n]) for k, tile in enumerate(tiles.values())]
-        y = torch.cat([sum(outs[k + 1 : k + n], outs[k]) for k in range(0, len(outs), n)], 1)
+        # Partial outputs are added from left to right: float32 sums depend on the order.
+        sums = []
+        for first in range(0, len(outs), n):
+            others = outs[first + 1 : first + n]
+            sums.append(sum(others, outs[first]))
+        y = torch.cat(sums, 1)
         return y if bias is None else y + bias
 
     def set_weights(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """Writes the logical matrix [O, I] onto the tiles, and the bias [O], which stays as it is
         where none is given. Raises ValueError or TypeError for what does not fit."""
         out = sum(self.out_sizes)
-        weight = fitting(weight, (out, sum(self.in_sizes) - self.analog_bias), "the weight")
+        inputs = sum(self.in_sizes) - self.analog_bias
+        weight = fitting(weight, (out, inputs), "the weight")
         if bias is not None:
             if not self.has_bias:
                 raise ValueError("a bias was given to a layer without one (bias=False)")
             bias = fitting(bias, (out,), "the bias")
+
+        # From here on everything fits: nothing is written before.
         if self.analog_bias:
-            bias = self.get_weights()[1] if bias is None else bias
+            if bias is None:
+                bias = self.get_weights()[1]
             assert bias is not None
-            weight = torch.cat([weight, bias.to(weight).view(-1, 1)], 1)
+            column = bias.to(weight).view(-1, 1)
+            weight = torch.cat([weight, column], 1)
         elif self.bias is not None and bias is not None:
             self.bias.data.copy_(bias)
-        rows = weight.split(self.out_sizes, 0)
-        blocks = [block for row in rows for block in row.split(self.in_sizes, 1)]
-        for tile, block in zip(analog_tiles(self), blocks, strict=True):
-            tile.set_weights(block)
+
+        tiles = analog_tiles(self)
+        for rows in weight.split(self.out_sizes, 0):
+            for block in rows.split(self.in_sizes, 1):
+                next(tiles).set_weights(block)
 
     def room(self) -> Tensor:
         """The weights of the first tile: on a grid of one tile, room for the whole matrix."""
@@ -106,10 +147,16 @@ class TileGrid(nn.Module):
         return first.tile.weight.data
 
     def get_weights(self) -> tuple[Tensor, Tensor | None]:
-        """The logical matrix [O, I] and the bias [O], wherever it lives."""
+        """The logical matrix [O, I] and the bias [O], on cells or digital."""
         blocks = [tile.get_weights() for tile in analog_tiles(self)]
+        rows = []
         n = len(self.in_sizes)
-        weight = torch.cat([torch.cat(blocks[k : k + n], 1) for k in range(0, len(blocks), n)], 0)
+        for first in range(0, len(blocks), n):
+            row = blocks[first : first + n]
+            rows.append(torch.cat(row, 1))
+        weight = torch.cat(rows, 0)
         if self.analog_bias:
             return weight[:, :-1], weight[:, -1]
-        return weight, None if self.bias is None else self.bias.data.clone()
+        if self.bias is None:
+            return weight, None
+        return weight, self.bias.data.clone()

@@ -1,11 +1,16 @@
 """What all layers on tiles share, and how they are found: one file a layer, like devices and
-algorithms."""
+algorithms.
+
+A layer says which matrices it has; `AnalogLayer` puts each on a grid of tiles, and reads and writes
+the logical weights under the names, in the shapes and in the order of torch's layer. So a state of
+`logical_weights()` is what torch's layer loads, and the reverse; conversion, checkpoints and export
+rest on that."""
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,16 +25,18 @@ from engine.tile.keys import derive
 from engine.tile.settings import TileSpec
 
 FOLDER = Path(__file__).parent
+# Tensors that torch's layers have and these do not.
+TORCH_TENSORS = ("weight", "bias", "in_proj_")
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """One weight matrix of a layer: its shape, its name and that of its bias, and its start in
-    torch's layer.
+    """One weight matrix of a layer: its shape, its name and that of its bias, and how torch
+    initialises both.
 
     Torch may keep several matrices in one parameter; here they have the same name, and lie there
-    one after another. A start is uniform within plus or minus `bound`, `bias_bound`; None = 1 /
-    sqrt(inputs)."""
+    one after another. First weights are uniform within plus or minus `bound`, first biases within
+    `bias_bound`; None = 1 / sqrt(inputs)."""
 
     shape: tuple[int, ...]
     weight: str = "weight"
@@ -39,6 +46,7 @@ class Matrix:
 
     @property
     def inputs(self) -> int:
+        """Columns of the matrix: a kernel of several axes counts as one row."""
         return math.prod(self.shape[1:])
 
 
@@ -53,36 +61,53 @@ class AnalogLayer(nn.Module):
     matrices: dict[str, Matrix]
 
     def place(
-        self, matrices: Mapping[str, Matrix], *, bias: bool, tile: TileSpec | str, seed: int | None
+        self,
+        matrices: Mapping[str, Matrix],
+        *,
+        bias: bool,
+        tile: TileSpec | str,
+        seed: int | None,
     ) -> None:
-        """Makes the grid of every matrix under its name here, and starts it as torch starts its
-        layers. `tile` may be the name of a preset. Raises UserError with the nearest name."""
+        """Makes the grid of every matrix, a submodule of its name, and initialises it as torch
+        does.
+
+        `tile` may be the name of a preset. Raises UserError with the nearest name."""
         if isinstance(tile, str):
             tile = preset(tile)
         self.matrices = dict(matrices)
         seed = draw_seed(seed)
         for number, (name, matrix) in enumerate(self.matrices.items()):
-            own = seed if len(matrices) == 1 else derive(seed, number) >> 2
-            made = TileGrid(
-                matrix.shape[0], matrix.inputs, tile, bias=bias and bool(matrix.bias), seed=own
+            # Each grid has devices of its own. Seeds have 62 bits, as `draw_seed` makes them.
+            grid_seed = seed
+            if len(matrices) > 1:
+                grid_seed = derive(seed, number) >> 2
+            has_bias = bias and bool(matrix.bias)
+            grid = TileGrid(
+                matrix.shape[0],
+                matrix.inputs,
+                tile,
+                bias=has_bias,
+                seed=grid_seed,
             )
-            made.layer = type(self).__name__
-            self.add_module(name, made)
-            weight, start_bias = start_weights(matrix, made.room())
-            made.set_weights(weight, start_bias if bias and matrix.bias else None)
+            grid.layer = type(self).__name__
+            self.add_module(name, grid)
+            # The bias is drawn in any case, so that torch.manual_seed gives the same weights with
+            # and without one.
+            weight, start_bias = start_weights(matrix, grid.room())
+            grid.set_weights(weight, start_bias if has_bias else None)
 
     def set_weights(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """Writes the logical weight, in the shape that torch's layer has, and the bias [O].
 
         A bias that is not given stays as it is. Raises ValueError or TypeError in one line, with
         nothing written, for another shape, a bias too many, or numbers that are not finite."""
-        grid, matrix = self._only()
+        grid, matrix = self._single_grid()
         weight = fitting(weight, matrix.shape, "the weight")
         grid.set_weights(weight.view(matrix.shape[0], -1), bias)
 
     def get_weights(self) -> tuple[Tensor, Tensor | None]:
         """The logical weight, in the shape that torch's layer has, and the bias [O]."""
-        grid, matrix = self._only()
+        grid, matrix = self._single_grid()
         weight, bias = grid.get_weights()
         return weight.reshape(matrix.shape), bias
 
@@ -90,31 +115,40 @@ class AnalogLayer(nn.Module):
         """The logical weights and biases, named, shaped and joined as in torch's layer."""
         found: dict[str, list[Tensor]] = {}
         for name, matrix in self.matrices.items():
-            weight, bias = self.get_submodule(name).get_weights()  # type: ignore[operator]
-            found.setdefault(matrix.weight, []).append(weight.reshape(matrix.shape))
+            weight, bias = self._grid(name).get_weights()
+            weight = weight.reshape(matrix.shape)
+            found.setdefault(matrix.weight, []).append(weight)
             if bias is not None:
                 found.setdefault(matrix.bias, []).append(bias)
-        own = {name: p.data.clone() for name, p in self.named_parameters(recurse=False)}
-        return {
-            name: torch.cat(parts) if len(parts) > 1 else parts[0] for name, parts in found.items()
-        } | own
+        values = {}
+        for name, parts in found.items():
+            values[name] = torch.cat(parts) if len(parts) > 1 else parts[0]
+        for name, parameter in self.named_parameters(recurse=False):
+            values[name] = parameter.data.clone()
+        return values
 
     def set_logical_weights(self, values: Mapping[str, Tensor]) -> None:
         """Writes weights and biases that are named, shaped and joined as in torch's layer.
 
         Raises ValueError or TypeError in one line, with nothing written, for what does not fit."""
-        shapes = {name: value.shape for name, value in self.logical_weights().items()}
-        for name in sorted(set(shapes) ^ set(values)):
-            problem = "is missing" if name in shapes else f"is not one of {', '.join(shapes)}"
+        logical = self.logical_weights()
+        for name in sorted(set(logical) ^ set(values)):
+            problem = "is missing" if name in logical else f"is not one of {', '.join(logical)}"
             raise ValueError(f"{type(self).__name__}: {name} {problem}")
-        values = {name: fitting(values[name], shape, name) for name, shape in shapes.items()}
+        values = {name: fitting(values[name], old.shape, name) for name, old in logical.items()}
+
+        # Where the next matrix begins in each parameter that several matrices share.
         ends: dict[str, int] = {}
         for name, matrix in self.matrices.items():
+            rows = matrix.shape[0]
             first = ends.get(matrix.weight, 0)
-            last = ends[matrix.weight] = first + matrix.shape[0]
+            last = first + rows
+            ends[matrix.weight] = last
+            weight = values[matrix.weight][first:last].reshape(rows, -1)
             bias = values.get(matrix.bias)
-            weight = values[matrix.weight][first:last].reshape(matrix.shape[0], -1)
-            self.get_submodule(name).set_weights(weight, None if bias is None else bias[first:last])  # type: ignore[operator]
+            if bias is not None:
+                bias = bias[first:last]
+            self._grid(name).set_weights(weight, bias)
         for name, parameter in self.named_parameters(recurse=False):
             parameter.data.copy_(values[name])
 
@@ -122,7 +156,7 @@ class AnalogLayer(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name.startswith(("weight", "bias", "in_proj_")):
+            if name.startswith(TORCH_TENSORS):
                 raise AttributeError(
                     f"{type(self).__name__} has no tensor {name!r}: its weights are cells of tiles "
                     "(get_weights(), logical_weights()); where a network takes weights out of its "
@@ -131,10 +165,16 @@ class AnalogLayer(nn.Module):
             raise
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AnalogLayer:
-        self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
+        # What `fn` does to a type shows on any tensor of it.
+        probe = torch.empty(0, dtype=self.dtype)
+        self.dtype = fn(probe).dtype
         return super()._apply(fn, recurse)
 
-    def _only(self) -> tuple[TileGrid, Matrix]:
+    def _grid(self, name: str) -> TileGrid:
+        return self.get_submodule(name)  # type: ignore[return-value]
+
+    def _single_grid(self) -> tuple[TileGrid, Matrix]:
+        """The grid and the matrix of a layer with one. Raises ValueError for several."""
         if len(self.matrices) > 1:
             raise ValueError(
                 f"{type(self).__name__} has {len(self.matrices)} matrices: take logical_weights()"
@@ -155,30 +195,44 @@ class AnalogLayer(nn.Module):
 def draw_seed(seed: int | None) -> int:
     """The seed of a layer: given, or drawn from torch's generator, so that torch.manual_seed fixes
     everything."""
-    return int(torch.randint(2**62, (), device="cpu").item()) if seed is None else seed
+    if seed is not None:
+        return seed
+    drawn = torch.randint(2**62, (), device="cpu")
+    return int(drawn.item())
 
 
 def start_weights(matrix: Matrix, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The first weights [O, I] and bias [O]; the weights are drawn into `room` if it has their
-    shape."""
+    """First weights [O, I] and bias [O] as torch draws them, on the CPU.
+
+    The weights are drawn into `room` if it has their shape, which saves memory as large as the
+    matrix."""
     out, inputs = matrix.shape[0], matrix.inputs
-    fits = room is not None and room.shape == (out, inputs)
-    usual = 1 / math.sqrt(inputs)
-    bound, bias_bound = (usual if b is None else b for b in (matrix.bound, matrix.bias_bound))
-    weight = room if room is not None and fits else torch.empty(out, inputs, dtype=torch.float32)
+    default = 1 / math.sqrt(inputs)
+
+    weight = room
+    if weight is None or weight.shape != (out, inputs):
+        weight = torch.empty(out, inputs, dtype=torch.float32)
+    bound = default if matrix.bound is None else matrix.bound
     nn.init.uniform_(weight, -bound, bound)
-    return weight, torch.empty(out, dtype=torch.float32).uniform_(-bias_bound, bias_bound)
+
+    bias = torch.empty(out, dtype=torch.float32)
+    bound = default if matrix.bias_bound is None else matrix.bias_bound
+    bias.uniform_(-bound, bound)
+    return weight, bias
 
 
 def layer_types() -> list[type[AnalogLayer]]:
     """Every layer of this folder that stands for one of torch's, by name."""
     found: dict[str, type[AnalogLayer]] = {}
     for path in sorted(FOLDER.glob("[a-z]*.py")):
-        for member in vars(importlib.import_module(f"engine.nn.{path.stem}")).values():
-            if (
-                isinstance(member, type)
-                and issubclass(member, AnalogLayer)
-                and "digital" in vars(member)
-            ):
-                found[member.__name__] = member
+        module = importlib.import_module(f"engine.nn.{path.stem}")
+        for layer in _layers_in(vars(module).values()):
+            found[layer.__name__] = layer
     return [found[name] for name in sorted(found)]
+
+
+def _layers_in(members: Iterable[Any]) -> list[type[AnalogLayer]]:
+    """Layers among the members of a module. Those without a `digital` of their own are bases."""
+    classes = [member for member in members if isinstance(member, type)]
+    layers = [member for member in classes if issubclass(member, AnalogLayer)]
+    return [layer for layer in layers if "digital" in vars(layer)]

@@ -1,4 +1,6 @@
-"""Weights as they are read: through the periphery of a tile, with its noise and converters."""
+"""Weights as they are read: through the periphery of a tile, with its noise and converters.
+
+What a user compares with `get_weights()` to see how much the periphery and drift change."""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ def read_weights(tile: AnalogTile, *, reads: int = 1) -> Tensor:
     if reads < 1:
         raise ValueError(f"reads must be at least 1, not {reads}")
     weight = tile.tile.weight
+    # The product with the k-th unit vector is the k-th column of the weights.
     one_hot = torch.eye(weight.shape[-1], dtype=torch.float32, device=weight.device)
+    # In evaluation mode: reads of training may draw modified weights.
     training = tile.training
     tile.eval()
     try:

@@ -1,10 +1,13 @@
-"""What a network is made of: its layers, the tiles that they lie on, and how well they fill
-them."""
+"""What a network is made of: its layers, the tiles that they lie on, and how well they fill them.
+
+`aihw.analog_summary` and the command line call `analog_summary`. It runs one example through the
+network to learn shapes and reads, and leaves the network as it was."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -37,11 +40,21 @@ class Row:
     algorithm: str
 
 
+# Columns of the table by the fields of a row, in their order.
 HEADS = {
-    "layer": "layer", "kind": "kind", "output": "output", "tiles": "tiles", "weights": "weights", "tile_size": "tile",
-    "cells": "cells", "utilisation": "used", "reads": "reads", "digital": "digital", "device": "device",
+    "layer": "layer",
+    "kind": "kind",
+    "output": "output",
+    "tiles": "tiles",
+    "weights": "weights",
+    "tile_size": "tile",
+    "cells": "cells",
+    "utilisation": "used",
+    "reads": "reads",
+    "digital": "digital",
+    "device": "device",
     "algorithm": "algorithm",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -53,16 +66,19 @@ class Summary:
     @property
     def totals(self) -> dict[str, Any]:
         """Sums over the layers; `utilisation` is that of all tiles together."""
-        physical = sum(row.cells / row.utilisation for row in self.rows if row.cells)
+        tiles = sum(row.tiles for row in self.rows)
         cells = sum(row.cells for row in self.rows)
+        digital = sum(row.digital for row in self.rows)
+        # Rows hold the share in use; all cells of their tiles are these divided by it.
+        physical = sum(row.cells / row.utilisation for row in self.rows if row.cells)
         return {
             "layers": len(self.rows),
             "analog_layers": sum(row.tiles > 0 for row in self.rows),
-            "tiles": sum(row.tiles for row in self.rows),
+            "tiles": tiles,
             "cells": cells,
             "utilisation": cells / physical if physical else 0.0,
-            "digital": sum(row.digital for row in self.rows),
-            "parameters": cells + sum(row.digital for row in self.rows),
+            "digital": digital,
+            "parameters": cells + digital,
         }
 
     def as_data(self) -> dict[str, Any]:
@@ -71,29 +87,65 @@ class Summary:
 
     def cells(self) -> list[list[str]]:
         """Heads and rows as texts."""
-        return [
-            list(HEADS.values()),
-            *([_text(f.name, getattr(row, f.name)) for f in fields(Row)] for row in self.rows),
-        ]
+        table = [list(HEADS.values())]
+        for row in self.rows:
+            table.append([_text(f.name, getattr(row, f.name)) for f in fields(Row)])
+        return table
 
     def last_line(self) -> str:
         """The totals in a line."""
-        t = self.totals
-        tiles = (
-            f"{t['tiles']} tile{'s' * (t['tiles'] != 1)}, {t['utilisation']:.1%} used"
-            if t["tiles"]
-            else "no tiles"
+        totals = self.totals
+        tiles = "no tiles"
+        if totals["tiles"]:
+            plural = "s" * (totals["tiles"] != 1)
+            tiles = f"{totals['tiles']} tile{plural}, {totals['utilisation']:.1%} used"
+        cells, digital = f"{totals['cells']:,}", f"{totals['digital']:,}"
+        return (
+            f"{totals['parameters']:,} parameters: {cells} in cells of {tiles}; {digital} digital"
         )
-        return f"{t['parameters']:,} parameters: {t['cells']:,} in cells of {tiles}; {t['digital']:,} digital"
 
     def __str__(self) -> str:
         table = self.cells()
-        widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
-        lines = (
-            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-            for line in table
-        )
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = []
+        for row in table:
+            padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            lines.append("  ".join(padded).rstrip())
         return "\n".join([*lines, self.last_line()])
+
+
+class _Observer:
+    """What layers and tiles of a network do while one example runs through it."""
+
+    def __init__(self, layers: dict[str, nn.Module]) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}  # of each layer's first output
+        self.reads: Counter[int] = Counter()  # vectors that each tile multiplied, by its id
+        self.hooks: list[RemovableHandle] = []
+        for name, layer in layers.items():
+            self.hooks.append(layer.register_forward_hook(self._shape_hook(name)))
+            for tile in _tiles(layer):
+                self.hooks.append(tile.register_forward_pre_hook(self._count_reads))
+
+    def _shape_hook(self, name: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            first = output[0] if isinstance(output, tuple) else output
+            shape = tuple(first.shape) if isinstance(first, Tensor) else ()
+            self.shapes.setdefault(name, shape)
+
+        return hook
+
+    def _count_reads(self, tile: nn.Module, inputs: Any) -> None:
+        self.reads[id(tile)] += inputs[0].shape[0]
+
+    def mean_reads(self, layer: nn.Module, batch: int) -> float:
+        """Reads of a tile of this layer for one sample, on average over its tiles."""
+        counts = [self.reads[id(tile)] / batch for tile in _tiles(layer)]
+        return sum(counts) / len(counts) if counts else 0.0
+
+    def remove(self) -> None:
+        """Ends the observation."""
+        for hook in self.hooks:
+            hook.remove()
 
 
 def analog_summary(model: nn.Module, example: Sequence[int] | Tensor) -> Summary:
@@ -101,14 +153,9 @@ def analog_summary(model: nn.Module, example: Sequence[int] | Tensor) -> Summary
 
     `example` is the shape of an input with its batch (`(1, 3, 32, 32)`; zeros are run through), or
     an input itself. The model is left as it was; noise that it draws for evaluation goes on from
-    where it stood."""
+    where it stood. Raises UserError for an input that the network does not take."""
     layers = dict(_layers(model))
-    seen: dict[str, Any] = {}
-    reads: dict[int, int] = {}
-    hooks: list[RemovableHandle] = []
-    for name, layer in layers.items():
-        hooks.append(layer.register_forward_hook(_noting(seen, name)))
-        hooks += [tile.register_forward_pre_hook(_counting(reads)) for tile in _tiles(layer)]
+    observer = _Observer(layers)
     modes = {part: part.training for part in model.modules()}
     x = _input(model, example)
     try:
@@ -120,59 +167,47 @@ def analog_summary(model: nn.Module, example: Sequence[int] | Tensor) -> Summary
     finally:
         for part, mode in modes.items():
             part.training = mode
-        for hook in hooks:
-            hook.remove()
+        observer.remove()
+
+    rows = []
     counted: set[int] = set()
-    return Summary(
-        [
-            _row(name, layer, seen.get(name), _mean_reads(layer, reads, len(x)), counted)
-            for name, layer in layers.items()
-        ]
-    )
+    for name, layer in layers.items():
+        output = observer.shapes.get(name)
+        reads = observer.mean_reads(layer, len(x))
+        rows.append(_row(name, layer, output, reads, counted))
+    return Summary(rows)
 
 
 def _input(model: nn.Module, example: Sequence[int] | Tensor) -> Tensor:
     """The example, where the model is; zeros are of the type of its digital parameters."""
-    first = next((p for p in model.parameters() if not isinstance(p, AnalogWeight)), None)
-    where = next((p.device for p in model.parameters()), torch.device("cpu"))
+    parameters = list(model.parameters())
+    device = parameters[0].device if parameters else torch.device("cpu")
     if isinstance(example, Tensor):
-        return example.to(where)
-    kind = first.dtype if first is not None and first.is_floating_point() else torch.float32
-    return torch.zeros(tuple(example), dtype=kind, device=where)
+        return example.to(device)
+    # Cells are float32 also in a model of half precision; they say nothing about its inputs.
+    digital = [p for p in parameters if not isinstance(p, AnalogWeight)]
+    dtype = torch.float32
+    if digital and digital[0].is_floating_point():
+        dtype = digital[0].dtype
+    return torch.zeros(tuple(example), dtype=dtype, device=device)
 
 
-def _layers(module: nn.Module, name: str = "") -> list[tuple[str, nn.Module]]:
-    """Analog layers, and other modules that hold parameters of their own."""
+def _layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Analog layers, and other modules that hold parameters of their own, each once."""
+    found = list(_layers_below(module, ""))
+    # A layer that a network uses twice has the name under which it comes first.
+    first_names = {id(layer): (name, layer) for name, layer in reversed(found)}
+    return list(first_names.values())[::-1]
+
+
+def _layers_below(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     if isinstance(module, AnalogLayer):
-        return [(name or "module", module)]
-    own = (
-        [(name or "module", module)] if any(True for _ in module.parameters(recurse=False)) else []
-    )
-    children = (
-        _layers(child, f"{name}.{key}" if name else key) for key, child in module.named_children()
-    )
-    found = [*own, *(pair for pairs in children for pair in pairs)]
-    return list({id(layer): (key, layer) for key, layer in reversed(found)}.values())[::-1]
-
-
-def _noting(seen: dict[str, Any], name: str) -> Any:
-    def hook(_: nn.Module, __: Any, output: Any) -> None:
-        first = output[0] if isinstance(output, tuple) else output
-        seen.setdefault(name, tuple(first.shape) if isinstance(first, Tensor) else ())
-
-    return hook
-
-
-def _counting(reads: dict[int, int]) -> Any:
-    def hook(tile: nn.Module, inputs: Any) -> None:
-        reads[id(tile)] = reads.get(id(tile), 0) + inputs[0].shape[0]
-
-    return hook
-
-
-def _mean_reads(layer: nn.Module, reads: dict[int, int], batch: int) -> float:
-    counts = [reads.get(id(tile), 0) / batch for tile in _tiles(layer)]
-    return sum(counts) / len(counts) if counts else 0.0
+        yield name or "module", module
+        return
+    if any(True for _ in module.parameters(recurse=False)):
+        yield name or "module", module
+    for key, child in module.named_children():
+        yield from _layers_below(child, f"{name}.{key}" if name else key)
 
 
 def _tiles(layer: nn.Module) -> list[AnalogTile]:
@@ -182,77 +217,90 @@ def _tiles(layer: nn.Module) -> list[AnalogTile]:
 
 
 def _row(
-    name: str, layer: nn.Module, output: tuple[int, ...] | None, reads: float, counted: set[int]
+    name: str,
+    layer: nn.Module,
+    output: tuple[int, ...] | None,
+    reads: float,
+    counted: set[int],
 ) -> Row:
+    """The row of a layer; `counted` holds the ids of parameters in earlier rows."""
     tiles = _tiles(layer)
-    cells = sum(_size(tile)[0] * _size(tile)[1] for tile in tiles)
-    physical = sum(math.prod(_physical(tile)) for tile in tiles)
-    digital = _digital(layer, tiles, counted)
-    kinds = {tile.tile.spec.device.model for tile in tiles}, {tile.algorithm for tile in tiles}
+    cells = sum(math.prod(_size(tile)) for tile in tiles)
+    physical = sum(math.prod(_physical_size(tile)) for tile in tiles)
+    devices = {tile.tile.spec.device.model for tile in tiles}
+    algorithms = {tile.algorithm for tile in tiles}
     return Row(
         layer=name,
         kind=type(layer).__name__,
-        output=_shape(output),
+        output=_shape_text(output),
         tiles=len(tiles),
-        weights=_several(_grids(layer)),
-        tile_size=_several([_physical(tile) for tile in tiles]),
+        weights=_sizes_text(_matrix_sizes(layer)),
+        tile_size=_sizes_text([_physical_size(tile) for tile in tiles]),
         cells=cells,
         utilisation=cells / physical if physical else 0.0,
         reads=reads,
-        digital=digital,
-        device=", ".join(sorted(kinds[0])),
-        algorithm=", ".join(sorted(kinds[1])),
+        digital=_digital_count(layer, tiles, counted),
+        device=", ".join(sorted(devices)),
+        algorithm=", ".join(sorted(algorithms)),
     )
 
 
-def _digital(layer: nn.Module, tiles: list[AnalogTile], counted: set[int]) -> int:
+def _digital_count(layer: nn.Module, tiles: list[AnalogTile], counted: set[int]) -> int:
     """Digital parameters of a layer; those that it shares count where they come first.
 
     Cells are none of them, also those of further arrays that an algorithm has (AnalogWeight)."""
+    # Weights of hardware-aware training are no AnalogWeight, but cells all the same.
     counted |= {id(tile.tile.weight) for tile in tiles}
-    own = layer.parameters(recurse=isinstance(layer, AnalogLayer))
-    digital = {id(p): p for p in own if not isinstance(p, AnalogWeight)}
-    fresh = {key: p for key, p in digital.items() if key not in counted}
-    counted |= set(fresh)
-    return sum(p.numel() for p in fresh.values())
+    total = 0
+    for parameter in layer.parameters(recurse=isinstance(layer, AnalogLayer)):
+        if not isinstance(parameter, AnalogWeight) and id(parameter) not in counted:
+            counted.add(id(parameter))
+            total += parameter.numel()
+    return total
 
 
 def _size(tile: AnalogTile) -> tuple[int, int]:
     """Rows and columns of cells in use."""
-    return tile.tile.array.out_size, tile.tile.array.in_size
+    array = tile.tile.array
+    return array.out_size, array.in_size
 
 
-def _physical(tile: AnalogTile) -> tuple[int, int]:
+def _physical_size(tile: AnalogTile) -> tuple[int, int]:
     """Rows and columns of the crossbar; one without a limit is made to measure."""
-    mapping, (rows, columns) = tile.tile.spec.mapping, _size(tile)
+    mapping = tile.tile.spec.mapping
+    rows, columns = _size(tile)
     return mapping.max_output_size or rows, mapping.max_input_size or columns
 
 
-def _grids(layer: nn.Module) -> list[tuple[int, int]]:
+def _matrix_sizes(layer: nn.Module) -> list[tuple[int, int]]:
     """Rows and columns of every matrix of a layer."""
     if not isinstance(layer, AnalogLayer):
         return []
     return [(matrix.shape[0], matrix.inputs) for matrix in layer.matrices.values()]
 
 
-def _several(sizes: list[tuple[int, int]]) -> str:
+def _sizes_text(sizes: list[tuple[int, int]]) -> str:
     """Sizes as text, equal ones once with their number."""
-    counts: dict[tuple[int, int], int] = {}
-    for size in sizes:
-        counts[size] = counts.get(size, 0) + 1
-    return ", ".join(
-        (f"{n} of " if n > 1 else "") + f"{rows} x {columns}"
-        for (rows, columns), n in counts.items()
-    )
+    texts = []
+    for (rows, columns), count in Counter(sizes).items():
+        number = f"{count} of " if count > 1 else ""
+        texts.append(f"{number}{rows} x {columns}")
+    return ", ".join(texts)
 
 
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "not reached" if shape is None else " x ".join(map(str, shape[1:])) or "1"
+def _shape_text(shape: tuple[int, ...] | None) -> str:
+    """The shape of an output of one sample."""
+    if shape is None:
+        return "not reached"
+    return " x ".join(map(str, shape[1:])) or "1"
 
 
 def _text(name: str, value: Any) -> str:
-    if name == "utilisation":
-        return f"{value:.1%}" if value else ""
+    """A value in the table; zeros are left out."""
     if isinstance(value, str):
         return value
-    return f"{value:,g}" if isinstance(value, float) and value else f"{value:,}" if value else ""
+    if not value:
+        return ""
+    if name == "utilisation":
+        return f"{value:.1%}"
+    return f"{value:,g}" if isinstance(value, float) else f"{value:,}"

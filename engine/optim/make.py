@@ -39,7 +39,7 @@ def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> Optimizer:
         {
             _layer(path)
             for path, m in model.named_modules()
-            if isinstance(m, AnalogTile) and not m.trained
+            if isinstance(m, AnalogTile) and not m.learns_by_gradient
         }
     )
     return settle_after_steps(plain_optimizer(model, settings, pulsed), model)
@@ -92,7 +92,7 @@ def _beside_pulses(
 def settle_after_steps(optimizer: Optimizer, model: nn.Module) -> Optimizer:
     """Clips and remaps tiles that learn by gradients at the end of each step of any torch
     optimizer."""
-    tiles = [m for m in model.modules() if isinstance(m, AnalogTile) and m.trained]
+    tiles = [m for m in model.modules() if isinstance(m, AnalogTile) and m.learns_by_gradient]
 
     def settle(*_: Any) -> None:
         for tile in tiles:

@@ -276,7 +276,7 @@ def test_pulses_learn_over_time_and_continue_with_the_same_bits(algorithm: str) 
 def test_long_sequences_are_one_pass_and_forgotten_steps_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("engine.nn.analog.MOST_PENDING", 5)
+    monkeypatch.setattr("engine.nn.analog.MAX_PENDING", 5)
     layer = AnalogGRU(4, 6, tile=spec(PERFECT))
     for _ in range(5):
         layer(torch.randn(12, 2, 4))[0].sum().backward()

@@ -64,7 +64,7 @@ def test_tiles_by_the_name_of_a_preset() -> None:
     model = aihw.convert_to_analog(
         nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2)), "ecram", layers={"1": "hwa_add_normal"}
     )
-    assert [tile.trained for tile in aihw.analog_tiles(model)] == [False, True]
+    assert [tile.learns_by_gradient for tile in aihw.analog_tiles(model)] == [False, True]
     with pytest.raises(aihw.UserError, match="nearest: ecram"):
         aihw.AnalogLinear(6, 4, tile="ecrm")
 

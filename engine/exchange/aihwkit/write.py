@@ -13,7 +13,7 @@ from engine.exchange.aihwkit.restore import collect
 from engine.exchange.aihwkit.state import EXTRA
 from engine.nn.analog import AnalogTile, analog_tiles
 from engine.nn.grid import TileGrid
-from engine.nn.recurrent import Recurrent
+from engine.nn.sequences import Recurrent
 from engine.settings import UserError
 from engine.trust import files
 

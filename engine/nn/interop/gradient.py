@@ -1,24 +1,27 @@
-"""The recorded samples of a tile as torch sees them: a gradient that can be measured and scaled."""
+"""The recorded samples of a tile as torch sees them: a gradient that can be measured and scaled.
+
+A pulsed tile has no gradient tensor; it keeps the samples (x, d) of each backward pass until the
+optimizer turns them into pulses. `AnalogWeight.grad` shows these samples as a `SampleGradient`, so
+that clip_grad_norm_, GradScaler and logging work as with any parameter. What must hold: every
+measure equals that of `dense()`, d^T x summed over all samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-if TYPE_CHECKING:
-    from engine.nn.analog import AnalogTile
-
-# Functions that tell something about a gradient. What makes another gradient of it is not among
-# them: an optimizer that follows it would move cells without any pulse.
+# Functions that measure a gradient. Those that make another gradient of it are not among them: an
+# optimizer that follows such a gradient would move cells without any pulse.
 MEASURES = frozenset({
     "linalg_vector_norm", "norm", "_foreach_norm", "sum", "mean", "std", "var", "amax", "amin",
     "max", "min", "abs", "pow", "square", "isnan", "isinf", "isfinite", "any", "all",
     "eq", "ne", "lt", "le", "gt", "ge",
 })  # fmt: skip
+# Functions that scale a gradient in place, and the factor that their argument stands for.
 FACTORS: dict[str, Callable[[Any], Any]] = {
     "mul_": lambda factor: factor,
     "_foreach_mul_": lambda factor: factor,
@@ -32,6 +35,17 @@ ADVICE = (
 )
 
 
+class SampleRecorder(Protocol):
+    """What a gradient needs of the tile whose samples it shows; `AnalogTile` is one."""
+
+    held: torch.nn.Parameter  # the weight [O, I]
+    pending: list[tuple[Tensor, Tensor]]  # x [B, I] and d [B, O] of every recorded batch
+
+    def scale_samples(self, factor: Tensor | float) -> None: ...
+
+    def forget(self) -> None: ...
+
+
 class SampleGradient(Tensor):
     """The gradient d^T x [O, I] of a tile's logical weights, as the samples x, d behind it.
 
@@ -39,22 +53,24 @@ class SampleGradient(Tensor):
     clip_grad_norm_ and GradScaler do. Anything else raises RuntimeError: as a tensor it would let
     optimizers change cells that can be pulsed only."""
 
-    tile: AnalogTile
+    tile: SampleRecorder  # type: ignore[assignment]  # hides Tensor.tile, which no gradient needs
 
     @staticmethod
-    def __new__(cls, tile: AnalogTile) -> SampleGradient:
-        weight = tile.tile.weight
+    def __new__(cls, tile: SampleRecorder) -> SampleGradient:
+        weight = tile.held
         made: SampleGradient = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls, weight.shape, dtype=torch.float32, device=weight.device
         )
         made.tile = tile
         return made
 
+    # Only __torch_dispatch__ decides: it meets every operation, also those without a Python name.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         name = func._schema.name.removeprefix("aten::")
+        # In-place functions return their argument, those over lists of tensors return nothing.
         if name in FACTORS:
             _scale(args[0], args[1], FACTORS[name])
             return None if name.startswith("_foreach") else args[0]
@@ -70,8 +86,8 @@ class SampleGradient(Tensor):
         raise RuntimeError(ADVICE.format(name))
 
     def dense(self) -> Tensor:
-        """d^T x as a plain tensor [O, I]; zeros if there is no sample any more."""
-        weight = self.tile.tile.weight
+        """The gradient d^T x as a plain tensor [O, I]; zeros if no sample is left."""
+        weight = self.tile.held
         total = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
         for x, d in self.tile.pending:
             total += d.to(torch.float32).mT @ x.to(torch.float32)
@@ -86,28 +102,30 @@ def _dense(value: Any) -> Any:
     return value.dense() if isinstance(value, SampleGradient) else value
 
 
-def _listed(values: Any) -> list[Tensor]:
+def _as_list(values: Any) -> list[Tensor]:
     return [values] if isinstance(values, Tensor) else list(values)
 
 
-def _scale(gradients: Any, factors: Any, of: Callable[[Any], Any]) -> None:
-    """Multiplies gradients, ours and torch's, by a factor or by one for each."""
-    several = isinstance(factors, list | tuple)
-    for number, gradient in enumerate(_listed(gradients)):
-        given = factors[number] if several else factors
+def _scale(gradients: Any, factors: Any, factor_of: Callable[[Any], Any]) -> None:
+    """Multiplies gradients, ours and torch's, by one factor or by one for each."""
+    one_for_each = isinstance(factors, list | tuple)
+    for number, gradient in enumerate(_as_list(gradients)):
+        given = factors[number] if one_for_each else factors
         if isinstance(given, SampleGradient):
             raise RuntimeError(ADVICE.format("as a factor"))
-        factor = of(given)
+        factor = factor_of(given)
         if not isinstance(gradient, SampleGradient):
             gradient.mul_(factor)
         elif isinstance(factor, Tensor) and factor.numel() != 1:
+            # Samples have no entry for a single cell that could be scaled.
             raise RuntimeError(ADVICE.format("with a factor for each cell"))
         else:
             gradient.tile.scale_samples(factor)
 
 
 def _drop(gradients: Any) -> None:
-    for gradient in _listed(gradients):
+    """Sets gradients to zero: a tile forgets its samples."""
+    for gradient in _as_list(gradients):
         if isinstance(gradient, SampleGradient):
             gradient.tile.forget()
         else:
@@ -115,8 +133,9 @@ def _drop(gradients: Any) -> None:
 
 
 def _unscale(gradients: list[Tensor], found: Tensor, inverse: Tensor) -> None:
-    """What GradScaler asks for: a mark in `found` for numbers that are not finite, and the scale
-    taken out."""
+    """Divides gradients by GradScaler's scale and marks in `found` whether one is not finite.
+
+    `inverse` is 1 / scale; both are tensors of one element, which GradScaler reads later."""
     digital = [g for g in gradients if not isinstance(g, SampleGradient)]
     if digital:
         torch._amp_foreach_non_finite_check_and_unscale_(digital, found, inverse)
@@ -124,5 +143,6 @@ def _unscale(gradients: list[Tensor], found: Tensor, inverse: Tensor) -> None:
         if isinstance(gradient, SampleGradient):
             for sample in gradient.tile.pending:
                 for values in sample:
+                    # A mask on the device: reading the answer here would wait for the GPU.
                     found.masked_fill_(~values.isfinite().all(), 1.0)
             gradient.tile.scale_samples(inverse)
