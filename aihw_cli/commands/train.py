@@ -137,7 +137,9 @@ def _refuse_sweep_options(arguments: Arguments, why: str) -> None:
 def _train_once(config: dict[str, Any], arguments: Arguments) -> int:
     from engine.experiment.custom.check import check_network
     from engine.experiment.runs import DONE, run_folder, run_status
+    from engine.experiment.writers import require
 
+    require(config)
     check_network(config)
     folder = run_folder(config, again=arguments.has("--again"))
     existed = run_status(folder) in DONE

@@ -72,7 +72,7 @@ def test_a_wrong_preset(aihw, folder: Path, text: str, said: str) -> None:  # ty
 
 
 RECIPES = {
-    "an optimizer that knows no pulses": ("defaults: [{optimizer: adam}]", "learn by pulses"),
+    "an optimizer without its momentum": ("optimizer: {nesterov: true}", "needs a momentum"),
     "a network for other samples": ("defaults: [{model: char_lstm}]", "char_lstm takes text"),
     "a layer that is not there": ("layers: {fc9: {algorithm: digital}}", "no layer 'fc9'"),
     "tiles that do not fit": ("defaults: [{tile: hwa_add_normal}]", "tile.modifier"),

@@ -222,3 +222,16 @@ def test_weights_of_a_built_in_network(aihw: Aihw, folder: Path) -> None:
     assert aihw("export", str(run), "--to", "torch", "--out", "out.pt").code == 0
     found = torch.load("out.pt", weights_only=True)
     torch.testing.assert_close(found["1.weight"], state["1.weight"])
+
+
+def test_devices_and_noise_models_come_from_modules_as_well(aihw: Aihw, folder: Path) -> None:
+    write(
+        folder / "my_cells.py",
+        "from engine.devices import Device, base_params\n"
+        "Cell = Device(name='cell', about='Equal steps.', formula='w', params=base_params(),\n"
+        "              step='w += up ? c.dwmin_up : -c.dwmin_down;')\n",
+    )
+    words = ("device=my_cells:Cell", "run.epochs=1", "dataset.train_samples=20")
+    assert aihw("train", *words).code == 2
+    done = aihw("train", *words, "--allow-code", "--json")
+    assert read_config(run_of(done))["device"]["model"] == "my_cells:Cell"
