@@ -137,8 +137,12 @@ def test_the_text_of_its_files_decides_the_run(
     monkeypatch.delitem(sys.modules, "blocks")
     networks.write_text("# Yet another one, so that it is read again.\n" + networks.read_text())
     assert run_of(aihw("train", VIT, *SMALL, "--json")) != first
+    record = json.loads((first / "run.json").read_text())
+    write(first / "run.json", json.dumps({**record, "status": "interrupted"}))
+    (first / "summary.json").unlink()
     refused = aihw("resume", str(first), "--allow-code")
-    assert refused.code in (0, 2)
+    assert refused.code == 2
+    assert "the Python file of its network or dataset changed since it began" in refused.err
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits(

@@ -65,12 +65,12 @@ def test_groups_state_and_schedulers_reach_both() -> None:
         {"params": pulsed_parameters(model), "lr": 0.0},
     ]
     optimizer = AnalogOptimizer(torch.optim.AdamW, groups, lr=0.01, weight_decay=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.0)
     before = [p.detach().clone() for p in digital_parameters(model)], model[0].get_weights()[0]
     train_step(model, optimizer, 0)
     assert torch.equal(model[0].get_weights()[0], before[1]), "tiles at lr 0"
     moved = [p.detach().clone() for p in digital_parameters(model)]
     assert not any(torch.equal(a, b) for a, b in zip(moved, before[0], strict=True))
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.0)
     scheduler.step()
     train_step(model, optimizer, 1)
     assert all(torch.equal(a, b) for a, b in zip(moved, digital_parameters(model), strict=True))
