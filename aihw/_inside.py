@@ -36,8 +36,11 @@ def load() -> None:
 
 
 def version() -> str:
-    """The version of the installed distribution."""
-    return metadata.version("aihw")
+    """The version of the installed distribution; a checkout that is only on the path has none."""
+    try:
+        return metadata.version("aihw")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 load()

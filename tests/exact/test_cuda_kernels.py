@@ -44,7 +44,7 @@ WITHOUT_DEVICE = {"products": source.mvm_text, "patches": source.patches_text,
                   "groups": source.group_text, "digital": source.digital_text,
                   "training": source.training_text, "transfers": transfer_text,
                   "rounds": source.rounds_text,
-                  "reference of products": functools.partial(source.reference_text, "cuda"),
+                  "reference of products": functools.partial(source.mvm_reference_text, "cuda"),
                   }  # fmt: skip
 WITHOUT_DEVICE |= {
     f"noise {name}": functools.partial(noise_text, name) for name in noise_model_names()

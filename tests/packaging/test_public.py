@@ -17,7 +17,8 @@ from tests.docs.pages import blocks
 # Changes here are changes for everybody who wrote a script: a name may come, none may go.
 PUBLIC = {
     "AnalogConv1d", "AnalogConv2d", "AnalogConv3d", "AnalogGRU", "AnalogLSTM", "AnalogLayer",
-    "AnalogLinear", "AnalogMultiheadAttention", "AnalogRNN", "AnalogSGD", "AnalogSequential",
+    "AnalogLinear", "AnalogMultiheadAttention", "AnalogOptimizer", "AnalogRNN", "AnalogSGD",
+    "AnalogSequential",
     "InferenceSpec", "TileSpec", "UserError", "analog_summary", "analog_tiles", "calibrate",
     "convert_to_analog", "convert_to_digital", "digital_parameters", "find_runs", "inference",
     "load_run", "preset", "program", "pulsed_parameters", "read_weights", "restore",

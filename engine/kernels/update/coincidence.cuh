@@ -48,6 +48,9 @@ FN WideBits counted(int type, u32 own, WideBits other, bool by_columns, int leng
 // 1 where equal signs of both lines mean a pulse up.
 FN u32 direction_of(const TrainView& m, const Amplitude& plan) { return m.chop ^ 1u ^ (plan.down ? 1u : 0u); }
 
+// In how many slots of a word both lines fire.
+template <class N> FN N coincidences(const N& word, u32 own) { return popcount(word & (own & SLOT_MASK)); }
+
 // Pulses of sample b on the cells that other lines cross, and whether they go up.
 template <class N, class L> FN N pulses_in(const UpdateArgs& a, const TrainView& m, i64 b, const L& lines, N& up) {
     const Amplitude& plan = m.plans[b];
@@ -63,7 +66,7 @@ template <class N, class L> FN N pulses_in(const UpdateArgs& a, const TrainView&
             n = counted(a.type, own, word, m.by_columns, plan.length);
             break;
         }
-        n = n + popcount(word & (own & SLOT_MASK));
+        n = n + coincidences(word, own);
     }
     if (m.signs) fetch_words(turn, m.signs + b * m.sign_stride, lines);
     up = ((word ^ (own ^ direction_of(m, plan) << 31)) >> 31) ^ turn;

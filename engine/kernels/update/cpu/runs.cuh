@@ -26,7 +26,7 @@ template <class L> FN void collect_runs(const UpdateArgs& a, const TrainView& m,
             // Words of a sample without slots are whatever was there before.
             u32 own = plan.length > 0 ? m.line[b * m.line_stride] : 0u;
             fetch_words(up, m.crossing + b * m.crossing_stride, lines);
-            n = popcount(up & (own & SLOT_MASK));
+            n = coincidences(up, own);
             up = up ^ (own ^ direction_of(m, plan) << 31);
         } else {
             n = pulses_in(a, m, b, lines, up);

@@ -23,7 +23,7 @@ FN void count_pulses(const UpdateArgs& a, const TrainView& m, i64 col, u32 line,
     LANES(l) {
         u32 up = 0u, n = 0u, word = plain && l < there ? crossing[l] : 0u;
         if (plain) {
-            n = popcount(word & line & SLOT_MASK);
+            n = coincidences(word, line);
             up = (word ^ line) >> 31;
         } else if (l < there) {
             n = pulses_in(a, m, 0, AdjacentLines{col + l, a.cols}, up);

@@ -59,7 +59,7 @@ FN void load_lane(WarpCells& c, int l, u32 cell, const float* record, float seen
 GPU_FN void count_sample(WarpCells& c, const SampleBlock& g, i64 base, int at, u32 own, Laned<u32>& word, Laned<u32>& n, Laned<u32>& up) {
     LANES(l) {
         if (g.plain) {
-            n[l] = popcount(word[l] & own & SLOT_MASK);
+            n[l] = coincidences(word[l], own);
             up[l] = (word[l] ^ own) >> 31;
         } else {
             n[l] = pulses_in(c.a, c.m, base + at, AdjacentLines{l < c.lines ? l : 0, c.lines}, up[l]);

@@ -1,4 +1,4 @@
-// Pulses on the cells of a warp cells, one by one: draws of window.cuh, so its results as well. Taken in after warp cells.cuh.
+// Pulses on the cells of a warp, one by one. Draws are those of steps.cuh, so the results are as well.
 #include "warp_cells.cuh"
 #include "update/steps.cuh"
 

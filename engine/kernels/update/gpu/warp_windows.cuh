@@ -1,5 +1,5 @@
-// Windows of the cells of a warp cells: the way of each is followed, then one jump for those that are free; windows, jumps and
-// draws are those of window.cuh. Taken in after lockstep.cuh.
+// Windows of the cells of a warp: the way of each is followed, then one jump for those that are free; windows, jumps and draws
+// are those of jump.cuh.
 #include "warp_steps.cuh"
 
 // Words that are fetched together, so that their latencies pass at once.
@@ -35,7 +35,7 @@ template <u32 BITS, int N> GPU_FN void advance_next(WarpCells& c, WindowState& j
     }
     UNROLLED for (int q = 0; q < N; ++q) {
         LANES(l) {
-            u32 n = popcount(word[q][l] & own[q] & SLOT_MASK);
+            u32 n = coincidences(word[q][l], own[q]);
             advance_unrolled<BITS>(j.t[l], j.k[l], (int)(word[q][l] ^ own[q]) < 0, n);
             j.count[l] += n;
         }
