@@ -37,13 +37,13 @@ class Dataset(Settings):
     normalize: bool = setting(
         False, "subtract the mean of the training samples and divide by their deviation, by channel"
     )
-    transforms: list[object] = setting(
+    transforms: list[Any] = setting(
         [],
         "transforms of torchvision for all samples, by name: Resize, CenterCrop, Pad, Grayscale",
         item=object,
         longest=None,
     )
-    augment: list[object] = setting(
+    augment: list[Any] = setting(
         [],
         "random transforms of torchvision for training samples, by name, see docs/your_data.md",
         item=object,

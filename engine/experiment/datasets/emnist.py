@@ -79,13 +79,13 @@ def _pair(images: Path, labels: Path, *, split: str) -> tuple[torch.Tensor, torc
     if len(x) != len(y) or x.shape[1:] != (28, 28):
         shape = " x ".join(map(str, x.shape))
         raise UserError(f"{images}: images of {shape} for the {len(y)} labels of {labels}")
-    numbers = torch.tensor(y).long()
+    numbers = torch.tensor(y, dtype=torch.int64)
     if split == "letters":  # its labels count from 1
         numbers -= 1
     if len(numbers) == 0 or numbers.min() < 0 or numbers.max() >= SPLITS[split]:
         raise UserError(f"{labels}: labels that the split {split} does not have")
     # The files hold every image with rows and columns exchanged.
-    return torch.tensor(x).transpose(1, 2).unsqueeze(1).float().div_(255), numbers
+    return torch.tensor(x, dtype=torch.float32).transpose(1, 2).unsqueeze(1).div_(255), numbers
 
 
 def _download(root: Path, split: str) -> None:
