@@ -124,7 +124,7 @@ def plan_samples(program: Program, args: Any, where: torch.device) -> None:
     args.maxima = None
     if measures_parts(program.backend, args):
         number = _blocks(args.rows, MEASURED) + _blocks(args.cols, MEASURED)
-        parts = torch.empty(samples, number, device=where)
+        parts = torch.empty(samples, number, dtype=torch.float32, device=where)
         args.maxima = parts.data_ptr()
         _start(program, args, "measure_samples", samples * number, warp=True)
     _start(program, args, "plan_samples", samples, warp=True)
