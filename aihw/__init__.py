@@ -30,7 +30,12 @@ from engine.nn import (
     convert_to_digital,
     read_weights,
 )
-from engine.optim import AnalogOptimizer, AnalogSGD, digital_parameters, pulsed_parameters
+from engine.optim import (
+    AnalogOptimizer,
+    AnalogSGD,
+    digital_parameters,
+    pulsed_parameters,
+)
 from engine.presets import inference, preset
 from engine.settings import UserError
 from engine.tile.settings import TileSpec

@@ -21,7 +21,9 @@ def find_runs(*folders: str | Path) -> list[Run]:
     return _find([Path(folder) for folder in folders or ("runs",)]).runs
 
 
-def load_run(folder: str | Path, *, device: str = "cpu", allow_code: bool = False) -> nn.Module:
+def load_run(
+    folder: str | Path, *, device: str = "cpu", allow_code: bool = False
+) -> nn.Module:
     """The network of a run folder as its newest checkpoint has it, in evaluation mode.
 
     Cells, scales, ranges and the state of algorithms are those of the run. `allow_code` permits the

@@ -78,7 +78,11 @@ class Command:
             option = known.get(name)
             if option is None:
                 near = nearest_of(name, [*known, "--help"], ALIKE)
-                hint = f"nearest: {near}" if near else f"aihw {self.name} --help lists them"
+                hint = (
+                    f"nearest: {near}"
+                    if near
+                    else f"aihw {self.name} --help lists them"
+                )
                 raise UserError(f"aihw {self.name} has no option {name}; {hint}")
             if option.value and not mark:
                 if not rest:
@@ -98,4 +102,6 @@ def table(rows: Sequence[tuple[str, str]], indent: int = 2) -> str:
     """Two columns of text, each pair on its line whatever it holds."""
     rows = [(visible(left), visible(right)) for left, right in rows]
     width = max(len(left) for left, _ in rows)
-    return "\n".join(f"{'':{indent}}{left:<{width}}  {right}".rstrip() for left, right in rows)
+    return "\n".join(
+        f"{'':{indent}}{left:<{width}}  {right}".rstrip() for left, right in rows
+    )

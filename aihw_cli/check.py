@@ -63,14 +63,18 @@ class Checker:
         if not is_name(name):
             raise UserError(f"name {brief(name)} {NO_NAME}{self.where('name')}")
         result["layers"] = {
-            name: self._layer(f"layers.{name}", own, result) for name, own in self._layers(result)
+            name: self._layer(f"layers.{name}", own, result)
+            for name, own in self._layers(result)
         }
         self._task(result)
         self._called("dataset.valid_part", check_valid_part, result["dataset"])
         self._inference(result["inference"])
         self._tile(result, "")
         for layer, own in result["layers"].items():
-            self._tile({part: own.get(part, result[part]) for part in PARTS}, f"layers.{layer}.")
+            self._tile(
+                {part: own.get(part, result[part]) for part in PARTS},
+                f"layers.{layer}.",
+            )
         check_cluster(result["run"], self.where, self.allow_code)
         for part in ("model", "dataset", "loss", "optimizer", "run"):
             result[part] = {k: v for k, v in result[part].items() if k not in TEXTS}
@@ -123,7 +127,9 @@ class Checker:
     def _unknown(self, key: str, schema: Section, prefix: str) -> str:
         leaf = key.rpartition(".")[2]
         everything = (
-            {k.rpartition(".")[2]: k for k in dotted(full_schema({}))} if not prefix else {}
+            {k.rpartition(".")[2]: k for k in dotted(full_schema({}))}
+            if not prefix
+            else {}
         )
         if near := nearest_of(leaf, schema, ALIKE):
             hint = f"nearest: {prefix}{near}"
@@ -141,7 +147,9 @@ class Checker:
             if not self.allow_code:
                 raise refusal(f"{key}={name}", self.where(key))
 
-    def _known_device(self, key: str, model: Any, find: Callable[[str], Any] = find_device) -> None:
+    def _known_device(
+        self, key: str, model: Any, find: Callable[[str], Any] = find_device
+    ) -> None:
         """Refuse a user's device file without permission before it runs, and say what is wrong with
         it."""
         if not isinstance(model, str):
@@ -175,7 +183,9 @@ class Checker:
             key = key if key.startswith("inference.") else f"inference.{key}"
             raise UserError(f"{error}{self.where(key)}") from None
 
-    def _layers(self, result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def _layers(
+        self, result: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
         layers = result["layers"]
         if not isinstance(layers, Mapping):
             raise UserError(
@@ -188,7 +198,9 @@ class Checker:
                 raise UserError(f"{what}{self.where(key)}")
             yield name, own
 
-    def _layer(self, key: str, own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+    def _layer(
+        self, key: str, own: Mapping[str, Any], common: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """The complete sections that a layer changes; `algorithm: digital` names a member of the
         group."""
         result = {}
@@ -196,7 +208,9 @@ class Checker:
             if part not in PARTS:
                 hint = unknown(part, PARTS, have="a layer has")
                 name = visible(f"{key}.{part}")
-                raise UserError(f"unknown key {name}; {hint}{self.where(f'{key}.{part}')}")
+                raise UserError(
+                    f"unknown key {name}; {hint}{self.where(f'{key}.{part}')}"
+                )
             values = self._named(f"{key}.{part}", part, change)
             if _adds_to(part, change, common[part]):
                 values = overlay(dict(common[part]), values)
@@ -223,7 +237,9 @@ class Checker:
         name = task_of(result)
         if name != TRAIN and hasattr(find_task(name), "check"):
             self._called(
-                "task", find_task(name).check, task_settings(result, find_task(name).Settings)
+                "task",
+                find_task(name).check,
+                task_settings(result, find_task(name).Settings),
             )
 
     def _tile(self, config: Mapping[str, Any], prefix: str) -> None:
@@ -235,18 +251,26 @@ class Checker:
         except ValueError as error:
             named = re.findall(r"\w+", str(error))
             leaves = [
-                k for k, found in self.origins.items() if not isinstance(found[-1][1], Mapping)
+                k
+                for k, found in self.origins.items()
+                if not isinstance(found[-1][1], Mapping)
             ]
             keys = [
-                k for k in leaves if k.rpartition(".")[2] in named and k.startswith(prefix or PARTS)
+                k
+                for k in leaves
+                if k.rpartition(".")[2] in named and k.startswith(prefix or PARTS)
             ]
-            places = dict.fromkeys(self.where(key).strip(" ()") for key in keys if "." in key)
+            places = dict.fromkeys(
+                self.where(key).strip(" ()") for key in keys if "." in key
+            )
             raise UserError(
                 f"{prefix}{error}" + (f" ({', '.join(places)})" if places else "")
             ) from None
 
 
-def check_stored(folder: Path, config: Mapping[str, Any], *, allow_code: bool = False) -> None:
+def check_stored(
+    folder: Path, config: Mapping[str, Any], *, allow_code: bool = False
+) -> None:
     """Raises UserError unless the configuration of a run folder is as whole and sound as one that
     was composed just now."""
     try:
@@ -264,7 +288,9 @@ def _adds_to(part: str, change: Any, common: Mapping[str, Any]) -> bool:
     return change.get(kind, common.get(kind)) == common.get(kind)
 
 
-def device_models(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def device_models(
+    values: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
     """Keys and names of all device models of a configuration."""
     for key, value in values.items():
         if key == "model" and not isinstance(value, Mapping):

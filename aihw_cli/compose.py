@@ -84,12 +84,18 @@ def _check_output_folders(composed: Composed, path: Path) -> None:
     them; looked at last, as other files and interpolations may give the place."""
     folders = {"run.dir": composed.values["run"]["dir"]}
     if is_recorded(path) and is_home(folders["run.dir"], path):
-        del folders["run.dir"]  # the command line named the folder by the run that lies in it
+        del folders[
+            "run.dir"
+        ]  # the command line named the folder by the run that lies in it
     if composed.values["dataset"]["download"]:
         folders["dataset.root"] = composed.values["dataset"]["root"]
     for key, folder in folders.items():
         where = (composed.origins.get(key) or [(str(path), None)])[-1][0]
-        outside = Path(folder).is_absolute() or ".." in Path(folder).parts or folder.startswith("~")
+        outside = (
+            Path(folder).is_absolute()
+            or ".." in Path(folder).parts
+            or folder.startswith("~")
+        )
         if where != COMMAND_LINE and (outside or not folder.isprintable()):
             raise UserError(
                 f"{visible(where)}: {key} {folder!r} reaches outside; a recipe may name a folder "
@@ -102,7 +108,9 @@ def _members(recipe: Recipe, choices: list[overrides.Change]) -> tuple[Path, Com
     value is changed."""
     _check_choices(recipe, choices)
     recipe = _without_replaced(recipe, choices)
-    given = {key for entry in recipe.defaults if isinstance(entry, dict) for key in entry}
+    given = {
+        key for entry in recipe.defaults if isinstance(entry, dict) for key in entry
+    }
     # Hydra takes no null on its command line: such a group is emptied in the recipe itself.
     empty = {c.group: None for c in choices if c.value is None}
     defaults = [
@@ -116,21 +124,27 @@ def _members(recipe: Recipe, choices: list[overrides.Change]) -> tuple[Path, Com
     ]
     # Values of a recipe that stands for itself lie over all members: Hydra need not carry them.
     carried = recipe.values if recipe.extends else {}
-    values, chosen = _hydra(replace(recipe, defaults=defaults, values=carried), selected)
+    values, chosen = _hydra(
+        replace(recipe, defaults=defaults, values=carried), selected
+    )
     if not recipe.extends:
         values = overlay(values, recipe.values)
     for group in _groups_of_other_kind(recipe):
         values[group] = _fitting(group, values[group], recipe.values[group])
     values.setdefault("name", recipe.name)
     values.pop("reproduce", None)  # what the paper says of it decides nothing
-    return recipe.path, Composed(values, _origins(recipe, chosen), list(_shadows(recipe, chosen)))
+    return recipe.path, Composed(
+        values, _origins(recipe, chosen), list(_shadows(recipe, chosen))
+    )
 
 
 def _without_replaced(recipe: Recipe, choices: list[overrides.Change]) -> Recipe:
     """A recipe without the sections that members on the command line replace: those that say by
     themselves what they are about, and all of a recorded run, which are complete."""
     groups = {change.group for change in choices if "@" not in change.key}
-    replaced = {g for g in groups if recipe.recorded or names_kind(g, recipe.values.get(g))}
+    replaced = {
+        g for g in groups if recipe.recorded or names_kind(g, recipe.values.get(g))
+    }
     if recipe.recorded and "preset" in groups:
         replaced |= set(PARTS)
     values = {key: value for key, value in recipe.values.items() if key not in replaced}
@@ -148,7 +162,9 @@ def _groups_of_other_kind(recipe: Recipe) -> list[str]:
     return [group for group, kind in kinds.items() if found[group] not in (None, kind)]
 
 
-def _fitting(group: str, section: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def _fitting(
+    group: str, section: dict[str, Any], given: dict[str, Any]
+) -> dict[str, Any]:
     """A section of a recipe over that of another kind below it: what the new kind has as well
     stays, such as the bounds of a device; the rest means nothing to it."""
     try:
@@ -165,8 +181,12 @@ def split_conf(texts: Sequence[str], conf: str = "") -> tuple[str, list[str]]:
     if len(named) > 1:
         raise UserError(f"conf= is given {len(named)} times")
     if named == [""]:
-        raise UserError("conf= needs the name of a recipe or a file; `aihw ls recipe` lists them")
-    return (named[0] if named else conf), [t for t in texts if not t.startswith("conf=")]
+        raise UserError(
+            "conf= needs the name of a recipe or a file; `aihw ls recipe` lists them"
+        )
+    return (named[0] if named else conf), [
+        t for t in texts if not t.startswith("conf=")
+    ]
 
 
 def hydra_options() -> dict[str, Any]:
@@ -177,7 +197,9 @@ def hydra_options() -> dict[str, Any]:
     return {} if (major, minor) >= (1, 4) else {"version_base": None}
 
 
-def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str, str | None]]:
+def _hydra(
+    recipe: Recipe, choices: list[str]
+) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Values and group choices after Hydra's composition; interpolations are still unresolved.
 
     The recipe is handed over as a generated primary file: it gets our search path and complete
@@ -192,12 +214,18 @@ def _hydra(recipe: Recipe, choices: list[str]) -> tuple[dict[str, Any], dict[str
         tempfile.TemporaryDirectory(prefix="aihw-") as folder,
         recipe_folder(recipe.path.parent) as place,
     ):
-        primary = {"defaults": recipe.defaults, "hydra": {"searchpath": [place]}, **recipe.values}
+        primary = {
+            "defaults": recipe.defaults,
+            "hydra": {"searchpath": [place]},
+            **recipe.values,
+        }
         OmegaConf.save(OmegaConf.create(primary), Path(folder, f"{PRIMARY}.yaml"))
         try:
             with (
                 _no_other_hydra(),
-                initialize_config_dir(config_dir=folder, job_name="aihw", **hydra_options()),
+                initialize_config_dir(
+                    config_dir=folder, job_name="aihw", **hydra_options()
+                ),
             ):
                 config = hydra_compose(PRIMARY, choices, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -215,7 +243,9 @@ def _composition_error(recipe: Recipe, choices: list[str], error: Exception) -> 
     for choice in choices:
         place = choice.removeprefix("+").partition("=")[0]
         if "@" in place and f"'{place}'" in str(error):
-            return f"{choice!r}: there is no array {place.partition('@')[2]} to choose for"
+            return (
+                f"{choice!r}: there is no array {place.partition('@')[2]} to choose for"
+            )
     inner: BaseException = error
     while inner.__cause__ is not None:
         inner = inner.__cause__
@@ -248,21 +278,27 @@ def _check_choices(recipe: Recipe, choices: list[overrides.Change]) -> None:
             continue
         if change.value is None:
             hint = nearest("", members(change.group), f"aihw ls {change.group}")
-            raise UserError(f"{brief(change.text)}: {change.group} needs a name; {hint}")
+            raise UserError(
+                f"{brief(change.text)}: {change.group} needs a name; {hint}"
+            )
         package = change.key.partition("@")[2]
         if package and not PACKAGE.match(package):
             raise UserError(
                 f"{brief(change.text)}: {brief(package)} is not a place in the configuration"
             )
         if change.value not in members(change.group):
-            hint = nearest(change.value, members(change.group), f"aihw ls {change.group}")
+            hint = nearest(
+                change.value, members(change.group), f"aihw ls {change.group}"
+            )
             raise UserError(
                 f"{brief(change.text)}: no {change.group} {brief(change.value)}; {hint}"
             )
         check_member(recipe.path, change.group, change.value, package)
 
 
-def _origins(recipe: Recipe, chosen: dict[str, str | None]) -> dict[str, list[tuple[str, Any]]]:
+def _origins(
+    recipe: Recipe, chosen: dict[str, str | None]
+) -> dict[str, list[tuple[str, Any]]]:
     """For every key, the files that give it a value, in the order of composition."""
     origins: dict[str, list[tuple[str, Any]]] = {}
     for key, option in chosen.items():
@@ -293,7 +329,9 @@ def _shadows(recipe: Recipe, chosen: dict[str, str | None]) -> Iterator[str]:
 
 
 def apply_change(
-    values: dict[str, Any], change: overrides.Change, origins: dict[str, list[tuple[str, Any]]]
+    values: dict[str, Any],
+    change: overrides.Change,
+    origins: dict[str, list[tuple[str, Any]]],
 ) -> None:
     """Put one value into the tree; a mapping is merged into the section that it meets."""
     if change.key == "model.name":

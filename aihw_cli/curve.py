@@ -59,7 +59,9 @@ def symmetry(found: Response) -> dict[str, float] | None:
     )
 
 
-def steps_at(found: Response, weight: float) -> tuple[tuple[float, float], tuple[float, float]]:
+def steps_at(
+    found: Response, weight: float
+) -> tuple[tuple[float, float], tuple[float, float]]:
     """Mean and spread between cells of the up and of the down step at the weight of the grid
     nearest to `weight`."""
     import numpy as np
@@ -86,7 +88,9 @@ def _chart(found: Response) -> list[str]:
     rows = [[" "] * WIDTH for _ in range(HEIGHT)]
     for column in range(WIDTH):
         at = round(column * (len(mean) - 1) / (WIDTH - 1))
-        ends = [_row(float(v), low, span) for v in (mean[at] + std[at], mean[at] - std[at])]
+        ends = [
+            _row(float(v), low, span) for v in (mean[at] + std[at], mean[at] - std[at])
+        ]
         for row in range(ends[0], ends[1] + 1):
             rows[row][column] = SPREAD
         rows[_row(float(mean[at]), low, span)][column] = MEAN
@@ -95,9 +99,15 @@ def _chart(found: Response) -> list[str]:
         HEIGHT - 1: f"{low:8.3g}",
         _row(0.0, low, span): f"{0:8d}" if low < 0 < high else "",
     }
-    lines = [f"{labels.get(k, ''):>8} |{''.join(row).rstrip()}" for k, row in enumerate(rows)]
+    lines = [
+        f"{labels.get(k, ''):>8} |{''.join(row).rstrip()}" for k, row in enumerate(rows)
+    ]
     total = str(found.each * (len(mean) - 1))
-    return [*lines, f"{'':>8} +{'-' * WIDTH}", f"{'weight':>8}  0{total + ' pulses':>{WIDTH - 1}}"]
+    return [
+        *lines,
+        f"{'':>8} +{'-' * WIDTH}",
+        f"{'weight':>8}  0{total + ' pulses':>{WIDTH - 1}}",
+    ]
 
 
 def _row(value: float, low: float, span: float) -> int:
@@ -108,7 +118,9 @@ def _figures(found: Response) -> list[str]:
     middle = min(max(0.0, float(found.grid[0])), float(found.grid[-1]))
     parts = []
     for name, (mean, std) in zip(("up", "down"), steps_at(found, middle), strict=True):
-        spread = f" (spread between cells {100 * std / abs(mean):.0f} %)" if mean else ""
+        spread = (
+            f" (spread between cells {100 * std / abs(mean):.0f} %)" if mean else ""
+        )
         parts.append(f"{name} {mean:+.3g}{spread}")
     balanced = symmetry(found)
     point = "none: up and down steps are equal nowhere, or everywhere" if balanced is None else (

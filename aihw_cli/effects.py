@@ -16,12 +16,12 @@ from engine.settings import UserError
 
 # Asking for nothing is no mistake, whether or not there is something to switch off.
 NOTHING: tuple[Any, ...] = (None, 0, False, "", "None", [], {})
-EVALUATED_ONLY = (
-    "it decides nothing in a training: train once, then `aihw eval RUN` with each of its values"
-)
+EVALUATED_ONLY = "it decides nothing in a training: train once, then `aihw eval RUN` with each of its values"
 
 
-def refuse_without_effect(words: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def refuse_without_effect(
+    words: Sequence[str], configs: Sequence[Mapping[str, Any]]
+) -> list[str]:
     """Refuse single values that change nothing in any of the runs that a command describes. Returns
     remarks on members of groups that change nothing. Raises UserError."""
     inert = [without_effect(config) for config in configs]
@@ -33,7 +33,9 @@ def refuse_without_effect(words: Sequence[str], configs: Sequence[Mapping[str, A
             continue
         for key, value in flatten({change.key: change.value}):
             why = (
-                "" if isinstance(value, Mapping) or value in NOTHING else _common_reason(key, inert)
+                ""
+                if isinstance(value, Mapping) or value in NOTHING
+                else _common_reason(key, inert)
             )
             if why:
                 raise UserError(f"{key}={value} has no effect: {why}")
@@ -56,8 +58,14 @@ def effective(config: Mapping[str, Any]) -> str:
         for key, value in flatten(deciding(config))
         if not isinstance(value, Mapping) and not reason(key, inert)
     ]
-    parts = {key: value for key, value in identity_parts(config).items() if key != "configuration"}
-    return json.dumps([chosen, parts, config["run"]["seed"], config["name"]], default=str)
+    parts = {
+        key: value
+        for key, value in identity_parts(config).items()
+        if key != "configuration"
+    }
+    return json.dumps(
+        [chosen, parts, config["run"]["seed"], config["name"]], default=str
+    )
 
 
 def refuse_equal_points(

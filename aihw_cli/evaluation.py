@@ -21,7 +21,12 @@ from engine.settings import UserError
 
 TASK = "evaluate"
 # What a network that was not trained for tiles is mapped to, unless the user says otherwise.
-HARDWARE = {"device": "ideal", "algorithm": "sgd", "tile": "inference", "inference": "pcm"}
+HARDWARE = {
+    "device": "ideal",
+    "algorithm": "sgd",
+    "tile": "inference",
+    "inference": "pcm",
+}
 # Tiles with input ranges of their own: the algorithm that has them, though nothing is trained here.
 RANGED = "hwa"
 CHANGEABLE = ("inference", "tile", "layers", "dataset", "run", "task")
@@ -34,15 +39,22 @@ def of_file(path: Path, texts: Sequence[str], *, allow_code: bool = False) -> Co
     """To evaluate a file of tensors with the model and dataset that `texts` name."""
     if not any(text.startswith(("model=", "conf=")) for text in texts):
         names = ", ".join(sorted(members("model")))
-        raise UserError(f"{path} holds tensors only: add model=NAME dataset=NAME (models: {names})")
+        raise UserError(
+            f"{path} holds tensors only: add model=NAME dataset=NAME (models: {names})"
+        )
     given = {text.partition("=")[0] for text in texts}
     found = _from_aihwkit(path, texts, allow_code=allow_code)
     if found is not None:
         return _named(found, path)
-    start = [f"{group}={name}" for group, name in HARDWARE.items() if group not in given]
+    start = [
+        f"{group}={name}" for group, name in HARDWARE.items() if group not in given
+    ]
     found = compose([*start, *texts], allow_code=allow_code)
     if "algorithm" not in given and _has_ranges(found.values):
-        start = [f"algorithm={RANGED}" if text.startswith("algorithm=") else text for text in start]
+        start = [
+            f"algorithm={RANGED}" if text.startswith("algorithm=") else text
+            for text in start
+        ]
         found = compose([*start, *texts], allow_code=allow_code)
     return _named(found, path)
 
@@ -50,11 +62,16 @@ def of_file(path: Path, texts: Sequence[str], *, allow_code: bool = False) -> Co
 def _named(found: Composed, path: Path) -> Composed:
     """The configuration as that of a task on the weights at `path`."""
     name = re.sub(r"[^\w.+-]+", "-", f"eval-{path.stem}").strip("-.")
-    found.values |= {"name": name, "task": {"name": TASK, "weights": str(path.absolute())}}
+    found.values |= {
+        "name": name,
+        "task": {"name": TASK, "weights": str(path.absolute())},
+    }
     return found
 
 
-def _from_aihwkit(path: Path, texts: Sequence[str], *, allow_code: bool) -> Composed | None:
+def _from_aihwkit(
+    path: Path, texts: Sequence[str], *, allow_code: bool
+) -> Composed | None:
     """For a model of aihwkit with its tiles and a recipe that trains for tiles: those tiles; None
     for anything else."""
     from engine.exchange.aihwkit.file import is_source
@@ -76,7 +93,8 @@ def of_run(folder: Path, texts: Sequence[str], *, allow_code: bool = False) -> C
     values = _on_hardware(values)
     values["task"] = {"name": TASK, "weights": str(folder.absolute())}
     found = Composed(
-        values, {name: [(str(folder / "config.yaml"), v)] for name, v in flatten(values)}
+        values,
+        {name: [(str(folder / "config.yaml"), v)] for name, v in flatten(values)},
     )
     for change in overrides.read(texts):
         _check_change(change)
@@ -105,7 +123,11 @@ def _has_ranges(values: Mapping[str, Any]) -> bool:
 def _on_hardware(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of a run with the hardware that its network is evaluated on, whatever it
     started from."""
-    values = {**config, "seeds": 1, "run": {k: v for k, v in config["run"].items() if k != "start"}}
+    values = {
+        **config,
+        "seeds": 1,
+        "run": {k: v for k, v in config["run"].items() if k != "start"},
+    }
     if isinstance(config.get("model"), dict) and config["model"].get("weights"):
         values["model"] = {**config["model"], "weights": ""}
     if trained_for_tiles(config):
@@ -114,12 +136,20 @@ def _on_hardware(config: dict[str, Any]) -> dict[str, Any]:
     digital = (
         []
         if common
-        else [name for name, own in (config.get("layers") or {}).items() if _is_digital(own)]
+        else [
+            name
+            for name, own in (config.get("layers") or {}).items()
+            if _is_digital(own)
+        ]
     )
     values |= {
-        part: load_member(part, name) for part, name in HARDWARE.items() if part != "inference"
+        part: load_member(part, name)
+        for part, name in HARDWARE.items()
+        if part != "inference"
     }
-    return values | {"layers": {name: {"algorithm": {"name": "digital"}} for name in digital}}
+    return values | {
+        "layers": {name: {"algorithm": {"name": "digital"}} for name in digital}
+    }
 
 
 def _is_digital(own: Mapping[str, Any]) -> bool:
@@ -137,9 +167,13 @@ def _check_change(change: overrides.Change) -> None:
     ):
         dataset = f"dataset (not its {', '.join(FIXED_DATA)})"
         free = ", ".join(dataset if part == "dataset" else part for part in CHANGEABLE)
-        raise UserError(f"{change.text!r}: the network was trained with it; eval changes {free}")
+        raise UserError(
+            f"{change.text!r}: the network was trained with it; eval changes {free}"
+        )
     if change.key in FIXED:
-        raise UserError(f"{change.text!r}: the network to evaluate is given as the first word")
+        raise UserError(
+            f"{change.text!r}: the network to evaluate is given as the first word"
+        )
     if change.choice and change.group not in CHOICES:
         raise UserError(
             f"{change.text!r}: eval takes no other {change.group}; change single values of it"

@@ -23,8 +23,14 @@ COMMANDS = {
     "resume": ("train", "continue an interrupted run, sweep or search"),
     "search": ("search", "find good values of parameters, trial by trial"),
     "runs": ("runs", "list, compare, rank and draw recorded runs"),
-    "reproduce": ("reproduce", "repeat figures of published papers and judge how close it comes"),
-    "ls": ("catalog", "list recipes, presets, devices, tiles, algorithms, models, datasets"),
+    "reproduce": (
+        "reproduce",
+        "repeat figures of published papers and judge how close it comes",
+    ),
+    "ls": (
+        "catalog",
+        "list recipes, presets, devices, tiles, algorithms, models, datasets",
+    ),
     "show": ("explain", "explain one of them: formula, parameters, units, source"),
     "device": ("device", "draw how devices answer to pulses"),
     "export": ("export", "write a run for other programs, other people, or a paper"),
@@ -92,7 +98,9 @@ def dispatch(words: list[str]) -> int:
     try:
         os.getcwd()
     except FileNotFoundError:
-        raise UserError("the current folder was deleted: cd to one that is there") from None
+        raise UserError(
+            "the current folder was deleted: cd to one that is there"
+        ) from None
     arguments = command.parse(words[1:])
     with code_permission(arguments.has(ALLOW_CODE)):
         return command.run(arguments)
@@ -102,7 +110,11 @@ def find_command(name: str) -> Command:
     """The command of a name. Raises UserError with the nearest."""
     if name not in COMMANDS:
         near = nearest_of(name, COMMANDS, ALIKE)
-        hint = f"did you mean `aihw {near}`?" if near else f"there are {', '.join(COMMANDS)}"
+        hint = (
+            f"did you mean `aihw {near}`?"
+            if near
+            else f"there are {', '.join(COMMANDS)}"
+        )
         raise UserError(f"no command {name!r}; {hint}")
     module = importlib.import_module(f"aihw_cli.commands.{COMMANDS[name][0]}")
     return next(c for c in module.COMMANDS if c.name == name)
@@ -120,7 +132,10 @@ def overview() -> str:
             + table(
                 (
                     ("aihw train", "digits on noisy cells, less than a minute"),
-                    ("aihw train device=ecram run.epochs=3", "another device, fewer epochs"),
+                    (
+                        "aihw train device=ecram run.epochs=3",
+                        "another device, fewer epochs",
+                    ),
                     (
                         "aihw train -m device=ecram,capacitor seeds=3",
                         "a sweep with three seeds a point",

@@ -32,7 +32,9 @@ def show_network(words: Sequence[str], *, allow_code: bool, as_json: bool) -> in
     config = compose([*overrides(words[0]), *words[1:]], allow_code=allow_code).values
     title, summary = summarise(config)
     if as_json:
-        say_json({"name": config["name"], "title": title, **summary.as_data()}, indent=1)
+        say_json(
+            {"name": config["name"], "title": title, **summary.as_data()}, indent=1
+        )
     elif sys.stdout.isatty():
         _print_table(title, summary)
     else:
@@ -81,7 +83,9 @@ def summarise(config: dict[str, Any]) -> tuple[str, Summary]:
         path: called.get(id(part), path.removeprefix(INSIDE))
         for path, part in model.named_modules()
     }
-    summary = Summary([replace(row, layer=names.get(row.layer, row.layer)) for row in found.rows])
+    summary = Summary(
+        [replace(row, layer=names.get(row.layer, row.layer)) for row in found.rows]
+    )
     shape = " x ".join(map(str, info.shape))
     dataset = config["dataset"]["name"]
     return (
@@ -103,7 +107,9 @@ def _print_table(title: str, summary: Summary) -> None:
         caption_justify="left",
     )
     for head in heads:
-        table.add_column(head, justify="right" if head in NUMBERS else "left", overflow="fold")
+        table.add_column(
+            head, justify="right" if head in NUMBERS else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     Console().print(table, markup=False)

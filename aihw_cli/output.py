@@ -57,7 +57,9 @@ class Enduring:
             return self.stream.write(text)
         except UnicodeEncodeError as problem:
             codec = problem.encoding
-            return self.stream.write(text.encode(codec, "backslashreplace").decode(codec))
+            return self.stream.write(
+                text.encode(codec, "backslashreplace").decode(codec)
+            )
         except OSError as problem:
             self._lose(problem)
         return len(text)

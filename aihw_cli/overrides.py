@@ -56,9 +56,13 @@ def parse(texts: Sequence[str]) -> list[Any]:
         _check_text(text)
         try:
             found += parser.parse_overrides([text])
-        except Exception as error:  # of any kind: the parser computes with what stands there
+        except (
+            Exception
+        ) as error:  # of any kind: the parser computes with what stands there
             hint = "quote spaces and special characters: key='a b'"
-            raise UserError(f"cannot read {brief(text)}: {_reason(error)} ({hint})") from None
+            raise UserError(
+                f"cannot read {brief(text)}: {_reason(error)} ({hint})"
+            ) from None
     return found
 
 
@@ -66,7 +70,9 @@ def _check_text(text: str) -> None:
     """Refuse what the parser would need very long for, or could not name in a short line."""
     key, mark, value = text.partition("=")
     if text.startswith("~"):
-        raise UserError(f"{brief(text)}: a key cannot be deleted; give it another value")
+        raise UserError(
+            f"{brief(text)}: a key cannot be deleted; give it another value"
+        )
     if not mark:
         raise UserError(f"{brief(text)} is neither an option nor key=value")
     if not key.strip("+~ "):
@@ -93,10 +99,12 @@ def read(texts: Sequence[str]) -> list[Change]:
             hint = "add -m for a sweep, or write a list as [a,b]"
             raise UserError(f"{brief(text)} holds several values: {hint}")
         key, value = _key(override), plain(_key(override), override.value())
-        if override.key_or_group.partition(".")[0] == "hydra" or str(override.package).startswith(
-            "hydra"
-        ):
-            raise UserError(f"{brief(text)}: settings of Hydra itself cannot be changed here")
+        if override.key_or_group.partition(".")[0] == "hydra" or str(
+            override.package
+        ).startswith("hydra"):
+            raise UserError(
+                f"{brief(text)}: settings of Hydra itself cannot be changed here"
+            )
         group = override.key_or_group
         own_device = group == "device" and is_own_device(value)
         code = group in CODE_SECTIONS and is_code(value)
@@ -126,7 +134,9 @@ def plain(key: str, value: Any) -> Any:
     if isinstance(value, list):
         return [plain(f"{key}[{number}]", item) for number, item in enumerate(value)]
     if isinstance(value, Sweep):
-        raise UserError(f"{key}: range(), choice() and the like cannot stand inside a value")
+        raise UserError(
+            f"{key}: range(), choice() and the like cannot stand inside a value"
+        )
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{key} must be finite, not {value}")
     if isinstance(value, int) and abs(value) >= 10**DIGITS:
@@ -136,7 +146,13 @@ def plain(key: str, value: Any) -> Any:
 
 def _key_text(key: Any) -> str:
     """A number or a word such as true, as it is written."""
-    return "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
+    return (
+        "null"
+        if key is None
+        else str(key).lower()
+        if isinstance(key, bool)
+        else str(key)
+    )
 
 
 def expand(texts: Sequence[str]) -> list[list[str]]:
@@ -149,12 +165,16 @@ def expand(texts: Sequence[str]) -> list[list[str]]:
     points = math.prod(counts.values())
     if points > MOST_POINTS:
         made = " x ".join(f"{count} of {brief(key)}" for key, count in counts.items())
-        raise UserError(f"{made} are {points} points; a sweep has at most {MOST_POINTS}")
+        raise UserError(
+            f"{made} are {points} points; a sweep has at most {MOST_POINTS}"
+        )
     for override in parsed:
         if not override.is_sweep_override():
             plain(_key(override), override.value())
     batches = BasicSweeper.split_arguments(parsed, None)
-    return [[word.lstrip("+") for word in point] for batch in batches for point in batch]
+    return [
+        [word.lstrip("+") for word in point] for batch in batches for point in batch
+    ]
 
 
 def choices(override: Any) -> list[str]:
@@ -165,9 +185,13 @@ def choices(override: Any) -> list[str]:
     key, value = _key(override), override._value
     if not override.is_discrete_sweep():
         hint = f"write {key}=a,b or {key}=range(1,5) or {key}=choice(a,b)"
-        raise UserError(f"{brief(override.input_line)}: an interval has no points; {hint}")
+        raise UserError(
+            f"{brief(override.input_line)}: an interval has no points; {hint}"
+        )
     if getattr(value, "shuffle", False):
-        raise UserError(f"{key}: shuffle() would make another sweep each time; leave it out")
+        raise UserError(
+            f"{key}: shuffle() would make another sweep each time; leave it out"
+        )
     if isinstance(value, RangeSweep):
         _check_range(key, value)
     if isinstance(value, ChoiceSweep):
@@ -177,7 +201,9 @@ def choices(override: Any) -> list[str]:
     if not found:
         raise UserError(f"{brief(override.input_line)} matches nothing")
     if len(found) > MOST_POINTS:
-        raise UserError(f"{key}: {len(found)} values; a sweep has at most {MOST_POINTS} points")
+        raise UserError(
+            f"{key}: {len(found)} values; a sweep has at most {MOST_POINTS} points"
+        )
     return found
 
 
@@ -216,7 +242,9 @@ def is_own_device(value: Any) -> bool:
 
 def _key(override: Any) -> str:
     return (
-        f"{override.key_or_group}@{override.package}" if override.package else override.key_or_group
+        f"{override.key_or_group}@{override.package}"
+        if override.package
+        else override.key_or_group
     )
 
 

@@ -12,7 +12,12 @@ from typing import Any
 
 from aihw_cli.composition.interpolation import check_interpolations
 from aihw_cli.composition.names import OPTIONAL, needs_no_member, spelled_out
-from aihw_cli.composition.recorded import is_home, is_recorded, reaches_outside, read_recorded
+from aihw_cli.composition.recorded import (
+    is_home,
+    is_recorded,
+    reaches_outside,
+    read_recorded,
+)
 from aihw_cli.composition.source import PRIMARY
 from aihw_cli.schema import Field, Section, full_schema
 from engine.presets import (
@@ -53,7 +58,9 @@ class Recipe:
     @property
     def extends(self) -> bool:
         """Whether it builds on another recipe beside it, which then names the groups."""
-        return any(isinstance(entry, str) and entry != "_self_" for entry in self.defaults)
+        return any(
+            isinstance(entry, str) and entry != "_self_" for entry in self.defaults
+        )
 
 
 def recipes() -> dict[str, list[Path]]:
@@ -63,7 +70,9 @@ def recipes() -> dict[str, list[Path]]:
     for root in data_dirs():
         folder = root / "experiments"
         for path in sorted(folder.rglob("*.yaml")):
-            found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+            found.setdefault(
+                path.relative_to(folder).with_suffix("").as_posix(), []
+            ).append(path)
     return found
 
 
@@ -82,11 +91,15 @@ def find_recipe(name: str) -> tuple[str, Path]:
     for full in found:
         stems.setdefault(full.rpartition("/")[2], []).append(full)
     if len(stems.get(name, [])) > 1:
-        raise UserError(f"conf: {name!r} is ambiguous; write one of {', '.join(stems[name])}")
+        raise UserError(
+            f"conf: {name!r} is ambiguous; write one of {', '.join(stems[name])}"
+        )
     if name in stems:
         return stems[name][0].removeprefix("basics/"), found[stems[name][0]][0]
     if user_path(f"{name}.yaml").is_file():
-        raise UserError(f"conf: no recipe {name!r}; for the file write conf={name}.yaml")
+        raise UserError(
+            f"conf: no recipe {name!r}; for the file write conf={name}.yaml"
+        )
     hint = nearest(name, [*stems, *found], "aihw ls recipe")
     raise UserError(f"conf: no recipe {brief(name)}; {hint}")
 
@@ -155,18 +168,26 @@ def entries(path: Path, defaults: Any) -> Iterator[tuple[str, str | None, str]]:
         )
         key, option = pair
         target, _, package = (
-            str(key).removeprefix("override ").removeprefix("optional ").strip().partition("@")
+            str(key)
+            .removeprefix("override ")
+            .removeprefix("optional ")
+            .strip()
+            .partition("@")
         )
         group = target.removeprefix("/")
         allowed = option is None or (
             isinstance(option, str) and NAME.match(option) and ".." not in option
         )
-        if not allowed or (package and (not PACKAGE.match(package) or package.startswith("hydra"))):
+        if not allowed or (
+            package and (not PACKAGE.match(package) or package.startswith("hydra"))
+        ):
             raise UserError(
                 f"{path}: defaults entry {entry!r} is not allowed: name a member of a group, no paths"
             )
         if group and group not in groups():
-            raise UserError(f"{path}: defaults: no group {group!r}; {nearest(group, groups())}")
+            raise UserError(
+                f"{path}: defaults: no group {group!r}; {nearest(group, groups())}"
+            )
         yield group, option, package
 
 
@@ -201,7 +222,9 @@ def _check_size(path: Path, values: dict[str, Any]) -> None:
     """Refuse more keys than Hydra composes in a second or two."""
     keys = _count_keys(values)
     if keys > MOST_KEYS:
-        raise UserError(f"{path}: {keys} keys, more than the {MOST_KEYS} that can be composed")
+        raise UserError(
+            f"{path}: {keys} keys, more than the {MOST_KEYS} that can be composed"
+        )
 
 
 def _check_sections(
@@ -242,7 +265,11 @@ def _completed(defaults: list[Any], values: Mapping[str, Any]) -> list[Any]:
         for k, v in e.items()
         if not k.startswith("override ")
     }
-    rest = [e for e in defaults if isinstance(e, dict) and not set(e) & {k for k, _ in STANDARD}]
+    rest = [
+        e
+        for e in defaults
+        if isinstance(e, dict) and not set(e) & {k for k, _ in STANDARD}
+    ]
     overrides = [e for e in rest if next(iter(e)).startswith("override ")]
     others = [e for e in rest if e not in overrides]
     standard = {k: None if needs_no_member(k, values) else name for k, name in STANDARD}

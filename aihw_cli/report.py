@@ -43,12 +43,16 @@ class PlainReporter:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def started(self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int) -> None:
+    def started(
+        self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int
+    ) -> None:
         self.folder, self.epochs = folder, config["run"]["epochs"]
         self.line(describe(config))
         self.line(f"run folder {folder}")
 
-    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+    def step(
+        self, epoch: int, batch: int, loss: float, samples_per_second: float
+    ) -> None:
         if time.monotonic() - self.said > QUIET_SECONDS:
             self.line(
                 f"epoch {epoch}, batch {batch}: loss {loss:.4g}, {samples_per_second:.0f} samples/s"
@@ -98,12 +102,16 @@ class LiveReporter(PlainReporter):
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def started(self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int) -> None:
+    def started(
+        self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int
+    ) -> None:
         super().started(config, folder, steps_per_epoch)
         self.steps, self.batch_size = steps_per_epoch, config["dataset"]["batch_size"]
         self.bar.update(self.task, total=self.epochs * steps_per_epoch or None)
 
-    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+    def step(
+        self, epoch: int, batch: int, loss: float, samples_per_second: float
+    ) -> None:
         done = (epoch - 1) * self.steps + batch
         left = (
             (self.epochs * self.steps - done) * self.batch_size / samples_per_second
@@ -113,7 +121,10 @@ class LiveReporter(PlainReporter):
         state = f"batch {batch}/{self.steps}  loss {loss:.4g}{self.accuracy}  {samples_per_second:.0f} samples/s"
         state += f"  {duration(left)} left" if left is not None else ""
         self.bar.update(
-            self.task, completed=done, description=f"epoch {epoch}/{self.epochs}", state=state
+            self.task,
+            completed=done,
+            description=f"epoch {epoch}/{self.epochs}",
+            state=state,
         )
 
     def epoch(self, row: Mapping[str, Any]) -> None:
@@ -131,7 +142,11 @@ def make_reporter(stream: TextIO) -> PlainReporter:
         return PlainReporter(stream)
     from rich.console import Console
 
-    return PlainReporter(stream) if Console(file=stream).is_dumb_terminal else LiveReporter(stream)
+    return (
+        PlainReporter(stream)
+        if Console(file=stream).is_dumb_terminal
+        else LiveReporter(stream)
+    )
 
 
 def note(text: str) -> None:
@@ -160,7 +175,9 @@ def describe(config: Mapping[str, Any]) -> str:
 
 def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
     """The row of an epoch as a sentence."""
-    accuracy = f"test accuracy {row['test_accuracy']:.4f}, test loss {row['test_loss']:.4g}"
+    accuracy = (
+        f"test accuracy {row['test_accuracy']:.4f}, test loss {row['test_loss']:.4g}"
+    )
     if "valid_accuracy" in row:
         accuracy = f"valid accuracy {row['valid_accuracy']:.4f}, {accuracy}"
     return f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.4g}, {accuracy}, {duration(row['seconds'])}"
@@ -171,7 +188,8 @@ def result_line(summary: Mapping[str, Any]) -> str:
     if "test_accuracy" not in summary:
         told = {k: v for k, v in summary.items() if k not in NOT_FIGURES}
         figures = ", ".join(
-            f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items()
+            f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
+            for k, v in told.items()
         )
         return f"{summary['status']}: {figures}, {duration(summary['seconds'])}"
     speed = f"{summary['samples_per_second']:.0f} samples/s"
@@ -183,7 +201,9 @@ def _best(summary: Mapping[str, Any]) -> str:
     """The best epoch, and which data say that it is."""
     accuracy = f"{summary['best_test_accuracy']:.4f}"
     if "best_valid_accuracy" in summary:
-        return f"{accuracy} at the best epoch on validation data, {summary['best_epoch']}"
+        return (
+            f"{accuracy} at the best epoch on validation data, {summary['best_epoch']}"
+        )
     return f"best epoch {accuracy}, chosen on test data"
 
 

@@ -31,7 +31,8 @@ KINDS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 Section = dict[str, Union[Field, "Section"]]
 TEXT = Field("", meaning="text, only shown", free=True)
 WEIGHTS = Field(
-    "", meaning="file of tensors (.safetensors, .pt, .pth, .th) from which training starts"
+    "",
+    meaning="file of tensors (.safetensors, .pt, .pth, .th) from which training starts",
 )
 
 
@@ -61,7 +62,8 @@ def device_section(values: Mapping[str, Any] | str) -> Section:
     }
     if model in GROUPS:
         cells: Section = {
-            k: device_section(_mapping(v)) for k, v in _mapping(values.get("cells")).items()
+            k: device_section(_mapping(v))
+            for k, v in _mapping(values.get("cells")).items()
         }
         return {**section, **dataclass_section(GROUPS[model]), "cells": cells}
     return {**section, **find_device(model).params}
@@ -92,11 +94,16 @@ def inference_section(values: Mapping[str, Any]) -> Section:
     noise model."""
     model = find_noise_model(_text(values, "noise_model", "pcm"))
     converter = {
-        name: dataclasses.replace(entry, default=model.converter.get(name, entry.default))
+        name: dataclasses.replace(
+            entry, default=model.converter.get(name, entry.default)
+        )
         for name, entry in dataclass_section(Converter).items()
         if isinstance(entry, Field)
     }
-    parts: dict[str, Section] = {"converter": dict(converter), "noise": dict(model.params)}
+    parts: dict[str, Section] = {
+        "converter": dict(converter),
+        "noise": dict(model.params),
+    }
     return {"about": TEXT, "source": TEXT, **dataclass_section(InferenceSpec), **parts}
 
 
@@ -113,12 +120,18 @@ def model_section(name: str) -> Section:
     if name not in names:
         return section
     tree = ast.parse((FOLDER / "models" / f"{name}.py").read_text(encoding="utf-8"))
-    build = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "build")
-    for argument, value in zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True):
+    build = next(
+        n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "build"
+    )
+    for argument, value in zip(
+        build.args.kwonlyargs, build.args.kw_defaults, strict=True
+    ):
         default = ast.literal_eval(value) if value is not None else None
         default = list(default) if isinstance(default, tuple) else default
         meaning = f"see `build` of model {name}"
-        section[argument.arg] = Field(default, meaning=meaning, shortest=0, longest=None)
+        section[argument.arg] = Field(
+            default, meaning=meaning, shortest=0, longest=None
+        )
     return section
 
 
@@ -156,7 +169,9 @@ def _argument_field(argument: Argument, meaning: str) -> Field:
     if argument.optional or argument.required or kind not in KINDS:
         return Field(default, meaning=meaning, free=True)
     if kind != argument.kind:
-        return Field(default, meaning=meaning, item=KINDS[kind], shortest=0, longest=None)
+        return Field(
+            default, meaning=meaning, item=KINDS[kind], shortest=0, longest=None
+        )
     # An annotation counts more than a default: `width: float = 1` takes 1.5 as well.
     return Field(KINDS[kind](default), meaning=meaning, choices=argument.choices)
 
@@ -166,7 +181,10 @@ def task_section(values: Mapping[str, Any]) -> Section:
     nearest name."""
     names = Field(TRAIN, meaning="what is done", choices=tuple(task_names()))
     task = task_of({"task": values})
-    return {"name": names, **({} if task == TRAIN else dataclass_section(find_task(task).Settings))}
+    return {
+        "name": names,
+        **({} if task == TRAIN else dataclass_section(find_task(task).Settings)),
+    }
 
 
 def full_schema(values: Mapping[str, Any]) -> Section:
@@ -191,10 +209,15 @@ def full_schema(values: Mapping[str, Any]) -> Section:
         "model": model_section(model),
         **sections,
         "layers": Field(
-            {}, meaning="device, algorithm and tile settings of single layers, by layer name"
+            {},
+            meaning="device, algorithm and tile settings of single layers, by layer name",
         ),
-        "seeds": Field(1, meaning="runs with seed, seed + 1, ...", minimum=1, maximum=10_000),
-        "search": Field({}, meaning="what `aihw search` varies: key: interval(1e-3,1e-1)"),
+        "seeds": Field(
+            1, meaning="runs with seed, seed + 1, ...", minimum=1, maximum=10_000
+        ),
+        "search": Field(
+            {}, meaning="what `aihw search` varies: key: interval(1e-3,1e-1)"
+        ),
         **dict.fromkeys(("about", "claim", "source", "expected", "tolerance"), TEXT),
     }
 

@@ -34,7 +34,9 @@ def metric_of(summaries: Sequence[Mapping[str, Any]]) -> str:
 
 def chosen_on(metric: str) -> str:
     """Which data a ranking by a metric looks at, for the reader of a table."""
-    part = next((part for part in ("valid", "test", "train") if f"{part}_" in metric), "")
+    part = next(
+        (part for part in ("valid", "test", "train") if f"{part}_" in metric), ""
+    )
     words = {"valid": "validation data", "test": "test data", "train": "training data"}
     return f"best first by {metric}" + (f", on {words[part]}" if part else "")
 
@@ -47,8 +49,14 @@ def point_row(
 ) -> dict[str, Any]:
     """The row of one point from the summaries of its finished runs. A diverged run counts with what
     it reached."""
-    values = [float(s[metric]) for s in summaries if isinstance(s.get(metric), int | float)]
-    times = [float(s["seconds"]) for s in summaries if isinstance(s.get("seconds"), int | float)]
+    values = [
+        float(s[metric]) for s in summaries if isinstance(s.get(metric), int | float)
+    ]
+    times = [
+        float(s["seconds"])
+        for s in summaries
+        if isinstance(s.get("seconds"), int | float)
+    ]
     mean, spread, half = statistics_of(values)
     best = min if less_is_better(metric) else max
     return {
@@ -68,7 +76,10 @@ def best_first(
 ) -> list[dict[str, Any]]:
     """Rows from the best mean to the worst; points without a result last."""
     sign = 1 if smaller or less_is_better(metric) else -1
-    return sorted(rows, key=lambda row: math.inf if math.isnan(row[metric]) else sign * row[metric])
+    return sorted(
+        rows,
+        key=lambda row: math.inf if math.isnan(row[metric]) else sign * row[metric],
+    )
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -91,7 +102,8 @@ def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = [heads, *([visible(_cell(k, v)) for k, v in row.items()] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     return "\n".join(
-        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+        for line in cells
     )
 
 

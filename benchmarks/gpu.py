@@ -30,29 +30,62 @@ def parts(stage: str, options: argparse.Namespace) -> Iterator[tuple[str, list[s
     """Names and command lines of a stage."""
     python = [sys.executable, "-m"]
     if stage == "bits":
-        yield "bits", [*python, "pytest", "-q", "-m", "gpu", "tests", "-p", "no:cacheprovider"]
+        yield (
+            "bits",
+            [*python, "pytest", "-q", "-m", "gpu", "tests", "-p", "no:cacheprovider"],
+        )
     if stage == "golden":
         for path in sorted(options.golden.glob("*.json")):
-            yield f"golden-{path.stem[0]}", [*python, "tests.golden", str(path), "--device", "cuda"]
+            yield (
+                f"golden-{path.stem[0]}",
+                [*python, "tests.golden", str(path), "--device", "cuda"],
+            )
     if stage == "races":
         for tool in ("memcheck", "racecheck"):
             checked = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "3"]
             yield (
                 f"races-{tool}",
-                [*checked, *python, "pytest", "-q", "-m", "gpu", *RACY, "-p", "no:cacheprovider"],
+                [
+                    *checked,
+                    *python,
+                    "pytest",
+                    "-q",
+                    "-m",
+                    "gpu",
+                    *RACY,
+                    "-p",
+                    "no:cacheprovider",
+                ],
             )
     if stage == "jobs":
-        train = [*python, "aihw_cli", "train", "run.device=cuda", f"run.dir={options.out / 'runs'}"]
+        train = [
+            *python,
+            "aihw_cli",
+            "train",
+            "run.device=cuda",
+            f"run.dir={options.out / 'runs'}",
+        ]
         data = f"dataset.root={options.data}"
         yield "job-digits", train
         yield "job-fcn", [*train, "conf=mnist_fcn", "preset=gokmen_vlasov", data]
         yield "job-lenet", [*train, "conf=mnist_lenet", data, "run.epochs=1"]
         yield (
             "job-sweep",
-            [*train, "-m", "device.dw_min=0.001,0.002", "seeds=2", "--gpus", "0", "run.epochs=2"],
+            [
+                *train,
+                "-m",
+                "device.dw_min=0.001,0.002",
+                "seeds=2",
+                "--gpus",
+                "0",
+                "run.epochs=2",
+            ],
         )
     if stage == "speed":
-        yield "speed", [*python, "benchmarks.gpu_speed", "--out", str(options.out / "speed.json")]
+        yield (
+            "speed",
+            [*python, "benchmarks.gpu_speed", "--out", str(options.out / "speed.json")],
+        )
 
 
 def run(name: str, command: list[str], out: Path) -> dict[str, Any]:
@@ -63,21 +96,35 @@ def run(name: str, command: list[str], out: Path) -> dict[str, Any]:
     with (out / f"{name}.log").open("w") as log:
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         done = subprocess.run(
-            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
+            command,
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            check=False,
         )
     lines = (out / f"{name}.log").read_text(errors="replace").splitlines()
     seconds = round(time.perf_counter() - begin, 1)
-    return {"part": name, "code": done.returncode, "seconds": seconds, "last": lines[-LAST_LINES:]}
+    return {
+        "part": name,
+        "code": done.returncode,
+        "seconds": seconds,
+        "last": lines[-LAST_LINES:],
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the stages one after another; 1 if a part failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description=__doc__
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument(
         "--data", type=Path, default=ROOT.parent / "shared" / "data" / "MNIST" / "raw"
     )
-    parser.add_argument("--golden", type=Path, default=ROOT.parent / "shared" / "golden" / "public")
+    parser.add_argument(
+        "--golden", type=Path, default=ROOT.parent / "shared" / "golden" / "public"
+    )
     parser.add_argument("--stages", default=",".join(STAGES))
     options = parser.parse_args(arguments)
     if unknown := [stage for stage in options.stages.split(",") if stage not in STAGES]:
@@ -88,7 +135,8 @@ def main(arguments: list[str] | None = None) -> int:
         for name, command in parts(stage, options):
             found.append(run(name, command, options.out))
             print(
-                f"{name}: exit code {found[-1]['code']}, {found[-1].get('seconds')} s", flush=True
+                f"{name}: exit code {found[-1]['code']}, {found[-1].get('seconds')} s",
+                flush=True,
             )
             print("\n".join(f"    {line}" for line in found[-1]["last"]), flush=True)
             (options.out / "gpu.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -98,9 +98,14 @@ def training_step(name: str, preset: str, root: Path, *, replay: bool = True) ->
 
     _, model, batch, lr, reduction = next(row for row in NETWORKS if row[0] == name)
     x, y = images(model, root)
-    config = one_tile_config(NAMES[preset]) | {"model": {"name": model}, "loss": {"name": "nll"}}
+    config = one_tile_config(NAMES[preset]) | {
+        "model": {"name": model},
+        "loss": {"name": "nll"},
+    }
     config |= {"run": {"seed": 0}, "optimizer": {"name": "analog_sgd", "lr": lr}}
-    network, optimizer = build(config, Info(tuple(x.shape[1:]), 10), torch.device("cuda"))
+    network, optimizer = build(
+        config, Info(tuple(x.shape[1:]), 10), torch.device("cuda")
+    )
 
     def counted(index: Tensor) -> Tensor:
         optimizer.zero_grad()
@@ -133,14 +138,18 @@ def images(model: str, root: Path) -> tuple[Tensor, Tensor]:
             torch.randn(10, 3, 32, 32, generator=draw),
             torch.randint(10, (4096,), generator=draw),
         )
-        return (centres[y] + 0.5 * torch.randn(4096, 3, 32, 32, generator=draw)).cuda(), y.cuda()
+        return (
+            centres[y] + 0.5 * torch.randn(4096, 3, 32, 32, generator=draw)
+        ).cuda(), y.cuda()
     from engine.experiment.datasets import mnist
 
     data = mnist.load({"root": str(root)})
     return data.train_x.cuda(), data.train_y.cuda()
 
 
-def steps(root: Path, wanted: Callable[[str], bool], *, launched: bool = False) -> Iterator[Row]:
+def steps(
+    root: Path, wanted: Callable[[str], bool], *, launched: bool = False
+) -> Iterator[Row]:
     """A row for each network and preset whose name is wanted; the last losses say whether it
     learns."""
     for name, *_ in NETWORKS:
@@ -164,7 +173,9 @@ def updates(wanted: Callable[[str], bool]) -> Iterator[Row]:
 
     for preset in UPDATED:
         spec = TileSpec.from_config(one_tile_config(preset))
-        for (size, batch, back), peer in zip(UPDATES, PEER_UPDATES[preset], strict=True):
+        for (size, batch, back), peer in zip(
+            UPDATES, PEER_UPDATES[preset], strict=True
+        ):
             task = f"update/{size}/b{batch}/{preset}"
             if not wanted(task):
                 continue

@@ -59,7 +59,10 @@ def milliseconds(work: Callable[[], Any], rounds: int = 20) -> float:
         work()
     times = []
     for _ in range(rounds):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start, end = (
+            torch.cuda.Event(enable_timing=True),
+            torch.cuda.Event(enable_timing=True),
+        )
         start.record()
         work()
         end.record()
@@ -110,7 +113,9 @@ def updates(preset: str, bandwidth: float, normals: float) -> Iterator[Row]:
                 functools.partial(cells.update, x, d, LEARNING_RATE, spec.update), 10
             )
             pulses = (
-                LEARNING_RATE / cells.granularity * float((x.abs().sum(1) * d.abs().sum(1)).sum())
+                LEARNING_RATE
+                / cells.granularity
+                * float((x.abs().sum(1) * d.abs().sum(1)).sum())
             )
             moved = 4 * size * size * (2 + cells.layout.size + len(cells.layout.states))
             yield {
@@ -133,7 +138,9 @@ def products() -> Iterator[Row]:
         for batch in BATCHES:
             x = torch.randn(batch, size, device="cuda")
             ours = milliseconds(functools.partial(tile.mvm, x))
-            digital = milliseconds(functools.partial(torch.matmul, x, tile.weight.detach().t()))
+            digital = milliseconds(
+                functools.partial(torch.matmul, x, tile.weight.detach().t())
+            )
             yield {"task": f"mvm/{size}/b{batch}", "ms": ours, "digital_ms": digital}
 
 
@@ -154,10 +161,16 @@ def rows(wanted: Callable[[str], bool], data: Path) -> Iterator[Row]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints every measurement as a JSON line and writes them all."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_speed", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_speed", description=__doc__
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.json")
-    parser.add_argument("--only", default="", metavar="REGEX", help="measure tasks of this name")
-    parser.add_argument("--data", type=Path, default=DATA, metavar="FOLDER", help="where MNIST is")
+    parser.add_argument(
+        "--only", default="", metavar="REGEX", help="measure tasks of this name"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=DATA, metavar="FOLDER", help="where MNIST is"
+    )
     options = parser.parse_args(arguments)
     pattern, found = re.compile(options.only), []
     for row in rows(lambda name: pattern.search(name) is not None, options.data):

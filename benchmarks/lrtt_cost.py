@@ -43,18 +43,25 @@ def full(count: int, rows: int, columns: int, hardware: Hardware) -> Cost:
     """A second array of the size of each layer."""
     cells = count * rows * columns
     tiles = count * math.ceil(rows / hardware.tile) * math.ceil(columns / hardware.tile)
-    return Cost(cells, 2 * cells, 2 * cells * hardware.energy, tiles, count * hardware.update)
+    return Cost(
+        cells, 2 * cells, 2 * cells * hardware.energy, tiles, count * hardware.update
+    )
 
 
-def low_rank(count: int, rows: int, columns: int, rank: int, hardware: Hardware) -> Cost:
+def low_rank(
+    count: int, rows: int, columns: int, rank: int, hardware: Hardware
+) -> Cost:
     """Two factors for each layer, read and pulsed; those of equal length lie side by side on a
     tile."""
     cells = count * rank * (rows + columns)
     factors = {rows: count, columns: count} if rows != columns else {rows: 2 * count}
     packed = {
-        length: math.ceil(number * rank / hardware.tile) for length, number in factors.items()
+        length: math.ceil(number * rank / hardware.tile)
+        for length, number in factors.items()
     }
-    tiles = sum(packs * math.ceil(length / hardware.tile) for length, packs in packed.items())
+    tiles = sum(
+        packs * math.ceil(length / hardware.tile) for length, packs in packed.items()
+    )
     return Cost(
         cells,
         4 * cells,
@@ -73,11 +80,15 @@ def break_even(rows: int, columns: int) -> tuple[float, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Both costs of some layers, and the ranks at which they are equal."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lrtt_cost", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.lrtt_cost", description=__doc__
+    )
     for name, value in (("layers", 48), ("rows", 768), ("columns", 768), ("rank", 32)):
         parser.add_argument(f"--{name}", type=int, default=value)
     o = parser.parse_args(arguments)
-    if min(o.layers, o.rows, o.columns) < 1 or not 1 <= o.rank <= min(o.rows, o.columns):
+    if min(o.layers, o.rows, o.columns) < 1 or not 1 <= o.rank <= min(
+        o.rows, o.columns
+    ):
         parser.error(
             f"needs layers, rows and columns >= 1 and a rank of 1 to {max(min(o.rows, o.columns), 1)}"
         )
@@ -86,14 +97,16 @@ def main(arguments: list[str] | None = None) -> int:
         "Tiki-Taka": full(*size, hardware),
         f"LR-TT, rank {o.rank}": low_rank(*size, o.rank, hardware),
     }
-    print("| | cells | operations | energy, uJ | tiles | time, us |\n|---|---|---|---|---|---|")
+    print(
+        "| | cells | operations | energy, uJ | tiles | time, us |\n|---|---|---|---|---|---|"
+    )
     for name, c in found.items():
-        numbers = (
-            f"{c.cells} | {c.operations} | {1e6 * c.joules:.3g} | {c.tiles} | {1e6 * c.seconds:.4g}"
-        )
+        numbers = f"{c.cells} | {c.operations} | {1e6 * c.joules:.3g} | {c.tiles} | {1e6 * c.seconds:.4g}"
         print(f"| {name} | {numbers} |")
     cells, operations = break_even(o.rows, o.columns)
-    print(f"\nas many cells at rank {cells:.1f}, as many operations at rank {operations:.1f}")
+    print(
+        f"\nas many cells at rank {cells:.1f}, as many operations at rank {operations:.1f}"
+    )
     return 0
 
 

@@ -33,7 +33,9 @@ GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 def bound(rows: int, columns: int, *, batch: int, constants: int) -> float:
     """Bytes that a step may need: weights and constants of the cells, inputs and outputs with their
     gradients."""
-    return FACTOR * (4 * (1 + constants) * rows * columns + 8 * batch * (rows + columns))
+    return FACTOR * (
+        4 * (1 + constants) * rows * columns + 8 * batch * (rows + columns)
+    )
 
 
 def memory(kind: str) -> int:
@@ -96,7 +98,10 @@ def train(spec: Any, shape: tuple[int, int, int]) -> Any:
     layer = AnalogLinear(columns, rows, bias=False, tile=spec)
     optimizer = AnalogSGD(layer.parameters(), lr=0.01)
     # Inputs, outputs and the gradients of both are the four arrays that the bound counts.
-    x, d = torch.rand(batch, columns, requires_grad=True), torch.randn(batch, rows).mul_(0.01)
+    x, d = (
+        torch.rand(batch, columns, requires_grad=True),
+        torch.randn(batch, rows).mul_(0.01),
+    )
     for _ in range(3):
         optimizer.zero_grad()
         x.grad = None  # the optimizer knows nothing of it, and a second one would be made beside it
@@ -107,10 +112,15 @@ def train(spec: Any, shape: tuple[int, int, int]) -> Any:
 
 def main(arguments: list[str] | None = None) -> int:
     """A line for each preset and layer; exit code 1 if one is above its bound."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.memory", description=__doc__
+    )
     parser.add_argument("--presets", default="gokmen_vlasov,ecram", metavar="NAME,NAME")
     parser.add_argument(
-        "--one", nargs=4, metavar=("PRESET", "OUT", "IN", "BATCH"), help=argparse.SUPPRESS
+        "--one",
+        nargs=4,
+        metavar=("PRESET", "OUT", "IN", "BATCH"),
+        help=argparse.SUPPRESS,
     )
     options = parser.parse_args(arguments)
     if options.one:
@@ -120,23 +130,38 @@ def main(arguments: list[str] | None = None) -> int:
     above = 0
     for preset in options.presets.split(","):
         for shape in LAYERS:
-            told = [sys.executable, "-m", "benchmarks.memory", "--one", preset, *map(str, shape)]
+            told = [
+                sys.executable,
+                "-m",
+                "benchmarks.memory",
+                "--one",
+                preset,
+                *map(str, shape),
+            ]
             environment = {**os.environ, **GIVEN_BACK}
             done = subprocess.run(
-                told, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+                told,
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
-                print(f"{preset} {shape}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+                print(
+                    f"{preset} {shape}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}"
+                )
                 above += 1
                 continue
             found = json.loads(done.stdout.splitlines()[-1])
             above += found["share"] > 1
             size = f"out {shape[0]} in {shape[1]} batch {shape[2]}"
-            amounts = (
-                f"{found['growth'] / 2**20:.1f} MiB of {found['bound'] / 2**20:.1f} MiB allowed"
-            )
+            amounts = f"{found['growth'] / 2**20:.1f} MiB of {found['bound'] / 2**20:.1f} MiB allowed"
             code = f"and {found['code'] / 2**20:.1f} MiB of code"
-            print(f"{preset:16} {size:28} {amounts} ({found['share']:.2f}), {code}", flush=True)
+            print(
+                f"{preset:16} {size:28} {amounts} ({found['share']:.2f}), {code}",
+                flush=True,
+            )
     return 1 if above else 0
 
 

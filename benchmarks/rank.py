@@ -61,17 +61,26 @@ def main(arguments: list[str] | None = None) -> int:
     """A line for each rank; with --out a figure."""
     from engine.presets import preset
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rank", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="alternations of all layers")
-    parser.add_argument("--out", type=Path, metavar="FIGURE", help="draw both curves as well")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rank", description=__doc__
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="alternations of all layers"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FIGURE", help="draw both curves as well"
+    )
     options = parser.parse_args(arguments)
     one_tile = {"max_input_size": 0, "max_output_size": 0}
     specs = [preset("lrtt_paper", rank=r, mapping=one_tile) for r in RANKS]
     # The same cells everywhere: the fast array of Tiki-Taka is made of those of LR-TT's factors.
     devices = {"fast": specs[0].algorithm.devices["in_factor"]}
-    algorithm = dataclasses.replace(preset("tiki_taka_idealized").algorithm, devices=devices)
+    algorithm = dataclasses.replace(
+        preset("tiki_taka_idealized").algorithm, devices=devices
+    )
     layers = [
-        layer_of(spec) for spec in (dataclasses.replace(specs[0], algorithm=algorithm), *specs)
+        layer_of(spec)
+        for spec in (dataclasses.replace(specs[0], algorithm=algorithm), *specs)
     ]
     found = [
         (cells(layer), taken)
@@ -98,10 +107,19 @@ def draw(found: list[tuple[int, float]], out: Path) -> None:
 
     (full_cells, full_time), *curve = found
     figure, axes = pyplot.subplots(figsize=(5, 3.2), layout="constrained")
-    axes.plot(RANKS, [more / full_cells for more, _ in curve], "o-", label="further cells")
-    axes.plot(RANKS, [taken / full_time for _, taken in curve], "s-", label="time of a step")
+    axes.plot(
+        RANKS, [more / full_cells for more, _ in curve], "o-", label="further cells"
+    )
+    axes.plot(
+        RANKS, [taken / full_time for _, taken in curve], "s-", label="time of a step"
+    )
     axes.axhline(1, color="grey", lw=0.8, ls="--")
-    axes.set(xscale="log", xlabel="rank of LR-TT", ylabel="share of Tiki-Taka's", ylim=(0, None))
+    axes.set(
+        xscale="log",
+        xlabel="rank of LR-TT",
+        ylabel="share of Tiki-Taka's",
+        ylim=(0, None),
+    )
     axes.set_xticks(RANKS, [str(r) for r in RANKS])
     axes.legend(frameon=False)
     figure.savefig(out, dpi=150)

@@ -54,7 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the rounds, prints the table, writes bench.json."""
     options = parse(arguments)
     if options.peer and not options.peer_script.is_file():
-        print(f"no script {options.peer_script}: give it with --peer-script", file=sys.stderr)
+        print(
+            f"no script {options.peer_script}: give it with --peer-script",
+            file=sys.stderr,
+        )
         return 2
     names = [name for name in all_tasks() if re.search(options.tasks, name)]
     if not names:
@@ -66,7 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
     for number in range(options.rounds):
         for members in families(names).values():
             one_turn({name: results[name] for name in members}, (ours, peer), options)
-        print(f"round {number + 1} of {options.rounds} done", file=sys.stderr, flush=True)
+        print(
+            f"round {number + 1} of {options.rounds} done", file=sys.stderr, flush=True
+        )
     show(results)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {
@@ -82,14 +87,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("--peer", default="", metavar="PYTHON", help="a Python that has aihwkit")
-    parser.add_argument("--peer-script", type=Path, default=PEER_SCRIPT, metavar="FILE.py")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run", description=__doc__
+    )
+    parser.add_argument(
+        "--peer", default="", metavar="PYTHON", help="a Python that has aihwkit"
+    )
+    parser.add_argument(
+        "--peer-script", type=Path, default=PEER_SCRIPT, metavar="FILE.py"
+    )
     parser.add_argument("--tasks", default=".", metavar="REGEX")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3, help="time for one task in one round")
+    parser.add_argument(
+        "--seconds", type=float, default=3, help="time for one task in one round"
+    )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder that holds MNIST/raw")
+    parser.add_argument(
+        "--data", type=Path, default=DATA, help="folder that holds MNIST/raw"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     return parser.parse_args(arguments)
 
@@ -104,7 +119,9 @@ def families(names: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def one_turn(results: dict[str, Times], commands: Commands, options: argparse.Namespace) -> None:
+def one_turn(
+    results: dict[str, Times], commands: Commands, options: argparse.Namespace
+) -> None:
     """Ours, then the peer's timings of a family. What is not built, or fails, is asked for only
     once."""
     for side, command in zip(("ours", "peer"), commands, strict=True):
@@ -144,7 +161,9 @@ def lines_of(
         text=True,
         check=False,
     )
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [
+        json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")
+    ]
     last = (done.stderr.strip().splitlines() or ["no output"])[-1]
     failed: dict[str, Any] = {"not_built": f"failed: {last}"}
     return dict.fromkeys(names, failed) | {
@@ -165,7 +184,11 @@ def show(results: dict[str, Times]) -> None:
         ours = f"{row['ours_ms']:.3f}" if row["ours_ms"] else "not built"
         peer = f"{row['peer_ms']:.3f}" if row["peer_ms"] else "-"
         table.add_row(
-            name, ours, peer, f"{row['ratio']:.2f}" if row["ratio"] else "-", str(row["runs"])
+            name,
+            ours,
+            peer,
+            f"{row['ratio']:.2f}" if row["ratio"] else "-",
+            str(row["runs"]),
         )
     console = Console()
     console.print(table)

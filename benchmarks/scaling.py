@@ -54,7 +54,9 @@ def measure(preset: str, point: dict[str, int], seconds: float) -> Row:
         if point["desired_bl"]
         else {}
     )
-    spec = find_preset(preset, mapping={"max_input_size": 0, "max_output_size": 0}, update=update)
+    spec = find_preset(
+        preset, mapping={"max_input_size": 0, "max_output_size": 0}, update=update
+    )
     train(spec, (8, 8, 2))  # what the process takes in at first use is not the layer's
     before = memory("VmRSS")
     layer = AnalogLinear(point["size"], point["size"], bias=False, tile=spec)
@@ -88,9 +90,13 @@ def point_of(name: str, value: int, preset: str, seconds: float) -> Row:
     point = POINT | LARGE.get(name, {}) | {name: value}
     told = ["--one", json.dumps(point), "--preset", preset, "--seconds", str(seconds)]
     command = [sys.executable, "-m", "benchmarks.scaling", *told]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        raise SystemExit(f"{name}={value}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+        raise SystemExit(
+            f"{name}={value}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}"
+        )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -100,7 +106,8 @@ def curve(name: str, preset: str, seconds: float, rounds: int) -> list[Row]:
     `growth` is how much longer a step takes than at the point before, over how much more work there
     is."""
     found = [
-        [point_of(name, value, preset, seconds) for value in CURVES[name]] for _ in range(rounds)
+        [point_of(name, value, preset, seconds) for value in CURVES[name]]
+        for _ in range(rounds)
     ]
     rows: list[Row] = []
     for value, measured in zip(CURVES[name], zip(*found, strict=True), strict=True):
@@ -111,7 +118,9 @@ def curve(name: str, preset: str, seconds: float, rounds: int) -> list[Row]:
             more = (value / rows[-1][name]) ** POWERS.get(name, 1)
             row["growth"] = row["step_ms"] / rows[-1]["step_ms"] / more
         rows.append(row)
-        print(" ".join(f"{key}={number:.5g}" for key, number in row.items()), flush=True)
+        print(
+            " ".join(f"{key}={number:.5g}" for key, number in row.items()), flush=True
+        )
     return rows
 
 
@@ -142,11 +151,15 @@ def plot(found: dict[str, list[Row]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(found), figsize=(4 * len(found), 3.2), squeeze=False)
+    figure, panels = pyplot.subplots(
+        1, len(found), figsize=(4 * len(found), 3.2), squeeze=False
+    )
     for panel, (name, rows) in zip(panels[0], found.items(), strict=True):
         at = [row[name] for row in rows]
         for key, style in (("step_ms", "o-"), ("update_ms", "s--")):
-            panel.plot(at, [row[key] for row in rows], style, label=key.removesuffix("_ms"))
+            panel.plot(
+                at, [row[key] for row in rows], style, label=key.removesuffix("_ms")
+            )
         middle, power = rows[len(rows) // 2], POWERS.get(name, 1)
         panel.plot(
             at,
@@ -162,21 +175,38 @@ def plot(found: dict[str, list[Row]], path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints, writes and draws the curves."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("--curves", default=".", metavar="REGEX", help=f"of {', '.join(CURVES)}")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling", description=__doc__
+    )
+    parser.add_argument(
+        "--curves", default=".", metavar="REGEX", help=f"of {', '.join(CURVES)}"
+    )
     parser.add_argument("--preset", default="gokmen_vlasov")
-    parser.add_argument("--seconds", type=float, default=2, help="time for one point in a round")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each point is measured")
+    parser.add_argument(
+        "--seconds", type=float, default=2, help="time for one point in a round"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="how often each point is measured"
+    )
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE.json")
     parser.add_argument("--one", metavar="JSON", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
-        print(json.dumps(measure(options.preset, json.loads(options.one), options.seconds)))
+        print(
+            json.dumps(
+                measure(options.preset, json.loads(options.one), options.seconds)
+            )
+        )
         return 0
     names = [name for name in CURVES if re.search(options.curves, name)]
     if not names:
-        parser.error(f"no curve matches {options.curves!r}; there are {', '.join(CURVES)}")
-    found = {name: curve(name, options.preset, options.seconds, options.rounds) for name in names}
+        parser.error(
+            f"no curve matches {options.curves!r}; there are {', '.join(CURVES)}"
+        )
+    found = {
+        name: curve(name, options.preset, options.seconds, options.rounds)
+        for name in names
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     told = {"preset": options.preset, "point": POINT, "rounds": options.rounds}
     head = {"machine": machine(POINT["threads"])} | told | {"start_s": start_up()}

@@ -36,20 +36,25 @@ def show(name: str, commands: list[list[str]]) -> bool:
     times = []
     for command in commands:
         begin = time.perf_counter()
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False
+        )
         times.append(time.perf_counter() - begin)
         if done.returncode:
             print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
             return False
     print(
-        f"{name:32} median {statistics.median(times):.2f} s, least {min(times):.2f} s", flush=True
+        f"{name:32} median {statistics.median(times):.2f} s, least {min(times):.2f} s",
+        flush=True,
     )
     return True
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the times; exit code 1 if a command fails."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.start", description=__doc__
+    )
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args(arguments).rounds
     with tempfile.TemporaryDirectory() as folder:

@@ -77,7 +77,10 @@ def training(model: str, preset: str | None, batch: int) -> Callable[[Budget], f
 
         def step() -> None:
             nonlocal place
-            x, y = data.train_x[place : place + batch], data.train_y[place : place + batch]
+            x, y = (
+                data.train_x[place : place + batch],
+                data.train_y[place : place + batch],
+            )
             place = (place + batch) % (len(data.train_x) - batch)
             optimizer.zero_grad()
             nll_loss(network(x), y, reduction="sum").backward()
@@ -129,7 +132,11 @@ def multiplying(
         from engine.nn import AnalogLinear
         from engine.tile.settings import TileSpec
 
-        config = {"tile": {"mapping": ONE_TILE}} if preset is None else one_tile_config(preset)
+        config = (
+            {"tile": {"mapping": ONE_TILE}}
+            if preset is None
+            else one_tile_config(preset)
+        )
         torch.manual_seed(0)
         layer = AnalogLinear(size, size, bias=False, tile=TileSpec.from_config(config))
         layer.train(train)
@@ -164,7 +171,9 @@ def all_tasks() -> dict[str, tuple[int, Callable[[Budget], float]]]:
         "mvm/standard_hwa/eval": ("standard_hwa", False),
         "mvm/standard_hwa/train": ("standard_hwa", True),
     }
-    return tasks | {name: (256, multiplying(*product)) for name, product in products.items()}
+    return tasks | {
+        name: (256, multiplying(*product)) for name, product in products.items()
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -172,14 +181,22 @@ def main(arguments: list[str] | None = None) -> int:
     reason."""
     from engine.settings import UserError
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder that holds MNIST/raw")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.tasks", description=__doc__
+    )
+    parser.add_argument(
+        "--data", type=Path, default=DATA, help="folder that holds MNIST/raw"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tasks", default=".", help="regular expression")
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--list", action="store_true", help="print the names only")
     options = parser.parse_args(arguments)
-    chosen = {name: task for name, task in all_tasks().items() if re.search(options.tasks, name)}
+    chosen = {
+        name: task
+        for name, task in all_tasks().items()
+        if re.search(options.tasks, name)
+    }
     if options.list:
         print("\n".join(chosen))
         return 0
@@ -190,7 +207,10 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             seconds = task(Budget(options.seconds, options.data))
         except (UserError, ImportError) as error:
-            line: dict[str, Any] = {"task": name, "not_built": str(error).splitlines()[0]}
+            line: dict[str, Any] = {
+                "task": name,
+                "not_built": str(error).splitlines()[0],
+            }
         else:
             line = {
                 "task": name,

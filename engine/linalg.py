@@ -76,7 +76,9 @@ class AnalogMatrix(nn.Module):
         tiles = list(analog_tiles(self.grid))
         columns = len(self.grid.in_sizes)
         parts = self._rows(d, 0).split(self.grid.out_sizes, 1)
-        outs = [_transposed_read(tile, parts[k // columns]) for k, tile in enumerate(tiles)]
+        outs = [
+            _transposed_read(tile, parts[k // columns]) for k, tile in enumerate(tiles)
+        ]
         # Tiles of one column of the grid share inputs: every `columns`-th one, added in order.
         sums = []
         for column in range(columns):
@@ -151,7 +153,9 @@ def _as_given(rows: Tensor, like: Any) -> Any:
 
 def _tensor(values: Any) -> Tensor:
     """Numbers as a float32 tensor. Raises TypeError for complex ones."""
-    is_complex = values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values)
+    is_complex = (
+        values.is_complex() if isinstance(values, Tensor) else np.iscomplexobj(values)
+    )
     if is_complex:
         raise TypeError(
             "tiles hold and read real numbers, not complex ones: take the parts one by one"

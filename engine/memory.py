@@ -45,7 +45,11 @@ def in_words(size: int) -> str:
     """A number of bytes in the largest fitting unit."""
     for name, unit in UNITS:
         if size >= unit:
-            return f"{size / unit:.3g} {name}" if size < 1000 * unit else f"{size // unit} {name}"
+            return (
+                f"{size / unit:.3g} {name}"
+                if size < 1000 * unit
+                else f"{size // unit} {name}"
+            )
     return f"{size} bytes"
 
 

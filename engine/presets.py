@@ -103,7 +103,9 @@ def members(group: str) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for folder in groups().get(group, []):
         for path in sorted(folder.rglob("*.yaml")):
-            found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+            found.setdefault(
+                path.relative_to(folder).with_suffix("").as_posix(), []
+            ).append(path)
     return found
 
 
@@ -157,7 +159,9 @@ def _default(entry: Any, group: str, trail: Trail) -> dict[str, Any]:
     key, option = next(iter(entry.items()))
     if not option:
         return {}
-    target, _, package = key.removeprefix("override ").removeprefix("optional ").partition("@")
+    target, _, package = (
+        key.removeprefix("override ").removeprefix("optional ").partition("@")
+    )
     target = target.strip().removeprefix("/")
     loaded = load_member(target, option, trail)
     for part in reversed((package or target).split(".")):
@@ -169,7 +173,9 @@ def inference(name: str, **changes: Any) -> InferenceSpec:
     """How weights are programmed, by a preset: `inference("pcm", times=["1h"],
     noise={"drift_scale": 0.5})`."""
     try:
-        return InferenceSpec.from_config(overlay(load_member("inference", name), changes))
+        return InferenceSpec.from_config(
+            overlay(load_member("inference", name), changes)
+        )
     except ValueError as error:
         raise UserError(f"inference {name!r}: {error}") from None
 
@@ -178,7 +184,9 @@ def label_of(part: str, section: Mapping[str, Any]) -> str:
     """What a device, tile or algorithm is called: the preset that it was made from, changed values
     or not; else the name of its model, without the folders of a file."""
     model = str(section.get("model") or section.get("name") or "")
-    name = Path(model).name if model.partition(":")[0].endswith((".py", ".csv")) else model
+    name = (
+        Path(model).name if model.partition(":")[0].endswith((".py", ".csv")) else model
+    )
     about = " ".join(str(section.get("about") or "").split())
     return _by_about(part).get(about, name) if about else name
 
@@ -229,15 +237,23 @@ def preset(name: str, **changes: Any) -> TileSpec:
             )
     known = {
         "algorithm": {
-            f.name for f in fields(find_algorithm(config["algorithm"].get("name", "sgd")).Settings)
+            f.name
+            for f in fields(
+                find_algorithm(config["algorithm"].get("name", "sgd")).Settings
+            )
         },
         "tile": set(TILE_PARTS),
-        "device": {"model", *device_keys(config["device"].get("model", "constant_step"))},
+        "device": {
+            "model",
+            *device_keys(config["device"].get("model", "constant_step")),
+        },
     }
     for key, change in changes.items():
         if key in PARTS:
             continue
-        part = next((p for p in ("algorithm", "tile", "device") if key in known[p]), None)
+        part = next(
+            (p for p in ("algorithm", "tile", "device") if key in known[p]), None
+        )
         if part is None:
             raise UserError(
                 f"preset {name!r} has no setting {key!r}; {nearest(key, set().union(*known.values()))}"

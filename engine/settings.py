@@ -34,7 +34,9 @@ def user_path(text: str | Path) -> Path:
         longest = max((len(os.fsencode(part)) for part in parts), default=0)
         whole = len(os.fsencode(text))
     except UnicodeEncodeError:
-        raise UserError(f"{shown} cannot be a path: it holds half a character") from None
+        raise UserError(
+            f"{shown} cannot be a path: it holds half a character"
+        ) from None
     if "\0" in str(text):
         raise UserError(f"{shown} cannot be a path: it holds a zero character")
     if longest > NAME_BYTES or whole > PATH_BYTES:
@@ -43,7 +45,11 @@ def user_path(text: str | Path) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        who = f"no user {parts[0][1:]!r}" if parts[0] != "~" else "no home folder (set HOME)"
+        who = (
+            f"no user {parts[0][1:]!r}"
+            if parts[0] != "~"
+            else "no home folder (set HOME)"
+        )
         raise UserError(f"{shown}: there is {who} on this machine") from None
 
 
@@ -72,12 +78,16 @@ def compiler_command() -> str:
 def use_gpu(number: str) -> None:
     """Let this process see one GPU, counted among those that it sees now. Call it before CUDA is
     first used."""
-    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    visible = [
+        name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name
+    ]
     index = int(number) if number.isdigit() else len(visible)
     # CUDA's own order is by speed; the user reads the numbers from nvidia-smi, which orders them by
     # their bus.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible[index] if index < len(visible) else number
+    os.environ["CUDA_VISIBLE_DEVICES"] = (
+        visible[index] if index < len(visible) else number
+    )
 
 
 @contextmanager

@@ -63,7 +63,12 @@ class Member:
 
     def as_data(self) -> dict[str, str]:
         """What a script wants to know."""
-        return {"kind": self.kind, "name": self.name, "about": self.about(), "file": str(self.path)}
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "about": self.about(),
+            "file": str(self.path),
+        }
 
 
 def kinds() -> list[str]:
@@ -75,11 +80,16 @@ def kinds() -> list[str]:
 def all_members(kind: str) -> list[Member]:
     """Every member of a kind."""
     if kind == STEP:
-        return [Member(STEP, name, base.FOLDER / f"{name}.py") for name in device_names()]
+        return [
+            Member(STEP, name, base.FOLDER / f"{name}.py") for name in device_names()
+        ]
     found = recipes() if kind == RECIPE else members(kind)
-    short = {name: name.removeprefix("basics/") if kind == RECIPE else name for name in found}
+    short = {
+        name: name.removeprefix("basics/") if kind == RECIPE else name for name in found
+    }
     return [
-        Member(kind, short[n], paths[0], (*paths, None)[1]) for n, paths in sorted(found.items())
+        Member(kind, short[n], paths[0], (*paths, None)[1])
+        for n, paths in sorted(found.items())
     ]
 
 
@@ -95,7 +105,9 @@ def find(name: str) -> list[Member]:
     everything = [m for k in kinds() for m in all_members(k)]
     found_here = [m for m in everything if m.name == name]
     if not found_here:
-        raise UserError(f"nothing is called {name!r}; {_near(name, {m.name for m in everything})}")
+        raise UserError(
+            f"nothing is called {name!r}; {_near(name, {m.name for m in everything})}"
+        )
     return found_here
 
 
@@ -160,11 +172,16 @@ def _listing(wanted: list[str]) -> Iterator[str]:
     for kind in wanted:
         found = all_members(kind)
         rows = [
-            (m.name, m.about() + (f" [yours, shadows {m.shadows}]" if m.shadows else ""))
+            (
+                m.name,
+                m.about() + (f" [yours, shadows {m.shadows}]" if m.shadows else ""),
+            )
             for m in found
         ]
         lines = table(rows).splitlines() if rows else ["  (none)"]
-        lines = [line[: width - 1] + "…" if 0 < width < len(line) else line for line in lines]
+        lines = [
+            line[: width - 1] + "…" if 0 < width < len(line) else line for line in lines
+        ]
         yield "\n".join([f"{kind} ({USE.get(kind, f'{kind}=NAME')})", *lines])
 
 
@@ -198,7 +215,10 @@ COMMANDS = (
         "aihw cp NAME FILE",
         (
             ("aihw cp mnist_fcn my.yaml", "then: aihw train conf=my.yaml"),
-            ("aihw cp device/ecram presets/device/mine.yaml", "then: aihw train device=mine"),
+            (
+                "aihw cp device/ecram presets/device/mine.yaml",
+                "then: aihw train device=mine",
+            ),
             (
                 "aihw cp step/linear_step my_device.py",
                 "then: aihw train device=my_device.py --allow-code",

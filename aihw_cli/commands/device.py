@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from engine.tile.settings import DeviceSpec
 
 FORMATS = (".png", ".svg", ".pdf")
-CODE = Option("--allow-code", "allow a device file of your own to run (my_device.py:MyDevice)")
+CODE = Option(
+    "--allow-code", "allow a device file of your own to run (my_device.py:MyDevice)"
+)
 
 
 def device(arguments: Arguments) -> int:
@@ -32,16 +34,21 @@ def device(arguments: Arguments) -> int:
     names = [word for word in words if not _is_change(word)]
     changes = [word for word in words if _is_change(word)]
     if not names:
-        raise UserError("aihw device plot needs the name of a device; `aihw ls device` lists them")
+        raise UserError(
+            "aihw device plot needs the name of a device; `aihw ls device` lists them"
+        )
     specs = {
-        name: find_spec(name, changes, allow_code=arguments.has("--allow-code")) for name in names
+        name: find_spec(name, changes, allow_code=arguments.has("--allow-code"))
+        for name in names
     }
     from engine.jit.cpu import CompileError
 
     try:
         _show(specs, arguments)
     except CompileError as error:
-        raise UserError(f"the snippet of a device cannot be compiled: {error.first}") from error
+        raise UserError(
+            f"the snippet of a device cannot be compiled: {error.first}"
+        ) from error
     return 0
 
 
@@ -53,14 +60,19 @@ def find_spec(name: str, changes: list[str], *, allow_code: bool = False) -> Dev
     from engine.presets import members
     from engine.tile.settings import TileSpec
 
-    texts = [change if change.startswith("device.") else f"device.{change}" for change in changes]
+    texts = [
+        change if change.startswith("device.") else f"device.{change}"
+        for change in changes
+    ]
     model, preset = name.removeprefix("step/"), name.removeprefix("device/")
     if model in device_names() and preset not in members("device"):
         values = {"model": model} | {
             change.key.removeprefix("device."): change.value for change in read(texts)
         }
     else:
-        values = compose([f"device={preset}", *texts], allow_code=allow_code).values["device"]
+        values = compose([f"device={preset}", *texts], allow_code=allow_code).values[
+            "device"
+        ]
     try:
         return TileSpec.from_config({"device": values}).device
     except ValueError as error:
@@ -74,10 +86,16 @@ def _is_change(word: str) -> bool:
 def _show(specs: dict[str, DeviceSpec], arguments: Arguments) -> None:
     out = arguments.options.get("--out")
     if out is None and not arguments.has("--json"):
-        say("\n\n".join(f"{name}\n{response_text(spec)}" for name, spec in specs.items()))
+        say(
+            "\n\n".join(
+                f"{name}\n{response_text(spec)}" for name, spec in specs.items()
+            )
+        )
         return
     if out is not None and Path(out).suffix not in FORMATS:
-        raise UserError(f"--out {out}: the name must end in one of {', '.join(FORMATS)}")
+        raise UserError(
+            f"--out {out}: the name must end in one of {', '.join(FORMATS)}"
+        )
     found = _measured(specs)
     if arguments.has("--json"):
         say_json({name: figures(response) for name, response in found.items()})
@@ -93,7 +111,11 @@ def _measured(specs: dict[str, DeviceSpec]) -> dict[str, Response]:
 
     single: dict[str, Any] = {}
     for name, spec in specs.items():
-        single |= {f"{name} {k}": s for k, s in spec.cells.items()} if spec.cells else {name: spec}
+        single |= (
+            {f"{name} {k}": s for k, s in spec.cells.items()}
+            if spec.cells
+            else {name: spec}
+        )
     found = {name: measure(spec) for name, spec in single.items()}
     for name, response in found.items():
         if response is None:
@@ -125,12 +147,16 @@ def _figure(found: dict[str, Response]) -> Figure:
         colour = f"C{number}"
         mean, std = response.weights.mean(1), response.weights.std(1)
         share = np.linspace(0, 2, len(mean))
-        left.fill_between(share, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
+        left.fill_between(
+            share, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0
+        )
         left.plot(
             share,
             mean,
             color=colour,
-            label=plain_label(f"{name}: {response.each * (len(mean) - 1) // 2} pulses each way"),
+            label=plain_label(
+                f"{name}: {response.each * (len(mean) - 1) // 2} pulses each way"
+            ),
         )
         for steps, style in ((response.up, "-"), (-response.down, "--")):
             middle, spread = np.nanmean(steps, 1), np.nanstd(steps, 1)
@@ -147,7 +173,12 @@ def _figure(found: dict[str, Response]) -> Figure:
         if point is not None:
             height = steps_at(response, point["mean"])[0][0]
             right.errorbar(
-                point["mean"], height, xerr=point["std"], fmt="o", color=colour, capsize=3
+                point["mean"],
+                height,
+                xerr=point["std"],
+                fmt="o",
+                color=colour,
+                capsize=3,
             )
     left.set(xlabel="up pulses, then down pulses (share of the train)", ylabel="weight")
     left.legend()
@@ -171,7 +202,10 @@ COMMANDS = (
                 "aihw device plot reram_es dw_min_dtod=0",
                 "without the spread of steps between cells",
             ),
-            ("aihw device plot my_device.py:MyDevice --allow-code", "a device of your own"),
+            (
+                "aihw device plot my_device.py:MyDevice --allow-code",
+                "a device of your own",
+            ),
         ),
         device,
         (

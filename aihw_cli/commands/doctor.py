@@ -104,7 +104,11 @@ def kernel_cache() -> str:
         return f"does not work: {home} is on a file system that runs no programs (noexec): set AIHW_CACHE"
     kept = [path for path in home.iterdir() if path.suffix == ".so"]
     damaged = len([path for path in kept if not cache.is_whole(path)])
-    healed = f", {damaged} without a fitting checksum: made anew when needed" if damaged else ""
+    healed = (
+        f", {damaged} without a fitting checksum: made anew when needed"
+        if damaged
+        else ""
+    )
     return f"{home.parent} ({len(kept)} kernels of the CPU{healed})"
 
 
@@ -123,7 +127,13 @@ def extra() -> str:
     from engine.jit import cuda
 
     version_number = cuda.driver_version()
-    return "" if version_number is None else "cuda13" if version_number >= CUDA13 else "cuda12"
+    return (
+        ""
+        if version_number is None
+        else "cuda13"
+        if version_number >= CUDA13
+        else "cuda12"
+    )
 
 
 def advice() -> list[str]:

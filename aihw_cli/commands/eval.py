@@ -80,7 +80,11 @@ def _folder(target: Path, config: Mapping[str, Any], *, again: bool) -> Path:
     from engine.experiment.runs import run_folder
 
     if target.is_dir():
-        config = {**config, "name": "eval", "run": {**config["run"], "dir": str(target)}}
+        config = {
+            **config,
+            "name": "eval",
+            "run": {**config["run"], "dir": str(target)},
+        }
     return run_folder(config, again=again)
 
 
@@ -106,7 +110,9 @@ def _show(summary: Mapping[str, Any]) -> None:
     if not sys.stdout.isatty():
         from aihw_cli.table import as_text
 
-        say(f"{title}\n{as_text(rows)}\n{summary['reference']} {summary['reference_accuracy']:.4f}")
+        say(
+            f"{title}\n{as_text(rows)}\n{summary['reference']} {summary['reference_accuracy']:.4f}"
+        )
         return
     from rich.console import Console
     from rich.table import Table
@@ -150,9 +156,14 @@ COMMANDS = (
         ),
         evaluate,
         (
-            Option("--again", "repeat an evaluation that is there already, in a new folder"),
+            Option(
+                "--again", "repeat an evaluation that is there already, in a new folder"
+            ),
             Option("--allow-code", "allow a device file of your own to run"),
-            Option("--json", "the result as one JSON line on stdout; progress goes to stderr"),
+            Option(
+                "--json",
+                "the result as one JSON line on stdout; progress goes to stderr",
+            ),
         ),
         (1, MANY),
         "The result lies in RUN_DIR/eval: accuracy.csv, accuracy.png, and every programming in metrics.csv. A network\n"

@@ -29,7 +29,9 @@ def import_model(arguments: Arguments) -> int:
     """Print the exporter, or turn a file of it into a recipe and weights."""
     if arguments.has("--exporter"):
         if arguments.words:
-            raise UserError(f"--exporter prints a script; it takes no {arguments.words[0]!r}")
+            raise UserError(
+                f"--exporter prints a script; it takes no {arguments.words[0]!r}"
+            )
         say(EXPORTER.read_text(encoding="utf-8"), end="")
         return 0
     if not arguments.words:
@@ -54,9 +56,13 @@ def _import(source: Source, out: Path, arguments: Arguments) -> dict[str, Any]:
     from engine.exchange.aihwkit.recipe import settings_by_grid
 
     if (out / RECIPE).exists():
-        raise UserError(f"{out / RECIPE} is there already; name another folder with --out")
+        raise UserError(
+            f"{out / RECIPE} is there already; name another folder with --out"
+        )
     losses, words = Losses(), arguments.words[1:]
-    settings = settings_by_grid(source, losses, as_released=arguments.has("--as-released"))
+    settings = settings_by_grid(
+        source, losses, as_released=arguments.has("--as-released")
+    )
     weights = logical_state(source, losses)
     # Without a network, layers keep the names that they have in aihwkit.
     names, report = _their_names(settings), _report(source, out)
@@ -64,7 +70,9 @@ def _import(source: Source, out: Path, arguments: Arguments) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
         if words:
             names, weights, report["network"] = _fit(source, out, settings, words)
-        _write_recipe(source, out, {names[grid]: values for grid, values in settings.items()})
+        _write_recipe(
+            source, out, {names[grid]: values for grid, values in settings.items()}
+        )
         _write_weights(out / WEIGHTS, weights)
         files.write_new(out / CELLS, files.read_bytes(source.path, follow=True))
     except OSError as problem:
@@ -75,7 +83,9 @@ def _import(source: Source, out: Path, arguments: Arguments) -> dict[str, Any]:
         with contextlib.suppress(OSError):
             out.rmdir()
         raise
-    _check_recipe(out / RECIPE, {names[grid]: values for grid, values in settings.items()})
+    _check_recipe(
+        out / RECIPE, {names[grid]: values for grid, values in settings.items()}
+    )
     rates = learning_rates(source)
     if rates:
         # A rate is one of the optimizer, which is the user's choice here as it was there.
@@ -84,7 +94,9 @@ def _import(source: Source, out: Path, arguments: Arguments) -> dict[str, Any]:
     return report
 
 
-def _write_recipe(source: Source, out: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
+def _write_recipe(
+    source: Source, out: Path, settings: Mapping[str, Mapping[str, Any]]
+) -> None:
     import yaml
 
     from engine.exchange.aihwkit.recipe import recipe
@@ -102,7 +114,9 @@ def _write_recipe(source: Source, out: Path, settings: Mapping[str, Mapping[str,
 def _write_weights(path: Path, weights: Mapping[str, Any]) -> None:
     from safetensors.torch import save
 
-    files.write_new(path, save({k: value.contiguous().clone() for k, value in weights.items()}))
+    files.write_new(
+        path, save({k: value.contiguous().clone() for k, value in weights.items()})
+    )
 
 
 def _their_names(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -122,7 +136,9 @@ def _check_recipe(path: Path, settings: Mapping[str, Mapping[str, Any]]) -> None
     for layer, values in settings.items():
         # Any difference would train other physics under the name of the imported model.
         if not same_settings(layer_config(composed, layer), values):
-            raise RuntimeError(f"{path} does not say what {layer} had: a fault of aihw import")
+            raise RuntimeError(
+                f"{path} does not say what {layer} had: a fault of aihw import"
+            )
 
 
 def _report(source: Source, out: Path) -> dict[str, Any]:
@@ -137,7 +153,10 @@ def _report(source: Source, out: Path) -> dict[str, Any]:
 
 
 def _fit(
-    source: Source, out: Path, settings: Mapping[str, Mapping[str, Any]], words: Sequence[str]
+    source: Source,
+    out: Path,
+    settings: Mapping[str, Mapping[str, Any]],
+    words: Sequence[str],
 ) -> tuple[dict[str, str], dict[str, Any], str]:
     """Load the model into the network that `words` name, as a run would: the network's layers by
     the source's grids, its weights in floating point, and a line on it."""
@@ -154,13 +173,19 @@ def _fit(
              if made is part}  # fmt: skip
     grids = matched(model, source)
     names = {grid: paths[path.rpartition(".")[0]] for path, grid in grids.items()}
-    _write_recipe(source, out, {names[grid]: values for grid, values in settings.items()})
+    _write_recipe(
+        source, out, {names[grid]: values for grid, values in settings.items()}
+    )
     # Built again with the settings of every layer, now under its name.
     model, _, title = _network(out, words)
     lost = aihwkit.load(model, source.path).found
     renamed = [f"{name} is {grid}" for grid, name in names.items() if name != grid]
     by_name = all(path.endswith(grid_name(grid).path) for path, grid in grids.items())
-    how = "" if by_name or not renamed else f"; found in their order: {', '.join(renamed)}"
+    how = (
+        ""
+        if by_name or not renamed
+        else f"; found in their order: {', '.join(renamed)}"
+    )
     rest = f"; without a place there: {', '.join(map(str, lost))}" if lost else ""
     return names, convert_to_digital(model).state_dict(), f"fits {title}{how}{rest}"
 
@@ -174,8 +199,14 @@ def _network(out: Path, words: Sequence[str]) -> tuple[Any, Any, str]:
     from engine.experiment.data import dataset_info
 
     config = compose(words, conf=str(out / RECIPE)).values
-    model, layers = network(config, dataset_info(config["dataset"]), torch.device("cpu"))
-    return model, layers, f"model {config['model']['name']} with {config['dataset']['name']}"
+    model, layers = network(
+        config, dataset_info(config["dataset"]), torch.device("cpu")
+    )
+    return (
+        model,
+        layers,
+        f"model {config['model']['name']} with {config['dataset']['name']}",
+    )
 
 
 def _text(report: Mapping[str, Any]) -> str:
@@ -199,9 +230,18 @@ COMMANDS = (
         "turn a model of aihwkit into a recipe and weights",
         "aihw import FILE [key=value ...] [--out FOLDER] [--as-released] [--json]",
         (
-            ("aihw import --exporter > export_aihwkit.py", "the script that runs beside aihwkit"),
-            ("python export_aihwkit.py model.pt model.safetensors", "there: a file to import"),
-            ("aihw import model.safetensors", "writes model/recipe.yaml and its weights"),
+            (
+                "aihw import --exporter > export_aihwkit.py",
+                "the script that runs beside aihwkit",
+            ),
+            (
+                "python export_aihwkit.py model.pt model.safetensors",
+                "there: a file to import",
+            ),
+            (
+                "aihw import model.safetensors",
+                "writes model/recipe.yaml and its weights",
+            ),
             (
                 "aihw import model.safetensors model=lenet dataset=mnist",
                 "and tries whether it fits this network",
@@ -213,8 +253,15 @@ COMMANDS = (
         ),
         import_model,
         (
-            Option("--exporter", "print the script that runs beside aihwkit and writes FILE"),
-            Option("--out", "the folder that is written; the name of FILE otherwise", "FOLDER"),
+            Option(
+                "--exporter",
+                "print the script that runs beside aihwkit and writes FILE",
+            ),
+            Option(
+                "--out",
+                "the folder that is written; the name of FILE otherwise",
+                "FOLDER",
+            ),
             Option(
                 "--as-released",
                 "also set the options that follow quirks of aihwkit's release (docs/quirks.md)",

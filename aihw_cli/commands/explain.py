@@ -37,7 +37,9 @@ def show(arguments: Arguments) -> int:
         from aihw_cli.network import show_network
 
         allowed = arguments.has("--allow-code")
-        return show_network(arguments.words, allow_code=allowed, as_json=arguments.has("--json"))
+        return show_network(
+            arguments.words, allow_code=allowed, as_json=arguments.has("--json")
+        )
     if changes:
         raise UserError(
             f"aihw show takes one name, not {changes[0]!r} as well; key=value goes with --model"
@@ -61,7 +63,10 @@ def show(arguments: Arguments) -> int:
     if member.kind in ("device", STEP):
         say("\n" + _response(member))
     if len(found) > 1:
-        say("\nthe same name: " + ", ".join(f"aihw show {m.kind}/{m.name}" for m in found[1:]))
+        say(
+            "\nthe same name: "
+            + ", ".join(f"aihw show {m.kind}/{m.name}" for m in found[1:])
+        )
     return 0
 
 
@@ -76,7 +81,9 @@ def explain(member: Member) -> Iterator[str]:
     if member.shadows:
         yield f"shadows: {visible(member.shadows)}"
     if member.kind in ("device", STEP):
-        yield _device_text(str(values.get("model", "constant_step")) if values else member.name)
+        yield _device_text(
+            str(values.get("model", "constant_step")) if values else member.name
+        )
     if member.kind == "algorithm":
         yield _algorithm_text(str(values.get("name", "")))
     if member.kind == "inference":
@@ -126,7 +133,9 @@ def parameters(schema: Section, values: Mapping[str, Any]) -> str:
         ("at its default", "", "default", "unit", "meaning"),
     )
     return "\n\n".join(
-        _columns([head, *chosen]) for head, chosen in zip(heads, (own, rest), strict=True) if chosen
+        _columns([head, *chosen])
+        for head, chosen in zip(heads, (own, rest), strict=True)
+        if chosen
     )
 
 
@@ -158,7 +167,9 @@ def _keys(name: str) -> Iterator[tuple[str, list[str], Field]]:
         ("algorithm", algorithm_names(), _settings),
     ):
         for member in names:
-            if isinstance(entry_of := section(member).get(leaf), Field) and leaf not in (
+            if isinstance(
+                entry_of := section(member).get(leaf), Field
+            ) and leaf not in (
                 *TEXTS,
                 *KIND_KEYS,
             ):
@@ -177,7 +188,9 @@ def _flat(schema: Section, prefix: str = "") -> Iterator[tuple[str, Field]]:
             yield from _flat(entry, f"{prefix}{key}.")
 
 
-def _rows(schema: Section, values: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
+def _rows(
+    schema: Section, values: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str, str, str]]:
     for key, entry in _flat(schema):
         if key in KIND_KEYS or key.rpartition(".")[2] in TEXTS:
             continue
@@ -185,7 +198,9 @@ def _rows(schema: Section, values: Mapping[str, Any]) -> Iterator[tuple[str, str
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         shown = "" if value is None else _text(value)
-        meaning = entry.meaning + (f" ({' | '.join(entry.choices)})" if entry.choices else "")
+        meaning = entry.meaning + (
+            f" ({' | '.join(entry.choices)})" if entry.choices else ""
+        )
         yield key, shown, _text(entry.default), entry.unit, meaning
 
 
@@ -198,7 +213,9 @@ def _response(member: Member) -> str:
 
     try:
         values = (
-            {"model": member.name} if member.kind == STEP else load_member("device", member.name)
+            {"model": member.name}
+            if member.kind == STEP
+            else load_member("device", member.name)
         )
         return response_text(TileSpec.from_config({"device": values}).device)
     except CompileError as error:
@@ -231,7 +248,11 @@ def _noise_text(name: str) -> str:
 
 def _algorithm_text(name: str) -> str:
     module = find_algorithm(name)
-    texts = {"algorithm": "ABOUT", "update": "FORMULA", "source of the algorithm": "SOURCE"}
+    texts = {
+        "algorithm": "ABOUT",
+        "update": "FORMULA",
+        "source of the algorithm": "SOURCE",
+    }
     return "\n".join(
         f"{title}: {getattr(module, key)}"
         for title, key in texts.items()
@@ -241,17 +262,25 @@ def _algorithm_text(name: str) -> str:
 
 def _choices(values: Mapping[str, Any]) -> str:
     pairs = [
-        p for entry in values.get("defaults", []) if isinstance(entry, dict) for p in entry.items()
+        p
+        for entry in values.get("defaults", [])
+        if isinstance(entry, dict)
+        for p in entry.items()
     ]
     rows = [
-        (str(k).removeprefix("override ").lstrip("/"), str(v)) for k, v in pairs if v is not None
+        (str(k).removeprefix("override ").lstrip("/"), str(v))
+        for k, v in pairs
+        if v is not None
     ]
     return "is made of:\n" + _columns(rows, indent=2) if rows else ""
 
 
 def _own_values(values: Mapping[str, Any]) -> str:
     hidden = ("defaults", "claim", "expected", "tolerance", "preset", *TEXTS)
-    rows = [(k, _text(v)) for k, v in _leaves({k: v for k, v in values.items() if k not in hidden})]
+    rows = [
+        (k, _text(v))
+        for k, v in _leaves({k: v for k, v in values.items() if k not in hidden})
+    ]
     return "with the values:\n" + _columns(rows, indent=2) if rows else ""
 
 
@@ -272,7 +301,10 @@ def _text(value: Any) -> str:
 def _columns(rows: Sequence[tuple[str, ...]], indent: int = 0) -> str:
     rows = [tuple(map(visible, row)) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True) if w) for row in rows)
+    lines = (
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True) if w)
+        for row in rows
+    )
     return "\n".join(" " * indent + line.rstrip() for line in lines)
 
 
@@ -283,10 +315,16 @@ COMMANDS = (
         "aihw show NAME | KIND/NAME | KEY | --model RECIPE|MODEL [key=value ...] [--json]",
         (
             ("aihw show ecram", "a device: formula, numbers, units, source"),
-            ("aihw show tile/preset", "a periphery, where the name alone is not enough"),
+            (
+                "aihw show tile/preset",
+                "a periphery, where the name alone is not enough",
+            ),
             ("aihw show mnist_fcn", "a recipe: its claim and what it is made of"),
             ("aihw show dw_min_std", "a single key"),
-            ("aihw show --model mnist_lenet", "its layers, tiles, how they are filled, parameters"),
+            (
+                "aihw show --model mnist_lenet",
+                "its layers, tiles, how they are filled, parameters",
+            ),
             (
                 "aihw show --model resnet20 dataset=cifar10 tile.mapping.max_input_size=256",
                 "with other tiles",

@@ -36,7 +36,9 @@ def export(arguments: Arguments) -> int:
     # A table and a list of papers join many runs; everything else is about one.
     if form not in JOINED and len(picked.runs) != 1:
         names = ", ".join(str(run.folder) for run in picked.runs[:3])
-        raise UserError(f"--to {form} takes one run, not {len(picked.runs)}: {names}, ...")
+        raise UserError(
+            f"--to {form} takes one run, not {len(picked.runs)}: {names}, ..."
+        )
     if form != "latex" and arguments.has("--metric"):
         raise UserError(f"--metric is for --to latex, not for {form}")
     out = arguments.options.get("--out")
@@ -49,7 +51,11 @@ def export(arguments: Arguments) -> int:
         say(text, end="")
     else:
         _write_text(user_path(out), text)
-        what = picked.runs[0].folder if len(picked.runs) == 1 else f"{len(picked.runs)} runs"
+        what = (
+            picked.runs[0].folder
+            if len(picked.runs) == 1
+            else f"{len(picked.runs)} runs"
+        )
         say(f"{out} holds the {form} of {what}")
     return 0
 
@@ -64,7 +70,9 @@ def _network(run: Run) -> nn.Module:
     from engine.records.network import load
 
     if run_status(run.folder) not in DONE:
-        note(f"{run.folder} is {run_status(run.folder)}: its last checkpoint is exported")
+        note(
+            f"{run.folder} is {run_status(run.folder)}: its last checkpoint is exported"
+        )
     return load(run.folder)
 
 
@@ -134,7 +142,9 @@ def _bibtex(runs: Sequence[Run]) -> str:
     from engine.exchange.bibtex import bibtex
     from engine.experiment.runs import read_record
 
-    cited = [text for run in runs for text in read_record(run.folder).get("citations") or []]
+    cited = [
+        text for run in runs for text in read_record(run.folder).get("citations") or []
+    ]
     return bibtex(list(dict.fromkeys(map(str, cited))))
 
 
@@ -165,7 +175,9 @@ def _write_text(path: Path, text: str) -> None:
     try:
         files.write_new(path, text.encode("utf-8"))
     except FileExistsError:
-        raise UserError(f"{path} is there already; name another file with --out") from None
+        raise UserError(
+            f"{path} is there already; name another file with --out"
+        ) from None
     except OSError as problem:
         raise UserError(f"cannot write {path}: {problem.strerror or problem}") from None
 
@@ -178,13 +190,25 @@ FILES: dict[str, tuple[Callable[[Run, Path], str], str]] = {
     "aihwkit": (_aihwkit, ".aihwkit.safetensors"),
 }
 # Forms that are text, which goes to the terminal without --out.
-TEXTS: dict[str, Callable[[Sequence[Run]], str]] = {"recipe": _recipe, "bibtex": _bibtex}
+TEXTS: dict[str, Callable[[Sequence[Run]], str]] = {
+    "recipe": _recipe,
+    "bibtex": _bibtex,
+}
 FORMS = (*FILES, *TEXTS, "latex")
 JOINED = ("bibtex", "latex")
 EXAMPLES: Sequence[tuple[str, str]] = (
-    ("aihw export RUN_DIR --to torch", "logical weights for torch.load, by torch's names"),
-    ("aihw export RUN_DIR --to onnx --out net.onnx", "a network that runs without aihw"),
-    ("aihw export RUN_DIR --to recipe > again.yaml", "then anywhere: aihw train conf=again.yaml"),
+    (
+        "aihw export RUN_DIR --to torch",
+        "logical weights for torch.load, by torch's names",
+    ),
+    (
+        "aihw export RUN_DIR --to onnx --out net.onnx",
+        "a network that runs without aihw",
+    ),
+    (
+        "aihw export RUN_DIR --to recipe > again.yaml",
+        "then anywhere: aihw train conf=again.yaml",
+    ),
     ("aihw export RUN_DIR --to bibtex", "the papers that a run, or a sweep, rests on"),
     ("aihw export runs/my-sweep --to latex", "a table of means with 95 % intervals"),
     ("aihw export RUN_DIR --to aihwkit", "tiles for a model of aihwkit"),
@@ -199,7 +223,9 @@ COMMANDS = (
         (
             Option("--to", f"the form: {', '.join(FORMS)}", "FORM"),
             Option("--out", "the file; text goes to the terminal without it", "FILE"),
-            Option("--metric", "latex: the result that is looked at (test_accuracy)", "KEY"),
+            Option(
+                "--metric", "latex: the result that is looked at (test_accuracy)", "KEY"
+            ),
             CODE,
         ),
         (1, MANY),

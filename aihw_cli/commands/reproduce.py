@@ -55,7 +55,9 @@ def _commands(chosen: list[Chosen], extra: list[str]) -> int:
     return 0
 
 
-def _run(chosen: list[Chosen], root: Path, extra: list[str], arguments: Arguments) -> int:
+def _run(
+    chosen: list[Chosen], root: Path, extra: list[str], arguments: Arguments
+) -> int:
     """What is missing of all figures in one pass: first trainings, then evaluations. Returns the
     exit code."""
     from aihw_cli.papers import work
@@ -73,7 +75,9 @@ def _run(chosen: list[Chosen], root: Path, extra: list[str], arguments: Argument
             cost = f"; about {hours:.1f} h of one core" if find is work.missing else ""
             say(f"{_titles(entries)}: {len(entries)} runs to do{cost}", stream=stream)
             code = (
-                work.work_off(entries, root, options=arguments.options, stream=stream, until=until)
+                work.work_off(
+                    entries, root, options=arguments.options, stream=stream, until=until
+                )
                 or code
             )
             forget()
@@ -176,8 +180,14 @@ COMMANDS = (
                 "aihw reproduce rasch2024 gokmen2016/fig4-scaled --jobs 8",
                 "several in one pass, the longest runs first",
             ),
-            ("aihw reproduce all --scaled --jobs 8", "the smaller version of everything"),
-            ("aihw reproduce wu2024 --read", "what is recorded, without running anything"),
+            (
+                "aihw reproduce all --scaled --jobs 8",
+                "the smaller version of everything",
+            ),
+            (
+                "aihw reproduce wu2024 --read",
+                "what is recorded, without running anything",
+            ),
             (
                 "aihw reproduce wu2024 --report reports",
                 "one HTML page for the paper from what is recorded",
@@ -189,10 +199,13 @@ COMMANDS = (
         ),
         reproduce,
         (
-            Option("--list", "list the figures with their last results and run nothing"),
+            Option(
+                "--list", "list the figures with their last results and run nothing"
+            ),
             Option("--markdown", "with --list: a page of Markdown with all results"),
             Option(
-                "--scaled", "the smaller version: fewer epochs or samples, judged by ordering only"
+                "--scaled",
+                "the smaller version: fewer epochs or samples, judged by ordering only",
             ),
             Option("--read", "read the recorded runs and run nothing"),
             Option(
@@ -201,10 +214,14 @@ COMMANDS = (
                 "FOLDER",
             ),
             Option("--runs", "where the run folders are (default runs)", "FOLDER"),
-            Option("--commands", "print one command for each run instead of running it"),
+            Option(
+                "--commands", "print one command for each run instead of running it"
+            ),
             Option("--jobs", "runs at a time", "N"),
             Option(
-                "--time-limit", "stop after this time, with checkpoints to go on from", "MINUTES"
+                "--time-limit",
+                "stop after this time, with checkpoints to go on from",
+                "MINUTES",
             ),
             Option("--gpus", "GPUs to deal out, one to a run", "0,1"),
             Option("--json", "the result as one JSON line"),

@@ -52,12 +52,17 @@ def _show(picked: Picked, arguments: Arguments) -> None:
     from aihw_cli.records import detail
 
     if len(picked.runs) + len(picked.damaged) > SOME:
-        raise UserError(f"{len(picked.runs)} runs are meant; name one folder, or add conditions")
+        raise UserError(
+            f"{len(picked.runs)} runs are meant; name one folder, or add conditions"
+        )
     if arguments.has("--json"):
         data = [*map(detail.as_data, picked.runs), *map(detail.damage, picked.damaged)]
         say_json(data[0] if len(data) == 1 else data, indent=1)
     else:
-        broken = [f"{run.folder}\n\n  damaged: {run.record['problem']}" for run in picked.damaged]
+        broken = [
+            f"{run.folder}\n\n  damaged: {run.record['problem']}"
+            for run in picked.damaged
+        ]
         say("\n\n".join([*map(detail.show, picked.runs), *broken]))
 
 
@@ -74,16 +79,24 @@ def _compare(picked: Picked, arguments: Arguments) -> None:
 def _plot(picked: Picked, arguments: Arguments) -> None:
     from aihw_cli.records import figure, listing, plot
 
-    out, log, width = arguments.options.get("--out"), arguments.options.get("--log"), figure.WIDTH
+    out, log, width = (
+        arguments.options.get("--out"),
+        arguments.options.get("--log"),
+        figure.WIDTH,
+    )
     if out is not None and Path(out).suffix not in figure.FORMATS:
-        raise UserError(f"--out {out}: the name must end in one of {', '.join(figure.FORMATS)}")
+        raise UserError(
+            f"--out {out}: the name must end in one of {', '.join(figure.FORMATS)}"
+        )
     if log is not None and log not in ("x", "y", "xy", "none"):
         raise UserError(f"--log {log}: there are x, y, xy, none")
     log = "" if log == "none" else log
     if arguments.has("--width"):
         width = _width(arguments.options["--width"])
     found = plot.drawing(picked, arguments)
-    texts = [arguments.options.get(name, "") for name in ("--xlabel", "--ylabel", "--title")]
+    texts = [
+        arguments.options.get(name, "") for name in ("--xlabel", "--ylabel", "--title")
+    ]
     if out is not None:
         figure.save(found, Path(out), log=log, width=width, texts=texts)
     if arguments.has("--json") or arguments.has("--csv"):
@@ -134,7 +147,10 @@ COMMANDS = (
                 "aihw runs ls lr=0.01..0.1 --seeds --csv",
                 "mean, deviation, confidence interval over the seeds",
             ),
-            ("aihw runs show runs/digits/0a1b2c3d4e5f-1", "one run in full, with its evaluations"),
+            (
+                "aihw runs show runs/digits/0a1b2c3d4e5f-1",
+                "one run in full, with its evaluations",
+            ),
             (
                 "aihw runs compare 0a1b 1b2c",
                 "only what differs; a run may be named by the beginning of its id",
@@ -148,7 +164,10 @@ COMMANDS = (
                 "aihw runs plot --x optimizer.lr --group device --out lr.pdf",
                 "a metric over a key, with error bars",
             ),
-            ("aihw runs plot --x lr --y dw_min --out map.svg", "a heat map over two keys"),
+            (
+                "aihw runs plot --x lr --y dw_min --out map.svg",
+                "a heat map over two keys",
+            ),
         ),
         runs,
         (
@@ -160,11 +179,15 @@ COMMANDS = (
             Option("--limit", "show so many rows; 0 = all", "N"),
             Option("--x", "plot: the key along the horizontal axis", "KEY"),
             Option("--y", "plot: a second key, for a heat map", "KEY"),
-            Option("--error", "plot: what error bars show: ci95, std, range, none", "KIND"),
+            Option(
+                "--error", "plot: what error bars show: ci95, std, range, none", "KIND"
+            ),
             Option("--log", "plot: logarithmic axes: x, y, xy, none", "AXES"),
             Option("--out", "plot: write an image (png, pdf, svg)", "FILE"),
             Option(
-                "--width", "plot: width of the image in inches (3.5, a column of a paper)", "INCHES"
+                "--width",
+                "plot: width of the image in inches (3.5, a column of a paper)",
+                "INCHES",
             ),
             Option("--xlabel", "plot: text at the horizontal axis", "TEXT"),
             Option("--ylabel", "plot: text at the vertical axis", "TEXT"),

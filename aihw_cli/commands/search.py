@@ -48,7 +48,10 @@ COMMANDS = (
                 "what counts: valid_accuracy (default), best_valid_accuracy, valid_loss, or test_...",
                 "NAME",
             ),
-            Option("--minimize", "the least value is the best (known for losses and errors)"),
+            Option(
+                "--minimize",
+                "the least value is the best (known for losses and errors)",
+            ),
             *SCHEDULE,
             CODE,
             JSON,

@@ -36,7 +36,10 @@ def train(arguments: Arguments) -> int:
             note(text)
         for text in refuse_without_effect(arguments.words, [composed.values]):
             note(text)
-        if composed.values["seeds"] == 1 and composed.values["run"]["executor"] == "local":
+        if (
+            composed.values["seeds"] == 1
+            and composed.values["run"]["executor"] == "local"
+        ):
             _refuse_sweep_options(arguments, "one run, no sweep: add -m or seeds=N")
             return _train_once(composed.values, arguments)
     drive.read_options(arguments.options)
@@ -196,7 +199,9 @@ def _divergence(summary: Mapping[str, Any], folder: Path) -> str:
 def _failure(error: Exception, folder: Path) -> str:
     message = reason(error)
     if (folder / "log.txt").is_file():
-        message = message or f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        message = (
+            message or f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        )
         return f"the run failed: {message}\nmore in {folder / 'log.txt'}"
     if message:
         return f"the run failed: {message}"
@@ -204,13 +209,22 @@ def _failure(error: Exception, folder: Path) -> str:
 
 
 CODE = Option(
-    "--allow-code", "allow Python files of your own to run (device=my.py:Cell, model=my.py:Net)"
+    "--allow-code",
+    "allow Python files of your own to run (device=my.py:Cell, model=my.py:Net)",
 )
-JSON = Option("--json", "the result as one JSON line on stdout; progress goes to stderr")
+JSON = Option(
+    "--json", "the result as one JSON line on stdout; progress goes to stderr"
+)
 SCHEDULE = (
-    Option("--jobs", "runs at a time, each in its own process (default 1, or one a GPU)", "N"),
+    Option(
+        "--jobs",
+        "runs at a time, each in its own process (default 1, or one a GPU)",
+        "N",
+    ),
     Option("--gpus", "GPUs to deal out, one to a run", "0,1"),
-    Option("--retries", "how often a run that was killed is tried again (default 2)", "N"),
+    Option(
+        "--retries", "how often a run that was killed is tried again (default 2)", "N"
+    ),
     Option("--fail-fast", "stop the other runs when one has failed"),
 )
 CHANGED = Option(
@@ -229,7 +243,10 @@ COMMANDS = (
                 "aihw train device=ecram optimizer.lr=0.05 run.epochs=3",
                 "another device and other values",
             ),
-            ("aihw train conf=mnist_fcn dataset.root=data dataset.download=true", "another recipe"),
+            (
+                "aihw train conf=mnist_fcn dataset.root=data dataset.download=true",
+                "another recipe",
+            ),
             ("aihw train conf=my.yaml", "a recipe of your own"),
             (
                 "aihw train -m device=ecram,capacitor optimizer.lr=0.1,0.2 --jobs 2",
@@ -239,7 +256,10 @@ COMMANDS = (
                 "aihw train algorithm=digital seeds=5",
                 "the floating-point baseline, mean of five seeds",
             ),
-            ("aihw train 'layers={fc2:{algorithm:digital}}'", "one layer in floating point"),
+            (
+                "aihw train 'layers={fc2:{algorithm:digital}}'",
+                "one layer in floating point",
+            ),
         ),
         train,
         (
@@ -270,7 +290,10 @@ COMMANDS = (
                 "aihw resume runs/digits/0a1b2c3d4e5f-1 run.checkpoint_every=100",
                 "with other checkpoints, threads or logs",
             ),
-            ("aihw resume runs/digits/sweep-0a1b2c3d4e5f --jobs 4", "runs only what is missing"),
+            (
+                "aihw resume runs/digits/sweep-0a1b2c3d4e5f --jobs 4",
+                "runs only what is missing",
+            ),
         ),
         resume,
         (*SCHEDULE, TRIALS, CHANGED, CODE, JSON),

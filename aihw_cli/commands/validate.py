@@ -39,7 +39,16 @@ SIGNS = {
         "input_range",
     ),
     "inference": ("noise_model",),
-    "recipe": ("defaults", "claim", "dataset", "run", "optimizer", "layers", "device", "tile"),
+    "recipe": (
+        "defaults",
+        "claim",
+        "dataset",
+        "run",
+        "optimizer",
+        "layers",
+        "device",
+        "tile",
+    ),
     "dataset": ("root", "batch_size"),
     "optimizer": ("lr",),
     "run": ("epochs",),
@@ -51,15 +60,21 @@ def validate(arguments: Arguments) -> int:
     """Say whether a file is valid and what it resolves to."""
     path = user_path(arguments.words[0])
     kind = arguments.options.get("--as") or kind_of(path)
-    values = check(path, kind, arguments.words[1:], allow_code=arguments.has("--allow-code"))
+    values = check(
+        path, kind, arguments.words[1:], allow_code=arguments.has("--allow-code")
+    )
     if arguments.has("--json"):
         say_json(values, indent=1)
     else:
-        say(f"{path}: valid {kind}" + (f" ({values['name']})" if kind == RECIPE else ""))
+        say(
+            f"{path}: valid {kind}" + (f" ({values['name']})" if kind == RECIPE else "")
+        )
     return 0
 
 
-def check(path: Path, kind: str, changes: list[str], *, allow_code: bool = False) -> dict[str, Any]:
+def check(
+    path: Path, kind: str, changes: list[str], *, allow_code: bool = False
+) -> dict[str, Any]:
     """The complete configuration of a recipe, or the complete sections of a member. Raises
     UserError."""
     from aihw_cli.check import Checker
@@ -98,7 +113,9 @@ def _check_figure(path: Path) -> None:
 
     figure = load(path.stem, path)
     scaled = figure.scaled.changes if figure.scaled else ()
-    for word in dict.fromkeys((*(w for p in figure.points for w in p.overrides), *scaled)):
+    for word in dict.fromkeys(
+        (*(w for p in figure.points for w in p.overrides), *scaled)
+    ):
         try:
             overrides.read([word])
         except UserError as error:
@@ -152,7 +169,9 @@ def placed(member: Member, kind: str) -> dict[str, Any]:
     values = with_defaults(member.values, kind)
     package = member.package or kind
     if kind == PRESET and package != GLOBAL:
-        raise UserError(f"{member.path}: a preset begins with the line `# @package {GLOBAL}`")
+        raise UserError(
+            f"{member.path}: a preset begins with the line `# @package {GLOBAL}`"
+        )
     for part in () if package == GLOBAL else reversed(package.split(".")):
         values = {part: values}
     return values
@@ -166,8 +185,13 @@ def _rest(member: Member, kind: str) -> dict[str, Any]:
         if isinstance(entry, dict)
         for key in entry
     ]
-    replaced = {kind, *(key.removeprefix("override ").strip().removeprefix("/") for key in given)}
-    rest = {g: load_member(g, name) for g, name in STANDARD if name and g not in replaced}
+    replaced = {
+        kind,
+        *(key.removeprefix("override ").strip().removeprefix("/") for key in given),
+    }
+    rest = {
+        g: load_member(g, name) for g, name in STANDARD if name and g not in replaced
+    }
     return {**rest, "name": "check"}
 
 
@@ -190,7 +214,9 @@ def kind_of(path: Path) -> str:
 
 def _recipe_path(path: Path) -> str:
     if path.suffix not in (".yaml", ".yml"):
-        raise UserError(f"{path}: a recipe is a .yaml file; {nearest(path.suffix, ['.yaml'])}")
+        raise UserError(
+            f"{path}: a recipe is a .yaml file; {nearest(path.suffix, ['.yaml'])}"
+        )
     return str(path)
 
 

@@ -54,7 +54,9 @@ def resolve(where: str, values: dict[str, Any]) -> dict[str, Any]:
     _Size(where, values).check()
     try:
         made = OmegaConf.create(values)
-        resolved: Any = OmegaConf.to_container(made, resolve=True, throw_on_missing=True)
+        resolved: Any = OmegaConf.to_container(
+            made, resolve=True, throw_on_missing=True
+        )
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         key = getattr(error, "full_key", None)
         place = f"{key}: " if key and str(key) not in first_line(error) else ""
@@ -78,7 +80,9 @@ class _Size:
 
     def _of(self, path: tuple[str, ...], value: Any) -> int:
         if path in self.open:
-            raise UserError(f"{self.where}: {_dotted(path)}: {brief(value)} refers to itself")
+            raise UserError(
+                f"{self.where}: {_dotted(path)}: {brief(value)} refers to itself"
+            )
         if path not in self.known:
             self.open.add(path)
             self.known[path] = self._sum(path, value)
@@ -110,7 +114,9 @@ class _Size:
         for part in parts:
             if isinstance(place, Mapping):
                 place = place.get(part)
-            elif isinstance(place, list) and part.isdecimal() and int(part) < len(place):
+            elif (
+                isinstance(place, list) and part.isdecimal() and int(part) < len(place)
+            ):
                 place = place[int(part)]
             else:
                 return 0

@@ -40,7 +40,9 @@ def spelled_out(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
             chosen[group] = section
             del found[group]
     if chosen:
-        found["defaults"] = _with_members(defaults, chosen, _groups_of_parents(path, defaults))
+        found["defaults"] = _with_members(
+            defaults, chosen, _groups_of_parents(path, defaults)
+        )
     return found
 
 
@@ -58,7 +60,10 @@ def _with_members(
 def _groups_of_parents(path: Path, defaults: list[Any]) -> set[str]:
     """The groups that the recipes name on which this one builds."""
     found: set[str] = set()
-    waiting, seen = [path.parent / f"{e}.yaml" for e in defaults if isinstance(e, str)], {path}
+    waiting, seen = (
+        [path.parent / f"{e}.yaml" for e in defaults if isinstance(e, str)],
+        {path},
+    )
     while waiting:
         parent = waiting.pop()
         if parent in seen or not parent.is_file():
@@ -84,7 +89,9 @@ def needs_no_member(group: str, values: Mapping[str, Any]) -> bool:
     return names_kind(group, values.get(group))
 
 
-def _refuse_second_name(path: Path, defaults: list[Any], *, group: str, name: Any) -> None:
+def _refuse_second_name(
+    path: Path, defaults: list[Any], *, group: str, name: Any
+) -> None:
     for entry in defaults:
         named = entry if isinstance(entry, dict) else {}
         if group in map(_group, named):

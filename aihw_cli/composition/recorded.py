@@ -26,7 +26,11 @@ def read_recorded(path: Path) -> dict[str, Any]:
     values = offline(read_config(path.parent))
     run = values.get("run") or {}
     folder = run.get("dir")
-    if isinstance(folder, str) and reaches_outside(folder) and not is_home(folder, path):
+    if (
+        isinstance(folder, str)
+        and reaches_outside(folder)
+        and not is_home(folder, path)
+    ):
         # Whoever recorded it chose the place, not the user of today.
         run["dir"] = Run().dir
     return values
@@ -34,7 +38,11 @@ def read_recorded(path: Path) -> dict[str, Any]:
 
 def reaches_outside(folder: str) -> bool:
     """Whether a folder is none below the current one."""
-    return Path(folder).is_absolute() or ".." in Path(folder).parts or folder.startswith("~")
+    return (
+        Path(folder).is_absolute()
+        or ".." in Path(folder).parts
+        or folder.startswith("~")
+    )
 
 
 def is_home(folder: str, path: Path) -> bool:

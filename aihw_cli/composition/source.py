@@ -82,7 +82,10 @@ def _source() -> type[Any]:
             values = spelled_out(path, member.values) if is_recipe else member.values
             made = OmegaConf.create(values)
             return ConfigResult(
-                provider=self.provider, path=self.full_path(), config=made, header=header
+                provider=self.provider,
+                path=self.full_path(),
+                config=made,
+                header=header,
             )
 
         def available(self) -> bool:
@@ -94,7 +97,11 @@ def _source() -> type[Any]:
         def is_config(self, config_path: str) -> bool:
             return LIBRARY.get().find(config_path) is not None
 
-        def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-            return sorted(LIBRARY.get().group(config_path) if config_path else LIBRARY.get().names)
+        def list(
+            self, config_path: str, results_filter: ObjectType | None
+        ) -> list[str]:
+            return sorted(
+                LIBRARY.get().group(config_path) if config_path else LIBRARY.get().names
+            )
 
     return Members

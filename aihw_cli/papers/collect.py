@@ -14,7 +14,13 @@ from aihw_cli.papers.figures import SCALED, Planned, configurations, planned
 from engine.experiment.identity import deciding, run_hash, sections_of
 from engine.experiment.reproduce.judge import Judgement, Run, judge
 from engine.experiment.reproduce.spec import Figure
-from engine.experiment.runs import DONE, folder_name, read_config, read_record, read_summary
+from engine.experiment.runs import (
+    DONE,
+    folder_name,
+    read_config,
+    read_record,
+    read_summary,
+)
 from engine.experiment.tasks import TRAIN, task_of
 from engine.settings import UserError
 
@@ -23,8 +29,14 @@ def judged(figure: Figure, root: Path, *, scaled: bool) -> Judgement:
     """A figure with whatever of it is recorded below `root`."""
     found: dict[str, list[Run]] = {}
     if finished(root / folder_name(figure.name + SCALED * scaled)):
-        for run, _, place in recorded(figure, list(planned(figure, scaled=scaled)), root):
-            whole = with_evaluation(figure, run, place) if place and figure.evaluate else place
+        for run, _, place in recorded(
+            figure, list(planned(figure, scaled=scaled)), root
+        ):
+            whole = (
+                with_evaluation(figure, run, place)
+                if place and figure.evaluate
+                else place
+            )
             if whole is not None:
                 found.setdefault(run.point.name, []).append(whole)
     return judge(figure, found, scaled=scaled)
@@ -66,7 +78,11 @@ def identity(config: Mapping[str, Any]) -> str:
         and config["algorithm"]["name"] == "digital"
         and not config["layers"]
     ):
-        chosen = {part: values for part, values in chosen.items() if part not in ("device", "tile")}
+        chosen = {
+            part: values
+            for part, values in chosen.items()
+            if part not in ("device", "tile")
+        }
     return json.dumps(chosen, sort_keys=True, default=str)
 
 
@@ -76,20 +92,30 @@ def _folders(figure: Figure, root: Path) -> list[Path]:
     own = folder_name(figure.name)
     names = [own, folder_name(figure.name + SCALED)]
     beside = sorted(
-        path.name for path in root.glob(f"{folder_name(figure.paper)}-*") if path.is_dir()
+        path.name
+        for path in root.glob(f"{folder_name(figure.paper)}-*")
+        if path.is_dir()
     )
-    return [root / name for name in dict.fromkeys([*names, *beside]) if (root / name).is_dir()]
+    return [
+        root / name
+        for name in dict.fromkeys([*names, *beside])
+        if (root / name).is_dir()
+    ]
 
 
 @functools.cache
 def finished(folder: Path) -> list[tuple[tuple[str, int], Path]]:
     """Configuration and seed of every finished run in a folder of runs, the newest first."""
     found = []
-    for path in sorted(folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):
+    for path in sorted(
+        folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True
+    ):
         try:
             record = read_record(path.parent)
             if record["status"] in DONE:
-                found.append(((identity(_stored(path.parent)), int(record["seed"])), path.parent))
+                found.append(
+                    ((identity(_stored(path.parent)), int(record["seed"])), path.parent)
+                )
         except UserError:
             continue  # a run of another version, or a damaged one: it cannot count
     return found
@@ -100,7 +126,9 @@ def _stored(folder: Path) -> dict[str, Any]:
     out."""
     values = read_config(folder)
     kept = {"name", "task", "dataset", *sections_of(values)}
-    return Checker({}, allow_code=False).complete({k: v for k, v in values.items() if k in kept})
+    return Checker({}, allow_code=False).complete(
+        {k: v for k, v in values.items() if k in kept}
+    )
 
 
 def _read(seed: int, path: Path) -> Run | None:

@@ -23,9 +23,17 @@ def configuration(
     """The configuration of the evaluation that a point needs of its trained run."""
     from aihw_cli.evaluation import of_run
 
-    own = [w.removeprefix(EVALUATE) for w in run.point.overrides if w.startswith(EVALUATE)]
-    words = [w for w in (*figure.evaluate, *own) if w.partition("=")[0] not in SELECTING]
-    local = [w for w in extra if w.startswith(("run.device=", "run.threads=", "dataset.root="))]
+    own = [
+        w.removeprefix(EVALUATE) for w in run.point.overrides if w.startswith(EVALUATE)
+    ]
+    words = [
+        w for w in (*figure.evaluate, *own) if w.partition("=")[0] not in SELECTING
+    ]
+    local = [
+        w
+        for w in extra
+        if w.startswith(("run.device=", "run.threads=", "dataset.root="))
+    ]
     found = of_run(folder, [*words, *local])
     values = found.values
     return {**values, "name": FOLDER, "run": {**values["run"], "dir": str(folder)}}
@@ -45,9 +53,12 @@ def with_evaluation(figure: Figure, run: Planned, trained: Run) -> Run | None:
     value = accuracy(run, summary) if summary else None
     if summary is None or value is None:
         return None
-    seconds = float(trained.summary.get("seconds") or 0) + float(summary.get("seconds") or 0)
+    seconds = float(trained.summary.get("seconds") or 0) + float(
+        summary.get("seconds") or 0
+    )
     return replace(
-        trained, summary={**trained.summary, "evaluated_accuracy": value, "seconds": seconds}
+        trained,
+        summary={**trained.summary, "evaluated_accuracy": value, "seconds": seconds},
     )
 
 

@@ -72,10 +72,14 @@ def select(wanted: Sequence[str], *, scaled: bool = False) -> list[Chosen]:
             key = (name, scaled or small)
             chosen[key] = chosen.get(key, False) or text.removesuffix(SCALED) == name
     loaded = {name: load(name, found[name]) for name, _ in chosen}
-    every = [Chosen(loaded[name], small, named) for (name, small), named in chosen.items()]
+    every = [
+        Chosen(loaded[name], small, named) for (name, small), named in chosen.items()
+    ]
     for each in every:
         if each.named and each.scaled and not each.figure.scaled:
-            raise UserError(f"{each.figure.name} has no smaller version; run it without --scaled")
+            raise UserError(
+                f"{each.figure.name} has no smaller version; run it without --scaled"
+            )
     return [each for each in every if each.figure.scaled or not each.scaled]
 
 
@@ -83,7 +87,9 @@ def _named(wanted: str, found: Mapping[str, Path]) -> list[str]:
     chosen = [name for name in found if wanted in (ALL, name, name.rpartition("/")[0])]
     if not chosen:
         papers = {name.rpartition("/")[0] for name in found}
-        raise UserError(f"no paper or figure {wanted!r}; {nearest(wanted, [*found, *papers])}")
+        raise UserError(
+            f"no paper or figure {wanted!r}; {nearest(wanted, [*found, *papers])}"
+        )
     return chosen
 
 
@@ -92,13 +98,23 @@ def planned(
 ) -> Iterator[Planned]:
     """Every run of a figure."""
     more = (
-        (*figure.scaled.changes, f"name={figure.name}{SCALED}") if scaled and figure.scaled else ()
+        (*figure.scaled.changes, f"name={figure.name}{SCALED}")
+        if scaled and figure.scaled
+        else ()
     )
     for point in figure.points:
         for seed in range(1, figure.seeds + 1):
-            own = (f"conf={figure.name}", *point.training, *more, f"run.seed={seed}", "seeds=1")
+            own = (
+                f"conf={figure.name}",
+                *point.training,
+                *more,
+                f"run.seed={seed}",
+                "seeds=1",
+            )
             minutes = figure.minutes_of(point.name, scaled=scaled)
-            yield Planned(point, seed, (*own, *extra), figure.name + SCALED * scaled, minutes)
+            yield Planned(
+                point, seed, (*own, *extra), figure.name + SCALED * scaled, minutes
+            )
 
 
 def configurations(runs: Sequence[Planned]) -> Iterator[dict[str, Any]]:
@@ -114,7 +130,9 @@ def configurations(runs: Sequence[Planned]) -> Iterator[dict[str, Any]]:
         yield config
 
 
-def _inherited_seeds(path: Path, values: dict[str, Any], trail: Trail | None = None) -> Any:
+def _inherited_seeds(
+    path: Path, values: dict[str, Any], trail: Trail | None = None
+) -> Any:
     """Seeds of the recipe that this one builds on."""
     trail = trail or Trail()
     trail.enter(path.name)
@@ -122,5 +140,9 @@ def _inherited_seeds(path: Path, values: dict[str, Any], trail: Trail | None = N
         if not group and name:
             base = path.parent / f"{name}.yaml"
             inner = read_yaml(base)
-            return inner["seeds"] if "seeds" in inner else _inherited_seeds(base, inner, trail)
+            return (
+                inner["seeds"]
+                if "seeds" in inner
+                else _inherited_seeds(base, inner, trail)
+            )
     return 1

@@ -75,7 +75,11 @@ def _section(figure: Figure, both: Sequence[Judgement]) -> Iterator[str]:
 
 def _result(judgement: Judgement) -> Iterator[str]:
     figure = judgement.figure
-    changes = f" ({' '.join(figure.scaled.changes)})" if judgement.scaled and figure.scaled else ""
+    changes = (
+        f" ({' '.join(figure.scaled.changes)})"
+        if judgement.scaled and figure.scaled
+        else ""
+    )
     title = (
         f"Smaller version{changes}, not comparable to the published values"
         if judgement.scaled
@@ -86,7 +90,8 @@ def _result(judgement: Judgement) -> Iterator[str]:
     rows = [point_row(point, figure) for point in judgement.points if point.values]
     if judgement.scaled:
         rows = [
-            {k: v for k, v in row.items() if k in ("point", figure.axis, "seeds")} for row in rows
+            {k: v for k, v in row.items() if k in ("point", figure.axis, "seeds")}
+            for row in rows
         ]
     yield _line([*rows[0]])
     yield "|" + "---|" * len(rows[0])
@@ -94,21 +99,27 @@ def _result(judgement: Judgement) -> Iterator[str]:
         yield _line([*row.values()])
     yield ""
     for order in judgement.orders:
-        state = {True: "holds", False: "**violated**", None: "not known yet"}[order.holds]
+        state = {True: "holds", False: "**violated**", None: "not known yet"}[
+            order.holds
+        ]
         yield f"- `{order.text}` {state}"
     yield from (f"- {note}" for note in judgement.notes)
 
 
 def spent(judgement: Judgement) -> str:
     """Runs, epochs and hours that the recorded results took, and the commits that made them."""
-    runs = [*{run.folder: run for point in judgement.points for run in point.runs}.values()]
+    runs = [
+        *{run.folder: run for point in judgement.points for run in point.runs}.values()
+    ]
     hours = sum(float(run.summary.get("seconds") or 0) for run in runs) / 3600
     epochs = {int(run.summary["epochs"]) for run in runs if "epochs" in run.summary}
     per = f" of {'/'.join(map(str, sorted(epochs)))} epochs" if epochs else ""
     commits = sorted({str(run.record.get("commit") or "")[:8] for run in runs} - {""})
     many = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     return (
-        f"{many}{per}, {hours:.2f} h" + (f", commit {', '.join(commits)}" if commits else "") + "."
+        f"{many}{per}, {hours:.2f} h"
+        + (f", commit {', '.join(commits)}" if commits else "")
+        + "."
     )
 
 

@@ -40,7 +40,11 @@ def page(paper: str, chosen: Sequence[Figure], root: Path) -> str:
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     template = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+        loader=loader,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     ).get_template(TEMPLATE)
     sections = [_section(figure, root) for figure in chosen]
     sources = list(dict.fromkeys(figure.source for figure in chosen))
@@ -87,7 +91,9 @@ def _result(found: Judgement) -> dict[str, Any]:
     scaled = found.figure.scaled if found.scaled else None
     head = {
         "found": found,
-        "title": "Smaller version, judged by ordering only" if found.scaled else "In full",
+        "title": "Smaller version, judged by ordering only"
+        if found.scaled
+        else "In full",
         "changes": " ".join(scaled.changes) if scaled else "",
         "ordering": found.kind == ORDERING,
     }
@@ -116,11 +122,15 @@ def _result(found: Judgement) -> dict[str, Any]:
 def _configuration(found: Judgement) -> str:
     """The resolved configuration of the first recorded run."""
     run = next(run for point in found.points for run in point.runs)
-    return f"# {run.folder.parent.name}/{run.folder.name}\n" + dump_yaml(read_config(run.folder))
+    return f"# {run.folder.parent.name}/{run.folder.name}\n" + dump_yaml(
+        read_config(run.folder)
+    )
 
 
 def _commands(found: Judgement) -> list[str]:
-    words = [run.words for run in planned(found.figure, scaled=found.scaled) if run.seed == 1]
+    words = [
+        run.words for run in planned(found.figure, scaled=found.scaled) if run.seed == 1
+    ]
     return ["aihw train " + " ".join(part) for part in words]
 
 
@@ -139,5 +149,7 @@ def _machines(sections: Sequence[dict[str, Any]]) -> list[str]:
         )
         host = record["host"]
         commit = str(record.get("commit") or "unknown")[:14]
-        told.append(f"{packages}; commit {commit}; {host['system']}, {record.get('device', '')}")
+        told.append(
+            f"{packages}; commit {commit}; {host['system']}, {record.get('device', '')}"
+        )
     return list(dict.fromkeys(told))

@@ -88,7 +88,9 @@ def number(value: float | None) -> str:
     return f"{value:.2f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
 
 
-def list_rows(judgements: Iterable[tuple[Figure, Sequence[Judgement]]]) -> list[dict[str, str]]:
+def list_rows(
+    judgements: Iterable[tuple[Figure, Sequence[Judgement]]],
+) -> list[dict[str, str]]:
     """A row for each figure with its last result, in full and smaller."""
     rows = []
     for figure, found in judgements:
@@ -119,7 +121,10 @@ def cost(figure: Figure, *, scaled: bool = False) -> str:
     """Trainings and hours of one core."""
     if scaled and figure.scaled is None:
         return "-"
-    runs = {point.training: figure.minutes_of(point.name, scaled=scaled) for point in figure.points}
+    runs = {
+        point.training: figure.minutes_of(point.name, scaled=scaled)
+        for point in figure.points
+    }
     total = sum(runs.values()) * figure.seeds
     least, most = min(runs.values()), max(runs.values())
     each = f"{most:g}" if least == most else f"{least:g} to {most:g}"

@@ -25,7 +25,10 @@ from engine.settings import UserError
 
 Entry = tuple[Planned, dict[str, Any], Path]
 FREE = sorted(
-    f"{part}.{key}" for part in ("run", "dataset") for key in LEFT_OUT[part] if key != "seed"
+    f"{part}.{key}"
+    for part in ("run", "dataset")
+    for key in LEFT_OUT[part]
+    if key != "seed"
 )
 
 
@@ -67,7 +70,9 @@ def possible(
         if reason:
             lacking.setdefault(reason, []).append(each.figure.name)
     if failed and not kept and len(lacking) == 1:
-        raise UserError(f"none of these {len(chosen)} figures can run: {next(iter(lacking))}")
+        raise UserError(
+            f"none of these {len(chosen)} figures can run: {next(iter(lacking))}"
+        )
     for line in _left_out(lacking):
         tell(line)
     return kept, failed
@@ -89,18 +94,23 @@ def missing(chosen: Sequence[Chosen], root: Path, extra: Sequence[str]) -> list[
         for run, config, found in recorded(figure, runs, root):
             if found is None:
                 entries.setdefault(
-                    (figure.paper, run.seed, identity(config)), (run, config, run_folder(config))
+                    (figure.paper, run.seed, identity(config)),
+                    (run, config, run_folder(config)),
                 )
     return sorted(entries.values(), key=lambda entry: -entry[0].minutes)
 
 
-def unevaluated(chosen: Sequence[Chosen], root: Path, extra: Sequence[str]) -> list[Entry]:
+def unevaluated(
+    chosen: Sequence[Chosen], root: Path, extra: Sequence[str]
+) -> list[Entry]:
     """The evaluations that trained runs of figures on inference still lack."""
     entries: list[Entry] = []
     for figure, scaled in ((c.figure, c.scaled) for c in chosen if c.figure.evaluate):
         runs = list(planned(figure, scaled=scaled, extra=extra))
         entries += evaluations.todo(
-            figure, [(run, found) for run, _, found in recorded(figure, runs, root)], extra
+            figure,
+            [(run, found) for run, _, found in recorded(figure, runs, root)],
+            extra,
         )
     return entries
 

@@ -42,12 +42,21 @@ class _Axis:
             return None
         return min(
             self.size - 1,
-            max(0, round((value - self.low) / ((self.high - self.low) or 1) * (self.size - 1))),
+            max(
+                0,
+                round(
+                    (value - self.low) / ((self.high - self.low) or 1) * (self.size - 1)
+                ),
+            ),
         )
 
 
 def chart(
-    lines: Sequence[Line], *, labels: tuple[str, str], log: str = "", height: int = HEIGHT
+    lines: Sequence[Line],
+    *,
+    labels: tuple[str, str],
+    log: str = "",
+    height: int = HEIGHT,
 ) -> list[str]:
     """The lines of text that draw curves over each other; `log` names logarithmic axes (x, y,
     xy)."""
@@ -64,7 +73,9 @@ def chart(
             if row is not None:
                 grid[height - 1 - row][x] = mark
     ends = {0: _end(up.high, up.log), height - 1: _end(up.low, up.log)}
-    body = [f"{ends.get(k, ''):>10} |{''.join(row).rstrip()}" for k, row in enumerate(grid)]
+    body = [
+        f"{ends.get(k, ''):>10} |{''.join(row).rstrip()}" for k, row in enumerate(grid)
+    ]
     left, right = _end(across.low, across.log), _end(across.high, across.log)
     foot = [f"{'':>10} +{'-' * WIDTH}", f"{'':>12}{left}{right:>{WIDTH - len(left)}}"]
     foot.append(f"{'':>12}{labels[0]:^{WIDTH}}".rstrip())
@@ -88,7 +99,8 @@ def heat(
     lines = [f"{'':>{side}}" + "".join(f"{name:>{width}}" for name in names[1])]
     for name, row in zip(names[0], rows, strict=True):
         lines.append(
-            f"{name:>{side}}" + "".join(f"{_shade(value, low, high):>{width}}" for value in row)
+            f"{name:>{side}}"
+            + "".join(f"{_shade(value, low, high):>{width}}" for value in row)
         )
     return lines
 
@@ -96,7 +108,9 @@ def heat(
 def _shade(value: float, low: float, high: float) -> str:
     if not math.isfinite(value):
         return "-"
-    dark = DARK[min(len(DARK) - 1, int((value - low) / ((high - low) or 1) * len(DARK)))]
+    dark = DARK[
+        min(len(DARK) - 1, int((value - low) / ((high - low) or 1) * len(DARK)))
+    ]
     return f"{value:.4g} {dark}"
 
 
@@ -115,7 +129,9 @@ def _end(value: float, log: bool) -> str:
     return f"{10**value if log else value:.4g}"
 
 
-def _band(grid: list[list[str]], column: int | None, ends: tuple[int | None, int | None]) -> None:
+def _band(
+    grid: list[list[str]], column: int | None, ends: tuple[int | None, int | None]
+) -> None:
     low, high = ends
     if column is None or low is None or high is None:
         return
@@ -126,7 +142,11 @@ def _band(grid: list[list[str]], column: int | None, ends: tuple[int | None, int
 def _between(line: Line, across: _Axis) -> list[tuple[int, float]]:
     """A value for each column from the first point to the last, on straight lines between the
     points."""
-    points = [(across.at(x), y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+    points = [
+        (across.at(x), y)
+        for x, y in zip(line.x, line.y, strict=True)
+        if math.isfinite(y)
+    ]
     known = sorted((x, y) for x, y in points if x is not None)
     found = dict(known)
     for (x0, y0), (x1, y1) in itertools.pairwise(known):

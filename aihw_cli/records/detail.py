@@ -12,7 +12,13 @@ from aihw_cli.records.chart import Line, chart
 from aihw_cli.records.listing import cell
 from aihw_cli.table import as_text
 from engine.experiment.identity.program import described
-from engine.experiment.runs import DONE, read_config, read_record, read_summary, run_status
+from engine.experiment.runs import (
+    DONE,
+    read_config,
+    read_record,
+    read_summary,
+    run_status,
+)
 from engine.readers.run_files import read_metrics
 from engine.records.differ import differing, distinguishing
 from engine.records.run import DAMAGED, Run
@@ -22,7 +28,17 @@ from engine.trust.files import folders_in
 from engine.trust.text import visible
 
 SIDE_BY_SIDE = 6
-ABOUT = ("id", "status", "started", "ended", "seconds", "commit", "device", "threads", "data")
+ABOUT = (
+    "id",
+    "status",
+    "started",
+    "ended",
+    "seconds",
+    "commit",
+    "device",
+    "threads",
+    "data",
+)
 PARTS = ("task", "device", "tile", "algorithm", "model", "dataset", "optimizer")
 NAMED = ("status", "name", "task", "figure", "seed", "seconds")
 
@@ -30,16 +46,25 @@ NAMED = ("status", "name", "task", "figure", "seed", "seconds")
 def show(run: Run) -> str:
     """Everything that the folder of a run tells."""
     record = {**read_record(run.folder), "status": _status(run)}
-    rows = [(key, cell(key, record[key])) for key in ABOUT if record.get(key) is not None]
+    rows = [
+        (key, cell(key, record[key])) for key in ABOUT if record.get(key) is not None
+    ]
     rows.append(("host", " ".join(str(v) for v in (record.get("host") or {}).values())))
     rows.append(
-        ("versions", ", ".join(f"{k} {v}" for k, v in (record.get("versions") or {}).items() if v))
+        (
+            "versions",
+            ", ".join(
+                f"{k} {v}" for k, v in (record.get("versions") or {}).items() if v
+            ),
+        )
     )
     rows.append(("checkpoint", _checkpoints(run.folder)))
     if len(record.get("stretches") or ()) > 1:
         rows.append(("programs", described(record["stretches"])))
     kinds = [(part, _kind(run, part)) for part in PARTS]
-    result = [(key, cell(key, value)) for key, value in run.result.items() if key not in NAMED]
+    result = [
+        (key, cell(key, value)) for key, value in run.result.items() if key not in NAMED
+    ]
     parts = [
         visible(run.folder),
         two_columns(rows),
@@ -76,7 +101,11 @@ def as_data(run: Run) -> dict[str, Any]:
 
 def damage(run: Run) -> dict[str, Any]:
     """What there is to say of a run that cannot be read, for a script."""
-    return {"folder": str(run.folder), "status": run.status, "problem": run.record["problem"]}
+    return {
+        "folder": str(run.folder),
+        "status": run.status,
+        "problem": run.record["problem"],
+    }
 
 
 def _status(run: Run) -> str:
@@ -141,16 +170,27 @@ def evaluations(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _evaluation_text(data: Mapping[str, Any]) -> str:
-    head = visible(f"evaluation {data['folder']}: {data.get('problem') or data['status']}")
+    head = visible(
+        f"evaluation {data['folder']}: {data.get('problem') or data['status']}"
+    )
     result = data.get("result") or {}
     rows = [
         (str(k), cell(str(k), v))
         for k, v in result.items()
         if isinstance(v, int | float) and k not in NAMED
     ]
-    points = [{k: cell(k, v) for k, v in point.items()} for point in result.get("points") or ()]
-    table = "\n".join(f"  {line}" for line in as_text(points).splitlines()) if points else ""
-    return "\n".join(part for part in (head, two_columns(rows) if rows else "", table) if part)
+    points = [
+        {k: cell(k, v) for k, v in point.items()}
+        for point in result.get("points") or ()
+    ]
+    table = (
+        "\n".join(f"  {line}" for line in as_text(points).splitlines())
+        if points
+        else ""
+    )
+    return "\n".join(
+        part for part in (head, two_columns(rows) if rows else "", table) if part
+    )
 
 
 def compare(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -165,7 +205,9 @@ def compare(runs: Sequence[Run]) -> list[dict[str, Any]]:
     records = [_recorded(run) for run in runs]
     for key in dict.fromkeys(key for record in records for key in record):
         rows.append(_row(key, runs, [record.get(key) for record in records]))
-    for key in dict.fromkeys(key for run in runs for key in run.result if key not in NAMED):
+    for key in dict.fromkeys(
+        key for run in runs for key in run.result if key not in NAMED
+    ):
         rows.append(_row(key, runs, [run.result.get(key) for run in runs]))
     return [
         row
@@ -176,16 +218,29 @@ def compare(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _recorded(run: Run) -> dict[str, Any]:
     record = read_record(run.folder)
-    own = {key: record.get(key) for key in ("name", "hash", "seed", "commit", "data", "device")}
+    own = {
+        key: record.get(key)
+        for key in ("name", "hash", "seed", "commit", "data", "device")
+    }
     versions = {
-        f"version of {name}": version for name, version in (record.get("versions") or {}).items()
+        f"version of {name}": version
+        for name, version in (record.get("versions") or {}).items()
     }
     host = {f"host {key}": value for key, value in (record.get("host") or {}).items()}
-    return {"status": run.status, **own, "threads": record.get("threads"), **versions, **host}
+    return {
+        "status": run.status,
+        **own,
+        "threads": record.get("threads"),
+        **versions,
+        **host,
+    }
 
 
 def _row(key: str, runs: Sequence[Run], values: Sequence[Any]) -> dict[str, Any]:
-    return {"key": key, **{str(run.folder): value for run, value in zip(runs, values, strict=True)}}
+    return {
+        "key": key,
+        **{str(run.folder): value for run, value in zip(runs, values, strict=True)},
+    }
 
 
 def side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -202,5 +257,8 @@ def side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         return f"{legend}\n\n{as_text(cells)}"
     return as_text(
-        [{"run": f, **{row["key"]: cell(row["key"], row[f]) for row in rows}} for f in folders]
+        [
+            {"run": f, **{row["key"]: cell(row["key"], row[f]) for row in rows}}
+            for f in folders
+        ]
     )

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".pdf", ".svg")
 # Colours that stay apart for the colour-blind and in grey (Okabe & Ito).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#F0E442",
+)
 MARKERS = "osD^v<>P"
 # Text stays text in PDF and SVG, so that it can be searched and edited.
 STYLE: dict[Any, Any] = {
@@ -42,7 +51,9 @@ def is_log(values: Sequence[Any], wanted: str | None, axis: str) -> bool:
     decade and a half."""
     if wanted is not None:
         return axis in wanted
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    numbers = [
+        v for v in values if isinstance(v, int | float) and not isinstance(v, bool)
+    ]
     if axis == "y" or len(numbers) < max(3, len(values)) or min(numbers) <= 0:
         return False
     return max(numbers) / min(numbers) >= SPAN
@@ -52,9 +63,14 @@ def text(drawing: Drawing, log: str | None) -> str:
     """The drawing in characters."""
     if drawing.y:
         rows, columns = _axes_of(drawing)
-        values = [[drawing.heat.get((row, column), math.nan) for column in columns] for row in rows]
+        values = [
+            [drawing.heat.get((row, column), math.nan) for column in columns]
+            for row in rows
+        ]
         names = [shown(row) for row in rows], [shown(column) for column in columns]
-        head = f"{drawing.metric} over {drawing.x} (to the right) and {drawing.y} (down)"
+        head = (
+            f"{drawing.metric} over {drawing.x} (to the right) and {drawing.y} (down)"
+        )
         return "\n".join([head, *heat(values, names=names)])
     ticks = _ticks(drawing.curves)
     places = {
@@ -67,7 +83,8 @@ def text(drawing: Drawing, log: str | None) -> str:
         if is_log(ticks if a == "x" else [], log, a) and (a == "y" or not _words(ticks))
     )
     lines = [
-        Line(c.name, [places[shown(x)] for x in c.x], c.y, c.low, c.high) for c in drawing.curves
+        Line(c.name, [places[shown(x)] for x in c.x], c.y, c.low, c.high)
+        for c in drawing.curves
     ]
     below = (
         f"{drawing.x}: " + ", ".join(f"{k} = {shown(t)}" for k, t in enumerate(ticks))
@@ -97,16 +114,30 @@ def save(
         else:
             _curves(axes, drawing, log)
         given = dict(zip(("xlabel", "ylabel", "title"), texts, strict=False))
-        usual = {"xlabel": words(drawing.x), "ylabel": words(drawing.y or drawing.metric)}
+        usual = {
+            "xlabel": words(drawing.x),
+            "ylabel": words(drawing.y or drawing.metric),
+        }
         # The user's own texts may hold formulas; all others are shown as they are.
-        axes.set(**{**usual, **{key: visible(value) for key, value in given.items() if value}})
+        axes.set(
+            **{
+                **usual,
+                **{key: visible(value) for key, value in given.items() if value},
+            }
+        )
         # Without the time of writing the same runs give the same file.
-        stamp = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix)
+        stamp = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(
+            path.suffix
+        )
         try:
-            content = image(figure, path.suffix.removeprefix("."), dpi=300, metadata=stamp)
+            content = image(
+                figure, path.suffix.removeprefix("."), dpi=300, metadata=stamp
+            )
         except ValueError as error:
             shown = ", ".join(text for text in texts if "$" in text)
-            raise UserError(f"no formula can be made of {shown!r}: {_first(error)}") from None
+            raise UserError(
+                f"no formula can be made of {shown!r}: {_first(error)}"
+            ) from None
     with writing("the figure", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -142,14 +173,25 @@ def _curves(axes: Axes, drawing: Drawing, log: str | None) -> None:
             "linestyle": style,
         }
         if drawing.swept:
-            down = [max(0.0, y - low) for y, low in zip(curve.y, curve.low, strict=True)]
-            up = [max(0.0, high - y) for y, high in zip(curve.y, curve.high, strict=True)]
+            down = [
+                max(0.0, y - low) for y, low in zip(curve.y, curve.low, strict=True)
+            ]
+            up = [
+                max(0.0, high - y) for y, high in zip(curve.y, curve.high, strict=True)
+            ]
             axes.errorbar(
-                x, curve.y, yerr=[_known(down), _known(up)], marker=marker, capsize=2, **look
+                x,
+                curve.y,
+                yerr=[_known(down), _known(up)],
+                marker=marker,
+                capsize=2,
+                **look,
             )
         else:
             axes.plot(x, curve.y, marker=marker if len(x) <= 15 else "", **look)
-            axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
+            axes.fill_between(
+                x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0
+            )
     if _words(ticks):
         names = [plain_label(shown(tick)) for tick in ticks]
         axes.set_xticks(range(len(ticks)), names, rotation=30, ha="right")
@@ -185,10 +227,16 @@ def _known(values: Sequence[float]) -> list[float]:
 
 def _heat(figure: Figure, axes: Axes, drawing: Drawing) -> None:
     rows, columns = _axes_of(drawing)
-    values = [[drawing.heat.get((row, column), math.nan) for column in columns] for row in rows]
+    values = [
+        [drawing.heat.get((row, column), math.nan) for column in columns]
+        for row in rows
+    ]
     image = axes.imshow(values, aspect="auto", origin="lower", cmap="viridis")
     axes.set_xticks(
-        range(len(columns)), [plain_label(shown(c)) for c in columns], rotation=30, ha="right"
+        range(len(columns)),
+        [plain_label(shown(c)) for c in columns],
+        rotation=30,
+        ha="right",
     )
     axes.set_yticks(range(len(rows)), [plain_label(shown(value)) for value in rows])
     known = [value for row in values for value in row if not math.isnan(value)]
@@ -199,13 +247,21 @@ def _heat(figure: Figure, axes: Axes, drawing: Drawing) -> None:
                 if not math.isnan(value):
                     colour = "white" if value < middle else "black"
                     axes.text(
-                        j, i, f"{value:.3g}", ha="center", va="center", fontsize=6, color=colour
+                        j,
+                        i,
+                        f"{value:.3g}",
+                        ha="center",
+                        va="center",
+                        fontsize=6,
+                        color=colour,
                     )
     figure.colorbar(image, ax=axes, label=words(drawing.metric))
 
 
 def _axes_of(drawing: Drawing) -> tuple[list[Any], list[Any]]:
-    return in_order([y for y, _ in drawing.heat]), in_order([x for _, x in drawing.heat])
+    return in_order([y for y, _ in drawing.heat]), in_order(
+        [x for _, x in drawing.heat]
+    )
 
 
 def _ticks(curves: Sequence[Curve]) -> list[Any]:

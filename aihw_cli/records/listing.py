@@ -41,14 +41,21 @@ def write(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> None:
         say(
             table.as_csv(
                 [
-                    {k: json.dumps(v) if isinstance(v, list) else v for k, v in r.items()}
+                    {
+                        k: json.dumps(v) if isinstance(v, list) else v
+                        for k, v in r.items()
+                    }
                     for r in plain
                 ]
             ),
             end="",
         )
     else:
-        say(table.as_text([{key: cell(key, value) for key, value in row.items()} for row in rows]))
+        say(
+            table.as_text(
+                [{key: cell(key, value) for key, value in row.items()} for row in rows]
+            )
+        )
 
 
 def cell(key: str, value: Any) -> str:
@@ -93,7 +100,9 @@ def independent(picked: Picked) -> list[Run]:
 def grouped(picked: Picked, arguments: Arguments) -> list[Group] | None:
     """The groups that --group or --seeds ask for; a remark where a group mixes more than seeds."""
     if arguments.has("--group"):
-        groups = group_by(independent(picked), picked.list(arguments.options["--group"]))
+        groups = group_by(
+            independent(picked), picked.list(arguments.options["--group"])
+        )
         others = dict.fromkeys(key for group in groups for key in mixed(group))
         if others:
             note(
@@ -109,7 +118,9 @@ def metric_of(picked: Picked, arguments: Arguments) -> str:
         return picked.key(arguments.options["--metric"])
     if METRIC in picked.keys:
         return METRIC
-    figures = [str(run.result.get("figure")) for run in picked.runs if run.result.get("figure")]
+    figures = [
+        str(run.result.get("figure")) for run in picked.runs if run.result.get("figure")
+    ]
     return figures[0] if figures else METRIC
 
 
@@ -135,7 +146,9 @@ def group_row(group: Group, metric: str) -> Row:
 def best(picked: Picked, arguments: Arguments) -> list[Row]:
     """Configurations by the mean of a metric over their seeds, best first."""
     metric = metric_of(picked, arguments)
-    if not arguments.has("--metric") and all("valid_accuracy" in run.result for run in picked.runs):
+    if not arguments.has("--metric") and all(
+        "valid_accuracy" in run.result for run in picked.runs
+    ):
         metric = "valid_accuracy"
     note(table.chosen_on(metric))
     lowest = _lowest(picked, metric)
@@ -156,23 +169,32 @@ def best(picked: Picked, arguments: Arguments) -> list[Row]:
 
 def _best_run(group: Group, metric: str, *, lowest: bool) -> str:
     known = [run for run in group.runs if not math.isnan(run.number(metric))]
-    return str((min if lowest else max)(known, key=lambda run: run.number(metric)).folder)
+    return str(
+        (min if lowest else max)(known, key=lambda run: run.number(metric)).folder
+    )
 
 
 def _columns(picked: Picked, arguments: Arguments) -> list[str]:
     if arguments.has("--columns"):
         return picked.list(arguments.options["--columns"])
-    keys, names = distinguishing(picked.runs), {run.record["name"] for run in picked.runs}
+    keys, names = (
+        distinguishing(picked.runs),
+        {run.record["name"] for run in picked.runs},
+    )
     if len(keys) > COLUMNS:
         first = [
-            key for key in keys if key in ("device", "algorithm") or key.endswith((".name", ".lr"))
+            key
+            for key in keys
+            if key in ("device", "algorithm") or key.endswith((".name", ".lr"))
         ][:COLUMNS]
         note(
             f"the runs also differ in {_some([key for key in keys if key not in first])} (--columns KEY,... shows them)"
         )
         keys = first
     seeds = ["seed"] if len({run.record["seed"] for run in picked.runs}) > 1 else []
-    results = [key for key in (metric_of(picked, arguments), "epochs") if key in picked.keys]
+    results = [
+        key for key in (metric_of(picked, arguments), "epochs") if key in picked.keys
+    ]
     return [
         *(["name"] if len(names) > 1 else []),
         "status",
@@ -185,7 +207,9 @@ def _columns(picked: Picked, arguments: Arguments) -> list[str]:
 
 
 def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:4]) + (f" and {len(keys) - 4} more keys" if len(keys) > 4 else "")
+    return ", ".join(keys[:4]) + (
+        f" and {len(keys) - 4} more keys" if len(keys) > 4 else ""
+    )
 
 
 def _sorted(rows: list[Row], picked: Picked, arguments: Arguments) -> list[Row]:
@@ -203,7 +227,11 @@ def _sorted(rows: list[Row], picked: Picked, arguments: Arguments) -> list[Row]:
     known = [row for row in rows if _none(row[key]) is not None]
     numbers = all(isinstance(row[key], int | float) for row in known)
     return (
-        sorted(known, key=lambda row: row[key] if numbers else shown(row[key]), reverse=falling)
+        sorted(
+            known,
+            key=lambda row: row[key] if numbers else shown(row[key]),
+            reverse=falling,
+        )
         + missing
     )
 

@@ -49,19 +49,27 @@ def pick(words: Sequence[str]) -> Picked:
             conditions.append(condition)
     if not places:
         if not HOME.is_dir():
-            raise UserError("there is no folder runs here; name the folder that holds your runs")
+            raise UserError(
+                "there is no folder runs here; name the folder that holds your runs"
+            )
         places = [str(HOME)]
     return _chosen(_found(places), conditions, places)
 
 
-def _chosen(found: Found, conditions: Sequence[Condition], places: Sequence[str]) -> Picked:
+def _chosen(
+    found: Found, conditions: Sequence[Condition], places: Sequence[str]
+) -> Picked:
     if not found.runs and not found.damaged:
         raise UserError(f"there is no run below {listed(places)}")
     keys = all_keys(found.runs)
-    chosen, damaged = (select(runs, conditions, keys) for runs in (found.runs, found.damaged))
+    chosen, damaged = (
+        select(runs, conditions, keys) for runs in (found.runs, found.damaged)
+    )
     if not chosen and not damaged:
         said = " ".join(f"{c.key}{c.sign}{c.text}" for c in conditions)
-        raise UserError(f"none of {len(found.runs)} runs below {listed(places)} has {said}")
+        raise UserError(
+            f"none of {len(found.runs)} runs below {listed(places)} has {said}"
+        )
     return Picked(chosen, keys, damaged)
 
 
@@ -116,7 +124,9 @@ def _named(word: str) -> Found:
     if not HOME.is_dir():
         raise UserError(f"{word} is neither a folder nor a condition (key=value)")
     below = find_runs([HOME], note)
-    found = _only(below, lambda run: any(name.startswith(word) for name in _names(run)), [])
+    found = _only(
+        below, lambda run: any(name.startswith(word) for name in _names(run)), []
+    )
     if not found.runs and not found.damaged:
         raise UserError(
             f"{word} is neither a folder, nor the name of a run below {HOME}, nor a condition (key=value)"
@@ -131,4 +141,8 @@ def _only(below: Found, wanted: Callable[[Run], bool], problems: list[str]) -> F
 
 
 def _names(run: Run) -> tuple[str, str, str]:
-    return str(run.record["id"]), run.folder.name, f"{run.folder.parent.name}/{run.folder.name}"
+    return (
+        str(run.record["id"]),
+        run.folder.name,
+        f"{run.folder.parent.name}/{run.folder.name}",
+    )

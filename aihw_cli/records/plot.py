@@ -57,10 +57,18 @@ class Drawing:
         """The numbers behind the figure."""
         if self.y:
             return [
-                {self.y: y, self.x: x, self.metric: value} for (y, x), value in self.heat.items()
+                {self.y: y, self.x: x, self.metric: value}
+                for (y, x), value in self.heat.items()
             ]
         return [
-            {"curve": curve.name, self.x: x, self.metric: y, "low": low, "high": high, "runs": runs}
+            {
+                "curve": curve.name,
+                self.x: x,
+                self.metric: y,
+                "low": low,
+                "high": high,
+                "runs": runs,
+            }
             for curve in self.curves
             for x, y, low, high, runs in zip(
                 curve.x, curve.y, curve.low, curve.high, curve.runs, strict=True
@@ -74,8 +82,12 @@ def drawing(picked: Picked, arguments: Arguments) -> Drawing:
     if error not in ERRORS:
         raise UserError(f"--error {error}: there are {', '.join(ERRORS)}")
     if arguments.has("--y") and not arguments.has("--x"):
-        raise UserError("--y names the second key of a heat map; name the first one with --x")
-    groups = list(map(picked.key, filter(None, arguments.options.get("--group", "").split(","))))
+        raise UserError(
+            "--y names the second key of a heat map; name the first one with --x"
+        )
+    groups = list(
+        map(picked.key, filter(None, arguments.options.get("--group", "").split(",")))
+    )
     if not arguments.has("--x"):
         return _learning(picked, arguments, error, groups)
     metric, x = metric_of(picked, arguments), picked.key(arguments.options["--x"])
@@ -90,12 +102,20 @@ def drawing(picked: Picked, arguments: Arguments) -> Drawing:
         y = picked.key(arguments.options["--y"])
         cells = group_by(runs, [y, x])
         _remark(cells)
-        heat = {(group.keys[y], group.keys[x]): group.spread(metric).mean for group in cells}
+        heat = {
+            (group.keys[y], group.keys[x]): group.spread(metric).mean for group in cells
+        }
         return Drawing(metric, x, y=y, heat=heat)
     keys = groups or [key for key in distinguishing(runs) if key != x]
     curves = [_swept(group, x, metric, error) for group in group_by(runs, keys)]
     if groups:
-        _remark([cell for group in group_by(runs, keys) for cell in group_by(group.runs, [x])])
+        _remark(
+            [
+                cell
+                for group in group_by(runs, keys)
+                for cell in group_by(group.runs, [x])
+            ]
+        )
     return Drawing(metric, x, _few(curves, keys), error=error)
 
 
@@ -103,7 +123,9 @@ def in_order(values: Sequence[Any]) -> list[Any]:
     """Values of a key along an axis: numbers by size, texts in the order in which the runs were
     made."""
     different = list(dict.fromkeys(values))
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in different)
+    numbers = all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in different
+    )
     return sorted(different) if numbers else different
 
 
@@ -115,7 +137,9 @@ def label(keys: Mapping[str, Any]) -> str:
     )
 
 
-def _learning(picked: Picked, arguments: Arguments, error: str, keys: Sequence[str]) -> Drawing:
+def _learning(
+    picked: Picked, arguments: Arguments, error: str, keys: Sequence[str]
+) -> Drawing:
     """A metric over the epochs, a curve for each group."""
     metric = arguments.options.get("--metric", "")
     tables: dict[int, list[dict[str, Any]]] = {}
@@ -131,7 +155,9 @@ def _learning(picked: Picked, arguments: Arguments, error: str, keys: Sequence[s
     columns = dict.fromkeys(key for run in runs for key in tables[id(run)][0])
     metric = metric or _usual(columns)
     if metric not in columns:
-        raise UserError(f"the runs have no column {metric}; there are {', '.join(columns)}")
+        raise UserError(
+            f"the runs have no column {metric}; there are {', '.join(columns)}"
+        )
     count = next(next(iter(t[0])) for t in tables.values() if t and metric in t[0])
     runs = _with_columns(runs, tables, (count, metric))
     names = keys or distinguishing(runs)
@@ -143,12 +169,16 @@ def _learning(picked: Picked, arguments: Arguments, error: str, keys: Sequence[s
 
 
 def _with_columns(
-    runs: Sequence[Run], tables: Mapping[int, list[dict[str, Any]]], names: tuple[str, str]
+    runs: Sequence[Run],
+    tables: Mapping[int, list[dict[str, Any]]],
+    names: tuple[str, str],
 ) -> list[Run]:
     """The runs that count and measure the same; what other tasks count is no place on the axis."""
     kept = [run for run in runs if all(name in tables[id(run)][0] for name in names)]
     if len(kept) < len(runs):
-        note(f"{len(runs) - len(kept)} runs are left out: they have no {' and '.join(names)}")
+        note(
+            f"{len(runs) - len(kept)} runs are left out: they have no {' and '.join(names)}"
+        )
     return kept
 
 
@@ -157,7 +187,10 @@ def _usual(columns: Mapping[str, None]) -> str:
 
 
 def _course(
-    group: Group, tables: Mapping[int, list[dict[str, Any]]], names: tuple[str, str], error: str
+    group: Group,
+    tables: Mapping[int, list[dict[str, Any]]],
+    names: tuple[str, str],
+    error: str,
 ) -> Curve:
     count, metric = names
     found: dict[float, list[float]] = {}
@@ -165,15 +198,25 @@ def _course(
         for row in tables[id(run)]:
             x, y = row.get(count), row.get(metric)
             # Another program, or an editor, may have written columns of its own.
-            if isinstance(x, int | float) and math.isfinite(x) and isinstance(y, int | float):
+            if (
+                isinstance(x, int | float)
+                and math.isfinite(x)
+                and isinstance(y, int | float)
+            ):
                 found.setdefault(x, []).append(float(y))
-    return _curve(label(group.keys), {x: spread(found[x]) for x in sorted(found)}, error)
+    return _curve(
+        label(group.keys), {x: spread(found[x]) for x in sorted(found)}, error
+    )
 
 
 def _swept(group: Group, x: str, metric: str, error: str) -> Curve:
-    points = {point.keys[x]: point.spread(metric) for point in group_by(group.runs, [x])}
+    points = {
+        point.keys[x]: point.spread(metric) for point in group_by(group.runs, [x])
+    }
     return _curve(
-        label(group.keys), {value: points[value] for value in in_order(list(points))}, error
+        label(group.keys),
+        {value: points[value] for value in in_order(list(points))},
+        error,
     )
 
 
@@ -203,7 +246,9 @@ def _ends(found: Spread, error: str) -> tuple[float, float]:
 def _few(curves: list[Curve], keys: Sequence[str]) -> list[Curve]:
     """Refuse a figure that nobody could read, with what makes it smaller. Raises UserError."""
     if len(curves) > MANY:
-        told = ", ".join(list(keys)[:SHOWN]) + (" and more" if len(keys) > SHOWN else "")
+        told = ", ".join(list(keys)[:SHOWN]) + (
+            " and more" if len(keys) > SHOWN else ""
+        )
         raise UserError(
             f"{len(curves)} curves cannot be told apart in one figure; they differ in {told}\n"
             f"conditions choose some ({keys[0]}=...), --group KEY joins them, --x KEY draws over a key"

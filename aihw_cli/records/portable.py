@@ -20,7 +20,17 @@ from engine.trust.code import code_permitted
 PARTS = ("device", "tile", "algorithm")
 # Groups whose members have a name inside: the member of that name is the nearest.
 NAMED = ("model", "dataset", "optimizer")
-TEXTS = ("about", "source", "claim", "expected", "tolerance", "name", "seeds", "search", "preset")
+TEXTS = (
+    "about",
+    "source",
+    "claim",
+    "expected",
+    "tolerance",
+    "name",
+    "seeds",
+    "search",
+    "preset",
+)
 # What belongs to a machine, not to a recipe.
 LOCAL = ("run.dir", "run.device", "run.threads", "run.executor", "run.cluster", "run.log",
          "run.graph", "run.start", "model.weights", "dataset.root", "dataset.path", "dataset.download",
@@ -85,14 +95,18 @@ def _by_name(values: Any, section: str = "") -> Any:
     if not isinstance(values, Mapping):
         return values
     return {
-        key: Path(value).name if names_file(key, value, section) else _by_name(value, key)
+        key: Path(value).name
+        if names_file(key, value, section)
+        else _by_name(value, key)
         for key, value in values.items()
     }
 
 
 def _member(group: str, name: str) -> str:
     """The member of a group that has a name inside, its own name first; nothing if none has."""
-    found = [m for m in members(group) if read_yaml(members(group)[m][0]).get("name") == name]
+    found = [
+        m for m in members(group) if read_yaml(members(group)[m][0]).get("name") == name
+    ]
     return name if name in found else next(iter(found), "")
 
 
@@ -106,7 +120,9 @@ def _composed(recipe: Mapping[str, Any]) -> dict[str, Any]:
         return compose([], conf=str(path), allow_code=code_permitted()).values
 
 
-def _missing(config: Mapping[str, Any], composed: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _missing(
+    config: Mapping[str, Any], composed: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
     """Settings of the run that the composed recipe has otherwise."""
     have = dict(_leaves(composed))
     # A training programs nothing.
@@ -120,7 +136,9 @@ def _missing(config: Mapping[str, Any], composed: dict[str, Any]) -> Iterator[tu
 
 
 def _leaves(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((key, value) for key, value in flatten(values) if not isinstance(value, dict))
+    return (
+        (key, value) for key, value in flatten(values) if not isinstance(value, dict)
+    )
 
 
 def _is_text(key: str) -> bool:
@@ -152,7 +170,12 @@ def _needed(config: Mapping[str, Any]) -> Iterator[str]:
     for model in dict.fromkeys(_files(config)):
         path = model.partition(":")[0]
         yield f"{path}: send the file along; aihw looks for it in the folder where it is run"
-    paths = (("run", "start"), ("model", "weights"), ("dataset", "path"), ("task", "weights"))
+    paths = (
+        ("run", "start"),
+        ("model", "weights"),
+        ("dataset", "path"),
+        ("task", "weights"),
+    )
     for section, key in paths:
         value = (config.get(section) or {}).get(key)
         if value:

@@ -34,7 +34,12 @@ STATE = ".analog_tile_state"
 # Other words under which training scripts keep the state of a model in their checkpoints.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 # What tile and periphery keep beside the arrays; all of it lies in the state dict under the tile.
-TILE_TENSORS = ("mapping_scales", "out_scaling_alpha", "input_range", "input_range_update_idx")
+TILE_TENSORS = (
+    "mapping_scales",
+    "out_scaling_alpha",
+    "input_range",
+    "input_range_update_idx",
+)
 # Copies of the weights, and factors that are made anew.
 COPIES = ("analog_ctx", "shared_weights", "tile.weight", "alpha")
 TYPES = {
@@ -71,8 +76,14 @@ def load(model: Any, file: Any) -> list[str]:
     a line for everything that aihwkit does not take: it draws write noise anew, for example."""
     tensors, content = read(file)
     entries = {entry["name"]: number for number, entry in enumerate(content["tiles"])}
-    tiles = {name: tile for name, tile in model.named_modules() if hasattr(tile, "analog_ctx")}
-    parts = {name: _part(tensors, f"tile.{number}.") for name, number in entries.items()}
+    tiles = {
+        name: tile
+        for name, tile in model.named_modules()
+        if hasattr(tile, "analog_ctx")
+    }
+    parts = {
+        name: _part(tensors, f"tile.{number}.") for name, number in entries.items()
+    }
     pairs = _pairs(
         {name: list(tile.tile.get_weights().shape) for name, tile in tiles.items()},
         {name: list(part["weights"].shape) for name, part in parts.items()},
@@ -109,7 +120,11 @@ def _object(value: Any) -> Any:
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
     fields = {k: describe(v) for k, v in vars(value).items() if not k.startswith("_")}
-    bases = [kind.__name__ for kind in type(value).__mro__[1:-1] if "Mixin" not in kind.__name__]
+    bases = [
+        kind.__name__
+        for kind in type(value).__mro__[1:-1]
+        if "Mixin" not in kind.__name__
+    ]
     return {"class": type(value).__name__, "bases": bases, **fields}
 
 
@@ -125,7 +140,11 @@ def read(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, entry in header.items():
         first, last = entry["data_offsets"]
         raw = bytearray(data[8 + length + first : 8 + length + last])
-        flat = torch.frombuffer(raw, dtype=kinds[entry["dtype"]]) if raw else torch.empty(0)
+        flat = (
+            torch.frombuffer(raw, dtype=kinds[entry["dtype"]])
+            if raw
+            else torch.empty(0)
+        )
         tensors[name] = flat.reshape(entry["shape"])
     return tensors, content
 
@@ -216,10 +235,16 @@ def _layers(module: Any) -> list[dict[str, Any]]:
             continue
         shape = [layer.out_features, layer.in_features]
         if hasattr(layer, "kernel_size"):
-            shape = [layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size]
+            shape = [
+                layer.out_channels,
+                layer.in_channels // layer.groups,
+                *layer.kernel_size,
+            ]
         analog = bool(getattr(grid, "analog_bias", False))
         bias = "analog" if analog else "none" if grid.bias is None else "digital"
-        found.append({"name": name, "class": type(layer).__name__, "shape": shape, "bias": bias})
+        found.append(
+            {"name": name, "class": type(layer).__name__, "shape": shape, "bias": bias}
+        )
     return found
 
 
@@ -228,7 +253,10 @@ def _trained(module: Any) -> dict[str, Any]:
     found = {}
     for name, tile in module.named_modules():
         reference = getattr(tile, "reference_combined_weights", None)
-        if reference is not None and getattr(tile, "programmed_weights", None) is not None:
+        if (
+            reference is not None
+            and getattr(tile, "programmed_weights", None) is not None
+        ):
             found[name] = reference
     return found
 
@@ -264,14 +292,20 @@ def _load_digital(model: Any, given: dict[str, Any]) -> None:
     parameters = {
         name: value
         for name, value in (*model.named_parameters(), *model.named_buffers())
-        if not any(name.endswith("." + key) or name == key for key in (*COPIES, *TILE_TENSORS))
+        if not any(
+            name.endswith("." + key) or name == key for key in (*COPIES, *TILE_TENSORS)
+        )
     }
-    shapes = ({k: list(v.shape) for k, v in found.items()} for found in (parameters, given))
+    shapes = (
+        {k: list(v.shape) for k, v in found.items()} for found in (parameters, given)
+    )
     for name, theirs in _pairs(*shapes).items():
         parameters[name].data.copy_(given[theirs])
 
 
-def _load_tile(tile: Any, name: str, saved: dict[str, Any], entry: dict[str, Any]) -> list[str]:
+def _load_tile(
+    tile: Any, name: str, saved: dict[str, Any], entry: dict[str, Any]
+) -> list[str]:
     """One tile; a line for each part of its state that did not stay as it was written."""
     shape, weights = list(tile.tile.get_weights().shape), saved["weights"].float()
     if shape != list(weights.shape):
@@ -294,7 +328,9 @@ def _load_tile(tile: Any, name: str, saved: dict[str, Any], entry: dict[str, Any
     return [
         f"{name}: {key} is not what was written: aihwkit sets it in its own way"
         for key, value in kept.items()
-        if not torch.allclose(value, saved.get("hidden." + key, weights).float(), atol=1e-6)
+        if not torch.allclose(
+            value, saved.get("hidden." + key, weights).float(), atol=1e-6
+        )
     ]
 
 
@@ -324,12 +360,18 @@ def _load_periphery(tile: Any, name: str, saved: dict[str, Any]) -> None:
 def _write(path: Path, tensors: dict[str, Any], content: dict[str, Any]) -> None:
     """The format of safetensors: the length of a header, the header in JSON, the numbers. Written
     here by hand, so that the old environment needs no package more."""
-    header: dict[str, Any] = {"__metadata__": {"format": FORMAT, "content": json.dumps(content)}}
+    header: dict[str, Any] = {
+        "__metadata__": {"format": FORMAT, "content": json.dumps(content)}
+    }
     offset, blocks = 0, []
     for name, tensor in tensors.items():
         plain = tensor.detach().cpu().contiguous()
         # bfloat16 has no numpy type; its bytes are taken as they are.
-        block = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+        block = (
+            plain.reshape(-1).view(torch.uint8).numpy().tobytes()
+            if plain.numel()
+            else b""
+        )
         header[name] = {
             "dtype": TYPES[plain.dtype],
             "shape": list(plain.shape),
@@ -355,11 +397,15 @@ def _state_of(path: str) -> tuple[Any, list[str]]:
             "is built: import export_aihwkit; export_aihwkit.save(model, FILE)"
         ) from None
     except OSError as problem:
-        raise SystemExit(f"{path} cannot be read: {problem.strerror or problem}") from None
+        raise SystemExit(
+            f"{path} cannot be read: {problem.strerror or problem}"
+        ) from None
     if isinstance(found, torch.nn.Module):
         return found, []
     for name in WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(name), (dict, torch.nn.Module)):
+        if isinstance(found, dict) and isinstance(
+            found.get(name), (dict, torch.nn.Module)
+        ):
             return found[name], [str(key) for key in found if key != name]
     if not isinstance(found, dict):
         raise SystemExit(f"{path} holds a {type(found).__name__}, no model")
@@ -368,8 +414,12 @@ def _state_of(path: str) -> tuple[Any, list[str]]:
 
 def main() -> None:
     """Read a checkpoint of aihwkit and write what aihw imports."""
-    parser = argparse.ArgumentParser(description="From a checkpoint of aihwkit to aihw.")
-    parser.add_argument("checkpoint", help="file of torch.save(model.state_dict(), ...)")
+    parser = argparse.ArgumentParser(
+        description="From a checkpoint of aihwkit to aihw."
+    )
+    parser.add_argument(
+        "checkpoint", help="file of torch.save(model.state_dict(), ...)"
+    )
     parser.add_argument("out", help="the file to write; then: aihw import OUT")
     given = parser.parse_args()
     model, beside = _state_of(given.checkpoint)

@@ -11,13 +11,36 @@ from engine.readers.wording import nearest_of
 from engine.trust.code import code_permitted, refusal
 
 SLURM = (
-    *("account", "comment", "constraint", "cpus_per_gpu", "cpus_per_task", "dependency"),
-    *("exclude", "exclusive", "gpus_per_node", "gpus_per_task", "gres", "mem", "mem_per_cpu"),
+    *(
+        "account",
+        "comment",
+        "constraint",
+        "cpus_per_gpu",
+        "cpus_per_task",
+        "dependency",
+    ),
+    *(
+        "exclude",
+        "exclusive",
+        "gpus_per_node",
+        "gpus_per_task",
+        "gres",
+        "mem",
+        "mem_per_cpu",
+    ),
     *("mem_per_gpu", "nodelist", "partition", "qos", "signal_delay_s", "time", "wckey"),
 )
 HARMLESS: Mapping[str, tuple[str, ...]] = {
     "submitit": (
-        *("cluster", "name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node"),
+        *(
+            "cluster",
+            "name",
+            "timeout_min",
+            "mem_gb",
+            "nodes",
+            "cpus_per_task",
+            "gpus_per_node",
+        ),
         *("tasks_per_node", "stderr_to_stdout", *(f"slurm_{name}" for name in SLURM)),
     ),
     "ray": ("address", "num_cpus", "num_gpus", "memory", "resources"),
@@ -50,11 +73,15 @@ def _harmless(key: str, value: Any) -> bool:
     if key in CHOICES:
         return value in CHOICES[key]
     if key == "resources":
-        return isinstance(value, Mapping) and all(map(_plain, (*value, *value.values())))
+        return isinstance(value, Mapping) and all(
+            map(_plain, (*value, *value.values()))
+        )
     return _plain(value)
 
 
 def _plain(value: Any) -> bool:
     """A number, or a text of one line: what follows a line break in a script of Slurm is a
     command."""
-    return isinstance(value, bool | int | float) or (isinstance(value, str) and value.isprintable())
+    return isinstance(value, bool | int | float) or (
+        isinstance(value, str) and value.isprintable()
+    )

@@ -33,8 +33,14 @@ def read_options(given: Mapping[str, str], before: Options | None = None) -> Opt
     """Options of the command line over those of the manifest. Raises UserError."""
     before = before or Options()
     jobs = count("--jobs", given["--jobs"]) if "--jobs" in given else before.jobs
-    retries = count("--retries", given["--retries"]) if "--retries" in given else before.retries
-    gpus = tuple(part.strip() for part in given.get("--gpus", "").split(",") if part.strip())
+    retries = (
+        count("--retries", given["--retries"])
+        if "--retries" in given
+        else before.retries
+    )
+    gpus = tuple(
+        part.strip() for part in given.get("--gpus", "").split(",") if part.strip()
+    )
     if "--gpus" in given and (not gpus or len(set(gpus)) < len(gpus)):
         raise UserError(
             f"--gpus takes different numbers separated by commas, such as 0,1, not {given['--gpus']!r}"
@@ -77,7 +83,9 @@ def locked(folder: Path) -> Iterator[None]:
         ) from None
     with held:
         with writing("the sweep folder", folder):
-            write_bytes(holder, f"process {os.getpid()} on {platform.node()}\n".encode())
+            write_bytes(
+                holder, f"process {os.getpid()} on {platform.node()}\n".encode()
+            )
         yield
 
 
@@ -123,7 +131,13 @@ def work_off(
     sweep.save_points()
     sweep.save()
     if todo:
-        config = json.loads(sweep.configs[0]) if sweep.configs else source.base if source else {}
+        config = (
+            json.loads(sweep.configs[0])
+            if sweep.configs
+            else source.base
+            if source
+            else {}
+        )
         executor = make_executor(config["run"], sweep.options, sweep.folder)
         with make_view(sweep, stream, todo) as view:
             scheduler = Scheduler(sweep, executor, view, until)
@@ -132,7 +146,10 @@ def work_off(
             whole = scheduler.run()
         if not whole:
             sweep.save_tables()
-            say(f"interrupted; go on with: aihw resume {sweep.folder}{flags}", stream=stream)
+            say(
+                f"interrupted; go on with: aihw resume {sweep.folder}{flags}",
+                stream=stream,
+            )
             return INTERRUPTED
     sweep.save_tables()
     return OK if all(job.done for job in sweep.jobs) else FAILED

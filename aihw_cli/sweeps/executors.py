@@ -54,7 +54,9 @@ def make_executor(run: Mapping[str, Any], options: Options, folder: Path) -> Exe
     check_cluster(run, lambda _: f" ({folder})")
     name, cluster = str(run["executor"]), dict(run["cluster"])
     if name != "local" and options.gpus:
-        raise UserError(f"--gpus is for run.executor=local; {name} gets GPUs through run.cluster")
+        raise UserError(
+            f"--gpus is for run.executor=local; {name} gets GPUs through run.cluster"
+        )
     if name == "submitit":
         from aihw_cli.sweeps.slurm import Submitit
 

@@ -111,7 +111,10 @@ class Sweep:
     def name(self, job: Job) -> str:
         """What tells a run from the others, for the reader."""
         return " ".join(
-            [*(f"{k}={v}" for k, v in self.points[job.point].items()), f"seed {job.seed}"]
+            [
+                *(f"{k}={v}" for k, v in self.points[job.point].items()),
+                f"seed {job.seed}",
+            ]
         )
 
     def log(self, job: Job) -> Path:
@@ -145,7 +148,8 @@ class Sweep:
             for name in ("logs", "progress"):
                 make_folder(self.folder / name)
             write_bytes(
-                self.folder / POINTS, "".join(f"{line}\n" for line in self.configs).encode()
+                self.folder / POINTS,
+                "".join(f"{line}\n" for line in self.configs).encode(),
             )
 
     def save_tables(self) -> None:
@@ -173,7 +177,9 @@ class Sweep:
             table.point_row(*parts, metric)
             for parts in zip(self.points, found, wanted, strict=True)
         ]
-        return table.best_first(rows, metric, smaller=self.search.get("direction") == "minimize")
+        return table.best_first(
+            rows, metric, smaller=self.search.get("direction") == "minimize"
+        )
 
     def runs(self) -> str:
         """The table of the runs as CSV, in their order."""
@@ -203,8 +209,12 @@ def load(folder: Path) -> Sweep:
     stored = Manifest(folder / MANIFEST, FORMAT)
     content = stored.content
     configs = read_points(folder / POINTS, len(content["points"]))
-    sweep = Sweep(folder, content["points"], configs, list(_jobs(folder, content["jobs"])))
-    sweep.options = Options(**{**content["options"], "gpus": tuple(content["options"]["gpus"])})
+    sweep = Sweep(
+        folder, content["points"], configs, list(_jobs(folder, content["jobs"]))
+    )
+    sweep.options = Options(
+        **{**content["options"], "gpus": tuple(content["options"]["gpus"])}
+    )
     sweep.words, sweep.search = content["words"], content["search"]
     return sweep
 
@@ -213,7 +223,11 @@ def _jobs(folder: Path, stored: Sequence[Mapping[str, Any]]) -> Iterator[Job]:
     """Runs as they were noted; what was running or queued then, or has lost its result, is looked
     up in its folder when its turn comes."""
     for values in stored:
-        fresh = {"folder": run_beside(folder, values["folder"]), "attempts": 0, "error": ""}
+        fresh = {
+            "folder": run_beside(folder, values["folder"]),
+            "attempts": 0,
+            "error": "",
+        }
         job = Job(**{**values, **fresh})
         if not job.done or not _has_result(job):
             job.status = "queued"
@@ -235,7 +249,9 @@ def run_beside(folder: Path, relative: str) -> Path:
     home, run = sweep.parent, Path(os.path.normpath(sweep / relative))
     inner = run.relative_to(home).parts if run.is_relative_to(home) else ()
     if not inner or run.is_relative_to(sweep):
-        raise UserError(f"{folder / MANIFEST} names a run elsewhere ({relative}); {ANEW}")
+        raise UserError(
+            f"{folder / MANIFEST} names a run elsewhere ({relative}); {ANEW}"
+        )
     try:
         check_no_link(*(home.joinpath(*inner[: n + 1]) for n in range(len(inner))))
     except OSError as problem:

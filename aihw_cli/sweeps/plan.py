@@ -33,7 +33,9 @@ class Composer:
         """The configuration of a point. Raises UserError, naming the point if it is not the `whole`
         command."""
         try:
-            composed: Composed = compose(words, allow_code=self.allow_code, shared=self.shared)
+            composed: Composed = compose(
+                words, allow_code=self.allow_code, shared=self.shared
+            )
         except UserError as error:
             raise UserError(
                 str(error) if whole else f"{error}\nin the point {' '.join(words)}"
@@ -48,7 +50,9 @@ class Composer:
         from engine.experiment.writers import require
 
         require(config)  # a logger that is missing would fail run after run
-        parts = [config.get(key) for key in ("task", "model", "dataset", "loss", "layers")]
+        parts = [
+            config.get(key) for key in ("task", "model", "dataset", "loss", "layers")
+        ]
         key = json.dumps(parts, default=str)
         if key not in self.checked:
             check_network(config)
@@ -56,17 +60,26 @@ class Composer:
 
 
 def plan(
-    words: Sequence[str], *, multirun: bool, allow_code: bool = False, again: bool = False
+    words: Sequence[str],
+    *,
+    multirun: bool,
+    allow_code: bool = False,
+    again: bool = False,
 ) -> Sweep:
     """The sweep that `words` describe."""
     names = overrides.swept_keys(words) if multirun else []
     for name in names:
-        if name in ("run.executor", "run.dir", "seeds") or name.startswith("run.cluster"):
+        if name in ("run.executor", "run.dir", "seeds") or name.startswith(
+            "run.cluster"
+        ):
             raise UserError(f"{name} cannot be swept: it is one for the whole sweep")
     points = overrides.expand(words) if multirun else [list(words)]
     composer = Composer(allow_code)
     # A mistake in the first point is most often one of the whole command.
-    values = [composer.compose(point, whole=number == 0) for number, point in enumerate(points)]
+    values = [
+        composer.compose(point, whole=number == 0)
+        for number, point in enumerate(points)
+    ]
     runs = sum(config["seeds"] for config in values)
     if runs > MOST_RUNS:
         raise UserError(
@@ -75,12 +88,17 @@ def plan(
     folder = sweep_folder(values[-1], "sweep", values)
     if again:
         folder = _free(folder)
-    keys = [_keys(names, point, config) for point, config in zip(points, values, strict=True)]
+    keys = [
+        _keys(names, point, config)
+        for point, config in zip(points, values, strict=True)
+    ]
     common = [word for word in points[0] if all(word in point for point in points)]
     notes = [*composer.notes, *refuse_without_effect(common, values)]
     notes += refuse_equal_points(keys, values) if names else []
     jobs = [
-        job for number, config in enumerate(values) for job in seeds_of(number, config, again=again)
+        job
+        for number, config in enumerate(values)
+        for job in seeds_of(number, config, again=again)
     ]
     return Sweep(
         folder,
@@ -92,7 +110,9 @@ def plan(
     )
 
 
-def seeds_of(point: int, config: Mapping[str, Any], *, again: bool = False) -> list[Job]:
+def seeds_of(
+    point: int, config: Mapping[str, Any], *, again: bool = False
+) -> list[Job]:
     """The runs of a point, one for each seed."""
     first = int(config["run"]["seed"])
     place = run_folder(config)
@@ -101,14 +121,16 @@ def seeds_of(point: int, config: Mapping[str, Any], *, again: bool = False) -> l
         s: place.with_name(f"{place.name.rpartition('-')[0]}-{s}")
         for s in range(first, first + config["seeds"])
     }
-    return [Job(point, seed, _free(path) if again else path) for seed, path in paths.items()]
+    return [
+        Job(point, seed, _free(path) if again else path) for seed, path in paths.items()
+    ]
 
 
 def sweep_folder(config: Mapping[str, Any], kind: str, content: Any) -> Path:
     """Where a sweep goes: beside the runs of its recipe, named by a hash of `content`."""
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[
-        :DIGITS
-    ]
+    digest = hashlib.sha256(
+        json.dumps(content, sort_keys=True, default=str).encode()
+    ).hexdigest()[:DIGITS]
     home = user_path(config["run"]["dir"]) / folder_name(str(config["name"]))
     return home / f"{kind}-{digest}"
 
@@ -118,7 +140,9 @@ def as_text(config: Mapping[str, Any]) -> str:
     return json.dumps(stored_config(config), default=str)
 
 
-def _keys(names: Sequence[str], point: Sequence[str], config: Mapping[str, Any]) -> dict[str, str]:
+def _keys(
+    names: Sequence[str], point: Sequence[str], config: Mapping[str, Any]
+) -> dict[str, str]:
     given = dict(text.split("=", 1) for text in point)
     return {key: given[key] for key in names} or {"name": str(config["name"])}
 

@@ -46,7 +46,10 @@ class Ray:
 
     def __init__(self, cluster: Mapping[str, Any], slots: int) -> None:
         self.ray = ray = _ray()
-        options = {"num_cpus": 1, **{k: v for k, v in cluster.items() if k not in START}}
+        options = {
+            "num_cpus": 1,
+            **{k: v for k, v in cluster.items() if k not in START},
+        }
         start = {
             "address": cluster.get("address"),
             "log_to_driver": False,
@@ -55,7 +58,9 @@ class Ray:
         try:
             # A worker that served one run is not used for another; Ray's own repetitions would hide
             # a crash from us.
-            self.function = ray.remote(max_calls=1, max_retries=0, **options)(worker.work)
+            self.function = ray.remote(max_calls=1, max_retries=0, **options)(
+                worker.work
+            )
             ray.init(**start, **dict(cluster.get("init") or {}))
         except (ValueError, TypeError, ConnectionError) as error:
             raise UserError(f"run.cluster: {str(error).splitlines()[0]}") from None

@@ -72,7 +72,9 @@ class Scheduler:
                         and (self.running or self.queue)
                     ):
                         late = True
-                        self.stop("the time is over: waiting for the checkpoints of the runs")
+                        self.stop(
+                            "the time is over: waiting for the checkpoints of the runs"
+                        )
                     self._launch()
                     if not self.running and (self.stopping or not self.queue):
                         return not (interrupt.requested or late)
@@ -117,7 +119,10 @@ class Scheduler:
         """The first run in the queue that nobody works on, here or elsewhere."""
         now = time.monotonic()
         for job in self.queue:
-            if str(job.folder) not in self.running and self._not_before.get(job.label, 0.0) <= now:
+            if (
+                str(job.folder) not in self.running
+                and self._not_before.get(job.label, 0.0) <= now
+            ):
                 self.queue.remove(job)
                 return job
         return None
@@ -160,7 +165,9 @@ class Scheduler:
             self.sweep.save()
             # The manifest of a large sweep takes long to write; what it lacks after a crash stands
             # in the run folders.
-            self._next_save = time.monotonic() + max(SAVE_SECONDS, 50 * (time.monotonic() - begun))
+            self._next_save = time.monotonic() + max(
+                SAVE_SECONDS, 50 * (time.monotonic() - begun)
+            )
 
     def _judge(self, job: Job, code: int) -> None:
         """What an exit code means, together with the run folder, which is believed first."""
@@ -180,7 +187,9 @@ class Scheduler:
             self._end(job, "failed", last_words(self.sweep.log(job)))
         elif job.attempts <= self.sweep.options.retries:
             job.status = "queued"
-            self.view.note(f"{self.sweep.name(job)}: {_cause(code)}; attempt {job.attempts + 1}")
+            self.view.note(
+                f"{self.sweep.name(job)}: {_cause(code)}; attempt {job.attempts + 1}"
+            )
             self.queue.appendleft(job)
         else:
             self._end(job, "failed", f"{_cause(code)}, {job.attempts} times")
@@ -200,7 +209,9 @@ def last_words(log: Path) -> str:
         lines = [line for line in text.splitlines() if line.strip()]
     except OSError:
         lines = []
-    reasons = [line for line in lines if line.startswith(("error: ", "the run failed: "))]
+    reasons = [
+        line for line in lines if line.startswith(("error: ", "the run failed: "))
+    ]
     return (
         (reasons or lines or ["it said nothing"])[-1]
         .removeprefix("error: ")

@@ -46,13 +46,16 @@ VALID_PART, SHARE = "dataset.valid_part", 0.1
 class Study:
     """Optuna's view of a search, and the search's of Optuna."""
 
-    def __init__(self, sweep: Sweep, composer: Composer, more: Sequence[str] = ()) -> None:
+    def __init__(
+        self, sweep: Sweep, composer: Composer, more: Sequence[str] = ()
+    ) -> None:
         self.sweep, self.composer = sweep, composer
         self.settings = sweep.search
         self.fixed: list[str] = [*self.settings["fixed"], *more]
         self.base = composer.compose(self.fixed, whole=True)
         self.dimensions = [
-            Dimension(**{**d, "choices": tuple(d["choices"])}) for d in self.settings["space"]
+            Dimension(**{**d, "choices": tuple(d["choices"])})
+            for d in self.settings["space"]
         ]
         self.optuna = _optuna()
         self.study = self._open(sweep.folder / STUDY)
@@ -93,12 +96,18 @@ class Study:
         for run in runs:
             summary = run.summary()
             if metric not in summary:
-                known = [key for key, value in summary.items() if isinstance(value, float)]
+                known = [
+                    key for key, value in summary.items() if isinstance(value, float)
+                ]
                 raise UserError(f"--metric {metric}: the runs have {', '.join(known)}")
-            values.append(math.nan if summary[metric] is None else float(summary[metric]))
+            values.append(
+                math.nan if summary[metric] is None else float(summary[metric])
+            )
         value = statistics.fmean(values)
         state = None if math.isfinite(value) else self.optuna.trial.TrialState.FAIL
-        self.study.tell(number, None if state else value, state=state, skip_if_finished=True)
+        self.study.tell(
+            number, None if state else value, state=state, skip_if_finished=True
+        )
 
     def _add(self, params: Mapping[str, Any]) -> list[Job]:
         keys = point(self.dimensions, params)
@@ -175,7 +184,9 @@ def go_on(planned: Sweep, arguments: Arguments) -> int:
             sweep.search["trials"] = _trials(arguments)
         allow = arguments.has("--allow-code")
         study = Study(sweep, Composer(allow), OFFLINE if stored else ())
-        code = drive.work_off(sweep, stream, flags=" --allow-code" if allow else "", source=study)
+        code = drive.work_off(
+            sweep, stream, flags=" --allow-code" if allow else "", source=study
+        )
     drive.tell(sweep, code, as_json=as_json)
     for line in search_lines(sweep) if code != drive.INTERRUPTED else ():
         say(line, stream=stream)
@@ -186,16 +197,23 @@ def _plan(arguments: Arguments) -> Sweep:
     given, fixed = split(arguments.words)
     # The recipe is read again for each trial, also when the search goes on from another folder.
     fixed = [
-        f"conf={Path(w[5:]).absolute()}" if w.startswith("conf=") and Path(w[5:]).is_file() else w
+        f"conf={Path(w[5:]).absolute()}"
+        if w.startswith("conf=") and Path(w[5:]).is_file()
+        else w
         for w in fixed
     ]
     composer = Composer(arguments.has("--allow-code"))
-    metric, more, remark = _selection(composer.compose(fixed, whole=True), fixed, arguments)
+    metric, more, remark = _selection(
+        composer.compose(fixed, whole=True), fixed, arguments
+    )
     fixed += more
     base = composer.compose(fixed, whole=True)
     # What the command line fixes or varies goes before the recipe's own search.
     taken = {d.key for d in given} | {word.partition("=")[0] for word in fixed}
-    dimensions = [*given, *(d for d in from_recipe(base["search"]) if d.key not in taken)]
+    dimensions = [
+        *given,
+        *(d for d in from_recipe(base["search"]) if d.key not in taken),
+    ]
     if not dimensions:
         raise UserError(
             "nothing to search: give a key an interval, such as 'device.dw_min=interval(1e-4,1e-2)'"
@@ -204,7 +222,9 @@ def _plan(arguments: Arguments) -> Sweep:
     for dimension in dimensions:
         points = [{dimension.key: str(value)} for value in dimension.extremes()]
         ends = [
-            composer.compose([*fixed, f"{dimension.key}={point[dimension.key]}"], whole=True)
+            composer.compose(
+                [*fixed, f"{dimension.key}={point[dimension.key]}"], whole=True
+            )
             for point in points
         ]
         refuse_equal_points(points, ends)
@@ -223,7 +243,13 @@ def _plan(arguments: Arguments) -> Sweep:
     trials = _trials(arguments)
     words = list(arguments.words)
     return Sweep(
-        folder, [], [], [], words=words, notes=notes, search={**settings, "trials": trials}
+        folder,
+        [],
+        [],
+        [],
+        words=words,
+        notes=notes,
+        search={**settings, "trials": trials},
     )
 
 
@@ -267,5 +293,7 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise UserError("aihw search needs Optuna: pip install 'aihw[search]'") from None
+        raise UserError(
+            "aihw search needs Optuna: pip install 'aihw[search]'"
+        ) from None
     return optuna

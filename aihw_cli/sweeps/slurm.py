@@ -86,8 +86,12 @@ class Submitit:
                 raise UserError(
                     "run.cluster.timeout_min is missing: the minutes after which Slurm ends a run"
                 )
-            self.executor = submitit.AutoExecutor(folder=folder.absolute(), cluster=name)
-            self.executor.update_parameters(**{"name": "aihw", "cpus_per_task": 1, **settings})
+            self.executor = submitit.AutoExecutor(
+                folder=folder.absolute(), cluster=name
+            )
+            self.executor.update_parameters(
+                **{"name": "aihw", "cpus_per_task": 1, **settings}
+            )
         except (ValueError, NameError, AssertionError, RuntimeError) as error:
             if isinstance(error, UserError):
                 raise
@@ -97,7 +101,9 @@ class Submitit:
 
     def start(self, task: Task) -> Job:
         with _deaf_to_the_terminal(), no_modules_of_folder():
-            return Job(self.executor.submit(Point(self.here), absolute(task)), self.here)
+            return Job(
+                self.executor.submit(Point(self.here), absolute(task)), self.here
+            )
 
     def wait(self, seconds: float) -> None:
         time.sleep(max(seconds, POLL_SECONDS))
@@ -121,5 +127,7 @@ def _submitit() -> Any:
     try:
         import submitit
     except ImportError:
-        raise UserError("run.executor=submitit needs submitit: pip install 'aihw[slurm]'") from None
+        raise UserError(
+            "run.executor=submitit needs submitit: pip install 'aihw[slurm]'"
+        ) from None
     return submitit

@@ -32,9 +32,17 @@ class Dimension:
 
         if self.choices:
             return distributions.CategoricalDistribution(self.choices)
-        if isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int):
-            return distributions.IntDistribution(self.low, self.high, self.log, self.step or 1)
-        return distributions.FloatDistribution(self.low, self.high, self.log, self.step or None)
+        if (
+            isinstance(self.low, int)
+            and isinstance(self.high, int)
+            and isinstance(self.step, int)
+        ):
+            return distributions.IntDistribution(
+                self.low, self.high, self.log, self.step or 1
+            )
+        return distributions.FloatDistribution(
+            self.low, self.high, self.log, self.step or None
+        )
 
     def extremes(self) -> list[Any]:
         """Values that must be valid for all others to be."""
@@ -59,7 +67,9 @@ def split(words: Sequence[str]) -> tuple[list[Dimension], list[str]]:
 def from_recipe(section: Any) -> list[Dimension]:
     """The dimensions of the recipe's `search:`."""
     if not isinstance(section, Mapping):
-        raise UserError(f"search: must hold keys and what they vary over, not {section!r}; {HINT}")
+        raise UserError(
+            f"search: must hold keys and what they vary over, not {section!r}; {HINT}"
+        )
     found = []
     for key, text in section.items():
         varied, _ = split([f"{key}={text}"])
@@ -84,15 +94,21 @@ def _dimension(override: Any) -> Dimension:
         low, high = (_finite(key, end) for end in ends)
         dimension = Dimension(key, low, high, 0, log)
         if low >= high:
-            raise UserError(f"{override.input_line!r}: the first number must be below the second")
+            raise UserError(
+                f"{override.input_line!r}: the first number must be below the second"
+            )
     else:
         texts = tuple(overrides.choices(override))
         dimension = Dimension(key, choices=texts)
         if isinstance(value, RangeSweep) and len(texts) > 1:
             low, second, high = (_number(texts[i]) for i in (0, 1, -1))
-            dimension = Dimension(key, min(low, high), max(low, high), abs(second - low))
+            dimension = Dimension(
+                key, min(low, high), max(low, high), abs(second - low)
+            )
     if log and (dimension.choices or dimension.low <= 0):
-        raise UserError(f"{override.input_line!r}: a log scale needs an interval above 0")
+        raise UserError(
+            f"{override.input_line!r}: a log scale needs an interval above 0"
+        )
     return dimension
 
 
@@ -108,4 +124,6 @@ def _number(text: str) -> float:
 
 def point(dimensions: Sequence[Dimension], params: Mapping[str, Any]) -> dict[str, str]:
     """The overrides of a trial by key."""
-    return {d.key: params[d.key] if d.choices else repr(params[d.key]) for d in dimensions}
+    return {
+        d.key: params[d.key] if d.choices else repr(params[d.key]) for d in dimensions
+    }

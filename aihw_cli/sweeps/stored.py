@@ -18,7 +18,14 @@ from engine.settings import UserError
 MANIFEST, POINTS = "sweep.json", "points.jsonl"
 LIMIT = 64 << 20
 STATUSES = ("queued", "running", "interrupted", "failed", "finished", "diverged")
-JOB = {"point": int, "seed": int, "folder": str, "status": str, "attempts": int, "error": str}
+JOB = {
+    "point": int,
+    "seed": int,
+    "folder": str,
+    "status": str,
+    "attempts": int,
+    "error": str,
+}
 OPTIONS = {"jobs": int, "gpus": list, "retries": int, "fail_fast": bool}
 SEARCH = {
     "metric": str, "direction": str, "space": list, "fixed": list, "seed": int, "seeds": int, "trials": int,
@@ -56,7 +63,13 @@ class Manifest:
         if not isinstance(content, dict):
             self.refuse(f"it holds {brief(content)} instead of a record")
         self._check_version(content.get("format"), version)
-        shape = {"words": list, "options": dict, "search": dict, "points": list, "jobs": list}
+        shape = {
+            "words": list,
+            "options": dict,
+            "search": dict,
+            "points": list,
+            "jobs": list,
+        }
         self._fits("the record", content, shape)
         self._texts("words", content["words"])
         self._fits("options", content["options"], OPTIONS)
@@ -75,7 +88,9 @@ class Manifest:
         if not isinstance(found, int):
             self.refuse(f"format is {brief(found)}, no number")
         if found != version:
-            age, hint = ("a newer", "update aihw") if found > version else ("an older", ANEW)
+            age, hint = (
+                ("a newer", "update aihw") if found > version else ("an older", ANEW)
+            )
             raise UserError(
                 f"{self.path.parent} was written by {age} version of aihw (format {found}); {hint}"
             )
@@ -97,7 +112,9 @@ class Manifest:
         first = points[0] if points else {}
         for number, point in enumerate(points):
             if not isinstance(point, dict) or not point or [*point] != [*first]:
-                self.refuse(f"point {number} is {brief(point)}: it lacks keys that others have")
+                self.refuse(
+                    f"point {number} is {brief(point)}: it lacks keys that others have"
+                )
             self._texts(f"point {number}", [*point, *point.values()])
 
     def _jobs(self, jobs: list[Any]) -> None:
@@ -105,7 +122,9 @@ class Manifest:
         for number, job in enumerate(jobs):
             self._fits(f"run {number}", job, JOB)
             if job["status"] not in STATUSES or job["point"] not in range(count):
-                self.refuse(f"run {number} is {job['status']!r}, of point {job['point']}")
+                self.refuse(
+                    f"run {number} is {job['status']!r}, of point {job['point']}"
+                )
             if job["seed"] < 0 or job["attempts"] < 0:
                 self.refuse(f"run {number} has the seed {job['seed']}")
 
@@ -120,14 +139,18 @@ class Manifest:
         keys = {dimension["key"] for dimension in search["space"]}
         for number, point in enumerate(self.content["points"]):
             if point.keys() != keys:
-                self.refuse(f"point {number} does not give values to {', '.join(sorted(keys))}")
+                self.refuse(
+                    f"point {number} does not give values to {', '.join(sorted(keys))}"
+                )
 
 
 def run_folders(path: Path) -> list[str]:
     """The folders of the runs that a manifest names, whatever else is wrong with it."""
     content = _json(path)
     jobs = content.get("jobs") if isinstance(content, dict) else None
-    folders = [job.get("folder") if isinstance(job, dict) else None for job in _list(jobs)]
+    folders = [
+        job.get("folder") if isinstance(job, dict) else None for job in _list(jobs)
+    ]
     named = [folder for folder in folders if isinstance(folder, str)]
     if not isinstance(jobs, list) or len(named) < len(folders):
         raise damaged(path, "it does not name its runs")

@@ -121,7 +121,9 @@ class LiveView(PlainView):
     def counts(self, hidden: int) -> str:
         """The last line of the table."""
         found = [job.status for job in self.sweep.jobs]
-        parts = [f"{found.count(status)} {status}" for status in ORDER if status in found]
+        parts = [
+            f"{found.count(status)} {status}" for status in ORDER if status in found
+        ]
         if hidden > 0:
             parts.append(f"{hidden} not shown")
         if self.count and (waiting := max(0, self.total - self.count)):
@@ -147,7 +149,11 @@ def progress_cells(sweep: Sweep, job: Job) -> list[str]:
         if METRIC not in told:
             return ["", "", "", ""]
         figures = ((METRIC, ".4f"), ("samples_per_second", ".0f"))
-        return [str(told.get("epochs", "")), "", *(_number(told, *figure) for figure in figures)]
+        return [
+            str(told.get("epochs", "")),
+            "",
+            *(_number(told, *figure) for figure in figures),
+        ]
     if job.status != "running":
         return ["", "", "", ""]
     try:
@@ -174,7 +180,9 @@ def outcome(sweep: Sweep, job: Job) -> str:
     if job.done:
         told = job.summary()
         metric = metric_of([told])
-        figure = f"{metric.replace('_', ' ')} {_number(told, metric, '.4g') or 'unknown'}"
+        figure = (
+            f"{metric.replace('_', ' ')} {_number(told, metric, '.4g') or 'unknown'}"
+        )
         took = [duration(told["seconds"])] if told.get("seconds") is not None else []
         return ", ".join([f"{name}: {job.status}", figure, *took, str(job.folder)])
     if job.status == "failed":
@@ -195,7 +203,10 @@ def closing_lines(sweep: Sweep) -> list[str]:
     lines = []
     for status, what in (
         ("failed", "failed"),
-        ("diverged", "diverged: their loss is infinite, undefined or far above its start"),
+        (
+            "diverged",
+            "diverged: their loss is infinite, undefined or far above its start",
+        ),
     ):
         jobs = [job for job in sweep.jobs if job.status == status]
         if jobs:
@@ -222,7 +233,9 @@ def _notes(sweep: Sweep) -> list[str]:
 def _remarks(sweep: Sweep) -> Iterator[str]:
     """What a reader of the table must know of keys and programs."""
     points = [{**sweep.points[job.point], "seed": str(job.seed)} for job in sweep.jobs]
-    results = [job.summary() if job.status == "finished" else None for job in sweep.jobs]
+    results = [
+        job.summary() if job.status == "finished" else None for job in sweep.jobs
+    ]
     for key in equal_results(points, results) if not sweep.search else ():
         if key in sweep.points[0]:
             yield f"{key} made no difference: runs that differ in it alone have equal results"
@@ -232,21 +245,35 @@ def _remarks(sweep: Sweep) -> Iterator[str]:
         if job.done
     ]
     if len(set(programs)) > 1:
-        counts = ", ".join(str(programs.count(name)) for name in dict.fromkeys(programs))
+        counts = ", ".join(
+            str(programs.count(name)) for name in dict.fromkeys(programs)
+        )
         yield f"the runs were done by {len(set(programs))} versions of aihw ({counts} runs each)"
 
 
 def search_lines(sweep: Sweep) -> list[str]:
     """The best trial of a search, with its command."""
-    rows = [row for row in sweep.rows() if isinstance(row[sweep.search["metric"]], float)]
+    rows = [
+        row for row in sweep.rows() if isinstance(row[sweep.search["metric"]], float)
+    ]
     if not rows:
         return []
     best, metric = rows[0], sweep.search["metric"]
     values = " ".join(f"{key}={best[key]}" for key in sweep.points[0])
-    where = next(number for number, point in enumerate(sweep.points) if _holds(best, point))
-    tested = [job.summary().get(METRIC) for job in sweep.jobs if job.point == where and job.done]
+    where = next(
+        number for number, point in enumerate(sweep.points) if _holds(best, point)
+    )
+    tested = [
+        job.summary().get(METRIC)
+        for job in sweep.jobs
+        if job.point == where and job.done
+    ]
     known = [value for value in tested if isinstance(value, float)]
-    told = f"; its {METRIC} is {statistics.fmean(known):.4g}" if known and metric != METRIC else ""
+    told = (
+        f"; its {METRIC} is {statistics.fmean(known):.4g}"
+        if known and metric != METRIC
+        else ""
+    )
     return [f"best: {metric} {best[metric]:.4g} with {values}{told}"]
 
 

@@ -50,7 +50,8 @@ class Task:
 def absolute(task: Task) -> Task:
     """The same task, for a process that works in another folder."""
     places = {
-        name: str(Path(getattr(task, name)).absolute()) for name in ("folder", "log", "progress")
+        name: str(Path(getattr(task, name)).absolute())
+        for name in ("folder", "log", "progress")
     }
     return replace(task, **places)  # type: ignore[arg-type]
 
@@ -65,11 +66,15 @@ class Teller(PlainReporter):
         self.told = 0.0
         self.facts: dict[str, Any] = {"pid": os.getpid()}
 
-    def started(self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int) -> None:
+    def started(
+        self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int
+    ) -> None:
         super().started(config, folder, steps_per_epoch)
         self.tell(epoch=0, epochs=self.epochs, batches=steps_per_epoch)
 
-    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+    def step(
+        self, epoch: int, batch: int, loss: float, samples_per_second: float
+    ) -> None:
         super().step(epoch, batch, loss, samples_per_second)
         if time.monotonic() - self.told > PROGRESS_SECONDS:
             self.tell(epoch=epoch, batch=batch, loss=loss, speed=samples_per_second)
@@ -77,14 +82,19 @@ class Teller(PlainReporter):
     def epoch(self, row: Mapping[str, Any]) -> None:
         super().epoch(row)
         self.tell(
-            epoch=row["epoch"], batch=0, loss=row["train_loss"], accuracy=row["test_accuracy"]
+            epoch=row["epoch"],
+            batch=0,
+            loss=row["train_loss"],
+            accuracy=row["test_accuracy"],
         )
 
     def tell(self, **facts: Any) -> None:
         """Replace the file. It is only looked at, so it need not survive a power cut."""
         self.told = time.monotonic()
         self.facts.update(facts)
-        with contextlib.suppress(OSError):  # a full disk must not end a run for want of this
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk must not end a run for want of this
             write_bytes(self.path, to_json(self.facts).encode(), durable=False)
 
 
@@ -95,7 +105,11 @@ def work(task: Task) -> int:
     sys.path[:] = without_current_folder(sys.path)
     for place in (task.log, task.progress):
         make_folder(Path(place).parent)
-    with open_append(Path(task.log)) as log, interruptible(), code_permission(task.allow_code):
+    with (
+        open_append(Path(task.log)) as log,
+        interruptible(),
+        code_permission(task.allow_code),
+    ):
         try:
             _train(task, Teller(log, Path(task.progress)))
             return OK

@@ -40,7 +40,10 @@ __all__ = [
 @dataclass
 class Settings(Chopped):
     in_chop_prob: float = setting(
-        0.1, "one over the number of sweeps between two switches of a chopper", above=0, maximum=1
+        0.1,
+        "one over the number of sweeps between two switches of a chopper",
+        above=0,
+        maximum=1,
     )
     in_chop_random: bool = setting(
         False, "choppers switch with that probability at other reads as well"
@@ -57,7 +60,8 @@ class Settings(Chopped):
         minimum=0,
     )
     correct_accumulation: bool = setting(
-        False, "late reads after a switch count less, as the fast array has had more time"
+        False,
+        "late reads after a switch count less, as the fast array has had more time",
     )
 
 
@@ -65,7 +69,10 @@ def wiring(spec: TileSpec) -> Wiring:
     """How the arrays of a tile are coupled. Raises ValueError in one line."""
     s = checked_settings(spec, Settings)
     found = chopper_wiring(
-        s, "dynamic", buffer_cap=s.buffer_cap, correct_accumulation=int(s.correct_accumulation)
+        s,
+        "dynamic",
+        buffer_cap=s.buffer_cap,
+        correct_accumulation=int(s.correct_accumulation),
     )
     found.values["tail"] = min(s.tail_weightening / found.values["sweeps"], 1.0)
     return found

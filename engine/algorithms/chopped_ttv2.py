@@ -41,7 +41,8 @@ __all__ = [
 @dataclass
 class Settings(Chopped):
     in_chop_random: bool = setting(
-        True, "choppers of slices switch at random; otherwise after every 1 / in_chop_prob sweeps"
+        True,
+        "choppers of slices switch at random; otherwise after every 1 / in_chop_prob sweeps",
     )
     out_chop_prob: float = setting(
         0.0,

@@ -59,7 +59,9 @@ def init(tile: Tile, spec: TileSpec) -> Trained:
     weight = tile.array.weight
     tile.array.weight = nn.Parameter(weight.data, requires_grad=weight.requires_grad)  # type: ignore[assignment]
     return Trained(
-        tile, spec, analog_backward=settings_of(spec.algorithm, Settings).analog_backward
+        tile,
+        spec,
+        analog_backward=settings_of(spec.algorithm, Settings).analog_backward,
     )
 
 
@@ -71,7 +73,9 @@ def product(
     return product(tile, state, x, scales)
 
 
-def settle(tile: Tile, state: Trained, scale: Tensor | None, out_scale: Tensor | None) -> None:
+def settle(
+    tile: Tile, state: Trained, scale: Tensor | None, out_scale: Tensor | None
+) -> None:
     state.settle(tile, scale, out_scale)
 
 

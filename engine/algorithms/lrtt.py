@@ -22,7 +22,9 @@ FORMULA = (
     "x' = A x, d' = B^T d;  A <- A - lr_in lr d'^T x,  B <- B - lr_out lr d^T x';  "
     "every transfer_every: C <- C + transfer_lr B A;  y = (C + forward_gain B A) x"
 )
-SOURCE = "Cho, Park, Won & Kim, LR-TT, public submission of 2026-08-27 (not peer reviewed)"
+SOURCE = (
+    "Cho, Park, Won & Kim, LR-TT, public submission of 2026-08-27 (not peer reviewed)"
+)
 ARRAYS = {
     "in_factor": "A, from the inputs to the ranks; without a device of its own, as the visible one",
     "out_factor": "B, from the ranks to the outputs; without a device of its own, as the visible one",
@@ -37,7 +39,9 @@ class Settings:
     rank: int = setting(
         8, "rank of what A and B learn, at most the smaller side of the tile", minimum=1
     )
-    transfer_every: int = setting(10, "period of the transfers", "mini-batches", minimum=1)
+    transfer_every: int = setting(
+        10, "period of the transfers", "mini-batches", minimum=1
+    )
     transfer_lr: float = setting(
         0.0, "factor of a transfer, not times lr; 0 = 0.01 / rank", minimum=0
     )
@@ -49,7 +53,9 @@ class Settings:
         choices=("keep", "reset_out", "redraw"),
     )
     init_in: str = setting(
-        "uniform", "how A starts; B starts at 0", choices=("uniform", "normal", "orthogonal")
+        "uniform",
+        "how A starts; B starts at 0",
+        choices=("uniform", "normal", "orthogonal"),
     )
     init_gain: float = setting(
         1.0,
@@ -60,10 +66,14 @@ class Settings:
         0.0, "share of B A in the forward and backward products", minimum=0
     )
     transfer: str = setting(
-        "ranks", "pulses by rank, exact product, or nothing", choices=("ranks", "exact", "none")
+        "ranks",
+        "pulses by rank, exact product, or nothing",
+        choices=("ranks", "exact", "none"),
     )
     transfer_read: str = setting(
-        "onehot", "ranks are read by their periphery, or exactly", choices=("onehot", "exact")
+        "onehot",
+        "ranks are read by their periphery, or exactly",
+        choices=("onehot", "exact"),
     )
     rank_chunk: int = setting(
         0,
@@ -73,7 +83,8 @@ class Settings:
     update_aux: Update = field(default_factory=Update)
     update_core: Update = field(default_factory=Update)
     io_aux: Any = setting(
-        None, "periphery of A and B both ways, keys as in tile.forward; null = that of the tile"
+        None,
+        "periphery of A and B both ways, keys as in tile.forward; null = that of the tile",
     )
 
 
@@ -108,7 +119,9 @@ def init(tile: Tile, spec: TileSpec) -> LowRank:
     if s.forward_gain > 0 and s.after_transfer == "keep" and s.transfer != "none":
         text = "lrtt: forward_gain > 0 with after_transfer=keep counts B A in products and transfers it again and again"
         warnings.warn(text, stacklevel=2)
-    return LowRank(tile, s, [spec.algorithm.devices.get(name, spec.device) for name in ARRAYS])
+    return LowRank(
+        tile, s, [spec.algorithm.devices.get(name, spec.device) for name in ARRAYS]
+    )
 
 
 def update(tile: Tile, state: LowRank, x: Tensor, d: Tensor, lr: float) -> None:
@@ -123,7 +136,11 @@ def end_of_batch(tile: Tile, state: LowRank) -> None:
 def forward(tile: Tile, state: LowRank, x: Tensor) -> Tensor:
     """y [.., B, O] of the visible array, and of the factors where they have a share."""
     y = tile.mvm(x)
-    return y if state.gain == 0 else y + state.gain * state.out_factor.mvm(state.in_factor.mvm(x))
+    return (
+        y
+        if state.gain == 0
+        else y + state.gain * state.out_factor.mvm(state.in_factor.mvm(x))
+    )
 
 
 def backward(tile: Tile, state: LowRank, d: Tensor) -> Tensor:

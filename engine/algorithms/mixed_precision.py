@@ -21,7 +21,9 @@ FORMULA = (
     "chi <- chi + lr d^T x;  "
     "every transfer_every: n = trunc(chi / eps),  chi <- chi - n eps,  E[W] <- W - transfer_lr n eps"
 )
-SOURCE = "Nandakumar et al., Front. Neurosci. 14:406 (2020), doi:10.3389/fnins.2020.00406"
+SOURCE = (
+    "Nandakumar et al., Front. Neurosci. 14:406 (2020), doi:10.3389/fnins.2020.00406"
+)
 ARRAYS: dict[str, str] = {}
 KERNELS = ("digital",)
 
@@ -30,7 +32,9 @@ KERNELS = ("digital",)
 class Settings:
     """Settings of mixed precision."""
 
-    transfer_every: int = setting(1, "period of the transfers", "mini-batches", minimum=1)
+    transfer_every: int = setting(
+        1, "period of the transfers", "mini-batches", minimum=1
+    )
     n_rows_per_transfer: int = setting(
         -1, "rows of one transfer, taking turns; -1 = all", "rows", minimum=-1
     )
@@ -38,13 +42,24 @@ class Settings:
     granularity: float = setting(
         0.0, "unit of chi, eps; 0 = the mean step of the device", "weight", minimum=0
     )
-    transfer_lr: float = setting(1.0, "factor of the pulses that are written", minimum=0)
-    n_x_bins: int = setting(0, "steps of the inputs in chi; 0 = exact", "steps", minimum=0)
-    n_d_bins: int = setting(0, "steps of the gradients in chi; 0 = exact", "steps", minimum=0)
-    stoc_round_x: bool = setting(True, "inputs are rounded to their steps stochastically")
-    stoc_round_d: bool = setting(True, "gradients are rounded to their steps stochastically")
+    transfer_lr: float = setting(
+        1.0, "factor of the pulses that are written", minimum=0
+    )
+    n_x_bins: int = setting(
+        0, "steps of the inputs in chi; 0 = exact", "steps", minimum=0
+    )
+    n_d_bins: int = setting(
+        0, "steps of the gradients in chi; 0 = exact", "steps", minimum=0
+    )
+    stoc_round_x: bool = setting(
+        True, "inputs are rounded to their steps stochastically"
+    )
+    stoc_round_d: bool = setting(
+        True, "gradients are rounded to their steps stochastically"
+    )
     transfer_first: bool = setting(
-        False, "transfers wait for the first sample of the next mini-batch, as in aihwkit"
+        False,
+        "transfers wait for the first sample of the next mini-batch, as in aihwkit",
     )
 
 
@@ -66,7 +81,11 @@ def check_tile(spec: TileSpec, rows: int, columns: int) -> None:
     for name in ("n_x_bins", "n_d_bins"):
         if getattr(s, name) == 1:
             raise ValueError(f"algorithm.{name} must be 0 (exact) or at least 2, not 1")
-    if s.granularity == 0 and not spec.device.cells and find_device(spec.device.model).ideal:
+    if (
+        s.granularity == 0
+        and not spec.device.cells
+        and find_device(spec.device.model).ideal
+    ):
         raise ValueError(
             f"algorithm.granularity must be > 0 with the device {spec.device.model}, which has no step"
         )

@@ -52,14 +52,20 @@ class Settings(Residual):
         maximum=MOST_ARRAYS,
     )
     gamma: float = setting(
-        0.5, "share of an array in the weight, relative to the next coarser one", above=0
+        0.5,
+        "share of an array in the weight, relative to the next coarser one",
+        above=0,
     )
     transfer_every: float = setting(
         2.0, "period of the reads of the finest array", "mini-batches", above=0
     )
-    every_factor: float = setting(5.0, "how much less often each coarser array is read", minimum=1)
+    every_factor: float = setting(
+        5.0, "how much less often each coarser array is read", minimum=1
+    )
     transfer_lr: float = setting(
-        0.1, "beta_0, of which the rates of the transfers are multiples; 0 = none", minimum=0
+        0.1,
+        "beta_0, of which the rates of the transfers are multiples; 0 = none",
+        minimum=0,
     )
     transfer_lr_factor: float = setting(
         1.2, "how much larger the rate from each finer array is", above=0
@@ -82,7 +88,9 @@ def wiring(spec: TileSpec, rows: int, columns: int) -> Wiring:
         "plain",
         every=every,
         gamma=[s.gamma ** (number - k) for k in range(s.arrays)],
-        transfer_lr=[s.transfer_lr * s.transfer_lr_factor ** (number - k) for k in range(number)],
+        transfer_lr=[
+            s.transfer_lr * s.transfer_lr_factor ** (number - k) for k in range(number)
+        ],
     )
 
 

@@ -31,9 +31,7 @@ FORMULA = (
     "P <- P - alpha d^T x, d at the mixed weight;  every transfer_every: W[:, s] <- W[:, s] + beta (P e_s + noise);  "
     "weight = W + gamma P"
 )
-SOURCE = (
-    "Wu, Xiao, Gokmen, Fagbohungbe & Chen, NeurIPS 2025, doi:10.48550/arXiv.2502.06309, eq. 9-11"
-)
+SOURCE = "Wu, Xiao, Gokmen, Fagbohungbe & Chen, NeurIPS 2025, doi:10.48550/arXiv.2502.06309, eq. 9-11"
 __all__ = [
     "ABOUT", "ARRAYS", "FORMULA", "KERNELS", "SOURCE", "Settings", "check_tile", "end_of_batch", "init",
     "set_weights", "update",

@@ -34,9 +34,7 @@ FORMULA = (
     "P <- P - alpha d^T x, d at the mixed weight;  every transfer_every: H[:, s] <- m H[:, s] + (1 - m) (P e_s + "
     "noise), m = momentum;  W[:, s] <- W[:, s] + beta H[:, s] where |H| > thres_scale g;  weight = W + gamma P"
 )
-SOURCE = (
-    "Wu, Xiao, Gokmen, Fagbohungbe & Chen, NeurIPS 2025, doi:10.48550/arXiv.2502.06309, eq. 14-15"
-)
+SOURCE = "Wu, Xiao, Gokmen, Fagbohungbe & Chen, NeurIPS 2025, doi:10.48550/arXiv.2502.06309, eq. 14-15"
 __all__ = [
     "ABOUT", "ARRAYS", "FORMULA", "KERNELS", "SOURCE", "Settings", "check_tile", "end_of_batch", "init",
     "set_weights", "update",
@@ -47,10 +45,16 @@ __all__ = [
 class Settings(Residual):
     transfer_lr: float = like(Residual, "transfer_lr", 0.1)
     momentum: float = setting(
-        0.9, "share of the buffer that a read leaves; the paper's 1 - beta", minimum=0, maximum=1
+        0.9,
+        "share of the buffer that a read leaves; the paper's 1 - beta",
+        minimum=0,
+        maximum=1,
     )
     thres_scale: float = setting(
-        1.0, "what the buffer must exceed for a write", "steps of the main array", minimum=0
+        1.0,
+        "what the buffer must exceed for a write",
+        "steps of the main array",
+        minimum=0,
     )
 
 

@@ -33,7 +33,9 @@ FORMULA = (
     "A <- A - fast_lr d^T x;  every transfer_every: y = A e_s + noise,  C[:, s] <- C[:, s] + transfer_lr lr y;  "
     "W = C + gamma A"
 )
-SOURCE = "Gokmen & Haensch, Front. Neurosci. 14:103 (2020), doi:10.3389/fnins.2020.00103"
+SOURCE = (
+    "Gokmen & Haensch, Front. Neurosci. 14:103 (2020), doi:10.3389/fnins.2020.00103"
+)
 __all__ = [
     "ABOUT", "ARRAYS", "FORMULA", "KERNELS", "SOURCE", "Settings", "check_tile", "end_of_batch", "init",
     "replays", "set_weights", "update",

@@ -44,11 +44,16 @@ __all__ = [
 
 @dataclass
 class Settings(Chain):
-    thres_scale: float = setting(1.0, "threshold of the buffer", "steps of the next array", above=0)
+    thres_scale: float = setting(
+        1.0, "threshold of the buffer", "steps of the next array", above=0
+    )
     step: float = setting(1.0, "size of a write", "steps of the next array", minimum=0)
-    momentum: float = setting(0.1, "share of the buffer that a write leaves", minimum=0, maximum=1)
+    momentum: float = setting(
+        0.1, "share of the buffer that a write leaves", minimum=0, maximum=1
+    )
     forget_buffer: bool = setting(
-        True, "a write leaves momentum times the buffer; otherwise only its pulses are taken off"
+        True,
+        "a write leaves momentum times the buffer; otherwise only its pulses are taken off",
     )
     transfer_update: OnePulse = field(default_factory=OnePulse)
 

@@ -61,7 +61,11 @@ class Param:
             return "any"
         if self.kind is not list:
             return self.kind.__name__
-        return "list of any" if self.item is object else f"list of {self.item_kind.__name__}"
+        return (
+            "list of any"
+            if self.item is object
+            else f"list of {self.item_kind.__name__}"
+        )
 
     @property
     def item_kind(self) -> type:
@@ -75,7 +79,11 @@ class Param:
         """Type and range in a few words."""
         if self.choices:
             return " | ".join(self.choices)
-        name = self.kind_name if self.length is None else f"{self.kind_name}, {self.length} values"
+        name = (
+            self.kind_name
+            if self.length is None
+            else f"{self.kind_name}, {self.length} values"
+        )
         name = f"{name} or {self.word}" if self.word else name
         limits = (("> ", self.above), (">= ", self.minimum), ("<= ", self.maximum))
         shown = (f"{sign}{limit:g}" for sign, limit in limits if limit is not None)
@@ -102,12 +110,20 @@ class Param:
         """A list whose values are all allowed."""
         low, high = self._lengths()
         if not isinstance(value, list | tuple) or not low <= len(value) <= high:
-            count = f"{low} to {high:g}" if high < math.inf else f"{low} or more" if low else ""
+            count = (
+                f"{low} to {high:g}"
+                if high < math.inf
+                else f"{low} or more"
+                if low
+                else ""
+            )
             count = str(low) if low == high else count
             what = " ".join(filter(None, (count, ITEMS[self.item_kind])))
             raise ValueError(f"{name} must be a list of {what}, not {brief(value)}")
         one = replace(self, default=self.item_kind(), item=None)
-        return [one.read(f"{name}[{number}]", item) for number, item in enumerate(value)]
+        return [
+            one.read(f"{name}[{number}]", item) for number, item in enumerate(value)
+        ]
 
     def _lengths(self) -> tuple[int, float]:
         """The smallest and the largest number of values of a list."""
@@ -134,7 +150,9 @@ class Param:
             raise ValueError(f"{name} must be a number, not {brief(value)}")
         # An integer may be larger than any number of the other kind.
         if abs(value) > LARGEST or not math.isfinite(value):
-            raise ValueError(f"{name} must be finite, at most {LARGEST:.2g}, not {brief(value)}")
+            raise ValueError(
+                f"{name} must be finite, at most {LARGEST:.2g}, not {brief(value)}"
+            )
         if self.kind is int and value != int(value):
             raise ValueError(f"{name} must be a whole number, not {brief(value)}")
         if self.above is not None and value <= self.above:

@@ -28,13 +28,17 @@ class WeightModifier(Settings):
     stay."""
 
     type: str = setting("None", "kind of disturbance", choices=MODIFIERS)
-    std_dev: float = setting(0.0, "strength of the noise", "of the largest weight", minimum=0)
+    std_dev: float = setting(
+        0.0, "strength of the noise", "of the largest weight", minimum=0
+    )
     res: float = setting(
         0.0,
         "step as a share of the largest weight; > 1 = number of steps; 0 = continuous",
         minimum=0,
     )
-    sto_round: bool = setting(False, "weights are rounded to their steps stochastically")
+    sto_round: bool = setting(
+        False, "weights are rounded to their steps stochastically"
+    )
     dorefa_clip: float = setting(0.6, "largest weight after DoReFa", "weight")
     pdrop: float = setting(
         0.0, "probability that a weight is 0, after any type", minimum=0, maximum=1
@@ -45,7 +49,9 @@ class WeightModifier(Settings):
     rel_to_actual_wmax: bool = setting(
         True, "the largest weight is that of the tile, not assumed_wmax"
     )
-    assumed_wmax: float = setting(1.0, "largest weight if not that of the tile", "weight", above=0)
+    assumed_wmax: float = setting(
+        1.0, "largest weight if not that of the tile", "weight", above=0
+    )
     copy_last_column: bool = setting(
         False, "the last column stays as it is, such as that of an analog bias"
     )
@@ -61,13 +67,21 @@ class WeightModifier(Settings):
     pcm_zero_thres: float = setting(
         0.0, "smaller conductances count as 0", "of the noise at 0", minimum=0
     )
-    pcm_t_inference: float = setting(0.0, "time of drift before reading", "s", minimum=0)
-    pcm_prob_at_reset: float = setting(0.0, "share of cells stuck at 0", minimum=0, maximum=1)
+    pcm_t_inference: float = setting(
+        0.0, "time of drift before reading", "s", minimum=0
+    )
+    pcm_prob_at_reset: float = setting(
+        0.0, "share of cells stuck at 0", minimum=0, maximum=1
+    )
     pcm_prob_at_gmax: float = setting(
         0.0, "share of cells moved by g_max, up or down", minimum=0, maximum=1
     )
-    pcm_prob_at_random: float = setting(0.0, "share of cells stuck anywhere", minimum=0, maximum=1)
-    pcm_t0: float = setting(20.0, "time between programming and the first read", "s", above=0)
+    pcm_prob_at_random: float = setting(
+        0.0, "share of cells stuck anywhere", minimum=0, maximum=1
+    )
+    pcm_t0: float = setting(
+        20.0, "time between programming and the first read", "s", above=0
+    )
     per_forward: bool = setting(
         False, "drawn anew for each product of a mini-batch, as in aihwkit's torch tile"
     )
@@ -89,7 +103,9 @@ class WeightClip(Settings):
     fixed_value: float = setting(
         -1.0, "the limit, or the largest one of the other types; <= 0 = none", "weight"
     )
-    sigma: float = setting(2.5, "the limit of LayerGaussian", "standard deviations", above=0)
+    sigma: float = setting(
+        2.5, "the limit of LayerGaussian", "standard deviations", above=0
+    )
 
 
 @dataclass
@@ -97,12 +113,18 @@ class WeightRemap(Settings):
     """How weights fill the range of the tile again after each optimizer step; the output scales
     take up the rest."""
 
-    type: str = setting("None", "one factor for the tile, or one for each output", choices=REMAPS)
+    type: str = setting(
+        "None", "one factor for the tile, or one for each output", choices=REMAPS
+    )
     remapped_wmax: float = setting(1.0, "largest weight after it", "weight", above=0)
     max_scale_range: float = setting(
-        0.0, "largest scale over the smallest one (channelwise); 0 = no limit", minimum=0
+        0.0,
+        "largest scale over the smallest one (channelwise); 0 = no limit",
+        minimum=0,
     )
-    max_scale_ref: float = setting(0.0, "least value that counts as the smallest scale", minimum=0)
+    max_scale_ref: float = setting(
+        0.0, "least value that counts as the smallest scale", minimum=0
+    )
 
 
 @dataclass
@@ -115,8 +137,12 @@ class InputRange(Settings):
     init_from_data: int = setting(
         100, "batches whose spread sets the range at first", "batches", minimum=0
     )
-    init_std_alpha: float = setting(3.0, "range they ask for", "standard deviations", above=0)
-    decay: float = setting(0.001, "pull to a smaller range while few inputs are cut off", minimum=0)
+    init_std_alpha: float = setting(
+        3.0, "range they ask for", "standard deviations", above=0
+    )
+    decay: float = setting(
+        0.001, "pull to a smaller range while few inputs are cut off", minimum=0
+    )
     input_min_percentage: float = setting(
         0.95, "share of inputs within the range above which it acts", maximum=1
     )
@@ -126,7 +152,9 @@ class InputRange(Settings):
     output_min_percentage: float = setting(
         0.95, "share of outputs within the bound below which they do", maximum=1
     )
-    gradient_scale: float = setting(1.0, "factor of the gradient, with gradient_relative")
+    gradient_scale: float = setting(
+        1.0, "factor of the gradient, with gradient_relative"
+    )
     gradient_relative: bool = setting(True, "the gradient is relative to the range")
     stop_at_range: bool = setting(
         False, "inputs that are cut off get no gradient, as in aihwkit's torch tile"
@@ -144,7 +172,8 @@ def training_problem(
 ) -> str:
     """One line on what does not fit together, also with the periphery `forward`; or nothing."""
     managed = (
-        forward.noise_management not in ("None", "Constant") or forward.bound_management != "None"
+        forward.noise_management not in ("None", "Constant")
+        or forward.bound_management != "None"
     )
     unbound = forward.is_perfect or forward.out_bound <= 0
     checks = (

@@ -25,7 +25,10 @@ KIND_KEYS = tuple(dict.fromkeys(KIND_KEY.values()))
 
 def names_kind(group: str, section: Any) -> bool:
     """Whether a section says by itself what it is about, so that it needs nothing below it."""
-    return isinstance(section, Mapping) and section.get(KIND_KEY.get(group, "")) is not None
+    return (
+        isinstance(section, Mapping)
+        and section.get(KIND_KEY.get(group, "")) is not None
+    )
 
 
 def overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,5 +54,6 @@ def without_texts(section: Mapping[str, Any]) -> dict[str, Any]:
 def _is_other_kind(base: Mapping[str, Any], top: Mapping[str, Any]) -> bool:
     """Whether `top` gives a kind other than that of `base`, which must have one."""
     return any(
-        isinstance(base.get(key), str) and key in top and top[key] != base[key] for key in KIND_KEYS
+        isinstance(base.get(key), str) and key in top and top[key] != base[key]
+        for key in KIND_KEYS
     )

@@ -24,7 +24,9 @@ class Settings:
         declared = declarations(type(self))
         if name not in declared:
             hint = unknown(name, declared, have="it has")
-            raise AttributeError(f"{type(self).__name__} has no setting {name!r}; {hint}")
+            raise AttributeError(
+                f"{type(self).__name__} has no setting {name!r}; {hint}"
+            )
         object.__setattr__(self, name, read_field(declared[name], value, name))
 
     def __str__(self) -> str:
@@ -119,7 +121,9 @@ def read_settings(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise ValueError(f"{where} must hold settings, not {brief(values)}")
     table = declarations(kind)
     check_keys(values, table, where)
-    return _make(kind, {k: read_field(table[k], v, f"{where}.{k}") for k, v in values.items()})
+    return _make(
+        kind, {k: read_field(table[k], v, f"{where}.{k}") for k, v in values.items()}
+    )
 
 
 def _make(kind: type[T], values: Mapping[str, Any]) -> T:
@@ -128,7 +132,9 @@ def _make(kind: type[T], values: Mapping[str, Any]) -> T:
         return kind(**values)
     made = object.__new__(kind)
     for item in fields(kind):  # type: ignore[arg-type]
-        made.__dict__[item.name] = values[item.name] if item.name in values else default_of(item)
+        made.__dict__[item.name] = (
+            values[item.name] if item.name in values else default_of(item)
+        )
     after = getattr(made, "__post_init__", None)
     if after is not None:
         after()
@@ -139,4 +145,6 @@ def check_keys(values: Mapping[str, Any], allowed: Any, where: str) -> None:
     """Raises ValueError, naming the nearest allowed key, for a key that is not allowed."""
     for key in values:
         if key not in allowed:
-            raise ValueError(f"{where} has no key {key!r}; {unknown(key, allowed, have='it has')}")
+            raise ValueError(
+                f"{where} has no key {key!r}; {unknown(key, allowed, have='it has')}"
+            )

@@ -14,7 +14,13 @@ from engine.config.sections import Settings
 NOISE_MANAGEMENT = ("None", "AbsMax", "AbsMaxNPSum", "Max", "Constant", "AverageAbsMax")
 BOUND_MANAGEMENT = ("None", "Iterative", "IterativeWorstCase")
 WEIGHT_NOISE = ("None", "AdditiveConstant", "PCMRead")
-READINGS = ("OnePass", "PosNegSeparate", "PosNegSeparateDigitalSum", "SplitMode", "BitWise")
+READINGS = (
+    "OnePass",
+    "PosNegSeparate",
+    "PosNegSeparateDigitalSum",
+    "SplitMode",
+    "BitWise",
+)
 MV_TYPES = ("Ideal", *READINGS)
 PULSE_TYPES = (
     "None",
@@ -36,17 +42,23 @@ class IO(Settings):
     mv_type: str = setting("OnePass", "how a signed product is read", choices=MV_TYPES)
     inp_bound: float = setting(1.0, "DAC range; <= 0 = no bound", "normalised input")
     inp_res: float = setting(
-        1 / 126, "DAC step as a share of its range; > 1 = number of steps; <= 0 = continuous"
+        1 / 126,
+        "DAC step as a share of its range; > 1 = number of steps; <= 0 = continuous",
     )
     inp_sto_round: bool = setting(False, "the DAC rounds stochastically")
-    inp_noise: float = setting(0.0, "noise after the DAC", "normalised input", minimum=0)
+    inp_noise: float = setting(
+        0.0, "noise after the DAC", "normalised input", minimum=0
+    )
     inp_asymmetry: float = setting(0.0, "negative inputs are weaker by this share")
     out_bound: float = setting(12.0, "ADC range; <= 0 = no bound", "normalised output")
     out_res: float = setting(
-        1 / 510, "ADC step as a share of its range; > 1 = number of steps; <= 0 = continuous"
+        1 / 510,
+        "ADC step as a share of its range; > 1 = number of steps; <= 0 = continuous",
     )
     out_sto_round: bool = setting(False, "the ADC rounds stochastically")
-    out_noise: float = setting(0.06, "noise before the ADC", "normalised output", minimum=0)
+    out_noise: float = setting(
+        0.06, "noise before the ADC", "normalised output", minimum=0
+    )
     out_noise_std: float = setting(
         0.0, "output-to-output spread of out_noise", "of out_noise", minimum=0
     )
@@ -59,13 +71,17 @@ class IO(Settings):
         "AbsMax", "how inputs are scaled to the DAC range", choices=NOISE_MANAGEMENT
     )
     nm_thres: float = setting(
-        0.0, "upper limit of the input scale, or the constant one; 0 = no limit", minimum=0
+        0.0,
+        "upper limit of the input scale, or the constant one; 0 = no limit",
+        minimum=0,
     )
     w_noise: float = setting(
         0.0, "weight noise of one read, referred to the output", "weight", minimum=0
     )
     w_noise_type: str = setting("None", "kind of weight noise", choices=WEIGHT_NOISE)
-    ir_drop: float = setting(0.0, "scale of the voltage drop along the wires", minimum=0)
+    ir_drop: float = setting(
+        0.0, "scale of the voltage drop along the wires", minimum=0
+    )
     ir_drop_g_ratio: float = setting(
         1 / 0.35 / 5e-6, "wire conductance over largest cell conductance", above=0
     )
@@ -76,7 +92,9 @@ class IO(Settings):
     slope_calibration: float = setting(
         0.0, "share of the output curve's slope that is calibrated away", minimum=0
     )
-    v_offset_std: float = setting(0.0, "output-to-output spread of the voltage offset", minimum=0)
+    v_offset_std: float = setting(
+        0.0, "output-to-output spread of the voltage offset", minimum=0
+    )
     v_offset_positive: bool = setting(
         False, "offsets have one sign, not either; half of the outputs have none"
     )
@@ -90,10 +108,15 @@ class IO(Settings):
     # Each reduction by half is a read with random numbers and, on a GPU, a list of its own
     # (QUEUE_ROUNDS in mvm/args.cuh).
     max_bm_factor: int = setting(
-        1000, "bound management stops beyond this input reduction", minimum=0, maximum=1 << 30
+        1000,
+        "bound management stops beyond this input reduction",
+        minimum=0,
+        maximum=1 << 30,
     )
     max_bm_res: float = setting(
-        0.25, "bound management stops beyond this share of DAC steps; 0 = no start", minimum=0
+        0.25,
+        "bound management stops beyond this share of DAC steps; 0 = no start",
+        minimum=0,
     )
     bm_test_negative_bound: bool = setting(
         True, "a negative ADC hit triggers bound management as well"
@@ -115,20 +138,31 @@ class Update(Settings):
     """The pulsed update: trains of pulses on rows and columns whose coincidences move the cells."""
 
     desired_bl: int = setting(
-        31, "length of the pulse trains, the largest with update_bl_management", "pulses", minimum=1
+        31,
+        "length of the pulse trains, the largest with update_bl_management",
+        "pulses",
+        minimum=1,
     )
     fixed_bl: bool = setting(
         True, "the trains keep their length when the learning rate is too large for it"
     )
-    pulse_type: str = setting("StochasticCompressed", "how trains are made", choices=PULSE_TYPES)
-    res: float = setting(0.0, "step of the firing probability; <= 0 = continuous", maximum=1)
+    pulse_type: str = setting(
+        "StochasticCompressed", "how trains are made", choices=PULSE_TYPES
+    )
+    res: float = setting(
+        0.0, "step of the firing probability; <= 0 = continuous", maximum=1
+    )
     x_res_implicit: float = setting(
         0.0, "step of the input for DeterministicImplicit; <= 0 = continuous", maximum=1
     )
     d_res_implicit: float = setting(
-        0.0, "step of the gradient for DeterministicImplicit; <= 0 = continuous", maximum=1
+        0.0,
+        "step of the gradient for DeterministicImplicit; <= 0 = continuous",
+        maximum=1,
     )
-    sto_round: bool = setting(False, "probabilities are rounded to their steps stochastically")
+    sto_round: bool = setting(
+        False, "probabilities are rounded to their steps stochastically"
+    )
     update_bl_management: bool = setting(
         True, "trains are as short as each sample allows; implies update_management"
     )
@@ -144,7 +178,9 @@ class Update(Settings):
 class Mapping(Settings):
     """How a logical weight matrix lies on tiles."""
 
-    digital_bias: bool = setting(True, "the bias is added digitally, not by a column of the tile")
+    digital_bias: bool = setting(
+        True, "the bias is added digitally, not by a column of the tile"
+    )
     weight_scaling_omega: float = setting(
         0.0, "largest weight on the tile after scaling; 0 = no scaling", minimum=0
     )
@@ -158,5 +194,9 @@ class Mapping(Settings):
     out_scaling_columnwise: bool = setting(
         False, "one learned scale for each output instead of one for the tile"
     )
-    max_input_size: int = setting(512, "largest number of tile inputs; 0 = no limit", minimum=0)
-    max_output_size: int = setting(512, "largest number of tile outputs; 0 = no limit", minimum=0)
+    max_input_size: int = setting(
+        512, "largest number of tile inputs; 0 = no limit", minimum=0
+    )
+    max_output_size: int = setting(
+        512, "largest number of tile outputs; 0 = no limit", minimum=0
+    )

@@ -19,10 +19,14 @@ def load_member(name: str, kind: type[T], what: str) -> tuple[T, str]:
     """
     code, attribute = load_code(name, what), name.partition(":")[2]
     members, path = vars(code.module), code.path
-    found = members.get(attribute) if attribute else only_member(members, kind, path.name)
+    found = (
+        members.get(attribute) if attribute else only_member(members, kind, path.name)
+    )
     if not isinstance(found, kind):
         names = sorted(k for k, v in members.items() if isinstance(v, kind))
-        raise ValueError(f"{path} has no {what} {attribute!r}; it has {', '.join(names) or 'none'}")
+        raise ValueError(
+            f"{path} has no {what} {attribute!r}; it has {', '.join(names) or 'none'}"
+        )
     return found, str(path)
 
 
@@ -31,5 +35,7 @@ def only_member(members: Mapping[str, Any], kind: type[T], where: str) -> T:
     several."""
     found = [v for v in members.values() if isinstance(v, kind)]
     if len(found) != 1:
-        raise ValueError(f"{where} must define one {kind.__name__}, it defines {len(found)}")
+        raise ValueError(
+            f"{where} must define one {kind.__name__}, it defines {len(found)}"
+        )
     return found[0]

@@ -28,7 +28,15 @@ from engine.readers.wording import unknown
 from engine.trust.code import is_code
 
 # What others take from here beside our own.
-__all__ = ("BASE_CELLS", "FOLDER", "MAX_NODES", "Device", "Param", "device_names", "find_device")
+__all__ = (
+    "BASE_CELLS",
+    "FOLDER",
+    "MAX_NODES",
+    "Device",
+    "Param",
+    "device_names",
+    "find_device",
+)
 DEVICES = Members("engine.devices", "no device model", others=("base",))
 FOLDER = DEVICES.folder
 BASE_CELLS = {
@@ -85,7 +93,8 @@ class Device:
                 hint = unknown(key, self.params, have="it has")
                 raise ValueError(f"device {self.name} has no parameter {key!r}; {hint}")
         full = {
-            k: p.read(k, values[k]) if k in values else p.default for k, p in self.params.items()
+            k: p.read(k, values[k]) if k in values else p.default
+            for k, p in self.params.items()
         }
         for key, value in (self.derive(full) if self.derive else {}).items():
             if key in values and not math.isclose(full[key], value, rel_tol=1e-6):

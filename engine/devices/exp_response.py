@@ -11,7 +11,11 @@ ExpResponse = Device(
     "down: w -= D_down q(1 - w / b_min)(1 + dw_min_std xi)",
     source="Wu et al., NeurIPS 2025, doi:10.48550/arXiv.2502.06309, eq. 145",
     params=base_params()
-    | {"gamma": Param(1.0, "", "shape: the larger, the steeper the response", above=0, maximum=20)}
+    | {
+        "gamma": Param(
+            1.0, "", "shape: the larger, the steeper the response", above=0, maximum=20
+        )
+    }
     | WRITE_NOISE,
     step="""
 float bound = up ? c.max_bound : c.min_bound;

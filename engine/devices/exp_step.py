@@ -20,10 +20,14 @@ ExpStep = Device(
         "a": Param(0.244, "", "stretch of the weight range in the exponent"),
         "b": Param(0.2425, "", "shift of the weight in the exponent"),
         "dw_min_std_add": Param(
-            0.0, "weight", "pulse noise that is the same at every weight, times dw_min_std"
+            0.0,
+            "weight",
+            "pulse noise that is the same at every weight, times dw_min_std",
         ),
         "dw_min_std_slope": Param(
-            0.0, "of |weight|", "pulse noise that grows with the weight, times dw_min_std"
+            0.0,
+            "of |weight|",
+            "pulse noise that grows with the weight, times dw_min_std",
         ),
     }
     | WRITE_NOISE,

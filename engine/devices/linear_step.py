@@ -21,8 +21,12 @@ LinearStep = Device(
     "doi:10.1109/IEDM.2018.8614551",
     params=base_params()
     | {
-        "gamma_up": Param(0.0, "", "mean slope of the up step, in steps per upper bound"),
-        "gamma_down": Param(0.0, "", "mean slope of the down step, in steps per lower bound"),
+        "gamma_up": Param(
+            0.0, "", "mean slope of the up step, in steps per upper bound"
+        ),
+        "gamma_down": Param(
+            0.0, "", "mean slope of the down step, in steps per lower bound"
+        ),
         "gamma_up_dtod": Param(
             0.05, "", "device-to-device spread of gamma_up (absolute)", minimum=0
         ),

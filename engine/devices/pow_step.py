@@ -2,7 +2,12 @@
 
 from engine.devices._common import WRITE_NOISE, base_params, check_bounds
 from engine.devices.base import Device
-from engine.devices.parts.power import POWER_CELLS, POWER_CONSTRUCT, POWER_PARAMS, POWER_PROBE
+from engine.devices.parts.power import (
+    POWER_CELLS,
+    POWER_CONSTRUCT,
+    POWER_PARAMS,
+    POWER_PROBE,
+)
 
 PowStep = Device(
     name="pow_step",

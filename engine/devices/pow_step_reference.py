@@ -3,8 +3,17 @@ constant."""
 
 from engine.devices._common import base_params, check_bounds
 from engine.devices.base import Device, Param
-from engine.devices.parts.power import POWER_CELLS, POWER_CONSTRUCT, POWER_PARAMS, POWER_PROBE
-from engine.devices.parts.reference import REFERENCE_CELLS, REFERENCE_PARAMS, REFERENCE_PROBE
+from engine.devices.parts.power import (
+    POWER_CELLS,
+    POWER_CONSTRUCT,
+    POWER_PARAMS,
+    POWER_PROBE,
+)
+from engine.devices.parts.reference import (
+    REFERENCE_CELLS,
+    REFERENCE_PARAMS,
+    REFERENCE_PROBE,
+)
 
 # Bisection for the weight of equal steps: 30 halvings reach the last bit of a float. Power steps
 # pull back from either bound, so there is a zero in between; a fixed number of pulse pairs instead

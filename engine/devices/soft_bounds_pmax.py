@@ -34,9 +34,7 @@ def _soft_bounds(values: dict[str, Any]) -> dict[str, Any]:
 
 def _check(values: dict[str, Any]) -> str | None:
     if values["range_min"] >= values["range_max"]:
-        return (
-            f"range_min ({values['range_min']:g}) must be below range_max ({values['range_max']:g})"
-        )
+        return f"range_min ({values['range_min']:g}) must be below range_max ({values['range_max']:g})"
     return check_linear(values)
 
 
@@ -61,7 +59,10 @@ SoftBoundsPmax = Device(
     source="Frascaroli et al., Sci. Rep. 8:7178 (2018), doi:10.1038/s41598-018-25376-x",
     params=_BASE
     | {
-        k: replace(_BASE[k], meaning=_BASE[k].meaning + "; follows from the range, p_max and alpha")
+        k: replace(
+            _BASE[k],
+            meaning=_BASE[k].meaning + "; follows from the range, p_max and alpha",
+        )
         for k in _FOLLOWING
     }
     | {
@@ -76,10 +77,15 @@ SoftBoundsPmax = Device(
             -1.0, "weight", "lower end of the range, the mean lower bound", maximum=0
         ),
         "range_max": Param(
-            1.0, "weight", "weight reached after p_max up pulses from range_min", minimum=0
+            1.0,
+            "weight",
+            "weight reached after p_max up pulses from range_min",
+            minimum=0,
         ),
         "exact_curve": Param(
-            False, "", "steps give exactly this curve; if not, larger ones, as in aihwkit"
+            False,
+            "",
+            "steps give exactly this curve; if not, larger ones, as in aihwkit",
         ),
     }
     | LINEAR_PARAMS,

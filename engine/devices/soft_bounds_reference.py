@@ -22,7 +22,9 @@ SoftBoundsReference = Device(
     params=base_params()
     | {
         "mult_noise": Param(
-            False, "", "pulse noise scales with the step at this weight, not with the step at 0"
+            False,
+            "",
+            "pulse noise scales with the step at this weight, not with the step at 0",
         ),
         "slope_up_dtod": Param(
             0.0, "of the slope", "spread of the up slope at a fixed step", minimum=0

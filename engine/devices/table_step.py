@@ -19,9 +19,7 @@ TABLES = ("table_up", "table_down", "table_up_std", "table_down_std")
 def _check(values: dict[str, Any]) -> str | None:
     lengths = [len(values[name]) for name in TABLES]
     if len(set(lengths)) > 1:
-        return (
-            f"{', '.join(TABLES)} need the same number of nodes, not {', '.join(map(str, lengths))}"
-        )
+        return f"{', '.join(TABLES)} need the same number of nodes, not {', '.join(map(str, lengths))}"
     return check_bounds(values)
 
 
@@ -35,13 +33,21 @@ TableStep = Device(
     source="none: the measurement that the table holds; form of Rasch et al., AICAS 2021, "
     "doi:10.1109/AICAS51828.2021.9458494",
     params=base_params(
-        dw_min_dtod=0.0, dw_min_std=0.0, up_down_dtod=0.0, w_max_dtod=0.0, w_min_dtod=0.0
+        dw_min_dtod=0.0,
+        dw_min_std=0.0,
+        up_down_dtod=0.0,
+        w_max_dtod=0.0,
+        w_min_dtod=0.0,
     )
     | {
         "table_up": Param(
-            [1.0], "of dw_min", "mean up step at nodes from the lower to the upper bound"
+            [1.0],
+            "of dw_min",
+            "mean up step at nodes from the lower to the upper bound",
         ),
-        "table_down": Param([1.0], "of dw_min", "mean down step at these nodes (positive)"),
+        "table_down": Param(
+            [1.0], "of dw_min", "mean down step at these nodes (positive)"
+        ),
         "table_up_std": Param(
             [0.0], "of dw_min", "cycle-to-cycle spread of the up step at these nodes"
         ),
@@ -73,5 +79,8 @@ def from_csv(path: Path) -> Device:
     for name, value in read_steps(path).items():
         params[name] = replace(params[name], default=value)
     return replace(
-        TableStep, params=params, about=f"Steps measured in {path.name}.", path=str(path)
+        TableStep,
+        params=params,
+        about=f"Steps measured in {path.name}.",
+        path=str(path),
     )

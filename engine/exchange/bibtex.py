@@ -56,7 +56,9 @@ def _references(text: str) -> Iterator[tuple[list[str], str]]:
     """Each paper of a citation: its numbers, or its text in their place, and what is said of it."""
     pieces = text.split("; ")
     for piece in pieces:
-        numbers = [_plain(number) for number in DOI.findall(piece) + ARXIV.findall(piece)]
+        numbers = [
+            _plain(number) for number in DOI.findall(piece) + ARXIV.findall(piece)
+        ]
         if numbers:
             yield list(dict.fromkeys(numbers)), piece
         elif piece[:1].isupper() and YEAR.search(piece):

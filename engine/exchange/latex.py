@@ -15,7 +15,11 @@ PERCENT = "accuracy"
 
 
 def table(
-    rows: Sequence[Mapping[str, Any]], metric: str, *, comment: str, what: str = "95\\,\\% interval"
+    rows: Sequence[Mapping[str, Any]],
+    metric: str,
+    *,
+    comment: str,
+    what: str = "95\\,\\% interval",
 ) -> str:
     """A tabular: the columns of `rows`, of which `mean`, `half` and `count` are joined to one; the
     comment says what it was made of."""
@@ -24,7 +28,11 @@ def table(
     unit = r" (\%)" if percent else ""
     head = [*map(escape, keys), f"{escape(metric)}{unit}", "$n$"]
     body = [
-        [*(escape(cell(row[key])) for key in keys), interval(row, percent), str(row["count"])]
+        [
+            *(escape(cell(row[key])) for key in keys),
+            interval(row, percent),
+            str(row["count"]),
+        ]
         for row in rows
     ]
     lines = [

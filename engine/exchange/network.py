@@ -30,7 +30,11 @@ def torch_state(model: nn.Module) -> dict[str, Tensor]:
     digital = convert_to_digital(model)
     inner = getattr(digital, "network", None)
     # A network that stands in one of ours keeps the names that it has by itself.
-    bare = inner if isinstance(inner, nn.Module) and _holds_all(digital, inner) else digital
+    bare = (
+        inner
+        if isinstance(inner, nn.Module) and _holds_all(digital, inner)
+        else digital
+    )
     state = bare.state_dict()
     return {
         name: value.detach().cpu().contiguous().clone()
@@ -64,7 +68,9 @@ def write_onnx(model: nn.Module, example: Tensor, path: Path) -> str:
     """A file of ONNX for any number of samples, made with `example` [B, ..]; returns a line on how
     it was checked. Raises UserError without the packages it takes, or for a wrong result."""
     if hasattr(model, "begin_streams"):
-        raise UserError("ONNX has no network whose state outlives a batch, as this one's does")
+        raise UserError(
+            "ONNX has no network whose state outlives a batch, as this one's does"
+        )
     missing = [name for name in ONNX_EXTRA if util.find_spec(name) is None]
     if missing:
         raise UserError(f"ONNX needs {', '.join(missing)}: pip install 'aihw[onnx]'")
@@ -88,7 +94,9 @@ def write_onnx(model: nn.Module, example: Tensor, path: Path) -> str:
         except Exception as problem:
             # Whatever torch cannot translate is a fact about the network, told in one line.
             first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
-            raise UserError(f"torch cannot write this network as ONNX: {first}") from problem
+            raise UserError(
+                f"torch cannot write this network as ONNX: {first}"
+            ) from problem
     how = _checked(content, example, expected)
     with _writing(path):
         files.write_new(path, content)
@@ -109,7 +117,9 @@ def _checked(content: bytes, example: Tensor, expected: list[Tensor]) -> str:
         scale = max(float(ours.abs().max()), 1.0)
         worst = max(worst, float((ours - torch.from_numpy(theirs)).abs().max()) / scale)
     if not worst <= TOLERANCE:
-        raise UserError(f"the file of ONNX computes otherwise: outputs differ by {worst:.2g}")
+        raise UserError(
+            f"the file of ONNX computes otherwise: outputs differ by {worst:.2g}"
+        )
     return f"checked with onnxruntime: outputs differ by {worst:.1g} at most"
 
 
@@ -137,6 +147,10 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        raise UserError(f"{path} is there already; name another file with --out") from None
+        raise UserError(
+            f"{path} is there already; name another file with --out"
+        ) from None
     except OSError as problem:
-        raise UserError(f"cannot write {path}: {problem.strerror or problem}") from problem
+        raise UserError(
+            f"cannot write {path}: {problem.strerror or problem}"
+        ) from problem

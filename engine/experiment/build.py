@@ -60,7 +60,9 @@ class Maker:
         self.made: dict[str, nn.Module] = {}
         self.analog = False
 
-    def linear(self, name: str, columns: int, *, rows: int, bias: bool = True) -> nn.Module:
+    def linear(
+        self, name: str, columns: int, *, rows: int, bias: bool = True
+    ) -> nn.Module:
         """A fully connected layer from `columns` inputs to `rows` outputs."""
         from torch import nn
 
@@ -96,7 +98,8 @@ class Maker:
 
         with told_of(name):
             return self._named(
-                name, AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec, **window)
+                name,
+                AnalogConv2d(*channels, kernel_size, bias=bias, tile=spec, **window),
             )
 
     def convert(self, module: nn.Module, name: str = "") -> nn.Module:
@@ -116,7 +119,9 @@ class Maker:
         try:
             made: Any = convert_to_analog(whole, choose, inplace=True)
         except Unconvertible as problem:
-            rules = ", ".join(f"{layer}: {{algorithm: digital}}" for layer in problem.layers)
+            rules = ", ".join(
+                f"{layer}: {{algorithm: digital}}" for layer in problem.layers
+            )
             raise UserError(
                 f"{problem.reason}; leave them digital with layers: {{{rules}}}"
             ) from None
@@ -143,7 +148,9 @@ class Maker:
         others."""
         from torch import nn
 
-        return nn.LogSoftmax(1) if self.config["loss"]["name"] == "nll" else nn.Identity()
+        return (
+            nn.LogSoftmax(1) if self.config["loss"]["name"] == "nll" else nn.Identity()
+        )
 
     def sequential(self, *layers: nn.Module) -> nn.Module:
         """The layers one after another."""
@@ -196,8 +203,13 @@ def layer_config(config: Config, name: str) -> dict[str, Any]:
             continue
         for key in own or {}:
             if key not in PARTS:
-                raise UserError(f"layers.{pattern}: no key {key!r}; it has {', '.join(PARTS)}")
-        found = {part: _over(values, (own or {}).get(part) or {}) for part, values in found.items()}
+                raise UserError(
+                    f"layers.{pattern}: no key {key!r}; it has {', '.join(PARTS)}"
+                )
+        found = {
+            part: _over(values, (own or {}).get(part) or {})
+            for part, values in found.items()
+        }
     return {part: dict(values) for part, values in found.items()}
 
 
@@ -237,7 +249,9 @@ def network(
     except CompileError as problem:
         if not any(is_device_file(name) for name in device_models(config)):
             raise
-        raise UserError(f"the snippet of a device cannot be compiled: {problem.first}") from problem
+        raise UserError(
+            f"the snippet of a device cannot be compiled: {problem.first}"
+        ) from problem
     check_names(config, make.made)
     model.to(device)
     if make.analog and config["run"].get("exact"):
@@ -262,7 +276,9 @@ def check_size(config: Config, info: Info) -> None:
         # else is wrong shows when the network is built.
         return
     except (RuntimeError, OverflowError, MemoryError) as problem:
-        raise UserError(f"model {name} cannot be built: {first_line(problem)}") from problem
+        raise UserError(
+            f"model {name} cannot be built: {first_line(problem)}"
+        ) from problem
     require_memory(weights * DIGITAL_BYTES, f"model {name} with {weights:.3g} weights")
 
 
@@ -276,7 +292,9 @@ def examine(config: Config, info: Info) -> None:
     model, layers = network(digital(config), info, torch.device("cpu"))
     check_names(config, layers)
     check_output(config, model, info)
-    pulsed = [name for name, layer in layers.items() if _check_tiles(config, name, layer)]
+    pulsed = [
+        name for name, layer in layers.items() if _check_tiles(config, name, layer)
+    ]
     from engine.optim.make import plain_optimizer
 
     _told(plain_optimizer, model, config["optimizer"], pulsed)
@@ -300,7 +318,9 @@ def _check_tiles(config: Config, name: str, layer: nn.Module) -> bool:
         if weight.dim() > 1:
             columns = weight[0].numel() + (not mapping.digital_bias)
             sizes = (
-                split(len(weight) // getattr(layer, "groups", 1), mapping.max_output_size),
+                split(
+                    len(weight) // getattr(layer, "groups", 1), mapping.max_output_size
+                ),
                 split(columns, mapping.max_input_size),
             )
             with told_of(name):
@@ -309,7 +329,11 @@ def _check_tiles(config: Config, name: str, layer: nn.Module) -> bool:
 
 
 def _model(make: Maker, info: Info) -> nn.Module:
-    settings = {key: value for key, value in make.config["model"].items() if key not in NO_SETTING}
+    settings = {
+        key: value
+        for key, value in make.config["model"].items()
+        if key not in NO_SETTING
+    }
     name = make.config["model"]["name"]
     member = find_member("models", name)
     _check_rows(name, member, info)
@@ -328,7 +352,9 @@ def _model(make: Maker, info: Info) -> nn.Module:
 def _check_rows(name: str, member: Any, info: Info) -> None:
     """Raises UserError for rows of numbers where a network takes images of channels."""
     rows = info.kind == IMAGES and len(info.shape) != IMAGE_DIMS
-    if rows and not (getattr(member, "TAKES_ROWS", False) or hasattr(member, "arguments")):
+    if rows and not (
+        getattr(member, "TAKES_ROWS", False) or hasattr(member, "arguments")
+    ):
         shape = " x ".join(map(str, info.shape))
         raise UserError(
             f"model {name} takes images, the samples are rows of {shape} numbers: model=mlp takes them"

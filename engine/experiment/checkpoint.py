@@ -119,7 +119,9 @@ def _put(temporary: Path, final: Path) -> None:
 
 def _finished(folder: Path) -> list[Path]:
     """Finished checkpoints, newest first."""
-    return sorted((p for p in files.folders_in(folder) if PLACE.fullmatch(p.name)), reverse=True)
+    return sorted(
+        (p for p in files.folders_in(folder) if PLACE.fullmatch(p.name)), reverse=True
+    )
 
 
 def _signed(body: Mapping[str, Any]) -> bytes:
@@ -166,6 +168,8 @@ def _body(text: str) -> dict[str, Any]:
     except UserError as problem:
         raise Damaged(str(problem)) from problem
     kinds = {"format": int, "bytes": int, "sha256": str, "state": dict}
-    if not isinstance(body, dict) or not all(isinstance(body.get(k), v) for k, v in kinds.items()):
+    if not isinstance(body, dict) or not all(
+        isinstance(body.get(k), v) for k, v in kinds.items()
+    ):
         raise Damaged(f"{STATE} does not hold {', '.join(kinds)}")
     return body

@@ -22,20 +22,32 @@ class Dataset(Settings):
     name: str = setting("digits", "which dataset")
     root: str = setting("data", "folder that holds the files of the dataset")
     download: bool = setting(False, "fetch missing files into root")
-    batch_size: int = setting(10, "samples in a training step", minimum=1, maximum=2**63 - 1)
+    batch_size: int = setting(
+        10, "samples in a training step", minimum=1, maximum=2**63 - 1
+    )
     test_batch_size: int = setting(
         500, "samples in an evaluation step", minimum=1, maximum=2**63 - 1
     )
-    train_samples: int = setting(0, "use only the first n training samples; 0 = all", minimum=0)
-    test_samples: int = setting(0, "use only the first n test samples; 0 = all", minimum=0)
+    train_samples: int = setting(
+        0, "use only the first n training samples; 0 = all", minimum=0
+    )
+    test_samples: int = setting(
+        0, "use only the first n test samples; 0 = all", minimum=0
+    )
     mean: list[float] = setting(
-        [], "subtracted from the inputs: a number, or one a channel; empty = nothing", longest=None
+        [],
+        "subtracted from the inputs: a number, or one a channel; empty = nothing",
+        longest=None,
     )
     std: list[float] = setting(
-        [], "inputs are divided by it after that: a number, or one a channel", above=0, longest=None
+        [],
+        "inputs are divided by it after that: a number, or one a channel",
+        above=0,
+        longest=None,
     )
     normalize: bool = setting(
-        False, "subtract the mean of the training samples and divide by their deviation, by channel"
+        False,
+        "subtract the mean of the training samples and divide by their deviation, by channel",
     )
     transforms: list[Any] = setting(
         [],
@@ -50,14 +62,21 @@ class Dataset(Settings):
         longest=None,
     )
     workers: int = setting(
-        0, "processes that augment samples, and threads that read images; 0 = none", minimum=0
+        0,
+        "processes that augment samples, and threads that read images; 0 = none",
+        minimum=0,
     )
     channels: int = setting(
-        0, "channels of images in folders: 1 or 3; 0 = as in the files", minimum=0, maximum=3
+        0,
+        "channels of images in folders: 1 or 3; 0 = as in the files",
+        minimum=0,
+        maximum=3,
     )
     label: str = setting("", "the column of the labels; empty = the last one (csv)")
     split: str = setting("", "which collection of the dataset (emnist)")
-    shuffle: bool = setting(True, "draw a new order of the training samples for each epoch")
+    shuffle: bool = setting(
+        True, "draw a new order of the training samples for each epoch"
+    )
     path: str = setting("", "the file to learn (text, npz, csv)")
     sequence_length: int = setting(
         100, "signs in a sample, over which gradients travel back (text)", minimum=1
@@ -87,7 +106,9 @@ class Loss(Settings):
         minimum=0.0,
         maximum=1.0,
     )
-    reduction: str = setting("sum", "how the losses of a batch are joined", choices=("sum", "mean"))
+    reduction: str = setting(
+        "sum", "how the losses of a batch are joined", choices=("sum", "mean")
+    )
 
 
 @dataclass
@@ -95,7 +116,9 @@ class Schedule(Settings):
     """How the learning rate changes from epoch to epoch."""
 
     name: str = setting("constant", "shape of the schedule", choices=SHAPES)
-    step_size: int = setting(1, "epochs between two reductions (step)", unit="epoch", minimum=1)
+    step_size: int = setting(
+        1, "epochs between two reductions (step)", unit="epoch", minimum=1
+    )
     milestones: list[int] = setting(
         [],
         "epochs after which the rate is reduced (multistep)",
@@ -105,7 +128,9 @@ class Schedule(Settings):
         longest=None,
     )
     gamma: float = setting(
-        0.1, "factor of one reduction (step, multistep), or of an epoch (exponential)", minimum=0.0
+        0.1,
+        "factor of one reduction (step, multistep), or of an epoch (exponential)",
+        minimum=0.0,
     )
     final: float = setting(0.0, "learning rate at the last epoch (cosine)", minimum=0.0)
 
@@ -116,7 +141,9 @@ class Optimizer(Settings):
     gradients."""
 
     name: str = setting(
-        "analog_sgd", "optimizer of digital parameters; tiles learn by pulses", choices=OPTIMIZERS
+        "analog_sgd",
+        "optimizer of digital parameters; tiles learn by pulses",
+        choices=OPTIMIZERS,
     )
     lr: float = setting(0.01, "learning rate", minimum=0.0)
     tile_lr: float = setting(
@@ -125,13 +152,22 @@ class Optimizer(Settings):
         minimum=0.0,
     )
     warmup: int = setting(
-        0, "steps over which learning rates grow from 0 to their value", unit="step", minimum=0
+        0,
+        "steps over which learning rates grow from 0 to their value",
+        unit="step",
+        minimum=0,
     )
     clip_grad_norm: float = setting(
-        0.0, "largest norm of all gradients of digital parameters together; 0 = any", minimum=0.0
+        0.0,
+        "largest norm of all gradients of digital parameters together; 0 = any",
+        minimum=0.0,
     )
-    accumulate: int = setting(1, "mini-batches whose gradients make one step", minimum=1)
-    momentum: float = setting(0.0, "momentum (analog_sgd, sgd)", minimum=0.0, maximum=1.0)
+    accumulate: int = setting(
+        1, "mini-batches whose gradients make one step", minimum=1
+    )
+    momentum: float = setting(
+        0.0, "momentum (analog_sgd, sgd)", minimum=0.0, maximum=1.0
+    )
     nesterov: bool = setting(False, "Nesterov's momentum (analog_sgd, sgd)")
     betas: list[float] = setting(
         [0.9, 0.999],
@@ -140,7 +176,9 @@ class Optimizer(Settings):
         maximum=1.0,
         length=2,
     )
-    eps: float = setting(1e-8, "added to the root of the second one (adam, adamw)", minimum=0.0)
+    eps: float = setting(
+        1e-8, "added to the root of the second one (adam, adamw)", minimum=0.0
+    )
     weight_decay: float = setting(
         0.0, "weight decay; decoupled from the gradient in adamw", minimum=0.0
     )
@@ -151,15 +189,23 @@ class Optimizer(Settings):
 class Run(Settings):
     """How long, from which seed, on what, and where the results go."""
 
-    epochs: int = setting(5, "passes over the training samples", unit="epoch", minimum=1)
+    epochs: int = setting(
+        5, "passes over the training samples", unit="epoch", minimum=1
+    )
     seed: int = setting(
-        1, "fixes weights, device variations, noise and data order", minimum=0, maximum=2**63 - 1
+        1,
+        "fixes weights, device variations, noise and data order",
+        minimum=0,
+        maximum=2**63 - 1,
     )
     device: str = setting(
-        "auto", "processor; auto takes a GPU where one works", choices=("auto", "cpu", "cuda")
+        "auto",
+        "processor; auto takes a GPU where one works",
+        choices=("auto", "cpu", "cuda"),
     )
     start: str = setting(
-        "", "run folder, or file of tensors, from whose weights training starts; empty = new ones"
+        "",
+        "run folder, or file of tensors, from whose weights training starts; empty = new ones",
     )
     threads: int = setting(
         0,
@@ -170,7 +216,8 @@ class Run(Settings):
     )
     exact: bool = setting(False, "the same bits at any number of threads, slower")
     graph: bool = setting(
-        True, "a GPU replays training steps as one graph where it can: same bits, faster"
+        True,
+        "a GPU replays training steps as one graph where it can: same bits, faster",
     )
     patience: int = setting(
         0,
@@ -179,20 +226,33 @@ class Run(Settings):
         minimum=0,
     )
     keep_best: bool = setting(
-        False, "keep the network of the epoch with the best valid_accuracy beside the last one"
+        False,
+        "keep the network of the epoch with the best valid_accuracy beside the last one",
     )
     checkpoint_every: int = setting(
         0, "optimizer steps between checkpoints; 0 = every epoch", minimum=0
     )
     dir: str = setting("runs", "folder that receives the run folders")
     log: list[str] = setting(
-        [], "programs that receive the metrics as well", choices=writer_names(), item=str
+        [],
+        "programs that receive the metrics as well",
+        choices=writer_names(),
+        item=str,
     )
     executor: str = setting(
-        "local", "who does the runs: this machine, Slurm, or a Ray cluster", choices=EXECUTORS
+        "local",
+        "who does the runs: this machine, Slurm, or a Ray cluster",
+        choices=EXECUTORS,
     )
-    cluster: dict[str, Any] = setting({}, "settings of that executor, see docs/sweeps.md")
+    cluster: dict[str, Any] = setting(
+        {}, "settings of that executor, see docs/sweeps.md"
+    )
 
 
 __all__ = ("setting",)  # tasks take it from here
-SECTIONS: dict[str, type] = {"dataset": Dataset, "loss": Loss, "optimizer": Optimizer, "run": Run}
+SECTIONS: dict[str, type] = {
+    "dataset": Dataset,
+    "loss": Loss,
+    "optimizer": Optimizer,
+    "run": Run,
+}

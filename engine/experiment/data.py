@@ -88,7 +88,9 @@ def load_data(settings: Mapping[str, Any], *, seed: int = 0) -> Data:
     member = find_member("datasets", settings["name"])
     data = member.load(settings)
     if data.train_x.dim() > 2 and data.train_x.shape[1:] != data.test_x.shape[1:]:
-        shapes = [" x ".join(map(str, x.shape[1:])) for x in (data.train_x, data.test_x)]
+        shapes = [
+            " x ".join(map(str, x.shape[1:])) for x in (data.train_x, data.test_x)
+        ]
         raise UserError(
             f"dataset {settings['name']}: samples for testing are {shapes[1]}, for training {shapes[0]}"
         )
@@ -182,7 +184,9 @@ def checksum(path: Path) -> str:
         found = path.stat()
         return _checksum_at(path, found.st_mtime_ns, found.st_size, found.st_ino)
     except OSError as problem:
-        raise UserError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+        raise UserError(
+            f"{path}: cannot be read: {problem.strerror or problem}"
+        ) from problem
 
 
 @functools.lru_cache(maxsize=256)

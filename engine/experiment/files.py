@@ -24,7 +24,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_bytes(path, f"{to_json(value, indent=2)}\n".encode())
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+def write_csv(
+    path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
+) -> None:
     """Replace `path` by a table with one line for each row."""
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")

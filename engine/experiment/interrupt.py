@@ -11,7 +11,10 @@ from types import FrameType
 from typing import Any
 
 # Ctrl-C and `kill`; the terminal that closes, and Ctrl-\\.
-ALWAYS, UNLESS_IGNORED = (signal.SIGINT, signal.SIGTERM), (signal.SIGHUP, signal.SIGQUIT)
+ALWAYS, UNLESS_IGNORED = (
+    (signal.SIGINT, signal.SIGTERM),
+    (signal.SIGHUP, signal.SIGQUIT),
+)
 
 
 class Interrupt:
@@ -52,8 +55,13 @@ def _handle(handler: Any) -> dict[signal.Signals, Any]:
     """Install a handler where Python allows it. Returns the handlers before."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    kept = (signal.SIG_IGN, None)  # None: a handler that is not Python's, and cannot be put back
-    chosen = [number for number in UNLESS_IGNORED if signal.getsignal(number) not in kept]
+    kept = (
+        signal.SIG_IGN,
+        None,
+    )  # None: a handler that is not Python's, and cannot be put back
+    chosen = [
+        number for number in UNLESS_IGNORED if signal.getsignal(number) not in kept
+    ]
     return {number: signal.signal(number, handler) for number in (*ALWAYS, *chosen)}
 
 

@@ -61,7 +61,8 @@ def place_of(stored: Mapping[str, Any]) -> Place:
         if not absent and (not isinstance(value, kinds) or negative):
             raise TypeError(f"place.{key} is {brief(value)}")
     if not all(
-        isinstance(row, dict) and {"epoch", "train_loss"} <= row.keys() for row in place.rows
+        isinstance(row, dict) and {"epoch", "train_loss"} <= row.keys()
+        for row in place.rows
     ):
         raise TypeError("place.rows are no rows of epochs")
     return place
@@ -83,13 +84,19 @@ class Loop:
         check_choice(config["run"], validated=self.data.valid_y is not None)
         self.data = self.data.to(self.device)
         self.batches = self._batches()
-        give_torch_threads(self.model, self.data.info, int(config["dataset"]["batch_size"]))
-        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        give_torch_threads(
+            self.model, self.data.info, int(config["dataset"]["batch_size"])
+        )
+        self.parameters = [
+            p for group in self.optimizer.param_groups for p in group["params"]
+        ]
         self.loss_function = make_loss(config["loss"])
         self.epochs = int(config["run"]["epochs"])
         self.batch_size = int(config["dataset"]["batch_size"])
         # What one step of the optimizer learns from, in mini-batches one after another.
-        self.step_size = self.batch_size * int(config["optimizer"].get("accumulate") or 1)
+        self.step_size = self.batch_size * int(
+            config["optimizer"].get("accumulate") or 1
+        )
         self.steps_per_epoch = -(-len(self.data.train_y) // self.step_size)
         self.place = Place()
         self.step_samples = 0
@@ -113,7 +120,9 @@ class Loop:
         self.correct_sum.fill_(int(self.place.correct))
         mark = time.perf_counter()
         left = list(order.split(self.step_size))[self.place.batch :]
-        made = None if self.batches is None else self.batches.epoch(self.place.epoch, left)
+        made = (
+            None if self.batches is None else self.batches.epoch(self.place.epoch, left)
+        )
         for index in left:
             if self.config["optimizer"].get("warmup"):
                 self._set_rates()
@@ -163,7 +172,9 @@ class Loop:
         """How many samples each part of the data has."""
         valid = self.data.valid_y
         parts = {"train": self.data.train_y, "valid": valid, "test": self.data.test_y}
-        return {name: 0 if labels is None else len(labels) for name, labels in parts.items()}
+        return {
+            name: 0 if labels is None else len(labels) for name, labels in parts.items()
+        }
 
     def outcome(self) -> Outcome:
         """What the verdict on the training needs."""
@@ -248,14 +259,19 @@ class Loop:
         self, x: torch.Tensor | None = None, y: torch.Tensor | None = None
     ) -> tuple[float, float]:
         """Loss per label and accuracy on x and y, or on the test set."""
-        x, y = (self.data.test_x if x is None else x), (self.data.test_y if y is None else y)
+        x, y = (
+            (self.data.test_x if x is None else x),
+            (self.data.test_y if y is None else y),
+        )
         return evaluate(self.model, self.config, x, y)
 
     def end_epoch(self, seconds: float) -> dict[str, Any]:
         """Evaluate, note the row of the epoch, and step to the next one. `seconds` is the time of
         the run so far."""
         data, count = self.data, self.data.train_y.numel()
-        figures = {"train": (self.loss_sum.item() / count, self.correct_sum.item() / count)}
+        figures = {
+            "train": (self.loss_sum.item() / count, self.correct_sum.item() / count)
+        }
         if data.valid_x is not None and data.valid_y is not None:
             figures["valid"] = self.evaluate(data.valid_x, data.valid_y)
         figures["test"] = self.evaluate()
@@ -295,13 +311,20 @@ class Loop:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors."""
-        self.place.loss, self.place.correct = self.loss_sum.item(), self.correct_sum.item()
+        self.place.loss, self.place.correct = (
+            self.loss_sum.item(),
+            self.correct_sum.item(),
+        )
         model = {
-            k: v for k, v in self.model.state_dict().items() if not isinstance(v, torch.Tensor)
+            k: v
+            for k, v in self.model.state_dict().items()
+            if not isinstance(v, torch.Tensor)
         }
         return {"place": asdict(self.place), "model": model}
 
-    def load(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+    def load(
+        self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
+    ) -> None:
         """Continue from a checkpoint. Raises UserError if it is of another model."""
         own = {
             key.removeprefix("model/"): value
@@ -347,7 +370,9 @@ def evaluate(
     correct = torch.zeros((), dtype=torch.int64, device=y.device)
     for inputs, labels in zip(x.split(size), y.split(size), strict=True):
         output = model(inputs)
-        loss.add_(loss_function(output, labels), alpha=_weight(config["loss"], labels.numel()))
+        loss.add_(
+            loss_function(output, labels), alpha=_weight(config["loss"], labels.numel())
+        )
         correct.add_((output.argmax(1) == labels).sum())
     return loss.item() / y.numel(), correct.item() / y.numel()
 

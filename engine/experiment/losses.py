@@ -27,7 +27,9 @@ def make_loss(settings: Mapping[str, Any]) -> LossFunction:
     function = LOSSES[name]
     smoothing = float(settings.get("label_smoothing") or 0.0)
     if not 0 <= smoothing <= 1:
-        raise UserError(f"loss.label_smoothing must be >= 0 and <= 1, not {smoothing:g}")
+        raise UserError(
+            f"loss.label_smoothing must be >= 0 and <= 1, not {smoothing:g}"
+        )
 
     def loss(output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         if output.dim() > 2:  # torch adds such losses up in no fixed order on a GPU
@@ -56,7 +58,9 @@ def _nll(output: torch.Tensor, label: torch.Tensor, reduction: str) -> torch.Ten
     return functional.nll_loss(output, label, reduction=reduction)
 
 
-def _cross_entropy(output: torch.Tensor, label: torch.Tensor, reduction: str) -> torch.Tensor:
+def _cross_entropy(
+    output: torch.Tensor, label: torch.Tensor, reduction: str
+) -> torch.Tensor:
     return functional.cross_entropy(output, label, reduction=reduction)
 
 

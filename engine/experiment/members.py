@@ -13,7 +13,9 @@ from engine.trust.code import is_code
 FOLDER = Path(__file__).parent
 # Where the two kinds lie, and how the line about a wrong name begins.
 KINDS = {
-    "datasets": Members("engine.experiment.datasets", "dataset.name: there is no dataset"),
+    "datasets": Members(
+        "engine.experiment.datasets", "dataset.name: there is no dataset"
+    ),
     "models": Members("engine.experiment.models", "model.name: there is no model"),
 }
 

@@ -75,7 +75,11 @@ def _has_large_layer(model: nn.Module, info: Info, batch: int) -> bool:
         if hasattr(part, "kernel_size"):
             vectors = batch * pixels
         analog = isinstance(part, AnalogTile)
-        weights = [part.tile.weight] if isinstance(part, AnalogTile) else part.parameters(False)
+        weights = (
+            [part.tile.weight]
+            if isinstance(part, AnalogTile)
+            else part.parameters(False)
+        )
         for weight in weights:
             torch_multiplies = not analog or vectors > OWN_PRODUCT
             product = vectors * weight.numel() if torch_multiplies else 0

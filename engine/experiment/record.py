@@ -55,7 +55,11 @@ def git_commit() -> str:
 
 def host() -> dict[str, str]:
     """The machine."""
-    return {"name": platform.node(), "system": platform.platform(), "processor": platform.machine()}
+    return {
+        "name": platform.node(),
+        "system": platform.platform(),
+        "processor": platform.machine(),
+    }
 
 
 def now() -> str:
@@ -66,7 +70,11 @@ def now() -> str:
 def citations(config: Mapping[str, Any]) -> list[str]:
     """The papers of the recipe, its task, presets, device, algorithm, model and dataset, each
     once."""
-    return list(dict.fromkeys(text.strip() for text in _sources(config) if text and text.strip()))
+    return list(
+        dict.fromkeys(
+            text.strip() for text in _sources(config) if text and text.strip()
+        )
+    )
 
 
 def _sources(config: Mapping[str, Any]) -> Iterator[str]:

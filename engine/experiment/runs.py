@@ -30,7 +30,13 @@ from engine.experiment.identity import (
 )
 from engine.experiment.identity.program import stretch
 from engine.experiment.writers import Writers, require
-from engine.readers.run_files import DONE, FORMAT, read_config, read_record, read_summary
+from engine.readers.run_files import (
+    DONE,
+    FORMAT,
+    read_config,
+    read_record,
+    read_summary,
+)
 from engine.readers.yaml_text import dump_yaml
 from engine.settings import NAME_BYTES, UserError, user_path
 from engine.trust import files
@@ -45,7 +51,12 @@ COLUMNS = (
 NEW = ".new-"
 LEFT_SECONDS = 60.0
 # Settings that are paths.
-PATHS = (("dataset", "root"), ("dataset", "path"), ("run", "start"), ("model", "weights"))
+PATHS = (
+    ("dataset", "root"),
+    ("dataset", "path"),
+    ("run", "start"),
+    ("model", "weights"),
+)
 
 
 @contextmanager
@@ -65,7 +76,11 @@ def run_folder(config: Mapping[str, Any], *, again: bool = False) -> Path:
     free."""
     run = config["run"]
     recipe = folder_name(str(config.get("name") or "run"))
-    path = user_path(run.get("dir") or "runs") / recipe / f"{run_hash(config)}-{run['seed']}"
+    path = (
+        user_path(run.get("dir") or "runs")
+        / recipe
+        / f"{run_hash(config)}-{run['seed']}"
+    )
     if not again:
         return path
     number, free = 2, path
@@ -121,7 +136,11 @@ def config_to_resume(folder: Path) -> dict[str, Any]:
     config = offline(read_config(folder))
     task, home = config.get("task"), folder.absolute().parent
     inside = home.name == "eval" and (home.parent / "run.json").is_file()
-    if inside and isinstance(task, dict) and not Path(task.get("weights") or ".").exists():
+    if (
+        inside
+        and isinstance(task, dict)
+        and not Path(task.get("weights") or ".").exists()
+    ):
         task["weights"] = str(home.parent)
     return config
 
@@ -239,7 +258,9 @@ class RunFolder:
         with writing("summary.json", self.path):
             write_json(self.path / "summary.json", summary)
         self._writers.finish(summary)
-        self.update(status=summary["status"], ended=record.now(), seconds=summary["seconds"])
+        self.update(
+            status=summary["status"], ended=record.now(), seconds=summary["seconds"]
+        )
 
 
 def replace_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -254,7 +275,9 @@ def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
     files.write_bytes(folder / "config.yaml", dump_yaml(config).encode())
 
 
-def _first_record(path: Path, config: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def _first_record(
+    path: Path, config: Mapping[str, Any], more: Mapping[str, Any]
+) -> dict[str, Any]:
     parts = identity_parts(config)
     identity = hash_of(parts)
     seed = config["run"]["seed"]

@@ -37,11 +37,15 @@ def _constant(schedule: Settings, lr: float, epoch: int, epochs: int) -> float:
 
 
 def _step(schedule: Settings, lr: float, epoch: int, epochs: int) -> float:
-    return lr * float(schedule.get("gamma", 0.1)) ** (epoch // int(schedule.get("step_size", 1)))
+    return lr * float(schedule.get("gamma", 0.1)) ** (
+        epoch // int(schedule.get("step_size", 1))
+    )
 
 
 def _multistep(schedule: Settings, lr: float, epoch: int, epochs: int) -> float:
-    passed = sum(epoch >= int(milestone) for milestone in schedule.get("milestones", ()))
+    passed = sum(
+        epoch >= int(milestone) for milestone in schedule.get("milestones", ())
+    )
     return lr * float(schedule.get("gamma", 0.1)) ** passed
 
 

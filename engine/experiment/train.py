@@ -56,8 +56,12 @@ REPORT_SECONDS = 0.1
 class Reporter(Protocol):
     """Who is told how a run goes."""
 
-    def started(self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int) -> None: ...
-    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None: ...
+    def started(
+        self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int
+    ) -> None: ...
+    def step(
+        self, epoch: int, batch: int, loss: float, samples_per_second: float
+    ) -> None: ...
     def epoch(self, row: Mapping[str, Any]) -> None: ...
     def finished(self, summary: Mapping[str, Any]) -> None: ...
     def message(self, text: str) -> None: ...
@@ -136,7 +140,9 @@ def _already_done(
             f"another program computed this result ({'; '.join(changes)}); --again computes it anew"
         )
     for change in altered(before, config):
-        reporter.message(f"{change.partition(' ')[0]} has no effect: the run is done already")
+        reporter.message(
+            f"{change.partition(' ')[0]} has no effect: the run is done already"
+        )
     if keys := altered_inference(before, config):
         replace_config(folder, {**before, "inference": config["inference"]})
         reporter.message(f"{', '.join(keys)}: noted for `aihw eval {folder}`")
@@ -147,7 +153,11 @@ def _already_done(
 
 
 def _resume_task(
-    run: RunFolder, config: Mapping[str, Any], reporter: Reporter, *, changed_program: bool
+    run: RunFolder,
+    config: Mapping[str, Any],
+    reporter: Reporter,
+    *,
+    changed_program: bool,
 ) -> dict[str, Any]:
     changes, continued = changed_since(run.record), has_metrics(run.path)
     if continued:
@@ -158,7 +168,11 @@ def _resume_task(
 
 
 def _resume_training(
-    run: RunFolder, config: Mapping[str, Any], reporter: Reporter, *, changed_program: bool
+    run: RunFolder,
+    config: Mapping[str, Any],
+    reporter: Reporter,
+    *,
+    changed_program: bool,
 ) -> dict[str, Any]:
     from engine.experiment.loop import Loop
 
@@ -169,7 +183,12 @@ def _resume_training(
     _load_into(run, loop, found, reporter)
     place = (loop.place.epoch, loop.place.batch)
     note_program(run, changes, place=place, continued=found is not None)
-    run.update(status="running", device=str(loop.device), threads=_threads(), resumed=record.now())
+    run.update(
+        status="running",
+        device=str(loop.device),
+        threads=_threads(),
+        resumed=record.now(),
+    )
     run.log(f"resumed after epoch {place[0]}, step {place[1]}")
     reporter.message(f"resuming {run.path} after epoch {place[0]}, step {place[1]}")
     if changes and found:
@@ -178,7 +197,9 @@ def _resume_training(
     return _Training(run, loop, reporter).go()
 
 
-def _load_into(run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: Reporter) -> None:
+def _load_into(
+    run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: Reporter
+) -> None:
     """Load a checkpoint into the loop. Raises UserError if it is of another run."""
     if found is None:
         if has_metrics(run.path):
@@ -198,13 +219,22 @@ def _load_into(run: RunFolder, loop: Loop, found: Checkpoint | None, reporter: R
         reporter.message(line)
 
 
-def _load(loop: Loop, tensors: Mapping[str, Any], state: Mapping[str, Any], folder: Path) -> None:
+def _load(
+    loop: Loop, tensors: Mapping[str, Any], state: Mapping[str, Any], folder: Path
+) -> None:
     """Raises UserError for a checkpoint that is whole and does not hold what a run needs."""
     try:
         loop.load(tensors, state)
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as problem:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        RuntimeError,
+    ) as problem:
         reason = f"{type(problem).__name__}: {first_line(problem)}"
         raise UserError(
             f"the checkpoint of {folder} does not hold what its run needs ({reason}); "
@@ -232,7 +262,9 @@ def _begin_task(
         return _work(run, config, reporter)
 
 
-def _work(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> dict[str, Any]:
+def _work(
+    run: RunFolder, config: Mapping[str, Any], reporter: Reporter
+) -> dict[str, Any]:
     """Do the task in a run folder that this process holds. Its status says how it ended, whatever
     happens."""
     start = time.perf_counter()
@@ -247,7 +279,9 @@ def _work(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> dict
         _leave_task(run, "failed", in_full(problem), start)
         raise
     except Exception as problem:
-        _leave_task(run, "failed", "".join(traceback.format_exception(problem)).rstrip(), start)
+        _leave_task(
+            run, "failed", "".join(traceback.format_exception(problem)).rstrip(), start
+        )
         raise
     figure = find_task(task_of(config)).FIGURE
     useless = isinstance(figures[figure], float) and not math.isfinite(figures[figure])
@@ -270,10 +304,14 @@ def _work(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> dict
 
 def _leave_task(run: RunFolder, status: str, text: str, start: float) -> None:
     run.log(text)
-    run.update(status=status, ended=record.now(), seconds=round(time.perf_counter() - start, 3))
+    run.update(
+        status=status, ended=record.now(), seconds=round(time.perf_counter() - start, 3)
+    )
 
 
-def _tell_processor(run: RunFolder, config: Mapping[str, Any], reporter: Reporter) -> None:
+def _tell_processor(
+    run: RunFolder, config: Mapping[str, Any], reporter: Reporter
+) -> None:
     """Say why a GPU is passed over, before hours are spent without it."""
     from engine.experiment.processor import without_gpu
 
@@ -296,7 +334,9 @@ class _Training:
         """Train to the end. The status of the run folder says how it ended, whatever happens."""
         try:
             with Interrupt() as interrupt:
-                self.reporter.started(self.loop.config, self.run.path, self.loop.steps_per_epoch)
+                self.reporter.started(
+                    self.loop.config, self.run.path, self.loop.steps_per_epoch
+                )
                 _tell_processor(self.run, self.loop.config, self.reporter)
                 self._epochs(interrupt)
                 return self._finish()
@@ -312,7 +352,9 @@ class _Training:
 
     def _epochs(self, interrupt: Interrupt) -> None:
         loop = self.loop
-        while loop.place.epoch < loop.epochs and not self._hopeless() and not loop.stops():
+        while (
+            loop.place.epoch < loop.epochs and not self._hopeless() and not loop.stops()
+        ):
             self._steps(interrupt)
             row = loop.end_epoch(time.perf_counter() - self.begin)
             last = loop.place.epoch == loop.epochs or self._hopeless() or loop.stops()
@@ -336,7 +378,9 @@ class _Training:
                 # The speed of the whole run so far: an epoch may be shorter than the time between
                 # two reports.
                 speed = (
-                    place.samples / place.training_seconds if place.training_seconds > 0 else 0.0
+                    place.samples / place.training_seconds
+                    if place.training_seconds > 0
+                    else 0.0
                 )
                 mean = self.loop.mean_loss(loss, self.loop.step_samples)
                 self.reporter.step(place.epoch + 1, place.batch, mean, speed)
@@ -355,7 +399,9 @@ class _Training:
         self.loop.place.seconds = time.perf_counter() - self.begin
         state = {"run": self.run.record["id"], **self.loop.state()}
         with writing("the checkpoint", self.run.path):
-            save_checkpoint(self.run.path / folder, place, tensors=self.loop.tensors(), state=state)
+            save_checkpoint(
+                self.run.path / folder, place, tensors=self.loop.tensors(), state=state
+            )
         if folder == LAST:
             self.saved = place
 

@@ -58,7 +58,9 @@ class NoiseModel:
         for key in values:
             if key not in self.params:
                 hint = unknown(key, self.params, have="it has")
-                raise ValueError(f"noise model {self.name} has no parameter {key!r}; {hint}")
+                raise ValueError(
+                    f"noise model {self.name} has no parameter {key!r}; {hint}"
+                )
         full = {
             k: p.read(f"noise.{k}", values[k]) if k in values else p.default
             for k, p in self.params.items()

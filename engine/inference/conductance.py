@@ -20,7 +20,9 @@ from engine.settings import UserError
 from engine.tile.keys import halves
 
 HEADER = "inference/conductance.cuh"
-PAIRS, TABLES, SINGLE = (read_constant(HEADER, name) for name in ("PAIRS", "TABLES", "SINGLE"))
+PAIRS, TABLES, SINGLE = (
+    read_constant(HEADER, name) for name in ("PAIRS", "TABLES", "SINGLE")
+)
 KINDS = {
     "single_pair": PAIRS,
     "dual_pair": PAIRS,
@@ -43,9 +45,15 @@ class Conductances:
         self.name = spec.noise_model if model.path else model.name
         where, converter = like.device, spec.converter
         self.devices = device_count(converter)
-        self.g = torch.empty(self.devices, *like.shape, dtype=torch.float32, device=where)
+        self.g = torch.empty(
+            self.devices, *like.shape, dtype=torch.float32, device=where
+        )
         self.kept = torch.empty(
-            self.devices, len(model.kept), *like.shape, dtype=torch.float32, device=where
+            self.devices,
+            len(model.kept),
+            *like.shape,
+            dtype=torch.float32,
+            device=where,
         )
         self.params = torch.tensor(
             noise_floats(model, spec.noise), dtype=torch.float32, device=where
@@ -65,9 +73,13 @@ class Conductances:
         UserError for NaN."""
         self.limits = self._limits(target)
         if not bool(torch.isfinite(self.limits).all()):
-            raise UserError("there are weights that are not finite: they cannot be programmed")
+            raise UserError(
+                "there are weights that are not finite: they cannot be programmed"
+            )
         verify = self.spec.programming == "write_verify"
-        rounds, band = (self.spec.verify_rounds, self.spec.verify_band) if verify else (1, NEVER)
+        rounds, band = (
+            (self.spec.verify_rounds, self.spec.verify_band) if verify else (1, NEVER)
+        )
         out = self._run("program_cells", target, rounds=rounds, band=band)
         if self.seen is not None:
             self.seen.copy_(self.g)
@@ -79,7 +91,9 @@ class Conductances:
         """The weights [.., O, I] that the devices make `time` seconds after programming, read
         once."""
         self.calls += 1
-        return self._run("drift_cells", self.weight, time=time, anew=int(self.spec.reconvert))
+        return self._run(
+            "drift_cells", self.weight, time=time, anew=int(self.spec.reconvert)
+        )
 
     @property
     def gain(self) -> float:
@@ -96,16 +110,31 @@ class Conductances:
         return torch.stack(torch.aminmax(flat, dim=1), 1).contiguous()
 
     def _run(self, kernel: str, weight: Tensor, **values: float) -> Tensor:
-        args = _with_converter(read_struct(HEADER, "InferenceArgs")(), self.spec.converter)
+        args = _with_converter(
+            read_struct(HEADER, "InferenceArgs")(), self.spec.converter
+        )
         out = torch.empty(self.shape, dtype=torch.float32, device=self.g.device)
         matrices = self.control.shape[0]
-        args.matrices, args.cells, args.call = matrices, out.numel() // matrices, self.calls
+        args.matrices, args.cells, args.call = (
+            matrices,
+            out.numel() // matrices,
+            self.calls,
+        )
         args.items = matrices * ((args.cells + LANES - 1) // LANES)
         names = ("w", "limits", "tables", "params", "g", "kept", "out", "control")
         fill(
             args,
             names,
-            (weight, self.limits, self.tables, self.params, self.g, self.kept, out, self.control),
+            (
+                weight,
+                self.limits,
+                self.tables,
+                self.params,
+                self.g,
+                self.kept,
+                out,
+                self.control,
+            ),
         )
         args.noise_g_max = self.spec.noise_g_max or self.spec.converter.g_max
         if self.seen is not None:

@@ -50,7 +50,15 @@ def save(network: nn.Module, file: str | Path, *, g_max: float = G_MAX) -> None:
     try:
         with Path(file).open("w", newline="", encoding="utf-8") as out:
             csv.writer(out).writerows(
-                [["tile", "rows", "columns", f"conductances in uS (g_max {g_max:g})"], *rows]
+                [
+                    [
+                        "tile",
+                        "rows",
+                        "columns",
+                        f"conductances in uS (g_max {g_max:g})",
+                    ],
+                    *rows,
+                ]
             )
     except OSError as error:
         raise UserError(f"cannot write {file}: {error.strerror}") from None
@@ -76,7 +84,8 @@ def load(network: nn.Module, file: str | Path) -> None:
             f"{file} does not fit: tile {wrong!r} is {'not in it' if wrong in tiles else 'only in it'}"
         )
     made = {
-        name: _weights(tile, read[name], f"{file}: tile {name!r}") for name, tile in tiles.items()
+        name: _weights(tile, read[name], f"{file}: tile {name!r}")
+        for name, tile in tiles.items()
     }
     for name, tile in tiles.items():
         tile.array.weight.data.copy_(made[name])
@@ -99,14 +108,20 @@ def _weights(tile: Tile, row: list[str], where: str) -> Tensor:
     _run(
         "signed_again",
         weight,
-        measured=torch.tensor(values, dtype=torch.float32, device=weight.device).view_as(weight),
+        measured=torch.tensor(
+            values, dtype=torch.float32, device=weight.device
+        ).view_as(weight),
         out=out,
     )
     return out
 
 
 def _tiles(network: nn.Module) -> dict[str, Tile]:
-    found = {name: module for name, module in network.named_modules() if isinstance(module, Tile)}
+    found = {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, Tile)
+    }
     if not found:
         raise UserError(
             "there is nothing to convert: no analog tiles; engine.nn.convert_to_analog makes some"

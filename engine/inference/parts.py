@@ -16,7 +16,10 @@ PROGRAM_PARAMS = {
         "programming noise: coefficients of 1, G_T / g_max, (G_T / g_max)^2, ...",
     ),
     "prog_coeff_g_max": Param(
-        25.0, "uS", "g_max at which prog_coeff was measured; the noise scales with g_max", above=0
+        25.0,
+        "uS",
+        "g_max at which prog_coeff was measured; the noise scales with g_max",
+        above=0,
     ),
     "prog_noise_scale": Param(1.0, "", "factor of the programming noise", minimum=0),
 }
@@ -26,7 +29,9 @@ DRIFT_PARAMS = {
     "read_noise_scale": Param(1.0, "", "factor of the read noise", minimum=0),
     "t_read": Param(250e-9, "s", "width of the read pulse", above=0),
     "read_factor": Param(0.0088, "", "relative read noise at g_max", minimum=0),
-    "read_exponent": Param(0.65, "", "the relative read noise falls with this power of G / g_max"),
+    "read_exponent": Param(
+        0.65, "", "the relative read noise falls with this power of G / g_max"
+    ),
     "read_max": Param(0.2, "", "upper limit of the relative read noise", minimum=0),
 }
 

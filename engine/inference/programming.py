@@ -37,7 +37,9 @@ class Programmed:
                 "there is nothing to program: no analog tiles; engine.nn.convert_to_analog makes some"
             )
         for tile in found:
-            tile.refuse_programmed("programming them again would start from weights that drifted")
+            tile.refuse_programmed(
+                "programming them again would start from weights that drifted"
+            )
         try:
             self.tiles = [ProgrammedTile(tile, spec, seed) for tile in found]
         except BaseException:
@@ -91,10 +93,15 @@ class ProgrammedTile:
         self.target = array.weight.detach().clone()
         self.factor: Tensor | None = None
         self.baseline: Tensor | None = None
-        keys = [derive(seed, array.seed + lane, array.tile_id) for lane in range(array.lanes)]
+        keys = [
+            derive(seed, array.seed + lane, array.tile_id)
+            for lane in range(array.lanes)
+        ]
         model = find_noise_model(spec.noise_model)
         self.conductances = Conductances(model, spec, self.target, keys)
-        self.ladder = Ladder(tile, spec, self.conductances) if spec.wires.enabled else None
+        self.ladder = (
+            Ladder(tile, spec, self.conductances) if spec.wires.enabled else None
+        )
         programmed = self.conductances.program(self.target)
         tile.target = self.target
         self._write(programmed)

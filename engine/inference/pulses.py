@@ -32,7 +32,9 @@ def write(
         tile.refuse_programmed("pulses belong on the cells, not on what was programmed")
         model = tile.spec.device.model
         if model not in GROUPS and find_device(model).ideal:
-            raise UserError(f"device {model} takes no pulses: its weights are exact as they are")
+            raise UserError(
+                f"device {model} takes no pulses: its weights are exact as they are"
+            )
     return [_write(tile, tolerance, rounds) for tile in tiles]
 
 

@@ -23,14 +23,20 @@ def readout(tile: Tile, *, per_column: bool, weight: Tensor | None = None) -> Te
     array = tile.array
     lead = (array.lanes,) if array.lanes > 1 else ()
     if weight is None:
-        one_hot = torch.eye(array.in_size, dtype=torch.float32, device=array.weight.device).repeat(
-            *lead, 1, 1
+        one_hot = torch.eye(
+            array.in_size, dtype=torch.float32, device=array.weight.device
+        ).repeat(*lead, 1, 1)
+        y = _evaluated(
+            tile, one_hot if lead else one_hot.view(array.in_size, array.in_size)
         )
-        y = _evaluated(tile, one_hot if lead else one_hot.view(array.in_size, array.in_size))
     else:
         y = weight.mT.contiguous() * tile.spec.forward.out_scale
     columns = _mean(
-        y, (*lead, 1, array.out_size), "mean_outputs", reads=array.in_size, joined=not per_column
+        y,
+        (*lead, 1, array.out_size),
+        "mean_outputs",
+        reads=array.in_size,
+        joined=not per_column,
     )
     if per_column:
         return columns if lead else columns.view(-1)
@@ -48,7 +54,9 @@ def _evaluated(tile: Tile, x: Tensor) -> Tensor:
         tile.training, tile.compensation = training, factor
 
 
-def _mean(y: Tensor, shape: tuple[int, ...], kernel: str, *, reads: int, joined: bool) -> Tensor:
+def _mean(
+    y: Tensor, shape: tuple[int, ...], kernel: str, *, reads: int, joined: bool
+) -> Tensor:
     args = read_struct("inference/conductance.cuh", "ReadoutArgs")()
     means = torch.empty(shape, dtype=torch.float32, device=y.device)
     args.items, args.reads, args.outputs = means.numel(), reads, y.shape[-1]

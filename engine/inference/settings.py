@@ -9,7 +9,13 @@ from typing import Any
 
 from engine.config.fields import setting
 from engine.config.merge import TEXTS
-from engine.config.sections import Settings, check_keys, declarations, read_field, read_settings
+from engine.config.sections import (
+    Settings,
+    check_keys,
+    declarations,
+    read_field,
+    read_settings,
+)
 from engine.inference.base import find_noise_model
 from engine.inference.times import seconds
 from engine.settings import UserError
@@ -26,7 +32,9 @@ class Converter(Settings):
     """How a weight becomes the conductances of the devices of its cell."""
 
     kind: str = setting(
-        "single_pair", "devices of a cell and how they share its weight", choices=CONVERTERS
+        "single_pair",
+        "devices of a cell and how they share its weight",
+        choices=CONVERTERS,
     )
     g_max: float = setting(25.0, "largest conductance", "uS", above=0)
     g_min: float = setting(0.0, "smallest conductance", "uS", minimum=0)
@@ -60,7 +68,9 @@ class Converter(Settings):
         }.get(self.kind, (0, 0))
         if not wanted[0] <= pairs <= wanted[1]:
             numbers = (
-                f"{wanted[0]} to {wanted[1]}" if wanted[0] < wanted[1] else str(wanted[0] or "no")
+                f"{wanted[0]} to {wanted[1]}"
+                if wanted[0] < wanted[1]
+                else str(wanted[0] or "no")
             )
             raise UserError(
                 f"inference.converter.significance must hold {numbers} numbers for {self.kind}, not {pairs}"
@@ -77,13 +87,16 @@ class Converter(Settings):
             )
         numbers = [v for row in tables for v in row]
         if any(
-            isinstance(v, bool) or not isinstance(v, int | float) or not v >= 0 for v in numbers
+            isinstance(v, bool) or not isinstance(v, int | float) or not v >= 0
+            for v in numbers
         ):
             raise UserError("inference.converter.tables must hold conductances >= 0")
         weights = self.table_weights()
         top, points = max(map(abs, weights)), len(weights)
         if top == 0:
-            raise UserError("inference.converter.tables give every weight the same conductances")
+            raise UserError(
+                "inference.converter.tables give every weight the same conductances"
+            )
         line = [top * (2 * k / (points - 1) - 1) for k in range(points)]
         if (
             self.invertible
@@ -95,7 +108,9 @@ class Converter(Settings):
 
     def table_weights(self) -> list[float]:
         """What the tables make of the weight, in uS, at their nodes."""
-        pairs = list(zip(self.significance, self.tables[::2], self.tables[1::2], strict=True))
+        pairs = list(
+            zip(self.significance, self.tables[::2], self.tables[1::2], strict=True)
+        )
         return [
             sum(f * (plus[k] - minus[k]) for f, plus, minus in pairs)
             for k in range(len(self.tables[0]))
@@ -107,7 +122,8 @@ class Wires(Settings):
     """Voltage drop along the wires of a column while inputs are pulses of different lengths."""
 
     enabled: bool = setting(
-        False, "whether it is simulated; tile.forward then needs a DAC with steps and no ir_drop"
+        False,
+        "whether it is simulated; tile.forward then needs a DAC with steps and no ir_drop",
     )
     resistance: float = setting(
         0.15, "resistance of the wire from one cell to the next", "ohm", minimum=0
@@ -120,9 +136,15 @@ class Wires(Settings):
         "rows of the crossbar, inputs in the middle; 0 = as many as inputs and whole segments need",
         minimum=0,
     )
-    v_read: float = setting(0.4005, "voltage at which an ADC holds its end of a column", "V")
-    time_scale: float = setting(1.0, "time steps for each step of the DAC (OnePass)", above=0)
-    integration: str = setting("sum", "how time steps add up to a charge", choices=INTEGRATIONS)
+    v_read: float = setting(
+        0.4005, "voltage at which an ADC holds its end of a column", "V"
+    )
+    time_scale: float = setting(
+        1.0, "time steps for each step of the DAC (OnePass)", above=0
+    )
+    integration: str = setting(
+        "sum", "how time steps add up to a charge", choices=INTEGRATIONS
+    )
     adc_quantized: bool = setting(True, "the ADC counts whole ticks")
     adc_frequency: float = setting(6.24, "ticks of the ADC", "GHz", above=0)
     read_noise: float = setting(
@@ -139,13 +161,17 @@ class InferenceSpec(Settings):
     `noise` holds the parameters of the noise model. Settings that are left out take the defaults of
     the noise model."""
 
-    noise_model: str = setting("pcm", "technology: noise of programming and reading, and drift")
+    noise_model: str = setting(
+        "pcm", "technology: noise of programming and reading, and drift"
+    )
     programming: str = setting(
         "open_loop",
         "each device is written once, or again while it misses its target",
         choices=PROGRAMMINGS,
     )
-    verify_band: float = setting(0.25, "write_verify: largest miss that is accepted", "uS", above=0)
+    verify_band: float = setting(
+        0.25, "write_verify: largest miss that is accepted", "uS", above=0
+    )
     verify_rounds: int = setting(
         55, "write_verify: writes of a device at most", "writes", minimum=1
     )
@@ -154,7 +180,9 @@ class InferenceSpec(Settings):
         "drift starts from the programmed weights, converted anew with their largest at g_max",
     )
     compensation: str = setting(
-        "global", "digital factor of the outputs that makes up for drift", choices=COMPENSATIONS
+        "global",
+        "digital factor of the outputs that makes up for drift",
+        choices=COMPENSATIONS,
     )
     noise_g_max: float = setting(
         0.0, "g_max that the noise reckons with; 0 = the converter's", "uS", minimum=0
@@ -180,7 +208,9 @@ class InferenceSpec(Settings):
     def seconds(self) -> list[float]:
         """The times in seconds. Raises UserError in one line."""
         if not isinstance(self.times, list | tuple) or not self.times:
-            raise UserError(f"inference.times must be a list such as [1s,1h], not {self.times!r}")
+            raise UserError(
+                f"inference.times must be a list such as [1s,1h], not {self.times!r}"
+            )
         return [seconds(value, "inference.times") for value in self.times]
 
     @staticmethod
@@ -191,7 +221,9 @@ class InferenceSpec(Settings):
         table = declarations(InferenceSpec)
         check_keys(values, table, "inference")
         model = find_noise_model(
-            read_field(table["noise_model"], values.get("noise_model", "pcm"), "noise_model")
+            read_field(
+                table["noise_model"], values.get("noise_model", "pcm"), "noise_model"
+            )
         )
         parts = {name: values.pop(name, None) or {} for name in ("noise", "converter")}
         for name, part in parts.items():
@@ -201,5 +233,9 @@ class InferenceSpec(Settings):
             Converter, {**model.converter, **parts["converter"]}, "inference.converter"
         )
         times = {"times": values.pop("times")} if "times" in values else {}
-        plain = {k: read_field(table[k], v, f"inference.{k}") for k, v in values.items()}
-        return InferenceSpec(**plain, **times, converter=converter, noise=dict(parts["noise"]))
+        plain = {
+            k: read_field(table[k], v, f"inference.{k}") for k, v in values.items()
+        }
+        return InferenceSpec(
+            **plain, **times, converter=converter, noise=dict(parts["noise"])
+        )

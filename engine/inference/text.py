@@ -39,7 +39,11 @@ def noise_floats(model: NoiseModel, params: Mapping[str, Any]) -> list[float]:
     for name, param in model.params.items():
         value = params[name]
         if param.kind is list:
-            flat += [*map(float, value), *([0.0] * (MAX_NODES - len(value))), float(len(value))]
+            flat += [
+                *map(float, value),
+                *([0.0] * (MAX_NODES - len(value))),
+                float(len(value)),
+            ]
         else:
             flat.append(float(value))
     return [*flat, 0.0]
@@ -47,11 +51,15 @@ def noise_floats(model: NoiseModel, params: Mapping[str, Any]) -> list[float]:
 
 def _structs(model: NoiseModel) -> list[str]:
     fields = [
-        f"    float {name}[{MAX_NODES}], {name}_n;" if param.kind is list else f"    float {name};"
+        f"    float {name}[{MAX_NODES}], {name}_n;"
+        if param.kind is list
+        else f"    float {name};"
         for name, param in model.params.items()
     ]
     kept = list(model.kept)
-    moment = [f"    m.{name} = {expression};" for name, expression in model.moment.items()]
+    moment = [
+        f"    m.{name} = {expression};" for name, expression in model.moment.items()
+    ]
     return [
         "struct NoiseModel {", *fields, "    float none;", "};",
         f"struct Kept {{ float {', '.join([*kept, 'none'])}; }};",

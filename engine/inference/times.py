@@ -29,11 +29,15 @@ def seconds(value: Any, where: str = "time") -> float:
             r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z]*)\s*", value
         )
         if found is None:
-            raise UserError(f"{where} must be a number with a unit, such as 1h, not {value!r}")
+            raise UserError(
+                f"{where} must be a number with a unit, such as 1h, not {value!r}"
+            )
         number, unit = float(found[1]), found[2] or "s"
         number *= _unit(unit, where, value)
     elif isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{where} must be a number with a unit, such as 1h, not {value!r}")
+        raise UserError(
+            f"{where} must be a number with a unit, such as 1h, not {value!r}"
+        )
     else:
         number = float(value)
     if number < 0:
@@ -52,7 +56,11 @@ def label(time: float) -> str:
 def _unit(unit: str, where: str, value: str) -> float:
     singular = unit.removesuffix("s") if len(unit) > 2 else unit
     name = next(
-        (n for n in (unit, NAMES.get(unit, ""), singular, NAMES.get(singular, "")) if n in UNITS),
+        (
+            n
+            for n in (unit, NAMES.get(unit, ""), singular, NAMES.get(singular, ""))
+            if n in UNITS
+        ),
         "",
     )
     if name:

@@ -41,8 +41,14 @@ class Ladder:
     """The columns of one tile. Weights that stand for wires and cells change with the conductances
     alone."""
 
-    def __init__(self, tile: Tile, spec: InferenceSpec, conductances: Conductances) -> None:
-        self.io, self.wires, self.conductances = tile.spec.forward, spec.wires, conductances
+    def __init__(
+        self, tile: Tile, spec: InferenceSpec, conductances: Conductances
+    ) -> None:
+        self.io, self.wires, self.conductances = (
+            tile.spec.forward,
+            spec.wires,
+            conductances,
+        )
         self.inputs, self.outputs = tile.array.in_size, tile.array.out_size
         _check(self.io, spec, tile)
         self.rows = _rows(spec, tile)
@@ -51,7 +57,9 @@ class Ladder:
         self.factor = torch.empty(
             self.pairs, self.outputs, self.inputs, dtype=torch.float32, device=where
         )
-        self.base = torch.empty(self.pairs, self.outputs, dtype=torch.float32, device=where)
+        self.base = torch.empty(
+            self.pairs, self.outputs, dtype=torch.float32, device=where
+        )
         noisy = self.pairs if self.wires.read_noise > 0 else 0
         self.spread = torch.empty(
             noisy, POWERS, self.outputs, self.inputs, dtype=torch.float32, device=where
@@ -65,7 +73,12 @@ class Ladder:
         for pair in range(self.pairs):
             args = self._args(0)
             args.items = self.outputs
-            parts = (seen[2 * pair], seen[2 * pair + 1], self.factor[pair], self.base[pair])
+            parts = (
+                seen[2 * pair],
+                seen[2 * pair + 1],
+                self.factor[pair],
+                self.base[pair],
+            )
             fill(args, ("plus", "minus", "factor", "base"), parts)
             if len(self.spread):
                 args.spread = self.spread[pair].data_ptr()
@@ -86,7 +99,12 @@ class Ladder:
         self._run("wire_inputs", args)
         charge = torch.stack([length @ factor.T for factor in self.factor])
         if len(self.spread):
-            self._disturb(args, charge, length, draws._replace(stream=(draws.stream << 8) + number))
+            self._disturb(
+                args,
+                charge,
+                length,
+                draws._replace(stream=(draws.stream << 8) + number),
+            )
         # Offsets were made for the first pass: they grow with the duration of a read.
         base = self.base * (args.steps / self._args(0).steps)
         args.items = z.numel()
@@ -97,7 +115,9 @@ class Ladder:
         """Adds to charges [P, B, O] what cells that are read with inputs of `length` [B, I] add to
         them by chance."""
         square, batch = length.square(), len(length)
-        variance = torch.stack([square @ spread.T for spread in self.spread.flatten(0, 1)])
+        variance = torch.stack(
+            [square @ spread.T for spread in self.spread.flatten(0, 1)]
+        )
         share = torch.empty(2, batch, dtype=torch.float32, device=charge.device)
         args.items = args.batch = batch
         fill(args, ("share", "variance", "charge"), (share, variance, charge))
@@ -130,11 +150,15 @@ class Ladder:
             int(wires.adc_quantized),
         )
         args.frequency = wires.adc_frequency
-        for pair, factor in enumerate(self.conductances.spec.converter.significance or [1.0]):
+        for pair, factor in enumerate(
+            self.conductances.spec.converter.significance or [1.0]
+        ):
             args.weight[pair] = factor
         # A cell drives 0.2 V times its conductance for each step that its input lasts.
         args.scale = (
-            step / (0.2 * self.conductances.gain) if self.conductances.limits.numel() else 0.0
+            step / (0.2 * self.conductances.gain)
+            if self.conductances.limits.numel()
+            else 0.0
         )
         return args
 
@@ -154,7 +178,10 @@ class Ladder:
         converter = self.conductances.spec.converter
         if converter.kind != "custom_pair":
             return 2 * converter.g_min
-        middle = [(row[(len(row) - 1) // 2] + row[len(row) // 2]) / 2 for row in converter.tables]
+        middle = [
+            (row[(len(row) - 1) // 2] + row[len(row) // 2]) / 2
+            for row in converter.tables
+        ]
         return middle[0] + middle[1]
 
     def _run(self, kernel: str, args: Any) -> None:
@@ -184,7 +211,10 @@ def _check(io: IO, spec: InferenceSpec, tile: Tile) -> None:
             step_size(io.inp_res, io.inp_bound) <= 0 or io.inp_bound != 1,
             "a DAC with steps (inp_res > 0, inp_bound=1)",
         ),
-        (io.bound_management != "None", f"bound_management=None, not {io.bound_management}"),
+        (
+            io.bound_management != "None",
+            f"bound_management=None, not {io.bound_management}",
+        ),
         (io.ir_drop > 0 or io.w_noise > 0, "ir_drop=0 and w_noise=0 in tile.forward"),
         (
             rows < tile.array.in_size,

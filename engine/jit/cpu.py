@@ -91,7 +91,9 @@ def _words(wanted: str) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(wanted))
     except ValueError as problem:
-        raise settings.MachineError(f"AIHW_CXX={wanted!r} cannot be read: {problem}") from None
+        raise settings.MachineError(
+            f"AIHW_CXX={wanted!r} cannot be read: {problem}"
+        ) from None
     if not words:
         raise settings.MachineError(f"AIHW_CXX={wanted!r} names no compiler")
     return words
@@ -104,7 +106,9 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.exists() else platform.processor()
     return " ".join(
-        sorted(set(re.findall(r"^(?:flags|model name|Features)\s*:\s*(.*)$", text, re.M)))
+        sorted(
+            set(re.findall(r"^(?:flags|model name|Features)\s*:\s*(.*)$", text, re.M))
+        )
     )
 
 
@@ -115,7 +119,9 @@ def version(command: tuple[str, ...]) -> str:
     return _call([*command, "--version"], ANSWER_SECONDS, "/").stdout
 
 
-def _call(command: list[str], seconds: float, folder: str) -> subprocess.CompletedProcess[str]:
+def _call(
+    command: list[str], seconds: float, folder: str
+) -> subprocess.CompletedProcess[str]:
     """Run a compiler in a folder that holds nothing of others: `python -m` would load modules from
     it. Raises UserError if it cannot be run or hangs; nothing of it outlives this call."""
     process = None
@@ -149,7 +155,9 @@ def build(text: str) -> Path:
     command = compiler()
     key = "\0".join([text, *FLAGS, *command, version(command), machine()])
     name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
-    return cache.fetch(KIND, name, lambda: _compiled(text, command, cache.scratch_prefix(name)))
+    return cache.fetch(
+        KIND, name, lambda: _compiled(text, command, cache.scratch_prefix(name))
+    )
 
 
 def _compiled(text: str, command: tuple[str, ...], prefix: str) -> bytes:
@@ -162,7 +170,9 @@ def _compiled(text: str, command: tuple[str, ...], prefix: str) -> bytes:
         if done.returncode and FULL in done.stderr:
             raise OSError(errno.ENOSPC, FULL, scratch)
         if done.returncode:
-            raise CompileError(done.stderr.strip() or _silent(command[0], done.returncode))
+            raise CompileError(
+                done.stderr.strip() or _silent(command[0], done.returncode)
+            )
         content = made.read_bytes() if made.is_file() else b""
     if not is_library(content):
         what = "half a library" if content.startswith(ELF) else "no library"
@@ -174,7 +184,9 @@ def _silent(name: str, code: int) -> str:
     """What happened to a compiler that did not say it."""
     if code > 0:
         return f"{name} ended with exit code {code} and said nothing"
-    return f"{name} was killed by {signal.Signals(-code).name} (is there enough memory?)"
+    return (
+        f"{name} was killed by {signal.Signals(-code).name} (is there enough memory?)"
+    )
 
 
 def is_library(content: bytes) -> bool:
@@ -191,7 +203,9 @@ def is_library(content: bytes) -> bool:
     if kind != ELF_SHARED or max(ends) > len(content):
         return False
     for number in range(count):
-        offset, *_, length = struct.unpack_from("=4Q", content, programs + number * size + 8)
+        offset, *_, length = struct.unpack_from(
+            "=4Q", content, programs + number * size + 8
+        )
         ends.append(offset + length)
     return max(ends) <= len(content)
 
@@ -207,7 +221,9 @@ def _loaded(path: Path) -> ctypes.CDLL:
                 "set AIHW_CACHE to another folder"
             ) from problem
         cache.forget(path)
-        raise CompileError(f"what {compiler()[0]} made cannot be loaded: {problem}") from problem
+        raise CompileError(
+            f"what {compiler()[0]} made cannot be loaded: {problem}"
+        ) from problem
 
 
 class Library:
@@ -235,7 +251,12 @@ def team_fork() -> int:
     import torch  # noqa: F401  brings the runtime into the process
 
     for path in sorted(
-        set(re.findall(r"/\S*lib(?:gomp|iomp5|omp)\S*\.so\S*", Path("/proc/self/maps").read_text()))
+        set(
+            re.findall(
+                r"/\S*lib(?:gomp|iomp5|omp)\S*\.so\S*",
+                Path("/proc/self/maps").read_text(),
+            )
+        )
     ):
         found = getattr(ctypes.CDLL(path), "GOMP_parallel", None)
         if found is not None:

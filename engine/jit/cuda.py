@@ -44,7 +44,10 @@ def available() -> tuple[bool, str]:
     except (
         Exception
     ) as error:  # CuPy raises errors of several kinds where CUDA's libraries do not fit
-        return False, f"CuPy or its compiler cannot be used ({_first_line(error)}): {advice}"
+        return (
+            False,
+            f"CuPy or its compiler cannot be used ({_first_line(error)}): {advice}",
+        )
     import cupy
     import torch
 
@@ -76,7 +79,9 @@ def device_count() -> int:
     count = ctypes.c_int(0)
     try:
         driver = ctypes.CDLL("libcuda.so.1")
-        found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+        found = (
+            driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+        )
     except (OSError, AttributeError):
         return 0
     return count.value if found else 0
@@ -235,7 +240,9 @@ def _run_compiler(text: str, arch: str) -> bytes:
         return ptx.encode() if isinstance(ptx, str) else bytes(ptx)
     except nvrtc.NVRTCError as error:
         log = nvrtc.getProgramLog(program).strip()
-        raise CompileError(f"NVRTC refused the kernel for {arch}:\n{log or error}") from None
+        raise CompileError(
+            f"NVRTC refused the kernel for {arch}:\n{log or error}"
+        ) from None
     finally:
         nvrtc.destroyProgram(program)
 

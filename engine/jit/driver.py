@@ -44,13 +44,18 @@ class Module:
         # The driver wants an end where the file is text (PTX).
         content = binary.read_bytes() + b"\0"
         handle = ctypes.c_void_p()
-        _check("cuModuleLoadData", library().cuModuleLoadData(ctypes.byref(handle), content))
+        _check(
+            "cuModuleLoadData",
+            library().cuModuleLoadData(ctypes.byref(handle), content),
+        )
         self._handle, self._device = handle, device
 
     def get_function(self, name: str) -> Function:
         """The kernel of that name."""
         handle = ctypes.c_void_p()
-        status = library().cuModuleGetFunction(ctypes.byref(handle), self._handle, name.encode())
+        status = library().cuModuleGetFunction(
+            ctypes.byref(handle), self._handle, name.encode()
+        )
         _check(f"cuModuleGetFunction({name})", status)
         return Function(handle, self._device)
 
@@ -59,7 +64,11 @@ class LaunchConfig(ctypes.Structure):
     """CUlaunchConfig of the driver."""
 
     _fields_ = (
-        *((f"{of}_{axis}", ctypes.c_uint) for of in ("grid", "block") for axis in "xyz"),
+        *(
+            (f"{of}_{axis}", ctypes.c_uint)
+            for of in ("grid", "block")
+            for axis in "xyz"
+        ),
         ("shared", ctypes.c_uint),
         ("stream", ctypes.c_void_p),
         ("attributes", ctypes.c_void_p),
@@ -72,16 +81,27 @@ class Function:
 
     def __init__(self, handle: ctypes.c_void_p, device: int) -> None:
         # Four arguments, which ctypes converts in a quarter of the time of cuLaunchKernel's eleven.
-        self._handle, self._device, self._launch = handle, device, library().cuLaunchKernelEx
+        self._handle, self._device, self._launch = (
+            handle,
+            device,
+            library().cuLaunchKernelEx,
+        )
         self._configs: dict[tuple[int, int, int], LaunchConfig] = {}
 
-    def launch(self, grid: int, block: int, stream: int, args: ctypes.Structure) -> None:
+    def launch(
+        self, grid: int, block: int, stream: int, args: ctypes.Structure
+    ) -> None:
         """Start `grid` blocks of `block` threads on a stream."""
         config = self._configs.get((grid, block, stream))
         if config is None:
             config = self._configure(grid, block, stream)
         parameter = ctypes.c_void_p(ctypes.addressof(args))
-        call = (ctypes.addressof(config), self._handle, ctypes.addressof(parameter), None)
+        call = (
+            ctypes.addressof(config),
+            self._handle,
+            ctypes.addressof(parameter),
+            None,
+        )
         status = self._launch(*call)
         if status:
             if status in (NOT_INITIALIZED, INVALID_CONTEXT, INVALID_HANDLE):
@@ -106,7 +126,9 @@ def make_current(device: int) -> None:
 def device_of_pointer(address: int) -> int:
     """The number of the GPU that holds an address."""
     found = ctypes.c_int()
-    status = library().cuPointerGetAttribute(ctypes.byref(found), DEVICE_ORDINAL, address)
+    status = library().cuPointerGetAttribute(
+        ctypes.byref(found), DEVICE_ORDINAL, address
+    )
     _check("cuPointerGetAttribute", status)
     return found.value
 
@@ -124,4 +146,6 @@ def _check(call: str, status: int) -> None:
     if status:
         name = ctypes.c_char_p()
         library().cuGetErrorName(status, ctypes.byref(name))
-        raise DriverError(f"{call}: {(name.value or b'unknown error').decode()} ({status})")
+        raise DriverError(
+            f"{call}: {(name.value or b'unknown error').decode()} ({status})"
+        )

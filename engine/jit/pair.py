@@ -31,7 +31,9 @@ def pair_text(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) 
     again = [f"#undef {macro}" for macro in sorted(_macros(first) & _macros(second))]
     parts += ["namespace fast {", first, "}"]
     parts += (
-        ["namespace slow = fast;"] if fast == slow else [*again, "namespace slow {", second, "}"]
+        ["namespace slow = fast;"]
+        if fast == slow
+        else [*again, "namespace slow {", second, "}"]
     )
     parts += [common.text(*(TRANSFER_CPU if backend == "cpu" else TRANSFER_GPU))]
     return "\n".join(parts)
@@ -44,7 +46,9 @@ def fast_files(backend: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def pair_program(fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str) -> Program:
+def pair_program(
+    fast: tuple[str, Layout], slow: tuple[str, Layout], backend: str
+) -> Program:
     """The kernels of a transfer from arrays of one device to arrays of another."""
     return Program(pair_text(fast, slow, backend), backend)
 

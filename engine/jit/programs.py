@@ -46,7 +46,9 @@ class Program:
         """
         if self.backend == "cpu":
             function = self._functions.get(name) or self._cpu_function(name)
-            function(ctypes.addressof(args), team.threads() if threads is None else threads)
+            function(
+                ctypes.addressof(args), team.threads() if threads is None else threads
+            )
             return
         cuda = self._cuda
         if not cuda.several():
@@ -105,7 +107,9 @@ class Program:
         has a module of its own."""
         function = self._functions.get((name, device))
         if function is None:
-            function = self._functions[name, device] = self._module(device).get_function(name)
+            function = self._functions[name, device] = self._module(
+                device
+            ).get_function(name)
         return function
 
 

@@ -15,7 +15,11 @@ from engine.jit.unit import Unit, unit_text
 # Kernel files of an array; each includes what it needs.
 CELLS = ("cells/construct.cu", "cells/array.cu", "trains/trains.cu", "update/exact.cu")
 GPU_UPDATES = (
-    *("trains/gpu/masks.cu", "update/gpu/mark_hits.cu", "update/gpu/warp_per_32_cells.cu"),
+    *(
+        "trains/gpu/masks.cu",
+        "update/gpu/mark_hits.cu",
+        "update/gpu/warp_per_32_cells.cu",
+    ),
     *("update/gpu/thread_per_cell.cu", "update/gpu/thread_per_pulsed_cell.cu"),
 )
 CPU_UPDATES = ("update/cpu/rows.cu",)
@@ -64,7 +68,9 @@ class Layout:
         hold it."""
         names = self.cells + self.states
         if name not in names:
-            raise LookupError(f"no per-cell value {name!r}; there are {', '.join(names)}")
+            raise LookupError(
+                f"no per-cell value {name!r}; there are {', '.join(names)}"
+            )
         return names.index(name)
 
 
@@ -84,7 +90,9 @@ def layout(device: Device, params: Mapping[str, Any]) -> Layout:
     states += ["persistent"] if params.get("write_noise_std", 0) > 0 else []
     states += DRIFT_STATES if needed["drift_nu"] else []
     common = () if device.ideal else BASE_CELLS
-    return Layout((*common, *own, *(k for k, used in needed.items() if used)), tuple(states))
+    return Layout(
+        (*common, *own, *(k for k, used in needed.items() if used)), tuple(states)
+    )
 
 
 def params_floats(device: Device, params: Mapping[str, Any]) -> list[float]:
@@ -93,7 +101,11 @@ def params_floats(device: Device, params: Mapping[str, Any]) -> list[float]:
     for name, kind in _c_params(device):
         value = params.get(name, NO_SPREAD.get(name, 0.0))
         if kind is list:
-            flat += [*map(float, value), *([0.0] * (MAX_NODES - len(value))), float(len(value))]
+            flat += [
+                *map(float, value),
+                *([0.0] * (MAX_NODES - len(value))),
+                float(len(value)),
+            ]
         else:
             flat.append(float(value))
     return flat
@@ -178,7 +190,9 @@ def line_directive(number: int, name: str) -> str:
     """A line that tells the compiler where the next one comes from. A path may hold quotes and line
     breaks, after which the rest of it would be C."""
     shown = "".join(
-        c if c.isprintable() and c not in '"\\?' else "".join(f"\\{b:03o}" for b in _bytes(c))
+        c
+        if c.isprintable() and c not in '"\\?'
+        else "".join(f"\\{b:03o}" for b in _bytes(c))
         for c in name
     )
     return f'#line {number} "{shown}"'
@@ -190,18 +204,24 @@ def _bytes(character: str) -> bytes:
 
 def _c_params(device: Device) -> list[tuple[str, type]]:
     return [
-        (name, p.kind) for name, p in ({**BASE, **device.params}).items() if name not in NOT_IN_C
+        (name, p.kind)
+        for name, p in ({**BASE, **device.params}).items()
+        if name not in NOT_IN_C
     ]
 
 
 def _structs(device: Device, place: Layout) -> str:
     params = [
-        f"    float {name}[{MAX_NODES}], {name}_n;" if kind is list else f"    float {name};"
+        f"    float {name}[{MAX_NODES}], {name}_n;"
+        if kind is list
+        else f"    float {name};"
         for name, kind in _c_params(device)
     ]
     constants = [*place.cells, *(name for name in NEUTRAL if name not in place.cells)]
     load = [f"c.{name} = r[{i} * stride];" for i, name in enumerate(place.cells)]
-    load += [f"c.{name} = {NEUTRAL[name]};" for name in constants if name not in place.cells]
+    load += [
+        f"c.{name} = {NEUTRAL[name]};" for name in constants if name not in place.cells
+    ]
     first = len(place.cells)
     keep = [(first + i, name) for i, name in enumerate(place.states)]
     return "\n".join(

@@ -94,7 +94,9 @@ def _constants(header_name: str) -> Mapping[str, int]:
     for file in included_by(header_name):
         text = re.sub(r"//[^\n]*", "", header(file))
         for line in re.finditer(
-            r"^#define (\w+)[ \t]+(\S[^\n]*)$|^enum\s*(?:\w+\s*)?\{(.*?)\}", text, re.S | re.M
+            r"^#define (\w+)[ \t]+(\S[^\n]*)$|^enum\s*(?:\w+\s*)?\{(.*?)\}",
+            text,
+            re.S | re.M,
         ):
             if line[3] is not None:
                 known |= _members(line[3], known)
@@ -112,7 +114,9 @@ def _enums(header_name: str) -> list[tuple[str, str, dict[str, int]]]:
         (file, found[1], _members(found[2], known))
         for file in included_by(header_name)
         for found in re.finditer(
-            r"^enum (\w+)\s*\{(.*?)\}", re.sub(r"//[^\n]*", "", header(file)), re.S | re.M
+            r"^enum (\w+)\s*\{(.*?)\}",
+            re.sub(r"//[^\n]*", "", header(file)),
+            re.S | re.M,
         )
     ]
 
@@ -125,7 +129,9 @@ def _members(body: str, known: Mapping[str, int]) -> dict[str, int]:
         name, _, expression = (part.strip() for part in member.partition("="))
         value = _evaluated(expression, {**known, **found}) if expression else following
         if value is None:
-            raise LookupError(f"{name} = {expression}: not a sum of whole numbers of the headers")
+            raise LookupError(
+                f"{name} = {expression}: not a sum of whole numbers of the headers"
+            )
         found[name], following = value, value + 1
     return found
 
@@ -152,7 +158,9 @@ def _evaluated(expression: str, known: Mapping[str, int]) -> int | None:
 
 
 def _fields(declaration: str, header_name: str) -> list[tuple[str, Any]]:
-    kind, _, names = declaration.removeprefix("const ").replace("* ", " *").partition(" ")
+    kind, _, names = (
+        declaration.removeprefix("const ").replace("* ", " *").partition(" ")
+    )
     if kind not in TYPES and "*" not in names:
         raise LookupError(f"unknown type in {declaration!r}")
     found: list[tuple[str, Any]] = []
@@ -160,6 +168,8 @@ def _fields(declaration: str, header_name: str) -> list[tuple[str, Any]]:
         name, _, size = item.strip().strip("*").rstrip("]").partition("[")
         plain: Any = ctypes.c_void_p if "*" in item else TYPES[kind]
         if size:
-            plain = plain * (int(size) if size.isdigit() else read_constant(header_name, size))
+            plain = plain * (
+                int(size) if size.isdigit() else read_constant(header_name, size)
+            )
         found.append((name.strip(), plain))
     return found

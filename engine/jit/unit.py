@@ -23,7 +23,9 @@ def header(name: str) -> str:
         path = ENGINE / folder / name
         if path.is_file():
             return path.read_text(encoding="utf-8")
-    raise LookupError(f"no kernel text {name!r} in {' or '.join(f'engine/{f}' for f in FOLDERS)}")
+    raise LookupError(
+        f"no kernel text {name!r} in {' or '.join(f'engine/{f}' for f in FOLDERS)}"
+    )
 
 
 def exists(name: str) -> bool:

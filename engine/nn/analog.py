@@ -45,7 +45,9 @@ class AnalogTile(nn.Module):
     """One tile with its learning algorithm: x [B, I] gives y [B, O], plus a digital bias [O] if
     there is one."""
 
-    scale: Tensor | None  # [1] or [O]: outputs over those of the cells, fixed between writes
+    scale: (
+        Tensor | None
+    )  # [1] or [O]: outputs over those of the cells, fixed between writes
     held: nn.Parameter  # the weight that kernels compute with; replacing it is refused
 
     def __init__(
@@ -130,7 +132,9 @@ class AnalogTile(nn.Module):
 
     def _gradient_product(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """The product with weights that learn by their gradient."""
-        plain = x.dtype is torch.float32 and type(x) is Tensor and x.layout is torch.strided
+        plain = (
+            x.dtype is torch.float32 and type(x) is Tensor and x.layout is torch.strided
+        )
         if not plain:
             check_plain(x)
         self.settle(only_if_changed=True)
@@ -179,7 +183,9 @@ class AnalogTile(nn.Module):
         """The analog product of the tile, or of all arrays that its algorithm gives a share:
         x [B, I] gives [B, O], without scales and bias."""
         tile: Any = self._modules["tile"]
-        if self.forward_read is None:  # the algorithm has one array, whose product is all
+        if (
+            self.forward_read is None
+        ):  # the algorithm has one array, whose product is all
             return tile.mvm(x)  # type: ignore[no-any-return]
         state = self._modules["state"]
         return self.forward_read(tile, state, x)  # type: ignore[no-any-return]
@@ -300,7 +306,9 @@ class AnalogTile(nn.Module):
         tile, state = self._modules["tile"], self._modules["state"]
         self.pass_time(tile, state)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AnalogTile:
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], recurse: bool = True
+    ) -> AnalogTile:
         """Moves with the model, but keeps its types: physics is float32 also in a model of half
         precision."""
 
@@ -335,7 +343,9 @@ class AnalogTile(nn.Module):
         # Past nn.Module, which would register the parameter a second time.
         self.__dict__["held"] = array.weight
 
-    def _load_from_state_dict(self, state: Any, prefix: str, metadata: Any, *rest: Any) -> None:
+    def _load_from_state_dict(
+        self, state: Any, prefix: str, metadata: Any, *rest: Any
+    ) -> None:
         if metadata.get("assign_to_params_buffers", False):
             keep_tensors(self)
         super()._load_from_state_dict(state, prefix, metadata, *rest)

@@ -16,7 +16,15 @@ from engine.nn.layer import AnalogLayer, Matrix
 from engine.tile.inputs import check_plain
 from engine.tile.settings import TileSpec
 
-ARGUMENTS = ("embed_dim", "num_heads", "dropout", "add_zero_attn", "kdim", "vdim", "batch_first")
+ARGUMENTS = (
+    "embed_dim",
+    "num_heads",
+    "dropout",
+    "add_zero_attn",
+    "kdim",
+    "vdim",
+    "batch_first",
+)
 # Names of the grids of the three inputs, and what an error calls them.
 INPUTS = {"q": "query", "k": "key", "v": "value"}
 
@@ -179,9 +187,7 @@ class AnalogMultiheadAttention(AnalogLayer):
         return settings
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.embed_dim}, {self.num_heads}, batch_first={self.batch_first}, bias={self.bias}"
-        )
+        return f"{self.embed_dim}, {self.num_heads}, batch_first={self.batch_first}, bias={self.bias}"
 
 
 def _in_float32(values: Tensor | None) -> Tensor | None:

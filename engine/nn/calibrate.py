@@ -40,9 +40,13 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
+            raise ValueError(
+                f"mode must be one of {', '.join(MODES)}, not {self.mode!r}"
+            )
         if not 0 < self.quantile <= 1:
-            raise ValueError(f"quantile must be above 0 and at most 1, not {self.quantile:g}")
+            raise ValueError(
+                f"quantile must be above 0 and at most 1, not {self.quantile:g}"
+            )
         if self.rows < 1:
             raise ValueError(f"rows must be 1 at least, not {self.rows}")
         if self.std_alpha <= 0:
@@ -152,8 +156,14 @@ def calibrate(
     noise is drawn. Tiles that meet nothing but 0 keep theirs. Raises ValueError in one line if
     there is no data, or no tile with an input range."""
     how = how or Calibration()
-    tiles = {name: part for name, part in model.named_modules() if isinstance(part, AnalogTile)}
-    ranged = {name: tile for name, tile in tiles.items() if _input_range(tile) is not None}
+    tiles = {
+        name: part
+        for name, part in model.named_modules()
+        if isinstance(part, AnalogTile)
+    }
+    ranged = {
+        name: tile for name, tile in tiles.items() if _input_range(tile) is not None
+    }
     if not ranged:
         raise ValueError(
             "no tile has an input range: tile.input_range.enable=true (with algorithm hwa) gives them one"

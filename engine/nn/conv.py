@@ -44,7 +44,11 @@ class AnalogConv(AnalogLayer):
                 f"{type(self).__name__}: groups must divide in_channels and out_channels, "
                 f"not {groups} for {in_channels} and {out_channels}"
             )
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.in_channels, self.out_channels, self.groups = (
+            in_channels,
+            out_channels,
+            groups,
+        )
         self.kernel_size, self.stride = (
             self._sizes("kernel_size", kernel_size),
             self._sizes("stride", stride),
@@ -57,7 +61,9 @@ class AnalogConv(AnalogLayer):
             (self.kernel_size, 1), (self.stride, 1), (self.padding, 0), (self.dilation, 1))))  # fmt: skip
         shape = (out_channels // groups, in_channels // groups, *self.kernel_size)
         # One matrix keeps the name that a layer with one matrix has everywhere.
-        names = ["grid"] if groups == 1 else [f"group{number}" for number in range(groups)]
+        names = (
+            ["grid"] if groups == 1 else [f"group{number}" for number in range(groups)]
+        )
         matrices = dict.fromkeys(names, Matrix(shape))
         self.place(matrices, bias=bias, tile=tile, seed=seed)
 
@@ -76,20 +82,29 @@ class AnalogConv(AnalogLayer):
         y = self._products(volumes)
         # The channels stay last in memory: what follows takes them as they are, and nothing large
         # is transposed.
-        y = y.view(images.shape[0], *places, self.out_channels).movedim(-1, 1).to(x.dtype)
+        y = (
+            y.view(images.shape[0], *places, self.out_channels)
+            .movedim(-1, 1)
+            .to(x.dtype)
+        )
         return y if batched else y.squeeze(0)
 
     def _products(self, volumes: Tensor) -> Tensor:
         """The outputs [B P, out] of all patches of volumes [B, C, D, H, W]."""
         if self.groups == 1:
-            return self.grid.product(patches(volumes, self.window, ones=int(self.grid.analog_bias)))
+            return self.grid.product(
+                patches(volumes, self.window, ones=int(self.grid.analog_bias))
+            )
         # The columns of a group's channels lie side by side in a row of the patches of all.
         rows = patches(volumes, self.window).split(self.matrices["group0"].inputs, 1)
         grids = self._grids()
         if grids[0].analog_bias:
             ones = rows[0].new_ones(len(rows[0]), 1)
             rows = tuple(torch.cat([part, ones], 1) for part in rows)
-        parts = [grid.product(part.contiguous()) for grid, part in zip(grids, rows, strict=True)]
+        parts = [
+            grid.product(part.contiguous())
+            for grid, part in zip(grids, rows, strict=True)
+        ]
         return torch.cat(parts, 1)
 
     def _grids(self) -> list[TileGrid]:
@@ -113,9 +128,13 @@ class AnalogConv(AnalogLayer):
 
     def _sizes(self, name: str, value: Size, least: int = 1) -> tuple[int, ...]:
         found = (value,) * self.axes if isinstance(value, int) else tuple(value)
-        if len(found) != self.axes or not all(isinstance(v, int) and v >= least for v in found):
+        if len(found) != self.axes or not all(
+            isinstance(v, int) and v >= least for v in found
+        ):
             wanted = f"{self.axes} whole numbers >= {least}"
-            raise ValueError(f"{type(self).__name__}: {name} must be {wanted}, not {value!r}")
+            raise ValueError(
+                f"{type(self).__name__}: {name} must be {wanted}, not {value!r}"
+            )
         return found
 
 
@@ -149,7 +168,9 @@ def _padding(layer: Any) -> tuple[int, ...]:
         return tuple(0 for _ in layer.kernel_size)
     if layer.padding != "same":
         return tuple(layer.padding)
-    reach = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    reach = [
+        d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)
+    ]
     if any(v % 2 for v in reach):
         raise ValueError("padding='same' that differs between the two sides")
     return tuple(v // 2 for v in reach)

@@ -41,7 +41,9 @@ class Unconvertible(ValueError):
         self.layers = list(problems)
         described = [f"{name} ({why})" for name, why in problems.items()]
         self.reason = "cannot be put on tiles: " + ", ".join(described)
-        super().__init__(f"{self.reason}; leave them digital with exclude={self.layers}")
+        super().__init__(
+            f"{self.reason}; leave them digital with exclude={self.layers}"
+        )
 
 
 def convert_to_analog(
@@ -108,7 +110,9 @@ def _copied(module: nn.Module) -> nn.Module:
     except RuntimeError as error:
         # Torch copies no tensor that was computed: such weights of a layer that stays digital.
         line = str(error).splitlines()[0]
-        raise ValueError(f"the network cannot be copied ({line}): take inplace=True") from error
+        raise ValueError(
+            f"the network cannot be copied ({line}): take inplace=True"
+        ) from error
 
 
 def _weight_layers(
@@ -131,7 +135,9 @@ def _weight_layers(
         yield from _weight_layers(child, exclude, full_name)
 
 
-def _rule_for(name: str, layer: nn.Module, tile: Choice, rules: Mapping[str, Rule]) -> Rule:
+def _rule_for(
+    name: str, layer: nn.Module, tile: Choice, rules: Mapping[str, Rule]
+) -> Rule:
     """What the last rule that fits says of a layer, or else `tile`."""
     for pattern in reversed(list(rules)):
         if fnmatchcase(name, pattern):
@@ -166,7 +172,9 @@ def _refuse_unsupported(module: nn.Module, layers: Mapping[str, nn.Module]) -> N
             continue
         parameters = layer.parameters(recurse=False)
         if any(len(owners[id(parameter)]) > 1 for parameter in parameters):
-            problems[name] = f"{type(layer).__name__} whose weights another layer shares"
+            problems[name] = (
+                f"{type(layer).__name__} whose weights another layer shares"
+            )
         try:
             check_weights(layer, kind.settings_of(layer))
         except ValueError as problem:
@@ -187,12 +195,16 @@ def _holds_weights(module: nn.Module) -> bool:
     return type(module) in _analog_kinds() or is_foreign(module)
 
 
-def _analog(layer: nn.Module, kind: type[AnalogLayer], tile: TileSpec | str) -> AnalogLayer:
+def _analog(
+    layer: nn.Module, kind: type[AnalogLayer], tile: TileSpec | str
+) -> AnalogLayer:
     """The analog form of a layer, with its weights, hooks, place in memory, type and mode."""
     made = kind(**kind.settings_of(layer), tile=tile)
     given = dict(layer.named_parameters())
     # Written on the CPU in float32, whatever the layer has; `to` below moves it.
-    values = {name: parameter.detach().float().cpu() for name, parameter in given.items()}
+    values = {
+        name: parameter.detach().float().cpu() for name, parameter in given.items()
+    }
     made.set_logical_weights(values)
     carry_hooks(layer, made)
     _copy_requires_grad(given, made)

@@ -49,7 +49,9 @@ class TileGrid(nn.Module):
     ) -> None:
         super().__init__()
         if min(out, inputs) < 1:
-            raise ValueError(f"a layer has 1 output and 1 input at least, not {out} and {inputs}")
+            raise ValueError(
+                f"a layer has 1 output and 1 input at least, not {out} and {inputs}"
+            )
         cells = out * inputs
         require_memory(BYTES_PER_CELL * cells, f"a matrix of {out} x {inputs} cells")
 

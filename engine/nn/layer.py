@@ -133,9 +133,16 @@ class AnalogLayer(nn.Module):
         Raises ValueError or TypeError in one line, with nothing written, for what does not fit."""
         logical = self.logical_weights()
         for name in sorted(set(logical) ^ set(values)):
-            problem = "is missing" if name in logical else f"is not one of {', '.join(logical)}"
+            problem = (
+                "is missing"
+                if name in logical
+                else f"is not one of {', '.join(logical)}"
+            )
             raise ValueError(f"{type(self).__name__}: {name} {problem}")
-        values = {name: fitting(values[name], old.shape, name) for name, old in logical.items()}
+        values = {
+            name: fitting(values[name], old.shape, name)
+            for name, old in logical.items()
+        }
 
         # Where the next matrix begins in each parameter that several matrices share.
         ends: dict[str, int] = {}
@@ -164,7 +171,9 @@ class AnalogLayer(nn.Module):
                 ) from None
             raise
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AnalogLayer:
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], recurse: bool = True
+    ) -> AnalogLayer:
         # What `fn` does to a type shows on any tensor of it.
         probe = torch.empty(0, dtype=self.dtype)
         self.dtype = fn(probe).dtype

@@ -29,11 +29,18 @@ class AnalogLinear(AnalogLayer):
     ) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.place({"grid": Matrix((out_features, in_features))}, bias=bias, tile=tile, seed=seed)
+        self.place(
+            {"grid": Matrix((out_features, in_features))},
+            bias=bias,
+            tile=tile,
+            seed=seed,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 0 or x.shape[-1] != self.in_features:
-            raise ValueError(f"AnalogLinear takes x [.., {self.in_features}], not {list(x.shape)}")
+            raise ValueError(
+                f"AnalogLinear takes x [.., {self.in_features}], not {list(x.shape)}"
+            )
         # Past nn.Module's own search for attributes, which takes longer than a small product.
         y: Tensor = self._modules["grid"](x)  # type: ignore[misc]
         return y

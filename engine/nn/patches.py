@@ -164,7 +164,9 @@ def _plan(kernel: str, window: Window, layout: Layout, row: int) -> tuple[Any, T
     return args, table.to(device)
 
 
-def _column_table(window: Window, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
+def _column_table(
+    window: Window, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Tensor:
     """The table of `take_patches` [4, columns], for an image [C, D, H, W] with these strides.
 
     For each column of a row: the offset in memory from the corner of its patch, and how far from
@@ -197,7 +199,8 @@ def _tap_table(window: Window, extents: Axes, row: int) -> Tensor:
     _check_size(math.prod(positions) * row, extents)
 
     z, y, x = (
-        _seen_through(window, axis, size, positions[axis]) for axis, size in enumerate(extents)
+        _seen_through(window, axis, size, positions[axis])
+        for axis, size in enumerate(extents)
     )
     y = y[:, None, :, None]
     x = x[None, :, None, :]

@@ -91,7 +91,9 @@ class AnalogLSTM(Recurrent):
 
     def advance(self, given: Tensor, state: State, part: str) -> State:
         gates = given + self.from_state(part, state)
-        i, f, g, o = gates.chunk(4, 1)  # input, forget, cell, output: torch's order of rows
+        i, f, g, o = gates.chunk(
+            4, 1
+        )  # input, forget, cell, output: torch's order of rows
         kept = torch.sigmoid(f) * state[1]
         c = kept + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)

@@ -95,7 +95,9 @@ class Recurrent(AnalogLayer):
         "bidirectional",
     )
     gates: ClassVar[int]  # matrices [H, ..] that lie in one, one below the other
-    states: ClassVar[int] = 1  # tensors of the state: the output, and what else a cell remembers
+    states: ClassVar[int] = (
+        1  # tensors of the state: the output, and what else a cell remembers
+    )
     sizes: Sizes
 
     def build(self, sizes: Sizes, *, tile: TileSpec | str, seed: int | None) -> None:
@@ -131,7 +133,9 @@ class Recurrent(AnalogLayer):
         }
         if sizes.proj_size:
             shape = (sizes.proj_size, sizes.hidden_size)
-            found[of_projection] = matrix(of_projection, shape, "")  # torch's has no bias either
+            found[of_projection] = matrix(
+                of_projection, shape, ""
+            )  # torch's has no bias either
         return found
 
     def forward(self, x: Any, state: Any = None) -> tuple[Any, Any]:
@@ -201,7 +205,9 @@ class Recurrent(AnalogLayer):
         return {name: getattr(self.sizes, name) for name in self.arguments}
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.digital_settings().items())
+        return ", ".join(
+            f"{name}={value}" for name, value in self.digital_settings().items()
+        )
 
     def _check(self, x: Tensor) -> None:
         """Raises ValueError or TypeError for an input of another shape or kind."""
@@ -211,10 +217,14 @@ class Recurrent(AnalogLayer):
         size = self.sizes.input_size
         if x.dim() not in (2, 3) or x.shape[-1] != size or x.shape[time] == 0:
             axes = "B, T" if batch_first else "T, B"
-            raise ValueError(f"{name} takes x [{axes}, {size}] with T >= 1, not {list(x.shape)}")
+            raise ValueError(
+                f"{name} takes x [{axes}, {size}] with T >= 1, not {list(x.shape)}"
+            )
         check_plain(x, name)
 
-    def _first_states(self, state: Any, values: Tensor, batch: int, *, unbatched: bool) -> State:
+    def _first_states(
+        self, state: Any, values: Tensor, batch: int, *, unbatched: bool
+    ) -> State:
         """Every state [N D, B, H] before the first step: the given ones, or 0.
 
         Raises ValueError or TypeError for states of another shape or kind."""
@@ -222,14 +232,20 @@ class Recurrent(AnalogLayer):
         sizes = (self.sizes.state_size, self.sizes.hidden_size)[: self.states]
         shapes = [(len(self.sizes.parts), batch, size) for size in sizes]
         if state is None:
-            return tuple(values.new_zeros(shape, dtype=torch.float32) for shape in shapes)
+            return tuple(
+                values.new_zeros(shape, dtype=torch.float32) for shape in shapes
+            )
 
         given = tuple(state) if self.states > 1 else (state,)
         if unbatched:
-            given = tuple(part.unsqueeze(1) if part.dim() == 2 else part for part in given)
+            given = tuple(
+                part.unsqueeze(1) if part.dim() == 2 else part for part in given
+            )
         found = [tuple(part.shape) for part in given]
         if found != shapes:
-            raise ValueError(f"{name} takes a first state {_listed(shapes)}, not {_listed(found)}")
+            raise ValueError(
+                f"{name} takes a first state {_listed(shapes)}, not {_listed(found)}"
+            )
         for part in given:
             check_plain(part, f"{name}, as its first state,")
         return tuple(part.to(torch.float32) for part in given)
@@ -256,7 +272,9 @@ class Recurrent(AnalogLayer):
                 lasts.append(last)
             values = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
             is_last = layer == sizes.num_layers - 1
-            if sizes.dropout and not is_last:  # as torch: between layers, never after the last one
+            if (
+                sizes.dropout and not is_last
+            ):  # as torch: between layers, never after the last one
                 values = functional.dropout(values, sizes.dropout, self.training)
         return values, lasts
 
@@ -284,7 +302,8 @@ class Recurrent(AnalogLayer):
                 # Backwards in time, shorter sequences begin later.
                 joining = [tensor[before:now] for tensor in first]
                 state = tuple(
-                    torch.cat([old, new]) for old, new in zip(state, joining, strict=True)
+                    torch.cat([old, new])
+                    for old, new in zip(state, joining, strict=True)
                 )
             elif now < before:
                 # Forwards in time, shorter sequences end earlier: they keep this state.

@@ -100,16 +100,16 @@ class Summary:
             plural = "s" * (totals["tiles"] != 1)
             tiles = f"{totals['tiles']} tile{plural}, {totals['utilisation']:.1%} used"
         cells, digital = f"{totals['cells']:,}", f"{totals['digital']:,}"
-        return (
-            f"{totals['parameters']:,} parameters: {cells} in cells of {tiles}; {digital} digital"
-        )
+        return f"{totals['parameters']:,} parameters: {cells} in cells of {tiles}; {digital} digital"
 
     def __str__(self) -> str:
         table = self.cells()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = []
         for row in table:
-            padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            padded = [
+                cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+            ]
             lines.append("  ".join(padded).rstrip())
         return "\n".join([*lines, self.last_line()])
 
@@ -119,7 +119,9 @@ class _Observer:
 
     def __init__(self, layers: dict[str, nn.Module]) -> None:
         self.shapes: dict[str, tuple[int, ...]] = {}  # of each layer's first output
-        self.reads: Counter[int] = Counter()  # vectors that each tile multiplied, by its id
+        self.reads: Counter[int] = (
+            Counter()
+        )  # vectors that each tile multiplied, by its id
         self.hooks: list[RemovableHandle] = []
         for name, layer in layers.items():
             self.hooks.append(layer.register_forward_hook(self._shape_hook(name)))
@@ -163,7 +165,9 @@ def analog_summary(model: nn.Module, example: Sequence[int] | Tensor) -> Summary
             model.eval()(x)
     except (RuntimeError, AssertionError, AttributeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"the network does not take an input {list(x.shape)}: {reason}") from error
+        raise UserError(
+            f"the network does not take an input {list(x.shape)}: {reason}"
+        ) from error
     finally:
         for part, mode in modes.items():
             part.training = mode

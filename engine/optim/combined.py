@@ -26,7 +26,9 @@ class AnalogOptimizer(Optimizer):
 
     def __init__(self, kind: type[Optimizer], params: Any, **settings: Any) -> None:
         # One that knows only a number checks the settings, and says what is missing or wrong.
-        probe = kind([torch.zeros(1, dtype=torch.float32, requires_grad=True)], **settings)
+        probe = kind(
+            [torch.zeros(1, dtype=torch.float32, requires_grad=True)], **settings
+        )
         super().__init__(params, probe.defaults)
         # Torch's optimizers take no group without parameters.
         groups = [{**group, "params": _digital(group)} for group in self.param_groups]

@@ -26,7 +26,12 @@ TAKES = {
 # Their steps are not in units of the gradient, and tiles need a learning rate that is.
 ADAPTIVE = ("adam", "adamw")
 TILE_LR = 0.1
-DEFAULTS: dict[str, Any] = {"momentum": 0.0, "nesterov": False, "betas": [0.9, 0.999], "eps": 1e-8}
+DEFAULTS: dict[str, Any] = {
+    "momentum": 0.0,
+    "nesterov": False,
+    "betas": [0.9, 0.999],
+    "eps": 1e-8,
+}
 
 
 def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> Optimizer:
@@ -51,7 +56,9 @@ def plain_optimizer(
     """The same without a look at tiles; `pulsed` names the layers that learn by pulses."""
     name = str(settings.get("name") or "analog_sgd")
     if name not in TAKES:
-        raise ValueError(f"optimizer.name must be one of {', '.join(TAKES)}, not {name!r}")
+        raise ValueError(
+            f"optimizer.name must be one of {', '.join(TAKES)}, not {name!r}"
+        )
     given = {key: value for key, value in settings.items() if value is not None}
     for key, default in DEFAULTS.items():
         if key not in TAKES[name] and key in given and _plain(given[key]) != default:
@@ -82,7 +89,9 @@ def _beside_pulses(
     """An optimizer of digital parameters, and pulses at a learning rate of their own. `base_lr` of a
     group is what a schedule starts from."""
     digital, pulses = digital_parameters(model), pulsed_parameters(model)
-    groups: list[dict[str, Any]] = [{"params": digital, "base_lr": values["lr"]}] if digital else []
+    groups: list[dict[str, Any]] = (
+        [{"params": digital, "base_lr": values["lr"]}] if digital else []
+    )
     groups.append({"params": pulses, "lr": tile_lr, "base_lr": tile_lr})
     if name == "analog_sgd":
         return AnalogSGD(groups, **values)
@@ -92,7 +101,9 @@ def _beside_pulses(
 def settle_after_steps(optimizer: Optimizer, model: nn.Module) -> Optimizer:
     """Clips and remaps tiles that learn by gradients at the end of each step of any torch
     optimizer."""
-    tiles = [m for m in model.modules() if isinstance(m, AnalogTile) and m.learns_by_gradient]
+    tiles = [
+        m for m in model.modules() if isinstance(m, AnalogTile) and m.learns_by_gradient
+    ]
 
     def settle(*_: Any) -> None:
         for tile in tiles:
@@ -109,7 +120,11 @@ def _kind(name: str) -> type[Any]:
     for nothing."""
     if name == "analog_sgd":
         return AnalogSGD
-    kind: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    kind: Any = {
+        "sgd": torch.optim.SGD,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }[name]
     bare = {
         "step": torch.no_grad()(inspect.unwrap(kind.step)),
         "add_param_group": AnalogSGD.add_param_group,

@@ -40,7 +40,9 @@ def _obstacle_of(part: AnalogTile) -> str:
         return f"{part.algorithm} decides on the CPU what a step does"
     if group := next((m for m in part.modules() if isinstance(m, CellGroup)), None):
         return f"cells of several devices ({group.spec.model}) take turns on the CPU"
-    compensates = part.scale is not None and part.tile.spec.mapping.weight_scaling_lr_compensation
+    compensates = (
+        part.scale is not None and part.tile.spec.mapping.weight_scaling_lr_compensation
+    )
     return "weight_scaling_lr_compensation reads the scales" if compensates else ""
 
 
@@ -66,7 +68,8 @@ class Replayed:
         self.tiles = [part for part in model.modules() if isinstance(part, AnalogTile)]
         self.arrays = [part for part in model.modules() if isinstance(part, CellArray)]
         hooks = (
-            (tile, getattr(find_algorithm(tile.algorithm), "replayed", None)) for tile in self.tiles
+            (tile, getattr(find_algorithm(tile.algorithm), "replayed", None))
+            for tile in self.tiles
         )
         self.counted = [(tile, hook) for tile, hook in hooks if hook is not None]
         self.side = torch.cuda.Stream()
@@ -86,7 +89,12 @@ class Replayed:
             self.graphs.clear()
         size = len(index)
         found = self.graphs.get(size)
-        if found is None and self.replay and self.seen[size] >= WARM_UP and self._settled():
+        if (
+            found is None
+            and self.replay
+            and self.seen[size] >= WARM_UP
+            and self._settled()
+        ):
             # What the host counts in a step is counted while it is captured.
             found = self.graphs[size] = self._capture(index)
         elif found is None:
@@ -100,7 +108,9 @@ class Replayed:
         return found.loss
 
     def _settled(self) -> bool:
-        return all(find_algorithm(tile.algorithm).replays(tile.state) for tile in self.tiles)
+        return all(
+            find_algorithm(tile.algorithm).replays(tile.state) for tile in self.tiles
+        )
 
     def _launch(self, index: Tensor) -> Tensor:
         here = torch.cuda.current_stream()

@@ -29,7 +29,9 @@ class AnalogSGD(Optimizer):
 
     # Torch wraps this method so that its first call imports its compiler, for more than a second
     # and for nothing.
-    add_param_group = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
+    add_param_group = getattr(
+        Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group
+    )
 
     def __init__(
         self,
@@ -71,8 +73,14 @@ class AnalogSGD(Optimizer):
             for group in self.param_groups:
                 digital = [p for p in group["params"] if type(p) is not AnalogWeight]
                 if len(digital) < len(group["params"]):
-                    owners = [p.owner for p in group["params"] if type(p) is AnalogWeight]
-                    tiles += [(owner, float(group["lr"])) for owner in owners if owner is not None]
+                    owners = [
+                        p.owner for p in group["params"] if type(p) is AnalogWeight
+                    ]
+                    tiles += [
+                        (owner, float(group["lr"]))
+                        for owner in owners
+                        if owner is not None
+                    ]
                 self._digital_step(group, [p for p in digital if p.grad is not None])
             for owner, lr in tiles:
                 owner.learn(lr)

@@ -24,11 +24,17 @@ def parse_json(text: str, where: str) -> Any:
     """The value in a text of JSON; NaN and Infinity, which JSON lacks, become null as where we
     write them. Raises UserError that says `where`."""
     try:
-        value = json.loads(text, parse_constant=lambda _: None, parse_int=_int, parse_float=_float)
+        value = json.loads(
+            text, parse_constant=lambda _: None, parse_int=_int, parse_float=_float
+        )
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is damaged: not valid JSON: {first_line(error)}") from None
+        raise UserError(
+            f"{where} is damaged: not valid JSON: {first_line(error)}"
+        ) from None
     if _deeper(value, DEPTH):
-        raise UserError(f"{where} is damaged: more than {DEPTH} levels of lists and mappings")
+        raise UserError(
+            f"{where} is damaged: more than {DEPTH} levels of lists and mappings"
+        )
     return value
 
 

@@ -20,7 +20,11 @@ def read_text(path: Path, *, limit: int = MEGABYTE, follow: bool = True) -> str:
         # Editors of Windows put a byte order mark before UTF-8.
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        kind = " (UTF-16? Save it as UTF-8)" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        kind = (
+            " (UTF-16? Save it as UTF-8)"
+            if content[:2] in (b"\xff\xfe", b"\xfe\xff")
+            else ""
+        )
         reason = f"byte {error.start} is no UTF-8 text{kind}"
     except OSError as error:
         reason = error.strerror or str(error)

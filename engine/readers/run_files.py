@@ -110,7 +110,9 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             rows.append({key: _figure(value) for key, value in row.items()})
     except (ValueError, csv.Error) as problem:
         line = len(rows) + 2
-        raise DamagedRun(f"{path} line {line} is damaged: {first_line(problem)}") from None
+        raise DamagedRun(
+            f"{path} line {line} is damaged: {first_line(problem)}"
+        ) from None
     return rows
 
 
@@ -152,7 +154,11 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
 
 
 def _is_count(value: Any) -> bool:
@@ -189,7 +195,12 @@ SECTIONS = (
 RECORD: Shape = dict(
     (
         *_entries("id hash", _is_text, "a text", needed=True),
-        *_entries("status", STATUSES.__contains__, "one of " + ", ".join(STATUSES), needed=True),
+        *_entries(
+            "status",
+            STATUSES.__contains__,
+            "one of " + ", ".join(STATUSES),
+            needed=True,
+        ),
         *_entries("name started ended commit device data task", _is_text, "a text"),
         *_entries("seed threads", _is_count, "a whole number"),
         *_entries("seconds", _is_number, "a number"),
@@ -200,13 +211,19 @@ RECORD: Shape = dict(
 )
 SUMMARY: Shape = dict(
     (
-        *_entries("status", DONE.__contains__, "one of " + ", ".join(DONE), needed=True),
+        *_entries(
+            "status", DONE.__contains__, "one of " + ", ".join(DONE), needed=True
+        ),
         *_entries("name task figure reference reason selected_on", _is_text, "a text"),
         *_entries("epochs samples seed best_epoch", _is_count, "a whole number"),
         *_entries(
-            "test_accuracy test_loss best_test_accuracy samples_per_second", _is_number, "a number"
+            "test_accuracy test_loss best_test_accuracy samples_per_second",
+            _is_number,
+            "a number",
         ),
-        *_entries("valid_accuracy valid_loss best_valid_accuracy", _is_number, "a number"),
+        *_entries(
+            "valid_accuracy valid_loss best_valid_accuracy", _is_number, "a number"
+        ),
         *_entries("seconds reference_accuracy", _is_number, "a number"),
         *_entries("notes", _are_texts, "a list of texts"),
         *_entries("points", _are_points, "a list of results"),

@@ -73,11 +73,15 @@ def listed(names: Iterable[Any], more: str = "") -> str:
 def nearest_of(name: Any, names: Iterable[Any], cutoff: float = NEAR) -> str:
     """The one of `names` that is spelled most like `name`; empty if none is much like it."""
     known = sorted(str(item) for item in names)
-    found = difflib.get_close_matches(shortened(str(name), VALUE_LENGTH), known, 1, cutoff)
+    found = difflib.get_close_matches(
+        shortened(str(name), VALUE_LENGTH), known, 1, cutoff
+    )
     return found[0] if found else ""
 
 
-def unknown(name: Any, names: Iterable[Any], more: str = "", *, have: str = "there are") -> str:
+def unknown(
+    name: Any, names: Iterable[Any], more: str = "", *, have: str = "there are"
+) -> str:
     """The end of a line about a name that is not among `names`: the nearest one, or all of them
     after the words of `have`."""
     known = sorted(str(item) for item in names)

@@ -25,13 +25,17 @@ DEPTH = 32
 DIGITS = 100
 KEY_LENGTH = 200
 TAG = "tag:yaml.org,2002:"
-NULL, BOOL, INT, FLOAT, STR = (f"{TAG}{kind}" for kind in ("null", "bool", "int", "float", "str"))
+NULL, BOOL, INT, FLOAT, STR = (
+    f"{TAG}{kind}" for kind in ("null", "bool", "int", "float", "str")
+)
 MERGE = f"{TAG}merge"
 # YAML 1.1 without its octal and sexagesimal numbers, which are typing errors here (010, 1:30), and
 # with 1e-3 for a number.
 PATTERNS = {
     NULL: re.compile(r"~|null|Null|NULL|"),
-    BOOL: re.compile(r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF"),
+    BOOL: re.compile(
+        r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF"
+    ),
     INT: re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)"),
     FLOAT: re.compile(
         r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
@@ -39,7 +43,13 @@ PATTERNS = {
     ),
     MERGE: re.compile(r"<<"),
 }
-STARTS = {NULL: "~nN", BOOL: "yYnNtTfFoO", INT: "-+0123456789", FLOAT: "-+.0123456789", MERGE: "<"}
+STARTS = {
+    NULL: "~nN",
+    BOOL: "yYnNtTfFoO",
+    INT: "-+0123456789",
+    FLOAT: "-+.0123456789",
+    MERGE: "<",
+}
 TRUE = ("yes", "true", "on")
 
 
@@ -69,7 +79,9 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise UserError(f"{name}: expected `key: value` lines, found {type(values).__name__}")
+        raise UserError(
+            f"{name}: expected `key: value` lines, found {type(values).__name__}"
+        )
     return values
 
 
@@ -84,7 +96,9 @@ def _loader() -> type:
     for tag, pattern in PATTERNS.items():
         # The parsers ask whether the beginning matches.
         whole = re.compile(rf"(?:{pattern.pattern})\Z")
-        Loader.add_implicit_resolver(tag, whole, [*STARTS[tag], *([""] if tag == NULL else [])])
+        Loader.add_implicit_resolver(
+            tag, whole, [*STARTS[tag], *([""] if tag == NULL else [])]
+        )
     return Loader
 
 
@@ -128,7 +142,9 @@ class Builder:
         """The value of a node. Raises UserError."""
         self.count += 1
         if self.count > VALUES:
-            raise self._error(node, f"more than {VALUES} values (an alias counts as what it names)")
+            raise self._error(
+                node, f"more than {VALUES} values (an alias counts as what it names)"
+            )
         if node.id == "scalar":
             return self._scalar(node)
         if id(node) in self.open:
@@ -184,7 +200,8 @@ class Builder:
             raise self._error(node, "a key must be a word or a number")
         if len(node.value) > KEY_LENGTH:
             raise self._error(
-                node, f"a key of {len(node.value)} characters; at most {KEY_LENGTH} are allowed"
+                node,
+                f"a key of {len(node.value)} characters; at most {KEY_LENGTH} are allowed",
             )
         return str(node.value)
 
@@ -210,7 +227,8 @@ class Builder:
         text = node.value.replace("_", "")
         if len(text) > DIGITS:
             raise self._error(
-                node, f"a number of {len(text)} characters; at most {DIGITS} are allowed"
+                node,
+                f"a number of {len(text)} characters; at most {DIGITS} are allowed",
             )
         if node.tag == INT:
             prefix = text.lstrip("+-")[:2]

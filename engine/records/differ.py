@@ -23,7 +23,9 @@ def differing(runs: Sequence[Run], *, incidental: bool = False) -> list[str]:
     """All keys in which the runs differ, texts left out; those that decide no result only if
     wanted."""
     return [
-        key for name in _sections(runs) for key in _in_section(runs, name, incidental=incidental)
+        key
+        for name in _sections(runs)
+        for key in _in_section(runs, name, incidental=incidental)
     ]
 
 
@@ -38,7 +40,9 @@ def distinguishing(runs: Sequence[Run]) -> list[str]:
         for run in runs if keys else ():
             kinds.setdefault(str(run.value(label)), []).append(run)
         if len(kinds) > 1:
-            inner = {key for members in kinds.values() for key in _in_section(members, name)}
+            inner = {
+                key for members in kinds.values() for key in _in_section(members, name)
+            }
             keys = [label, *(key for key in keys if key in inner and key != label)]
         found += keys
     if any(part in found for part in LABELLED):
@@ -50,7 +54,9 @@ def _sections(runs: Sequence[Run]) -> dict[str, None]:
     return dict.fromkeys(name for run in runs for name in run.config)
 
 
-def _in_section(runs: Sequence[Run], name: str, *, incidental: bool = False) -> list[str]:
+def _in_section(
+    runs: Sequence[Run], name: str, *, incidental: bool = False
+) -> list[str]:
     """The keys of one section. Equal sections are one object, so that only few are looked into."""
     kinds: dict[int, Section] = {}
     for run in runs:
@@ -65,9 +71,15 @@ def _in_section(runs: Sequence[Run], name: str, *, incidental: bool = False) -> 
     absent = incidental or name == "layers"
     unequal = [key for key in keys if _differs(sections, key, absent=absent)]
     told = [key for key in unequal if key.rpartition(".")[2] not in TEXTS]
-    return [key for key in told if incidental or ".".join(key.split(".")[:2]) not in INCIDENTAL]
+    return [
+        key
+        for key in told
+        if incidental or ".".join(key.split(".")[:2]) not in INCIDENTAL
+    ]
 
 
 def _differs(sections: Sequence[Section], key: str, *, absent: bool) -> bool:
     values = [section[key] for section in sections if key in section]
-    return any(value != values[0] for value in values) or (absent and len(values) < len(sections))
+    return any(value != values[0] for value in values) or (
+        absent and len(values) < len(sections)
+    )

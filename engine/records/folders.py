@@ -58,7 +58,9 @@ class Search:
                 yield from self.run_folders(path, depth - 1)
 
     def _note(self, link: str) -> None:
-        target, home = (os.path.realpath(os.path.join(self.root, p)) for p in (link, ""))
+        target, home = (
+            os.path.realpath(os.path.join(self.root, p)) for p in (link, "")
+        )
         if os.path.isdir(target) and os.path.commonpath([target, home]) != home:
             self.outside.append(link)
 
@@ -85,7 +87,10 @@ def read_values(folder: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
     is wrong with it."""
     found = read_record(folder)
     record = {key: found.get(key) for key in RECORDED}
-    record |= {"processor": found.get("device"), "host": (found.get("host") or {}).get("name")}
+    record |= {
+        "processor": found.get("device"),
+        "host": (found.get("host") or {}).get("name"),
+    }
     result: dict[str, Any] = {}
     problem = ""
     try:
@@ -104,7 +109,9 @@ def read_values(folder: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
 
 def _summary(folder: Path) -> dict[str, Any]:
     return {
-        k: v for k, v in read_summary(folder).items() if isinstance(v, int | float | str | None)
+        k: v
+        for k, v in read_summary(folder).items()
+        if isinstance(v, int | float | str | None)
     }
 
 

@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.experiment.runs import run_status
-from engine.records.folders import Search, config_texts, flat_sections, read_values, stamp
+from engine.records.folders import (
+    Search,
+    config_texts,
+    flat_sections,
+    read_values,
+    stamp,
+)
 from engine.records.run import DAMAGED, RECORDED, Run
 from engine.settings import UserError, cache_dir, user_path
 from engine.trust.files import private_folder
@@ -43,7 +49,9 @@ class Found:
     problems: list[str] = field(default_factory=list)
 
 
-def find_runs(folders: Sequence[Path], say: Callable[[str], None] = lambda _: None) -> Found:
+def find_runs(
+    folders: Sequence[Path], say: Callable[[str], None] = lambda _: None
+) -> Found:
     """All runs in and below `folders`, oldest first. `say` is told of a long wait. Raises UserError
     for no folder."""
     found = Found()
@@ -117,7 +125,9 @@ def _version(base: sqlite3.Connection) -> int:
 
 
 def _make_tables(base: sqlite3.Connection) -> None:
-    for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+    for (name,) in base.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table'"
+    ).fetchall():
         base.execute(f'DROP TABLE "{name}"')
     for statement in TABLES.strip().splitlines():
         base.execute(statement)
@@ -137,7 +147,9 @@ def _writing(base: sqlite3.Connection) -> Iterator[None]:
     base.execute("COMMIT")
 
 
-def _refresh(base: sqlite3.Connection, root: Path, say: Callable[[str], None]) -> list[str]:
+def _refresh(
+    base: sqlite3.Connection, root: Path, say: Callable[[str], None]
+) -> list[str]:
     """Read again what is new or changed; forget what is gone. Returns links that lead elsewhere."""
     known: dict[str, str] = dict(base.execute("SELECT folder, stamp FROM runs"))
     changed, seen = [], set()
@@ -154,12 +166,18 @@ def _refresh(base: sqlite3.Connection, root: Path, say: Callable[[str], None]) -
             base.executemany("DELETE FROM runs WHERE folder = ?", gone)
     if len(changed) > MANY:
         say(f"reading {len(changed)} runs below {root} into the index")
-    parts = {digest for (digest,) in base.execute("SELECT digest FROM parts")} if changed else set()
+    parts = (
+        {digest for (digest,) in base.execute("SELECT digest FROM parts")}
+        if changed
+        else set()
+    )
     rest = iter(changed)
     # In portions: what was read stays when the user does not want to wait for the rest.
     while some := list(islice(rest, AT_ONCE)):
         fresh: dict[str, str] = {}
-        rows = [_row(root / folder, (folder, mark), parts, fresh) for folder, mark in some]
+        rows = [
+            _row(root / folder, (folder, mark), parts, fresh) for folder, mark in some
+        ]
         with _writing(base):
             base.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?)", fresh.items())
             base.executemany(PUT, rows)
@@ -187,15 +205,23 @@ def _collect(base: sqlite3.Connection, root: Path, found: Found) -> None:
         digest: json.loads(text)
         for digest, text in base.execute("SELECT digest, sections FROM parts")
     }
-    rows = base.execute("SELECT folder, record, result, parts, problem FROM runs").fetchall()
+    rows = base.execute(
+        "SELECT folder, record, result, parts, problem FROM runs"
+    ).fetchall()
     for folder, record, result, names, problem in rows:
         if problem:
             found.problems.append(problem)
         if not record:
             found.damaged.append(_unreadable(root / folder, problem))
             continue
-        config = {name: values for part in names.split() for name, values in parts[part].items()}
-        found.runs.append(_run(root / folder, json.loads(record), json.loads(result), config))
+        config = {
+            name: values
+            for part in names.split()
+            for name, values in parts[part].items()
+        }
+        found.runs.append(
+            _run(root / folder, json.loads(record), json.loads(result), config)
+        )
 
 
 def _unreadable(folder: Path, problem: str) -> Run:

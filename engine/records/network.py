@@ -41,7 +41,9 @@ def example(config: Mapping[str, Any], samples: int) -> torch.Tensor:
     about = info(config)
     generator = torch.Generator().manual_seed(1)
     if about.kind == TEXT:
-        return torch.randint(about.classes, (samples, *about.shape), generator=generator)
+        return torch.randint(
+            about.classes, (samples, *about.shape), generator=generator
+        )
     return torch.rand(samples, *about.shape, generator=generator, dtype=torch.float32)
 
 
@@ -55,7 +57,9 @@ def info(config: Mapping[str, Any]) -> Any:
 def _trained_config(path: Path) -> dict[str, Any]:
     task = read_record(path).get("task", TRAIN)
     if task != TRAIN:
-        raise UserError(f"{path} is a run of the task {task}: there is no network in it")
+        raise UserError(
+            f"{path} is a run of the task {task}: there is no network in it"
+        )
     config = read_config(path)
     check_code_in(config, path)
     # The text of a dataset decides how many characters a network knows; it is not fetched for that.

@@ -65,7 +65,9 @@ class Run:
         """The preset that a part was made from, changed values or not; else the name of its
         model."""
         section = self.config.get(part, {})
-        return label_of(part, {key.removeprefix(f"{part}."): v for key, v in section.items()})
+        return label_of(
+            part, {key.removeprefix(f"{part}."): v for key, v in section.items()}
+        )
 
     def number(self, key: str) -> float:
         """A value as a number; nan if it is none."""
@@ -107,4 +109,6 @@ def complete_key(name: str, keys: Mapping[str, None]) -> str:
         key for leaf in difflib.get_close_matches(name.rpartition(".")[2], {k.rpartition(".")[2] for k in keys}, 1)
         for key in keys if key.rpartition(".")[2] == leaf
     ]  # fmt: skip
-    raise UserError(f"no run has the key {name}" + (f"; nearest: {near[0]}" if near else ""))
+    raise UserError(
+        f"no run has the key {name}" + (f"; nearest: {near[0]}" if near else "")
+    )

@@ -48,7 +48,11 @@ def read_condition(word: str) -> Condition | None:
     key, sign, text = found.groups()
     if not text.strip():
         raise UserError(f"{word!r} lacks a value: {key}{sign}VALUE")
-    if sign in (">", "<", ">=", "<=") and math.isnan(_number(text)) and not _is_date(text):
+    if (
+        sign in (">", "<", ">=", "<=")
+        and math.isnan(_number(text))
+        and not _is_date(text)
+    ):
         raise UserError(f"{word!r}: {text} is no number")
     return Condition(key, sign, text.strip())
 
@@ -57,9 +61,13 @@ def select(
     runs: Iterable[Run], conditions: Sequence[Condition], keys: Mapping[str, None]
 ) -> list[Run]:
     """The runs that fulfil all conditions. Raises UserError for a key that no run has."""
-    wanted = [(complete_key(condition.key, keys), condition) for condition in conditions]
+    wanted = [
+        (complete_key(condition.key, keys), condition) for condition in conditions
+    ]
     return [
-        run for run in runs if all(condition.holds(run.value(key)) for key, condition in wanted)
+        run
+        for run in runs
+        if all(condition.holds(run.value(key)) for key, condition in wanted)
     ]
 
 
@@ -81,11 +89,16 @@ def shown(value: Any) -> str:
 def _equal(value: Any, text: str) -> bool:
     low, dots, high = text.partition("..")
     if dots and (low or high):
-        ends = [_number(end) if end else sign * math.inf for end, sign in ((low, -1), (high, 1))]
+        ends = [
+            _number(end) if end else sign * math.inf
+            for end, sign in ((low, -1), (high, 1))
+        ]
         if not any(math.isnan(end) for end in ends):
             return _is_number(value) and ends[0] <= value <= ends[1]
     if isinstance(value, str):
-        return value == text or (any(c in text for c in "*?[") and fnmatchcase(value, text))
+        return value == text or (
+            any(c in text for c in "*?[") and fnmatchcase(value, text)
+        )
     if isinstance(value, list):
         return json.dumps(value).replace(" ", "") == text.replace(" ", "")
     if value is None or isinstance(value, bool):
@@ -101,7 +114,9 @@ def _compare(value: Any, sign: str, text: str) -> bool:
         own, other = value[: len(text)], text
     elif not _is_number(value):
         return False
-    return {">": own > other, "<": own < other, ">=": own >= other, "<=": own <= other}[sign]
+    return {">": own > other, "<": own < other, ">=": own >= other, "<=": own <= other}[
+        sign
+    ]
 
 
 def _is_number(value: Any) -> bool:

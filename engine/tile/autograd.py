@@ -27,7 +27,9 @@ def first_order(
     with torch.no_grad():
         found = backward(ctx, *(g.detach() for g in grads))
     made_of = [
-        t for t in (*grads, *ctx.saved_tensors, *parameters) if t is not None and t.requires_grad
+        t
+        for t in (*grads, *ctx.saved_tensors, *parameters)
+        if t is not None and t.requires_grad
     ]
     if not made_of:
         return found

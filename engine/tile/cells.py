@@ -25,7 +25,9 @@ from engine.tile.weight import AnalogWeight
 # The control block of a replica, in words of 4 bytes: its size, and the places of what Python writes.
 _CONTROL = read_struct("random.cuh", "Control")
 CONTROL_WORDS = ctypes.sizeof(_CONTROL) // 4
-STEP, LR, TURN = (getattr(_CONTROL, name).offset // 4 for name in ("step", "lr", "turn"))
+STEP, LR, TURN = (
+    getattr(_CONTROL, name).offset // 4 for name in ("step", "lr", "turn")
+)
 
 
 class CellArray(nn.Module):
@@ -60,10 +62,15 @@ class CellArray(nn.Module):
         )
         check_processor(self.weight.device)
         self.register_buffer(
-            "cells", torch.empty(*lead, out, inputs, self.layout.size, dtype=torch.float32)
+            "cells",
+            torch.empty(*lead, out, inputs, self.layout.size, dtype=torch.float32),
         )
-        self.register_buffer("control", torch.zeros(lanes, CONTROL_WORDS, dtype=torch.int32))
-        flat = torch.tensor(source.params_floats(self.model, device.params), dtype=torch.float32)
+        self.register_buffer(
+            "control", torch.zeros(lanes, CONTROL_WORDS, dtype=torch.int32)
+        )
+        flat = torch.tensor(
+            source.params_floats(self.model, device.params), dtype=torch.float32
+        )
         self.register_buffer("params", flat.repeat(lanes, 1), persistent=False)
         own = int(device.params.get("construction_seed", 0))
         if own:
@@ -87,14 +94,17 @@ class CellArray(nn.Module):
     def persistent(self) -> Tensor:
         """The hidden weight below the write noise, or the weight itself where there is none."""
         return (
-            self.parameter("persistent") if "persistent" in self.layout.states else self.weight.data
+            self.parameter("persistent")
+            if "persistent" in self.layout.states
+            else self.weight.data
         )
 
     @functools.cached_property
     def granularity(self) -> float:
         """The expected step of one pulse, read off a mean cell."""
         return pulses.granularity(
-            self.spec.model, tuple((k, _frozen(v)) for k, v in sorted(self.spec.params.items()))
+            self.spec.model,
+            tuple((k, _frozen(v)) for k, v in sorted(self.spec.params.items())),
         )
 
     def set_weights(self, weight: Tensor) -> None:
@@ -103,7 +113,8 @@ class CellArray(nn.Module):
         check_shape(weight, self.weight)
         self.weight.data.copy_(weight)
         self._array_call(
-            "set_cells", amount=float(self.spec.params.get("apply_write_noise_on_set", True))
+            "set_cells",
+            amount=float(self.spec.params.get("apply_write_noise_on_set", True)),
         )
 
     def decay(self, alpha: float = 1.0) -> None:
@@ -122,7 +133,10 @@ class CellArray(nn.Module):
         """Resets `count` columns from `start` on (wrapping; -1 = all), each cell with probability
         `prob`."""
         self._array_call(
-            "reset_cells", start=start, count=count if count >= 0 else self.in_size, amount=prob
+            "reset_cells",
+            start=start,
+            count=count if count >= 0 else self.in_size,
+            amount=prob,
         )
 
     def reset_where(self, chosen: Tensor) -> None:
@@ -175,7 +189,8 @@ class CellArray(nn.Module):
     def get_extra_state(self) -> Tensor:
         clock = int.from_bytes(ctypes.c_double(self.clock), "little", signed=True)
         return torch.tensor(
-            [self.calls, self.seed, _signed(self.tile_id), self.copies, clock], dtype=torch.int64
+            [self.calls, self.seed, _signed(self.tile_id), self.copies, clock],
+            dtype=torch.int64,
         )
 
     def set_extra_state(self, state: Tensor) -> None:
@@ -210,7 +225,9 @@ class CellArray(nn.Module):
     def _set_keys(self, seed: int, tile_id: int) -> None:
         """Lane number n draws like a single array with the seed `seed` + n."""
         for lane in range(self.lanes):
-            self.control[lane, 0], self.control[lane, 1] = halves(derive(seed + lane, tile_id))
+            self.control[lane, 0], self.control[lane, 1] = halves(
+                derive(seed + lane, tile_id)
+            )
 
     def _array_call(self, name: str, **values: float) -> None:
         args = read_struct("update/args.cuh", "ArrayArgs")()

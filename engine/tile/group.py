@@ -44,7 +44,9 @@ class CellGroup(nn.Module):
         super().__init__()
         self.out_size, self.in_size, self.lanes, self.spec = out, inputs, lanes, device
         self.seed, self.tile_id = seed, tile_id
-        self.settings: Any = read_settings(GROUPS[device.model], device.params, device.model)
+        self.settings: Any = read_settings(
+            GROUPS[device.model], device.params, device.model
+        )
         self.devices = nn.ModuleList(
             CellArray(
                 out,
@@ -162,7 +164,9 @@ class CellGroup(nn.Module):
         self._each("drift", time)
 
     def end_of_batch(self) -> None:
-        if any({"diffusion_rate", "decay_scale"} & set(d.layout.cells) for d in self.arrays):
+        if any(
+            {"diffusion_rate", "decay_scale"} & set(d.layout.cells) for d in self.arrays
+        ):
             self._each("end_of_batch")
 
     def pulse(self, n: int) -> None:
@@ -179,10 +183,14 @@ class CellGroup(nn.Module):
                 self.lanes, abs(n), 1, 1, dtype=torch.int32, device=self.weight.device
             )
             x, d = (
-                sure.expand(-1, -1, -1, size).contiguous() for size in (self.in_size, self.out_size)
+                sure.expand(-1, -1, -1, size).contiguous()
+                for size in (self.in_size, self.out_size)
             )
             made = Trains(
-                trains.sure_plans(self.lead, abs(n), 1, n > 0), self.control.clone(), x, d
+                trains.sure_plans(self.lead, abs(n), 1, n > 0),
+                self.control.clone(),
+                x,
+                d,
             )
             self.take(self.deal(made), made)
         self._combine()
@@ -212,7 +220,9 @@ class CellGroup(nn.Module):
         self.updates, self.samples = self.updates + 1, self.samples + samples
         every = self.settings.refresh_every
         passed = every and self.samples // every > (self.samples - samples) // every
-        if every and (self.updates % every == 0 if self.settings.units_in_mbatch else passed):
+        if every and (
+            self.updates % every == 0 if self.settings.units_in_mbatch else passed
+        ):
             self.refresh()
             self._combine()
 
@@ -224,7 +234,11 @@ class CellGroup(nn.Module):
 
     def _learning(self) -> list[CellArray]:
         """The devices that change: all of them, or the one that a fixed policy picks."""
-        return self.arrays[self.first : self.first + 1] if self.policy == "fixed" else self.arrays
+        return (
+            self.arrays[self.first : self.first + 1]
+            if self.policy == "fixed"
+            else self.arrays
+        )
 
     def _each(self, name: str, *values: Any) -> None:
         for device in self.arrays:
@@ -234,7 +248,9 @@ class CellGroup(nn.Module):
     def _exact(self, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
         if isinstance(self.settings, OneSided) or self.policy not in ("all", "fixed"):
             kind = (
-                self.spec.model if isinstance(self.settings, OneSided) else f"policy {self.policy}"
+                self.spec.model
+                if isinstance(self.settings, OneSided)
+                else f"policy {self.policy}"
             )
             raise ValueError(
                 f"pulse_type {update.pulse_type} makes no pulses; {kind} needs StochasticCompressed"
@@ -249,7 +265,9 @@ class CellGroup(nn.Module):
         if isinstance(self.settings, OneSided):
             return t.plans.expand(2, *t.plans.shape)
         policy = choice("group/group.cuh", "Policy", self.policy), self.first
-        return trains.deal_plans(t, len(self.devices), self.control, self.lead.calls, policy)
+        return trains.deal_plans(
+            t, len(self.devices), self.control, self.lead.calls, policy
+        )
 
     def take(self, plans: Tensor, t: Trains) -> None:
         """The pulses of plans [K, lanes, samples, 4] that were dealt; one-sided: of the lines that
@@ -258,7 +276,8 @@ class CellGroup(nn.Module):
             shares = trains.split_words(t)
         else:
             shares = [
-                replace(t, plans=own, frozen=None if k else t.frozen) for k, own in enumerate(plans)
+                replace(t, plans=own, frozen=None if k else t.frozen)
+                for k, own in enumerate(plans)
             ]
         for device, own in zip(self.arrays, shares, strict=True):
             trains.apply_trains(device, own)
@@ -269,13 +288,19 @@ class CellGroup(nn.Module):
         """Resets one-sided pairs of which both devices have come far up, and writes their
         difference to one of them."""
         up, down = (
-            read.read(self._one_hot(), device, call=device.next_call(), training=True).contiguous()
+            read.read(
+                self._one_hot(), device, call=device.next_call(), training=True
+            ).contiguous()
             for read, device in zip(self._products(), self.arrays, strict=True)
         )
         writes = [torch.empty_like(up), torch.empty_like(down)]
         chosen = torch.empty_like(self.weight.data)
         args = self._args("RefreshArgs")
-        fill(args, ("up", "down", "up_write", "down_write", "chosen"), (up, down, *writes, chosen))
+        fill(
+            args,
+            ("up", "down", "up_write", "down_write", "chosen"),
+            (up, down, *writes, chosen),
+        )
         for name, device in zip(("up", "down"), self.arrays, strict=True):
             top = abs(device.spec.params["w_max"])
             setattr(args, f"{name}_high", self.settings.refresh_upper_thres * top)
@@ -299,13 +324,19 @@ class CellGroup(nn.Module):
     def _combine(self) -> None:
         args = self._args("GroupArgs")
         args.w = self.weight.data_ptr()
-        for k, (device, factor) in enumerate(zip(self.arrays, self.factors, strict=True)):
+        for k, (device, factor) in enumerate(
+            zip(self.arrays, self.factors, strict=True)
+        ):
             args.parts[k], args.factors[k] = device.weight.data_ptr(), factor
         self._program().run("combine_cells", args)
 
     def _args(self, name: str) -> Any:
         args = read_struct("group/group.cuh", name)()
-        args.items, args.rows, args.cols = self.weight.numel(), self.out_size, self.in_size
+        args.items, args.rows, args.cols = (
+            self.weight.numel(),
+            self.out_size,
+            self.in_size,
+        )
         if name == "GroupArgs":
             args.replicas, args.devices = self.lanes, len(self.devices)
         return args
@@ -324,7 +355,9 @@ def make_array(
     """The array of a device: of single devices, or of cells of several if `device` names a group of
     them."""
     kind = CellGroup if device.model in GROUPS else CellArray
-    return kind(out, inputs, device, seed=seed, tile_id=tile_id, lanes=lanes, trains=trains)
+    return kind(
+        out, inputs, device, seed=seed, tile_id=tile_id, lanes=lanes, trains=trains
+    )
 
 
 def _factors(settings: Any, number: int) -> list[float]:

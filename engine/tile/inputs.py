@@ -40,7 +40,11 @@ def check_plain(x: Tensor, who: str = "a tile") -> None:
 
 def check_weight(weight: Tensor, shape: tuple[int, ...]) -> None:
     """Raises TypeError in one line for weights that kernels would misread."""
-    if weight.dtype is torch.float32 and weight.is_contiguous() and weight.shape == shape:
+    if (
+        weight.dtype is torch.float32
+        and weight.is_contiguous()
+        and weight.shape == shape
+    ):
         return
     kind = str(weight.dtype).removeprefix("torch.")
     raise TypeError(
@@ -53,7 +57,9 @@ def check_weight(weight: Tensor, shape: tuple[int, ...]) -> None:
 def check_processor(device: torch.device) -> None:
     """Raises RuntimeError in one line for devices that have no kernels."""
     if device.type not in ("cpu", "cuda"):
-        raise RuntimeError(f"tiles live on the CPU or on a CUDA GPU, not on {device.type}")
+        raise RuntimeError(
+            f"tiles live on the CPU or on a CUDA GPU, not on {device.type}"
+        )
 
 
 def fitting(values: Any, shape: Sequence[int], what: str) -> Tensor:
@@ -82,7 +88,9 @@ def check_dense(values: Tensor, what: str) -> None:
     }
     for kind, (found, way) in kinds.items():
         if found:
-            raise TypeError(f"{what} must be dense real numbers, not {kind}: take its {way}")
+            raise TypeError(
+                f"{what} must be dense real numbers, not {kind}: take its {way}"
+            )
 
 
 def check_shape(values: Tensor, like: Tensor) -> None:
@@ -91,4 +99,6 @@ def check_shape(values: Tensor, like: Tensor) -> None:
     One matrix [O, I] for all lanes is what `like` [L, O, I] takes as well."""
     if values.shape not in (like.shape, like.shape[-2:]):
         found = list(values.shape)
-        raise ValueError(f"the weights of these cells must be {list(like.shape)}, not {found}")
+        raise ValueError(
+            f"the weights of these cells must be {list(like.shape)}, not {found}"
+        )

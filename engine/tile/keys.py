@@ -47,4 +47,7 @@ def place_of(tile_id: int) -> int:
 def halves(key: int) -> tuple[int, int]:
     """Both 32-bit halves as signed numbers, as an int32 tensor holds them."""
     low, high = key & 0xFFFFFFFF, (key >> 32) & 0xFFFFFFFF
-    return (low - (1 << 32) if low >> 31 else low, high - (1 << 32) if high >> 31 else high)
+    return (
+        low - (1 << 32) if low >> 31 else low,
+        high - (1 << 32) if high >> 31 else high,
+    )

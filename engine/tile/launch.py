@@ -25,10 +25,12 @@ BETWEEN = ("v", "z", "alpha", "sums", "retry", "queue")
 QUEUE_SIZE = read_constant(ARGS, "QUEUE_SIZE")
 AVERAGE = choice(ARGS, "NoiseManagement", "AverageAbsMax")
 TILE_VECTORS, TILE_OUTPUTS = (
-    read_constant("mvm/gpu/product.cuh", name) for name in ("TILE_VECTORS", "TILE_OUTPUTS")
+    read_constant("mvm/gpu/product.cuh", name)
+    for name in ("TILE_VECTORS", "TILE_OUTPUTS")
 )
 BLOCK_VECTORS, BLOCK_OUTPUTS = (
-    read_constant("mvm/gpu/block_tile.cuh", name) for name in ("BLOCK_VECTORS", "BLOCK_OUTPUTS")
+    read_constant("mvm/gpu/block_tile.cuh", name)
+    for name in ("BLOCK_VECTORS", "BLOCK_OUTPUTS")
 )
 # A CPU keeps the memory between kernels from call to call while it is small; larger parts would add
 # up over the tiles.
@@ -116,7 +118,9 @@ class MvmLaunch:
         # Converted inputs, products where they are not the outputs, scales, sums of the passes, how
         # far bound management is with each vector, and its queue.
         sums = 2 * self.items * settings["passes"]
-        self.places = _places([math.prod(self.v_shape), products, self.items, sums, *queue])
+        self.places = _places(
+            [math.prod(self.v_shape), products, self.items, sums, *queue]
+        )
         size = case.replicas * rows * (case.n_in + case.n_out)
         self.threads = 1 if size < ONE_THREAD else None
         self.keeps = case.on_cpu and size <= KEPT_NUMBERS
@@ -129,7 +133,9 @@ class MvmLaunch:
         # What is left to the caller between the two.
         self.multiplies = kernel in (MvmKernel.STAGES_TORCH, MvmKernel.STAGES_WIRES)
 
-    def run(self, operands: Operands, lasting: dict[str, Tensor], multiply: Multiply) -> Tensor:
+    def run(
+        self, operands: Operands, lasting: dict[str, Tensor], multiply: Multiply
+    ) -> Tensor:
         """Makes the product; `lasting` are the tensors that outlast a call, by their names in the
         arguments."""
         args, (x, array, y, numbers) = self.args, operands
@@ -167,7 +173,9 @@ class MvmLaunch:
             for name, items, threads, warp, warps in calls
         ]
 
-    def _calls(self, kernel: MvmKernel) -> tuple[tuple[KernelCall, ...], tuple[KernelCall, ...]]:
+    def _calls(
+        self, kernel: MvmKernel
+    ) -> tuple[tuple[KernelCall, ...], tuple[KernelCall, ...]]:
         """The kernels before and after a product that is left to the caller."""
         if kernel is MvmKernel.FIXED_ORDER:
             return (self.product(),), ()
@@ -180,7 +188,10 @@ class MvmLaunch:
         before: tuple[KernelCall, ...] = (self.input_stage(),)
         if kernel is MvmKernel.STAGES_FIXED_ORDER:
             before = (*before, self.product())
-        return before, (self.output_stage(), *([self.read_again()] if self.queues else []))
+        return before, (
+            self.output_stage(),
+            *([self.read_again()] if self.queues else []),
+        )
 
     # One function for each kernel of engine/kernels/mvm.
 
@@ -191,12 +202,17 @@ class MvmLaunch:
     def input_stage(self) -> KernelCall:
         """Scales and converts the inputs."""
         warps = self._warps(self.case.n_in)
-        return KernelCall(f"mvm_input{self.plain}", self.items, self.threads, warps=warps)
+        return KernelCall(
+            f"mvm_input{self.plain}", self.items, self.threads, warps=warps
+        )
 
     def output_stage(self) -> KernelCall:
         """Converts the products; on a CPU also makes the reads of bound management, which a GPU
         queues."""
-        warps, queued = self._warps(self.case.n_out), "" if self.case.on_cpu else "_queued"
+        warps, queued = (
+            self._warps(self.case.n_out),
+            "" if self.case.on_cpu else "_queued",
+        )
         name = f"mvm_output{queued}{self.plain}"
         return KernelCall(name, self.items, self.threads, warps=warps)
 
@@ -235,9 +251,13 @@ class MvmLaunch:
         outputs = TILE_OUTPUTS if self.case.forward else 32
         size = max(self.case.n_in, BLOCK * self.case.n_out // outputs)
         # Registers allow fewer warps than with the stages alone.
-        most = min(2 * MAX_WARPS if self.plain else MAX_WARPS, FULL_GPU // 4 // self.items)
+        most = min(
+            2 * MAX_WARPS if self.plain else MAX_WARPS, FULL_GPU // 4 // self.items
+        )
         warps = self._warps(size, max(1, most))
-        return KernelCall(f"mvm_vector{self.plain}", self.items, self.threads, warps=warps)
+        return KernelCall(
+            f"mvm_vector{self.plain}", self.items, self.threads, warps=warps
+        )
 
     def rows(self) -> KernelCall:
         """All stages; products in blocks of vectors and rows of weights."""
@@ -290,13 +310,17 @@ def warps_of(items: int, size: int, most: int = MAX_WARPS) -> int:
 
 def _places(sizes: list[int]) -> list[int]:
     """Where parts of these sizes begin, aligned to a cache line, and where the last one ends."""
-    return list(itertools.accumulate((-(-size // LINE) * LINE for size in sizes), initial=0))
+    return list(
+        itertools.accumulate((-(-size // LINE) * LINE for size in sizes), initial=0)
+    )
 
 
 def weight_of(array: Any) -> Tensor:
     """The weights to read. Bypasses nn.Module.__getattr__: it costs more than a small product."""
     held = array.__dict__
-    found: Tensor = held["_parameters"]["weight"] if "_parameters" in held else array.weight
+    found: Tensor = (
+        held["_parameters"]["weight"] if "_parameters" in held else array.weight
+    )
     return found
 
 
@@ -314,7 +338,11 @@ def per_sample_of(array: Readable) -> Any:
 def arguments(case: MvmCase) -> Any:
     """The argument struct with its sizes."""
     args = read_struct(ARGS, "MvmArgs")()
-    args.items, args.replicas, args.batch = case.replicas * case.batch, case.replicas, case.batch
+    args.items, args.replicas, args.batch = (
+        case.replicas * case.batch,
+        case.replicas,
+        case.batch,
+    )
     args.n_in, args.n_out, args.exact = case.n_in, case.n_out, int(case.exact)
     args.w_out, args.w_in = (case.n_in, 1) if case.forward else (1, case.n_out)
     return args

@@ -24,7 +24,13 @@ from engine.tile.launch import (
     per_sample_of,
     weight_of,
 )
-from engine.tile.periphery import check_io, has_asymmetry, has_spreads, is_perfect, plan_numbers
+from engine.tile.periphery import (
+    check_io,
+    has_asymmetry,
+    has_spreads,
+    is_perfect,
+    plan_numbers,
+)
 from engine.tile.settings import IO
 from engine.tile.strategies.mvm import MvmCase, choose
 
@@ -73,7 +79,12 @@ class Product(nn.Module):
     def __init__(self, io: IO, direction: str, array: Readable) -> None:
         super().__init__()
         check_io(io)
-        self.io, self.direction, self.exact, self.perfect = io, direction, False, is_perfect(io)
+        self.io, self.direction, self.exact, self.perfect = (
+            io,
+            direction,
+            False,
+            is_perfect(io),
+        )
         self.forward_order = direction == "forward"
         self.groups = _groups(plan_numbers(io, 1, forward=self.forward_order), io)
         self.sections = self.groups[-1].last
@@ -97,7 +108,9 @@ class Product(nn.Module):
         """
         weight = weight_of(array)
         if x.device != weight.device:
-            raise RuntimeError(f"the input is on {x.device}, the tile on {weight.device}")
+            raise RuntimeError(
+                f"the input is on {x.device}, the tile on {weight.device}"
+            )
         if weight.data_ptr() != self._checked:
             self._check(array, weight)
         if x.requires_grad:
@@ -121,8 +134,14 @@ class Product(nn.Module):
             y = x.new_empty(x.shape[0], weight.shape[0 if self.forward_order else 1])
             for first in range(0, x.shape[0], rows):
                 part = slice(first, first + rows)
-                self._read_rows(Operands(x[part], array, y[part], (call, stream, first)))
-        return y.mul_(self.io.out_scale) if self.perfect and self.io.out_scale != 1.0 else y
+                self._read_rows(
+                    Operands(x[part], array, y[part], (call, stream, first))
+                )
+        return (
+            y.mul_(self.io.out_scale)
+            if self.perfect and self.io.out_scale != 1.0
+            else y
+        )
 
     def _check(self, array: Readable, weight: Tensor) -> None:
         """Makes sure, once for each place in memory, that kernels read weights as they are."""
@@ -139,7 +158,10 @@ class Product(nn.Module):
         if array.lanes > 1 or self.average is not None or x.device.type != "cpu":
             return int(x.shape[-2])
         if self.sections > 1:
-            return max(MIN_ROWS, KEPT_NUMBERS // (self.sections * (array.in_size + array.out_size)))
+            return max(
+                MIN_ROWS,
+                KEPT_NUMBERS // (self.sections * (array.in_size + array.out_size)),
+            )
         return max(MIN_ROWS, MAX_CONVERTED // x.shape[-1])
 
     def _read_rows(self, operands: Operands) -> Tensor:
@@ -154,7 +176,11 @@ class Product(nn.Module):
             waiting = self._prepared[key] = []
         # Taken out while in use: a second thread prepares another one.
         prepared = waiting.pop() if waiting else self._prepare(x, array)
-        lasting = {name: getattr(self, name) for name in self.lasting} if self.lasting else NONE
+        lasting = (
+            {name: getattr(self, name) for name in self.lasting}
+            if self.lasting
+            else NONE
+        )
         y = prepared.run(operands, lasting, self._multiply)
         waiting.append(prepared)
         return y
@@ -190,15 +216,21 @@ class Product(nn.Module):
             w = weight if spread is None else weight * spread
             w = w.abs() if group.absolute else w
             rows = slice(batch * group.first, batch * group.last)
-            multiply(v[..., rows, :], w.mT if self.forward_order else w, out=z[..., rows, :])
+            multiply(
+                v[..., rows, :], w.mT if self.forward_order else w, out=z[..., rows, :]
+            )
 
     def plan(self, where: torch.device, inputs: int) -> Tensor:
         """The settings as the kernels read them."""
         if where not in self._plans:
             struct = read_struct(ARGS, "MvmPlan")()
-            for name, value in plan_numbers(self.io, inputs, forward=self.forward_order).items():
+            for name, value in plan_numbers(
+                self.io, inputs, forward=self.forward_order
+            ).items():
                 setattr(struct, name, value)
-            self._plans[where] = torch.frombuffer(bytearray(struct), dtype=torch.uint8).to(where)
+            self._plans[where] = torch.frombuffer(
+                bytearray(struct), dtype=torch.uint8
+            ).to(where)
         return self._plans[where]
 
     def _draw_lasting(self, array: Readable) -> dict[str, Tensor | None]:
@@ -213,7 +245,9 @@ class Product(nn.Module):
             average = torch.full((lanes,), -1.0, dtype=torch.float32, device=where)
         if has_spreads(self.io):
             rows = read_constant(ARGS, "FROZEN_ROWS")
-            frozen = torch.empty(lanes, rows, case.n_out, dtype=torch.float32, device=where)
+            frozen = torch.empty(
+                lanes, rows, case.n_out, dtype=torch.float32, device=where
+            )
         if has_asymmetry(self.io):
             asymmetry = torch.empty_like(weight)
         # Both directions draw from the key of the array.
@@ -234,7 +268,13 @@ class Product(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Prepared launches hold addresses: a copy makes its own.
-        return {**self.__dict__, "_prepared": {}, "_plans": {}, "wires": None, "_checked": 0}
+        return {
+            **self.__dict__,
+            "_prepared": {},
+            "_plans": {},
+            "wires": None,
+            "_checked": 0,
+        }
 
 
 def _groups(settings: dict[str, Any], io: IO) -> list[Group]:
@@ -246,8 +286,15 @@ def _groups(settings: dict[str, Any], io: IO) -> list[Group]:
     kinds = [(False, False), (False, True)]
     if has_asymmetry(io):
         # Where the input is negative: in the first pass.
-        ends = [signed, passes * signed, passes * signed + absolute, settings["sections"]]
+        ends = [
+            signed,
+            passes * signed,
+            passes * signed + absolute,
+            settings["sections"],
+        ]
         kinds = [(True, False), (False, False), (True, True), (False, True)]
     starts = [0, *ends[:-1]]
-    groups = [Group(a, b, *kind) for a, b, kind in zip(starts, ends, kinds, strict=True)]
+    groups = [
+        Group(a, b, *kind) for a, b, kind in zip(starts, ends, kinds, strict=True)
+    ]
     return [group for group in groups if group.last > group.first]

@@ -67,17 +67,25 @@ def clipping_limit(io: IO) -> float:
         return limit
     if io.noise_management not in ("None", "Constant") or io.bound_management != "None":
         return 0.0
-    return limit * (io.nm_thres if io.noise_management == "Constant" and io.nm_thres > 0 else 1.0)
+    return limit * (
+        io.nm_thres if io.noise_management == "Constant" and io.nm_thres > 0 else 1.0
+    )
 
 
 def has_spreads(io: IO) -> bool:
     """Whether outputs differ from each other for good."""
-    return not is_perfect(io) and (_spread_noise(io) or _has_offset(io) or _has_curve(io))
+    return not is_perfect(io) and (
+        _spread_noise(io) or _has_offset(io) or _has_curve(io)
+    )
 
 
 def has_asymmetry(io: IO) -> bool:
     """Whether weights read differently where the input is negative."""
-    return not is_perfect(io) and io.mv_type.startswith("PosNeg") and io.w_read_asymmetry_dtod > 0
+    return (
+        not is_perfect(io)
+        and io.mv_type.startswith("PosNeg")
+        and io.w_read_asymmetry_dtod > 0
+    )
 
 
 def passes(io: IO) -> int:
@@ -94,7 +102,9 @@ def plan_numbers(io: IO, inputs: int, *, forward: bool) -> dict[str, Any]:
     numbers |= {"plain": 1, "bound_management": 0}
     if is_perfect(io):
         return numbers
-    numbers |= _managed(io, forward) | _converters(io) | _currents(io, inputs) | _sections(io)
+    numbers |= (
+        _managed(io, forward) | _converters(io) | _currents(io, inputs) | _sections(io)
+    )
     return numbers | {"plain": int(_is_plain(numbers))}
 
 
@@ -102,8 +112,22 @@ def _is_plain(numbers: dict[str, Any]) -> bool:
     """Whether kernels for plain peripheries may be taken: those of which plan_of<true> in
     mvm/args.cuh leaves nothing out."""
     absent = (
-        *("sums", "offset", "curve", "inp_sto_round", "out_sto_round", "weight_noise", "reading"),
-        *("inp_noise", "inp_asymmetry", "out_asymmetry", "out_noise_std", "absolute_kinds"),
+        *(
+            "sums",
+            "offset",
+            "curve",
+            "inp_sto_round",
+            "out_sto_round",
+            "weight_noise",
+            "reading",
+        ),
+        *(
+            "inp_noise",
+            "inp_asymmetry",
+            "out_asymmetry",
+            "out_noise_std",
+            "absolute_kinds",
+        ),
     )
     return numbers["sections"] == 1 and not any(numbers[name] for name in absent)
 
@@ -128,7 +152,10 @@ def _contradictions(io: IO) -> list[tuple[bool, str]]:
             f"noise_management={io.noise_management} needs inp_bound=1, not {io.inp_bound:g}",
         ),
         *[
-            (True, f"{s}_res={getattr(io, f'{s}_res'):g} needs a bound: {s}_bound must be > 0")
+            (
+                True,
+                f"{s}_res={getattr(io, f'{s}_res'):g} needs a bound: {s}_bound must be > 0",
+            )
             for s in unbound
         ],
         (
@@ -140,7 +167,9 @@ def _contradictions(io: IO) -> list[tuple[bool, str]]:
             f"w_read_asymmetry_dtod={io.w_read_asymmetry_dtod:g} needs mv_type=PosNegSeparate, not {mode}",
         ),
     ]
-    return found + (_split_contradictions(io) if mode in ("SplitMode", "BitWise") else [])
+    return found + (
+        _split_contradictions(io) if mode in ("SplitMode", "BitWise") else []
+    )
 
 
 def _split_contradictions(io: IO) -> list[tuple[bool, str]]:
@@ -152,7 +181,10 @@ def _split_contradictions(io: IO) -> list[tuple[bool, str]]:
             f"mv_type={mode} needs inp_res = 1 / (2^bits - 2), not {io.inp_res:g}",
         ),
         (io.inp_noise > 0, f"{rest} inp_noise must be 0, not {io.inp_noise:g}"),
-        (io.inp_asymmetry != 0, f"{rest} inp_asymmetry must be 0, not {io.inp_asymmetry:g}"),
+        (
+            io.inp_asymmetry != 0,
+            f"{rest} inp_asymmetry must be 0, not {io.inp_asymmetry:g}",
+        ),
         (
             mode == "SplitMode" and shift >= bits,
             f"split_mode_bit_shift must be < {bits} for this inp_res, not {shift}",
@@ -196,8 +228,13 @@ def _managed(io: IO, forward: bool) -> dict[str, Any]:
 
 def _converters(io: IO) -> dict[str, Any]:
     # Kernels take 0 for a bound that is not there.
-    finite = {f"{side}_bound": max(getattr(io, f"{side}_bound"), 0.0) for side in ("inp", "out")}
-    finite = {name: bound if math.isfinite(bound) else 0.0 for name, bound in finite.items()}
+    finite = {
+        f"{side}_bound": max(getattr(io, f"{side}_bound"), 0.0)
+        for side in ("inp", "out")
+    }
+    finite = {
+        name: bound if math.isfinite(bound) else 0.0 for name, bound in finite.items()
+    }
     return finite | {
         "inp_step": step_size(io.inp_res, io.inp_bound),
         "out_step": step_size(io.out_res, io.out_bound),

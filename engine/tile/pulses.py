@@ -35,7 +35,13 @@ KEPT_UPDATES = 8
 
 
 def update(
-    array: CellArray, x: Tensor, d: Tensor, lr: float, settings: Update, *, lr_scale: float = 1.0
+    array: CellArray,
+    x: Tensor,
+    d: Tensor,
+    lr: float,
+    settings: Update,
+    *,
+    lr_scale: float = 1.0,
 ) -> None:
     """One update with x [.., B, I] and d [.., B, O]; `lr_scale` multiplies the learning rate inside
     the kernels."""
@@ -59,16 +65,25 @@ def update(
 class PreparedUpdate:
     """What updates of one shape with the same settings have in common."""
 
-    def __init__(self, array: CellArray, batch: int, settings: Update, lr: float) -> None:
+    def __init__(
+        self, array: CellArray, batch: int, settings: Update, lr: float
+    ) -> None:
         self.plan = _plan(settings, array.granularity, lr, array.weight.device)
         self.kind = TYPES[settings.pulse_type]
-        self.words = max(1, math.ceil(self.plan.max_bl / SLOTS)) if self.kind == 0 else 1
+        self.words = (
+            max(1, math.ceil(self.plan.max_bl / SLOTS)) if self.kind == 0 else 1
+        )
         self.args = _args(array, batch, self.words)
         self.args.type, self.args.plan = self.kind, self.plan.tensor.data_ptr()
         self.program = array.program()
-        small = array.lanes * batch * self.words * (array.in_size + array.out_size) <= KEPT_WORDS
+        small = (
+            array.lanes * batch * self.words * (array.in_size + array.out_size)
+            <= KEPT_WORDS
+        )
         self.space = (
-            _space(array, batch, self.words) if small and self.program.backend == "cpu" else None
+            _space(array, batch, self.words)
+            if small and self.program.backend == "cpu"
+            else None
         )
         self.pointed: Any = None
 
@@ -79,7 +94,8 @@ class PreparedUpdate:
         # Past nn.Module's own search for attributes, which takes longer than filling in the
         # addresses.
         own = array._buffers
-        args.w, args.cells = array._parameters["weight"].data_ptr(), own["cells"].data_ptr()  # type: ignore[union-attr]
+        args.w = array._parameters["weight"].data_ptr()  # type: ignore[union-attr]
+        args.cells = own["cells"].data_ptr()  # type: ignore[union-attr]
         args.params, args.control = own["params"].data_ptr(), own["control"].data_ptr()  # type: ignore[union-attr]
         args.x, args.d, args.call = x.data_ptr(), d.data_ptr(), array.next_call()
         if space is not self.pointed:
@@ -130,8 +146,12 @@ def _space(array: CellArray, batch: int, words: int) -> tuple[Tensor, ...]:
     return (
         torch.empty(lanes, batch, 4, dtype=torch.int32, device=where),
         torch.empty_like(array.control),
-        torch.empty(lanes, batch, words, array.in_size, dtype=torch.int32, device=where),
-        torch.empty(lanes, batch, words, array.out_size, dtype=torch.int32, device=where),
+        torch.empty(
+            lanes, batch, words, array.in_size, dtype=torch.int32, device=where
+        ),
+        torch.empty(
+            lanes, batch, words, array.out_size, dtype=torch.int32, device=where
+        ),
     )
 
 
@@ -149,13 +169,20 @@ def _args(array: CellArray, batch: int, words: int) -> Any:
 
 
 def _noisy(model: Any, params: dict[str, Any]) -> bool:
-    return not model.noise_scales or any(params[name] != 0 for name in model.noise_scales)
+    return not model.noise_scales or any(
+        params[name] != 0 for name in model.noise_scales
+    )
 
 
 def _plain(v: Tensor, array: Cells) -> Tensor:
     """Float32, contiguous, where the array lives."""
     where = array._parameters["weight"].device  # type: ignore[union-attr]
-    if v.dtype is torch.float32 and v.device == where and v.is_contiguous() and not v.requires_grad:
+    if (
+        v.dtype is torch.float32
+        and v.device == where
+        and v.is_contiguous()
+        and not v.requires_grad
+    ):
         return v
     return v.detach().to(device=where, dtype=torch.float32).contiguous()
 
@@ -170,14 +197,23 @@ class _Plan:
 
 def _plan(u: Update, granularity: float, lr: float, where: torch.device) -> _Plan:
     longest = u.desired_bl
-    if not u.fixed_bl and not u.update_bl_management and granularity * u.desired_bl < abs(lr):
+    if (
+        not u.fixed_bl
+        and not u.update_bl_management
+        and granularity * u.desired_bl < abs(lr)
+    ):
         longest = math.ceil(abs(lr) / granularity)
-    return _cached_plan(tuple(vars(u).items()), granularity, min(longest, MAX_WORDS * SLOTS), where)
+    return _cached_plan(
+        tuple(vars(u).items()), granularity, min(longest, MAX_WORDS * SLOTS), where
+    )
 
 
 @functools.lru_cache(maxsize=256)
 def _cached_plan(
-    items: tuple[tuple[str, Any], ...], granularity: float, longest: int, where: torch.device
+    items: tuple[tuple[str, Any], ...],
+    granularity: float,
+    longest: int,
+    where: torch.device,
 ) -> _Plan:
     u = dict(items)
     struct = read_struct("trains/trains.cuh", "PulsePlan")()
@@ -186,9 +222,20 @@ def _cached_plan(
         u["desired_bl"],
         u["um_grad_scale"],
     )
-    struct.res, struct.x_res, struct.d_res = u["res"], u["x_res_implicit"], u["d_res_implicit"]
-    struct.type, struct.fixed_bl, struct.max_bl = TYPES[u["pulse_type"]], u["fixed_bl"], longest
-    struct.manage_bl, struct.manage_update = u["update_bl_management"], u["update_management"]
+    struct.res, struct.x_res, struct.d_res = (
+        u["res"],
+        u["x_res_implicit"],
+        u["d_res_implicit"],
+    )
+    struct.type, struct.fixed_bl, struct.max_bl = (
+        TYPES[u["pulse_type"]],
+        u["fixed_bl"],
+        longest,
+    )
+    struct.manage_bl, struct.manage_update = (
+        u["update_bl_management"],
+        u["update_management"],
+    )
     struct.sto_round = u["sto_round"]
     return _Plan(struct, where)
 
@@ -213,14 +260,18 @@ def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
     device = find_device(model)
     if device.ideal:
         return 1.0
-    asked: dict[str, Any] = {k: list(v) if isinstance(v, tuple) else v for k, v in items}
+    asked: dict[str, Any] = {
+        k: list(v) if isinstance(v, tuple) else v for k, v in items
+    }
     asked |= device.probe_values
     still = [
         k
         for k in asked
         if k.endswith(("_dtod", "_std")) or k in ("lifetime", "diffusion", "drift_nu")
     ]
-    quiet = {k: [0.0] * len(asked[k]) if isinstance(asked[k], list) else 0.0 for k in still}
+    quiet = {
+        k: [0.0] * len(asked[k]) if isinstance(asked[k], list) else 0.0 for k in still
+    }
     asked |= quiet | {"corrupt_devices_prob": 0.0}
     if device.derive:
         asked = {k: v for k, v in asked.items() if k not in device.derive(asked)}
@@ -229,7 +280,8 @@ def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
     sizes = {}
     for name, up in (("up", True), ("down", False)):
         sizes[name] = abs(
-            float(probe(array, torch.full((1, 1), start, dtype=torch.float32), up=up)) - start
+            float(probe(array, torch.full((1, 1), start, dtype=torch.float32), up=up))
+            - start
         )
     size = (
         max(sizes.values())
@@ -242,4 +294,6 @@ def granularity(model: str, items: tuple[tuple[str, Any], ...]) -> float:
 def _probe_weight(device: Any, params: dict[str, Any]) -> float:
     if callable(device.probe):
         return float(device.probe(params))
-    return 0.5 * (params["w_min"] + params["w_max"]) if device.probe == "middle" else 0.0
+    return (
+        0.5 * (params["w_min"] + params["w_max"]) if device.probe == "middle" else 0.0
+    )

@@ -55,11 +55,15 @@ def measure(device: DeviceSpec, *, seed: int = 0) -> Response | None:
         return None
     bounds = _run(device, seed, np.zeros(1, np.float32), 0)
     low, high = bounds["low"], bounds["high"]
-    grid = np.linspace(np.quantile(low, 0.1), np.quantile(high, 0.9), POINTS, dtype=np.float32)
+    grid = np.linspace(
+        np.quantile(low, 0.1), np.quantile(high, 0.9), POINTS, dtype=np.float32
+    )
     steps = _run(device, seed, grid, 0)
     outside = (grid[:, None] < low) | (grid[:, None] > high)
     up, down = (np.where(outside, np.nan, steps[name]) for name in ("up", "down"))
-    typical = float(np.nanmedian(np.abs([up, down]))) or float(device.params.get("dw_min", 1.0))
+    typical = float(np.nanmedian(np.abs([up, down]))) or float(
+        device.params.get("dw_min", 1.0)
+    )
     count = min(MOST_PULSES, math.ceil(ENOUGH * float(np.mean(high - low)) / typical))
     each = max(1, math.ceil(count / MOMENTS))
     weights = _run(device, seed, grid[:1], each)["weights"]
@@ -76,11 +80,18 @@ def _run(device: DeviceSpec, seed: int, grid: Array, each: int) -> dict[str, Arr
         "weights": np.empty((2 * moments + 1, CELLS), np.float32),
     }  # fmt: skip
     control = np.zeros(CONTROL_WORDS, np.int32)
-    control[:2] = halves(derive(int(device.params.get("construction_seed", 0)) or seed, 0))
+    control[:2] = halves(
+        derive(int(device.params.get("construction_seed", 0)) or seed, 0)
+    )
     params = np.array(source.params_floats(model, device.params), np.float32)
     args: Any = read_struct("cells/response.cuh", "ResponseArgs")()
     args.items, args.points, args.moments, args.each = CELLS, len(grid), moments, each
-    for name, array in {**found, "params": params, "control": control, "grid": grid}.items():
+    for name, array in {
+        **found,
+        "params": params,
+        "control": control,
+        "grid": grid,
+    }.items():
         setattr(args, name, array.ctypes.data)
     place = source.layout(model, device.params)
     _kernel(source.response_text(device.model, place))(ctypes.addressof(args), 1)
@@ -101,6 +112,6 @@ def _crossing(grid: Array, balance: Array) -> Array:
     a, b = before[first, cells], after[first, cells]
     some = crosses.any(0)
     share = np.divide(a, a - b, out=np.full_like(a, np.nan), where=some)
-    return np.where(some, grid[first] + (grid[first + 1] - grid[first]) * share, np.nan).astype(
-        np.float32
-    )
+    return np.where(
+        some, grid[first] + (grid[first + 1] - grid[first]) * share, np.nan
+    ).astype(np.float32)

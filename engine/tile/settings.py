@@ -54,12 +54,22 @@ class Vector(Settings):
     """Several devices side by side in each cell; the weight is their weighted sum."""
 
     copies: int = setting(
-        1, "how often the devices of `cells` are repeated", "devices", minimum=1, maximum=MOST_CELLS
+        1,
+        "how often the devices of `cells` are repeated",
+        "devices",
+        minimum=1,
+        maximum=MOST_CELLS,
     )
-    gamma_vec: list[float] = setting([], "factor of each device; empty = 1 / number of devices")
-    policy: str = setting("all", "which device takes the pulses of a sample", choices=POLICIES)
+    gamma_vec: list[float] = setting(
+        [], "factor of each device; empty = 1 / number of devices"
+    )
+    policy: str = setting(
+        "all", "which device takes the pulses of a sample", choices=POLICIES
+    )
     first: int = setting(
-        0, "device that takes them (fixed), or whose successor begins (sequential)", minimum=0
+        0,
+        "device that takes them (fixed), or whose successor begins (sequential)",
+        minimum=0,
     )
 
 
@@ -87,7 +97,11 @@ class OneSided(Settings):
     refresh_update: Update = field(default_factory=Update)
 
 
-GROUPS: dict[str, type] = {"vector": Vector, "reference_pair": ReferencePair, "one_sided": OneSided}
+GROUPS: dict[str, type] = {
+    "vector": Vector,
+    "reference_pair": ReferencePair,
+    "one_sided": OneSided,
+}
 
 
 @dataclass
@@ -145,7 +159,9 @@ def _group_problem(settings: Any, named: list[DeviceSpec]) -> str:
     if settings.gamma_vec and len(settings.gamma_vec) != number:
         return f"gamma_vec must have {number} numbers, one for each device, not {len(settings.gamma_vec)}"
     return (
-        f"first must be <= {number - 1}, not {settings.first}" if settings.first >= number else ""
+        f"first must be <= {number - 1}, not {settings.first}"
+        if settings.first >= number
+        else ""
     )
 
 
@@ -240,7 +256,9 @@ def device_spec(config: MappingType[str, Any]) -> DeviceSpec:
             raise ValueError(
                 f"device {model}: cells.{name} must hold a device with its model, not {brief(cell)}"
             )
-    return DeviceSpec(model, own, {name: device_spec(cell) for name, cell in cells.items()})
+    return DeviceSpec(
+        model, own, {name: device_spec(cell) for name, cell in cells.items()}
+    )
 
 
 def device_keys(model: str) -> list[str]:
@@ -255,7 +273,9 @@ def device_keys(model: str) -> list[str]:
 def _algorithm_spec(config: MappingType[str, Any]) -> AlgorithmSpec:
     own = {k: v for k, v in config.items() if k != "name" and k not in TEXTS}
     devices = {
-        k: device_spec(v) for k, v in own.items() if isinstance(v, MappingType) and "model" in v
+        k: device_spec(v)
+        for k, v in own.items()
+        if isinstance(v, MappingType) and "model" in v
     }
     params = {k: v for k, v in own.items() if k not in devices}
     return AlgorithmSpec(config.get("name", "sgd"), params, devices)

@@ -30,7 +30,9 @@ class Tile(nn.Module):
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.array = make_array(out, inputs, spec.device, seed=seed, tile_id=tile_id, lanes=lanes)
+        self.array = make_array(
+            out, inputs, spec.device, seed=seed, tile_id=tile_id, lanes=lanes
+        )
         self.forward_product = Product(spec.forward, "forward", self.array)
         self.backward_product = Product(spec.backward, "backward", self.array)
         self.read_calls = 0

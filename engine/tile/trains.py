@@ -61,10 +61,14 @@ def draw_trains(
     return made
 
 
-def fill_trains(array: CellArray, samples: tuple[Tensor, Tensor], plan: Any, made: Trains) -> None:
+def fill_trains(
+    array: CellArray, samples: tuple[Tensor, Tensor], plan: Any, made: Trains
+) -> None:
     """The words of `made`, whose plans and frozen control are there, for (x, d), with random
     numbers of a new call."""
-    update_kernels.make_trains(array.program(), _train_args(array, *samples, plan, made))
+    update_kernels.make_trains(
+        array.program(), _train_args(array, *samples, plan, made)
+    )
 
 
 def _train_args(array: CellArray, x: Tensor, d: Tensor, plan: Any, t: Trains) -> Any:
@@ -103,12 +107,16 @@ def pulse_all(array: CellArray, n: int) -> None:
     column = torch.tensor(full, dtype=torch.int32, device=where).view(1, 1, words, 1)
     x_words = column.expand(array.lanes, 1, words, array.in_size).contiguous()
     d_words = column.expand(array.lanes, 1, words, array.out_size).contiguous()
-    apply_trains(array, Trains(sure_plans(array, 1, length, n > 0), None, x_words, d_words))
+    apply_trains(
+        array, Trains(sure_plans(array, 1, length, n > 0), None, x_words, d_words)
+    )
 
 
 def sure_plans(array: CellArray, batch: int, length: int, up: bool) -> Tensor:
     """Plans of `batch` samples with trains of a given length in one direction."""
-    plans = torch.zeros(array.lanes, batch, 4, dtype=torch.int32, device=array.weight.device)
+    plans = torch.zeros(
+        array.lanes, batch, 4, dtype=torch.int32, device=array.weight.device
+    )
     plans[..., 2], plans[..., 3] = length, int(not up)
     return plans
 
@@ -144,7 +152,11 @@ def split_words(t: Trains) -> list[Trains]:
 def _group_args(t: Trains, devices: int) -> Any:
     args = read_struct("group/group.cuh", "GroupArgs")()
     args.replicas, args.batch, args.words, args.cols = t.x_words.shape
-    args.rows, args.devices, args.items = t.d_words.shape[3], devices, args.replicas * args.batch
+    args.rows, args.devices, args.items = (
+        t.d_words.shape[3],
+        devices,
+        args.replicas * args.batch,
+    )
     fill(args, ("plans", "x_words", "d_words"), (t.plans, t.x_words, t.d_words))
     return args
 

@@ -83,7 +83,9 @@ def code_in(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from code_in(value, f"{prefix}{key}.")
 
 
-def refusal(what: str, where: str = "", acts: str = "runs the code of that file") -> UserError:
+def refusal(
+    what: str, where: str = "", acts: str = "runs the code of that file"
+) -> UserError:
     """The error for code, or for anything that acts like code, without permission."""
     in_python = " (in a program: with code_permission(True))"
     how = "add --allow-code to allow it" + in_python * (_Permission.granted is None)

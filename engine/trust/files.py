@@ -28,7 +28,9 @@ class Held(Exception):
     """Another process holds a lock; the message is what it says of itself."""
 
 
-def open_plain(path: Path, flags: int, mode: int = 0o666, *, follow: bool = False) -> int:
+def open_plain(
+    path: Path, flags: int, mode: int = 0o666, *, follow: bool = False
+) -> int:
     """The descriptor of an ordinary file. Raises OSError for a link (unless `follow`), a pipe, a
     device or a folder."""
     # Without O_NONBLOCK the opening of a pipe waits for its other end.
@@ -66,7 +68,9 @@ def open_append(path: Path) -> TextIO:
     return os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace")
 
 
-def write_bytes(path: Path, content: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
+def write_bytes(
+    path: Path, content: bytes, *, durable: bool = True, mode: int = 0o666
+) -> None:
     """Replace `path` by `content`; at any crash it holds either the old content or the new one.
 
     With `durable` that includes a power cut."""
@@ -83,7 +87,9 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True, mode: int =
         raise
 
 
-def write_new(path: Path, content: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
+def write_new(
+    path: Path, content: bytes, *, durable: bool = True, mode: int = 0o666
+) -> None:
     """Write a file that must not be there yet."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with os.fdopen(open_plain(path, flags, mode), "wb") as file:
@@ -138,7 +144,9 @@ def is_trusted(path: Path) -> bool:
         state = path.lstat()
     except FileNotFoundError:
         return False
-    mine = state.st_uid in (os.geteuid(), ROOT_USER) and not state.st_mode & OTHERS_WRITE
+    mine = (
+        state.st_uid in (os.geteuid(), ROOT_USER) and not state.st_mode & OTHERS_WRITE
+    )
     return stat.S_ISREG(state.st_mode) and mine
 
 
@@ -154,7 +162,9 @@ def folders_in(path: Path) -> list[Path]:
     if path.is_symlink() or not path.is_dir():
         return []
     with os.scandir(path) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+        return sorted(
+            Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)
+        )
 
 
 def remove_tree(path: Path) -> None:

@@ -94,7 +94,9 @@ def told(error: Exception, path: Path, what: str) -> CodeError:
     """The line for what code at `path` raised: the innermost line of the user's, kind, message."""
     if isinstance(error, SyntaxError):
         file, message = Path(error.filename or path).name, error.msg
-        return CodeError(f"{what}: {file} line {error.lineno}: SyntaxError: {visible(message)}")
+        return CodeError(
+            f"{what}: {file} line {error.lineno}: SyntaxError: {visible(message)}"
+        )
     lines = [text.strip() for text in str(error).splitlines() if text.strip()]
     message = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return CodeError(f"{what}: {_place(error.__traceback__, path)}: {visible(message)}")
@@ -130,7 +132,9 @@ def _from_file(path: Path, what: str) -> Code:
     try:
         text = read_bytes(path)
     except OSError as problem:
-        raise UserError(f"{visible(path)} cannot be read: {problem.strerror or problem}") from None
+        raise UserError(
+            f"{visible(path)} cannot be read: {problem.strerror or problem}"
+        ) from None
     digest = hashlib.sha256(str(path).encode() + b"\0" + text).hexdigest()[:LENGTH]
     known = loaded_code()
     if digest in known:
@@ -155,7 +159,9 @@ def _from_file(path: Path, what: str) -> Code:
 
 def _from_package(name: str, what: str) -> Code:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise UserError(f"{visible(name)} is neither a .py file nor the dotted name of a module")
+        raise UserError(
+            f"{visible(name)} is neither a .py file nor the dotted name of a module"
+        )
     try:
         with _also_from(Path.cwd()):
             module = importlib.import_module(name)

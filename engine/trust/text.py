@@ -26,7 +26,8 @@ def visible(text: object, *, lines: bool = False) -> str:
         return text
     kept = JOINERS | {"\n", "\t"} if lines else JOINERS
     return "".join(
-        _escape(c) if unicodedata.category(c) in HIDDEN and c not in kept else c for c in text
+        _escape(c) if unicodedata.category(c) in HIDDEN and c not in kept else c
+        for c in text
     )
 
 

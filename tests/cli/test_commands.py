@@ -56,7 +56,9 @@ def test_every_command_has_help_with_examples(aihw, name: str) -> None:
 )
 def test_nothing_heavy_is_imported(words: list[str]) -> None:
     code = f"import sys; from aihw_cli.main import main; main({words!r}); print(sys.modules.keys() & {set(HEAVY)!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines()[-1] == "set()"
 
 
@@ -74,7 +76,11 @@ def test_ls_of_one_kind_also_in_the_plural(aihw) -> None:
 
 def test_ls_marks_what_is_yours(aihw, folder: Path) -> None:
     write(folder / "presets/device/ecram.yaml", "about: mine\nmodel: constant_step\n")
-    lines = [line for line in aihw("ls", "device").out.splitlines() if line.startswith("  ecram ")]
+    lines = [
+        line
+        for line in aihw("ls", "device").out.splitlines()
+        if line.startswith("  ecram ")
+    ]
     assert len(lines) == 1 and "yours, shadows" in lines[0]
 
 
@@ -84,7 +90,9 @@ def test_ls_lists_a_file_that_cannot_be_read(aihw, folder: Path) -> None:
     assert result.code == 0 and "cannot be read" in result.out and "ecram" in result.out
 
 
-@pytest.mark.parametrize("kind, name", EVERYTHING, ids=[f"{k}/{n}" for k, n in EVERYTHING])
+@pytest.mark.parametrize(
+    "kind, name", EVERYTHING, ids=[f"{k}/{n}" for k, n in EVERYTHING]
+)
 def test_show_explains_every_member(aihw, kind: str, name: str) -> None:
     result = aihw("show", f"{kind}/{name}")
     assert result.code == 0 and result.out.startswith(f"{kind} {name}: ")
@@ -136,9 +144,11 @@ def test_validate_tells_a_file_by_its_keys(aihw, folder: Path) -> None:
     write(folder / "b.yaml", "forward: {out_noise: 0.0}\n")
     write(folder / "c.yaml", "run: {epochs: 2}\n")
     found = [aihw("validate", f"{name}.yaml").out for name in "abc"]
-    assert ["valid device" in found[0], "valid tile" in found[1], "valid recipe" in found[2]] == [
-        True
-    ] * 3
+    assert [
+        "valid device" in found[0],
+        "valid tile" in found[1],
+        "valid recipe" in found[2],
+    ] == [True] * 3
 
 
 def test_validate_gives_the_whole_configuration(aihw, folder: Path) -> None:

@@ -64,28 +64,52 @@ def test_auto_is_the_default_number_of_threads() -> None:
 
 
 def test_order_member_recipe_command_line(folder: Path) -> None:
-    path = write(folder / "mine.yaml", "defaults:\n  - device: ecram\ndevice: {dw_min: 0.003}\n")
+    path = write(
+        folder / "mine.yaml", "defaults:\n  - device: ecram\ndevice: {dw_min: 0.003}\n"
+    )
     device = compose([f"conf={path}"]).values["device"]
-    assert (device["dw_min"], device["gamma_up"], device["lifetime"]) == (0.003, 0.1153, 0.0)
-    assert compose([f"conf={path}", "device.dw_min=0.004"]).values["device"]["dw_min"] == 0.004
-    assert compose([f"conf={path}", "device=capacitor"]).values["device"]["model"] == "linear_step"
+    assert (device["dw_min"], device["gamma_up"], device["lifetime"]) == (
+        0.003,
+        0.1153,
+        0.0,
+    )
+    assert (
+        compose([f"conf={path}", "device.dw_min=0.004"]).values["device"]["dw_min"]
+        == 0.004
+    )
+    assert (
+        compose([f"conf={path}", "device=capacitor"]).values["device"]["model"]
+        == "linear_step"
+    )
 
 
 def test_a_preset_changes_the_device_and_a_device_on_the_command_line_wins() -> None:
     assert compose(["preset=capacitor"]).values["device"]["dw_min"] == 0.005
-    assert compose(["preset=capacitor", "device=ecram"]).values["device"]["dw_min"] == 0.002
-    assert compose(["device=ecram", "preset=capacitor"]).values["device"]["dw_min"] == 0.002
+    assert (
+        compose(["preset=capacitor", "device=ecram"]).values["device"]["dw_min"]
+        == 0.002
+    )
+    assert (
+        compose(["device=ecram", "preset=capacitor"]).values["device"]["dw_min"]
+        == 0.002
+    )
 
 
 def test_a_preset_of_a_recipe_can_be_taken_away(folder: Path) -> None:
-    path = write(folder / "mine.yaml", "defaults:\n  - preset: capacitor\n  - device: ecram\n")
+    path = write(
+        folder / "mine.yaml", "defaults:\n  - preset: capacitor\n  - device: ecram\n"
+    )
     assert compose([f"conf={path}"]).values["device"]["dw_min"] == 0.005
     assert compose([f"conf={path}", "preset=null"]).values["device"]["dw_min"] == 0.002
 
 
 def test_a_parameter_that_no_file_lists_can_be_set() -> None:
     values = compose(
-        ["device.drift_nu=0.1", "tile.backward.inp_noise=0.02", "optimizer.schedule.name=cosine"]
+        [
+            "device.drift_nu=0.1",
+            "tile.backward.inp_noise=0.02",
+            "optimizer.schedule.name=cosine",
+        ]
     ).values
     assert values["device"]["drift_nu"] == 0.1
     assert values["tile"]["backward"]["inp_noise"] == 0.02
@@ -93,7 +117,9 @@ def test_a_parameter_that_no_file_lists_can_be_set() -> None:
 
 
 def test_numbers_take_the_type_of_their_key() -> None:
-    values = compose(["device.lifetime=5", "run.epochs=3.0", "optimizer.lr=1e-3"]).values
+    values = compose(
+        ["device.lifetime=5", "run.epochs=3.0", "optimizer.lr=1e-3"]
+    ).values
     assert isinstance(values["device"]["lifetime"], float)
     assert isinstance(values["run"]["epochs"], int)
     assert values["optimizer"]["lr"] == 0.001
@@ -130,19 +156,23 @@ def test_layers_become_complete_sections() -> None:
 
 
 def test_a_layer_with_another_step_model_starts_from_its_defaults() -> None:
-    device = compose(["layers.fc1.device={model:linear_step,gamma_up:0.2}"]).values["layers"][
-        "fc1"
-    ]["device"]
-    assert (device["model"], device["gamma_up"], device["dw_min"]) == ("linear_step", 0.2, 0.001)
+    device = compose(["layers.fc1.device={model:linear_step,gamma_up:0.2}"]).values[
+        "layers"
+    ]["fc1"]["device"]
+    assert (device["model"], device["gamma_up"], device["dw_min"]) == (
+        "linear_step",
+        0.2,
+        0.001,
+    )
 
 
 def test_a_device_file_replaces_the_device_and_needs_permission(folder: Path) -> None:
     write(folder / "my_device.py", DEVICE_FILE)
     with pytest.raises(UserError, match="--allow-code"):
         compose(["device=my_device.py:MyDevice"])
-    device = compose(["device=my_device.py:MyDevice", "device.size=0.25"], allow_code=True).values[
-        "device"
-    ]
+    device = compose(
+        ["device=my_device.py:MyDevice", "device.size=0.25"], allow_code=True
+    ).values["device"]
     assert (device["model"], device["size"], device["dw_min"]) == (
         "my_device.py:MyDevice",
         0.25,
@@ -151,7 +181,8 @@ def test_a_device_file_replaces_the_device_and_needs_permission(folder: Path) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["device: {model: 'evil.py:X'}", "layers: {fc1: {device: {model: evil.py}}}"]
+    "text",
+    ["device: {model: 'evil.py:X'}", "layers: {fc1: {device: {model: evil.py}}}"],
 )
 def test_a_recipe_cannot_run_code(folder: Path, text: str) -> None:
     write(folder / "evil.py", "open('was_here', 'w').close()")
@@ -184,9 +215,15 @@ def test_composes_inside_a_program_that_uses_hydra_itself(folder: Path) -> None:
 
 
 def test_preset_from_python_takes_changes_of_every_part() -> None:
-    spec = preset("ecram", dw_min=0.001, forward={"out_noise": 0.0}, mapping={"max_input_size": 0})
+    spec = preset(
+        "ecram", dw_min=0.001, forward={"out_noise": 0.0}, mapping={"max_input_size": 0}
+    )
     assert spec.device.params["dw_min"] == 0.001
-    assert (spec.forward.out_noise, spec.forward.out_bound, spec.backward.out_noise) == (
+    assert (
+        spec.forward.out_noise,
+        spec.forward.out_bound,
+        spec.backward.out_noise,
+    ) == (
         0.0,
         20.0,
         0.1,

@@ -37,12 +37,20 @@ def test_show_draws_a_curve_with_steps_and_symmetry_point(aihw) -> None:
 
 def test_show_draws_without_torch() -> None:
     code = "import sys; from aihw_cli.main import main; main(['show', 'ecram']); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "response of 400 cells" in done.stdout and done.stdout.splitlines()[-1] == "False"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert (
+        "response of 400 cells" in done.stdout
+        and done.stdout.splitlines()[-1] == "False"
+    )
 
 
 def test_show_of_a_cell_of_several_devices_draws_each_kind(aihw) -> None:
-    assert "device a of a cell:\nresponse of 400 cells" in aihw("show", "device/ecram2").out
+    assert (
+        "device a of a cell:\nresponse of 400 cells"
+        in aihw("show", "device/ecram2").out
+    )
 
 
 def test_show_without_a_compiler_says_why_there_is_no_curve(
@@ -55,9 +63,13 @@ def test_show_without_a_compiler_says_why_there_is_no_curve(
         raise UserError("no C++ compiler found\ninstall one")
 
     monkeypatch.setattr(cpu, "build", build)
-    monkeypatch.setattr("engine.tile.response._kernel", lambda text: cpu.Library(text, team=False))
+    monkeypatch.setattr(
+        "engine.tile.response._kernel", lambda text: cpu.Library(text, team=False)
+    )
     result = aihw("show", "device/ecram")
-    assert result.code == 0 and "no response curve: no C++ compiler found\n" in result.out
+    assert (
+        result.code == 0 and "no response curve: no C++ compiler found\n" in result.out
+    )
 
 
 def test_plot_in_the_terminal_with_a_changed_parameter(aihw) -> None:
@@ -76,9 +88,9 @@ def test_numbers_for_a_script(aihw) -> None:
     assert len(found["weight"]) == len(found["up"]) == len(found["down_std"])
     assert abs(found["symmetry"]["mean"]) < 0.01 and found["symmetry"]["share"] == 1.0
     assert (
-        json.loads(aihw("device", "plot", "gokmen_vlasov", "--json").out)["gokmen_vlasov"][
-            "symmetry"
-        ]
+        json.loads(aihw("device", "plot", "gokmen_vlasov", "--json").out)[
+            "gokmen_vlasov"
+        ]["symmetry"]
         is None
     )
 
@@ -87,8 +99,13 @@ def test_numbers_for_a_script(aihw) -> None:
     ("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
 )
 def test_an_image(aihw, folder: Path, suffix: str, start: bytes) -> None:
-    result = aihw("device", "plot", "reram_es", "ecram", "--out", f"plots/both.{suffix}")
-    assert result.code == 0 and result.out == f"plots/both.{suffix} shows reram_es, ecram\n"
+    result = aihw(
+        "device", "plot", "reram_es", "ecram", "--out", f"plots/both.{suffix}"
+    )
+    assert (
+        result.code == 0
+        and result.out == f"plots/both.{suffix} shows reram_es, ecram\n"
+    )
     assert (folder / f"plots/both.{suffix}").read_bytes().startswith(start)
 
 

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-SMALL = ("dataset.train_samples=60", "dataset.test_samples=30", "run.threads=1", "run.epochs=1")
+SMALL = (
+    "dataset.train_samples=60",
+    "dataset.test_samples=30",
+    "run.threads=1",
+    "run.epochs=1",
+)
 
 REFUSED = {
     "periphery of a digital run": (["algorithm=digital", "tile.forward.out_noise=0.1"], "no layer lies on tiles"),
@@ -31,18 +36,27 @@ def test_a_value_that_changes_nothing_is_refused(aihw, name: str) -> None:
     result = aihw("train", *SMALL, *words)
     assert result.code == 2 and not Path("runs").exists()
     assert len(result.err.splitlines()) == 1
-    assert f"{words[-1].partition('=')[0]}=" in result.err and "has no effect: " in result.err
+    assert (
+        f"{words[-1].partition('=')[0]}=" in result.err
+        and "has no effect: " in result.err
+    )
     assert why in result.err
 
 
 def test_asking_for_nothing_is_no_mistake(aihw) -> None:
-    words = ["tile.forward.is_perfect=true", "tile.forward.out_noise=0", "tile.clip.type=None"]
+    words = [
+        "tile.forward.is_perfect=true",
+        "tile.forward.out_noise=0",
+        "tile.clip.type=None",
+    ]
     assert aihw("train", *SMALL, *words).code == 0
 
 
 def test_a_member_that_changes_nothing_is_remarked_on(aihw) -> None:
     result = aihw("train", *SMALL, "algorithm=digital", "device=ecram")
-    assert result.code == 0 and "note: device=ecram has no effect: no layer" in result.err
+    assert (
+        result.code == 0 and "note: device=ecram has no effect: no layer" in result.err
+    )
 
 
 SWEEPS = {
@@ -60,7 +74,10 @@ SWEEPS = {
 def test_a_sweep_whose_points_cannot_differ_is_refused(aihw, name: str) -> None:
     words, why = SWEEPS[name]
     result = aihw(
-        "train", "-m", *(word for word in SMALL if word.split("=")[0] not in words[0]), *words
+        "train",
+        "-m",
+        *(word for word in SMALL if word.split("=")[0] not in words[0]),
+        *words,
     )
     assert result.code == 2 and not list(Path().glob("runs/*/sweep-*"))
     assert "would do the same run each time: " in result.err and why in result.err
@@ -75,7 +92,10 @@ def test_points_that_repeat_others_are_counted(aihw) -> None:
     words = ["algorithm=digital,sgd", "device=ecram,capacitor", "run.threads=1"]
     result = aihw("train", "-m", *SMALL[:2], "run.epochs=1", *words)
     assert result.code == 0, result.err
-    assert "note: 1 of 4 points repeat another one, in which device has no effect" in result.err
+    assert (
+        "note: 1 of 4 points repeat another one, in which device has no effect"
+        in result.err
+    )
     assert len(list(Path().glob("runs/digits/*/summary.json"))) == 3
 
 
@@ -102,13 +122,17 @@ def test_settings_of_inference_reach_a_later_evaluation(aihw) -> None:
     result = aihw("train", *SMALL, "inference=reram_wan2022", "inference.repeats=2")
     assert result.code == 0 and f"noted for `aihw eval {only_run()}`" in result.out
     assert recorded(only_run())["inference"]["noise_model"] == "reram_wan2022"
-    assert aihw("eval", str(only_run()), "inference.times=[1s]", "run.threads=1").code == 0
+    assert (
+        aihw("eval", str(only_run()), "inference.times=[1s]", "run.threads=1").code == 0
+    )
     (evaluation,) = (only_run() / "eval").iterdir()
     found = recorded(evaluation)["inference"]
     assert (found["noise_model"], found["repeats"]) == ("reram_wan2022", 2)
     assert (
         "noted for"
-        not in aihw("train", *SMALL, "inference=reram_wan2022", "inference.repeats=2").out
+        not in aihw(
+            "train", *SMALL, "inference=reram_wan2022", "inference.repeats=2"
+        ).out
     )
 
 

@@ -10,7 +10,12 @@ import pytest
 
 from tests.cli.conftest import Result
 
-SHORT = ["inference.times=[1s,1y]", "inference.repeats=2", "run.threads=1", "run.device=cpu"]
+SHORT = [
+    "inference.times=[1s,1y]",
+    "inference.repeats=2",
+    "run.threads=1",
+    "run.device=cpu",
+]
 Aihw = Callable[..., Result]
 
 
@@ -33,16 +38,30 @@ def test_table_files_and_the_second_time(aihw: Aihw, run_dir: Path) -> None:
     assert result.code == 0 and "\x1b" not in result.out
     lines = result.out.splitlines()
     place = lines.index("test accuracy, mean and standard deviation of 2 programmings")
-    assert lines[place + 1].split("  ")[0] == "after" and "global compensation" in lines[place + 1]
-    assert [line.split("  ")[0] for line in lines[place + 2 : place + 4]] == ["1 s", "1 y"]
+    assert (
+        lines[place + 1].split("  ")[0] == "after"
+        and "global compensation" in lines[place + 1]
+    )
+    assert [line.split("  ")[0] for line in lines[place + 2 : place + 4]] == [
+        "1 s",
+        "1 y",
+    ]
     folder = Path(lines[-1].removeprefix("plot").strip()).parent
     assert folder.parent == run_dir / "eval"
-    assert {"accuracy.csv", "accuracy.png", "metrics.csv", "summary.json", "config.yaml"} <= {
-        p.name for p in folder.iterdir()
-    }
+    assert {
+        "accuracy.csv",
+        "accuracy.png",
+        "metrics.csv",
+        "summary.json",
+        "config.yaml",
+    } <= {p.name for p in folder.iterdir()}
     before = (folder / "summary.json").stat().st_mtime_ns
     second = aihw("eval", str(run_dir), *SHORT)
-    assert second.code == 0 and "was there already" in second.err and lines[place] in second.out
+    assert (
+        second.code == 0
+        and "was there already" in second.err
+        and lines[place] in second.out
+    )
     assert (folder / "summary.json").stat().st_mtime_ns == before
     third = aihw("eval", str(run_dir), *SHORT, "--again", "--json")
     told = json.loads(third.out)
@@ -53,12 +72,16 @@ def test_resume_takes_the_folder_of_an_evaluation(aihw: Aihw, run_dir: Path) -> 
     folder = json.loads(aihw("eval", str(run_dir), *SHORT, "--json").out)["folder"]
     (Path(folder) / "summary.json").unlink()
     record = json.loads((Path(folder) / "run.json").read_text())
-    (Path(folder) / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    (Path(folder) / "run.json").write_text(
+        json.dumps({**record, "status": "interrupted"})
+    )
     result = aihw("resume", folder)
     assert result.code == 0 and (Path(folder) / "summary.json").is_file()
 
 
-def test_a_network_outlives_the_one_that_it_started_from(aihw: Aihw, run_dir: Path) -> None:
+def test_a_network_outlives_the_one_that_it_started_from(
+    aihw: Aihw, run_dir: Path
+) -> None:
     words = [
         "preset=hwa_add_normal",
         "optimizer=sgd",
@@ -107,7 +130,9 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(
     aihw: Aihw, run_dir: Path, words: list[str], text: str
 ) -> None:
     result = aihw("eval", str(run_dir), *words)
-    assert result.code == 2 and text in result.err and len(result.err.splitlines()) == 1, result.err
+    assert (
+        result.code == 2 and text in result.err and len(result.err.splitlines()) == 1
+    ), result.err
     assert not (run_dir / "eval").exists()
 
 
@@ -115,9 +140,9 @@ def test_what_is_no_trained_network(aihw: Aihw, run_dir: Path, folder: Path) -> 
     (folder / "notes.txt").write_text("x")
     (folder / "w.pt").write_text("x")
     (folder / "empty").mkdir()
-    solved = json.loads(aihw("train", "conf=linsolve", "task.size=20", "seeds=1", "--json").out)[
-        "folder"
-    ]
+    solved = json.loads(
+        aihw("train", "conf=linsolve", "task.size=20", "seeds=1", "--json").out
+    )["folder"]
     for words, text in (
         (["nowhere"], "nowhere is no run folder: there is no such folder"),
         (["empty"], "empty is no run folder: it has no run.json"),
@@ -129,9 +154,11 @@ def test_what_is_no_trained_network(aihw: Aihw, run_dir: Path, folder: Path) -> 
         ([solved], "is a run of the task solve"),
     ):
         result = aihw("eval", *words)
-        assert result.code == 2 and text in result.err and len(result.err.splitlines()) == 1, (
-            result.err
-        )
+        assert (
+            result.code == 2
+            and text in result.err
+            and len(result.err.splitlines()) == 1
+        ), result.err
     (run_dir / "checkpoint").rename(run_dir / "gone")
     result = aihw("eval", str(run_dir))
     assert (
@@ -140,4 +167,6 @@ def test_what_is_no_trained_network(aihw: Aihw, run_dir: Path, folder: Path) -> 
         and not (run_dir / "eval").exists()
     )
     again = result.err.partition("`aihw ")[2].partition("`")[0].split()
-    assert aihw(*again).code == 0 and len(list(run_dir.parent.glob("*/checkpoint"))) == 1
+    assert (
+        aihw(*again).code == 0 and len(list(run_dir.parent.glob("*/checkpoint"))) == 1
+    )

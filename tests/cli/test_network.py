@@ -25,13 +25,18 @@ def test_a_recipe_without_its_data(aihw: Aihw) -> None:
     lines = done.out.splitlines()
     assert lines[0] == "mnist_lenet: lenet, 1 x 28 x 28 of mnist to 10 classes"
     assert [line.split()[0] for line in lines[3:7]] == ["conv1", "conv2", "fc1", "fc2"]
-    assert lines[-1] == "80,202 parameters: 80,016 in cells of 4 tiles, 100.0% used; 186 digital"
+    assert (
+        lines[-1]
+        == "80,202 parameters: 80,016 in cells of 4 tiles, 100.0% used; 186 digital"
+    )
     assert "\x1b" not in done.out
 
 
 def test_changes_and_json(aihw: Aihw) -> None:
     rules = "layers={conv2:{algorithm:digital}}"
-    done = aihw("show", "--model", "lenet", rules, "tile.mapping.max_input_size=256", "--json")
+    done = aihw(
+        "show", "--model", "lenet", rules, "tile.mapping.max_input_size=256", "--json"
+    )
     found = json.loads(done.out)
     rows = {row["layer"]: row for row in found["layers"]}
     assert found["name"] == "mnist_lenet" and rows["conv2"]["kind"] == "Conv2d"
@@ -41,9 +46,9 @@ def test_changes_and_json(aihw: Aihw) -> None:
 
 def test_a_model_that_no_recipe_has_is_shown_on_the_digits(aihw: Aihw) -> None:
     assert overrides("resnet20") == ["conf=digits", "model=resnet20"]
-    assert overrides("lenet") == ["conf=basics/mnist_lenet"] and overrides("char_lstm") == [
-        "conf=char_lstm"
-    ]
+    assert overrides("lenet") == ["conf=basics/mnist_lenet"] and overrides(
+        "char_lstm"
+    ) == ["conf=char_lstm"]
     done = aihw("show", "--model", "resnet20", "dataset=cifar10")
     assert "3 x 32 x 32 of cifar10" in done.out and "block9_conv2" in done.out
 
@@ -54,7 +59,13 @@ def test_text_and_a_recipe_of_the_users_own(aihw: Aihw, folder: Path) -> None:
         folder / "mine.yaml",
         "defaults:\n  - model: char_lstm\n  - dataset: text\nmodel: {hidden: 8}\n",
     )
-    done = aihw("show", "--model", "mine.yaml", "dataset.path=story.txt", "loss.name=cross_entropy")
+    done = aihw(
+        "show",
+        "--model",
+        "mine.yaml",
+        "dataset.path=story.txt",
+        "loss.name=cross_entropy",
+    )
     assert done.out.splitlines()[0] == "mine: char_lstm, 100 of text to 18 classes"
     assert "lstm2" in done.out and "32 x 18, 32 x 8" in done.out
     missing = aihw("show", "--model", "char_lstm")
@@ -78,7 +89,9 @@ def test_wrong_words(aihw: Aihw, words: tuple[str, ...], line: str) -> None:
 
 
 def test_a_table_on_a_terminal(folder: Path) -> None:
-    seen = on_a_terminal([sys.executable, "-m", "aihw_cli", "show", "--model", "digits"])
+    seen = on_a_terminal(
+        [sys.executable, "-m", "aihw_cli", "show", "--model", "digits"]
+    )
     assert "fc1" in seen and "┃" in seen and "parameters" in seen
 
 
@@ -119,7 +132,12 @@ def test_resnet32_runs_if_the_data_is_there(folder: Path) -> None:
         "dataset.train_samples=5",
         "--json",
     ]
-    environment = {**ENVIRONMENT, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    environment = {
+        **ENVIRONMENT,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
+    }
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "finished"

@@ -37,7 +37,16 @@ COMMAND_OPTIONS = {
     "doctor": {"--json"},
     "completion": set(),
 }  # fmt: skip
-GROUPS = {"device", "tile", "algorithm", "preset", "model", "dataset", "optimizer", "run"}
+GROUPS = {
+    "device",
+    "tile",
+    "algorithm",
+    "preset",
+    "model",
+    "dataset",
+    "optimizer",
+    "run",
+}
 TOP = {
     "name", "device", "tile", "algorithm", "preset", "model", "dataset", "loss", "optimizer", "run", "layers", "seeds",
     "search",
@@ -63,7 +72,10 @@ KEYS = {
 
 
 def test_commands_and_options() -> None:
-    found = {name: {option.name for option in find_command(name).options} for name in COMMANDS}
+    found = {
+        name: {option.name for option in find_command(name).options}
+        for name in COMMANDS
+    }
     assert {name: found[name] for name in COMMAND_OPTIONS} == COMMAND_OPTIONS
 
 
@@ -80,12 +92,17 @@ def test_keys() -> None:
 def test_run_sections_have_exactly_these_keys() -> None:
     sections = ("run", "optimizer", "dataset", "loss")
     found = {
-        key for key in dotted(full_schema({})) if key.startswith(tuple(f"{s}." for s in sections))
+        key
+        for key in dotted(full_schema({}))
+        if key.startswith(tuple(f"{s}." for s in sections))
     }
-    assert found == {key for key in KEYS if key.startswith(tuple(f"{s}." for s in sections))}
+    assert found == {
+        key for key in KEYS if key.startswith(tuple(f"{s}." for s in sections))
+    }
 
 
 def test_the_choices_of_run_device() -> None:
     assert [
-        compose([f"run.device={name}"]).values["run"]["device"] for name in ("auto", "cpu", "cuda")
+        compose([f"run.device={name}"]).values["run"]["device"]
+        for name in ("auto", "cpu", "cuda")
     ]

@@ -60,7 +60,9 @@ def test_a_run_goes_on_without_its_reader(
     assert status() == "finished"
 
 
-@pytest.mark.parametrize("words", [["ls"], ["--help"], ["show", "ecram"], ["ls", "--json"]])
+@pytest.mark.parametrize(
+    "words", [["ls"], ["--help"], ["show", "ecram"], ["ls", "--json"]]
+)
 def test_a_reader_that_leaves_is_no_error(words: list[str]) -> None:
     with broken_pipe() as stream, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", stream)
@@ -73,7 +75,9 @@ def test_closed_streams(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with enduring_streams():
         print("nobody reads this", file=sys.stderr)
     words = [sys.executable, "-m", "aihw_cli", "ls", "run"]
-    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words], check=False)
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words], check=False
+    )
     assert done.returncode == 0
 
 
@@ -81,7 +85,9 @@ def test_output_that_is_lost_is_told(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.MonkeyPatch.context() as patch, open("/dev/full", "w") as full:
         patch.setattr(sys, "stdout", full)
         code = main(["ls"])
-    assert code == 1 and "could not be written: No space left" in capsys.readouterr().err
+    assert (
+        code == 1 and "could not be written: No space left" in capsys.readouterr().err
+    )
 
 
 def test_what_a_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
@@ -92,7 +98,9 @@ def test_what_a_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == r"a \xb1 b"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT]
+)
 def test_a_signal_before_the_run_begins(
     aihw: Call, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
@@ -103,7 +111,9 @@ def test_a_signal_before_the_run_begins(
     assert signal.getsignal(number) == before
 
 
-def test_an_ignored_hangup_stays_ignored(aihw: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ignored_hangup_stays_ignored(
+    aihw: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def find(name: str) -> Any:
         os.kill(os.getpid(), signal.SIGHUP)
         return real(name)
@@ -118,13 +128,17 @@ def test_an_ignored_hangup_stays_ignored(aihw: Call, monkeypatch: pytest.MonkeyP
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_deleted_folder(aihw: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_folder(
+    aihw: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "gone").mkdir()
     monkeypatch.chdir(folder / "gone")
     (folder / "gone").rmdir()
     for words in (["train"], ["ls"], ["runs"], ["doctor"]):
         result = aihw(*words)
-        assert result.code == 2 and result.err.startswith("error: the current folder was deleted")
+        assert result.code == 2 and result.err.startswith(
+            "error: the current folder was deleted"
+        )
     assert aihw("--help").code == aihw("train", "--help").code == 0
 
 
@@ -170,11 +184,16 @@ def test_names_that_cannot_be(aihw: Call, folder: Path, words: list[str]) -> Non
     assert not list(folder.iterdir())
 
 
-@pytest.mark.parametrize("name", ["a${b}", "a b", "a#b", "a%20b", "a'b", "a=b,c", "ä", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["a${b}", "a b", "a#b", "a%20b", "a'b", "a=b,c", "ä", "a\\b"]
+)
 def test_folders_with_odd_names(
     aihw: Call, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    write(folder / name / "presets/device/mine.yaml", "model: constant_step\ndw_min: 0.25\n")
+    write(
+        folder / name / "presets/device/mine.yaml",
+        "model: constant_step\ndw_min: 0.25\n",
+    )
     write(folder / name / "mine.yaml", "defaults: [{device: mine}]\n")
     monkeypatch.chdir(folder / name)
     done = aihw("validate", "mine.yaml", "--as", "recipe", "--json")
@@ -182,7 +201,9 @@ def test_folders_with_odd_names(
     assert json.loads(done.out)["device"]["dw_min"] == 0.25
 
 
-@pytest.mark.parametrize("text", ["a\0b", "\ud800", "~nosuchuser", "x" * 256, "/".join("x" * 5000)])
+@pytest.mark.parametrize(
+    "text", ["a\0b", "\ud800", "~nosuchuser", "x" * 256, "/".join("x" * 5000)]
+)
 def test_paths_that_cannot_be(text: str) -> None:
     with pytest.raises(UserError) as caught:
         user_path(text)
@@ -193,7 +214,12 @@ def test_json_is_what_every_reader_takes(aihw: Call) -> None:
     def refuse(word: str) -> None:
         raise AssertionError(word)
 
-    words = ("algorithm=digital", "optimizer.lr=1e38", *SMALL[1:], "dataset.test_samples=40")
+    words = (
+        "algorithm=digital",
+        "optimizer.lr=1e38",
+        *SMALL[1:],
+        "dataset.test_samples=40",
+    )
     aihw("train", *words, "--json")
     for command in (
         ["train", *words, "--json"],
@@ -204,7 +230,13 @@ def test_json_is_what_every_reader_takes(aihw: Call) -> None:
         ["runs", "plot", "--json"],
         ["doctor", "--json"],
         ["device", "plot", "ecram", "--json"],
-        ["validate", write(Path("m.yaml"), "run: {epochs: 1}\n").name, "--as", "recipe", "--json"],
+        [
+            "validate",
+            write(Path("m.yaml"), "run: {epochs: 1}\n").name,
+            "--as",
+            "recipe",
+            "--json",
+        ],
         ["reproduce", "gokmen2016/fig3a", "--read", "--json"],
     ):
         json.loads(aihw(*command).out, parse_constant=refuse)
@@ -220,10 +252,17 @@ def test_what_does_not_fit_is_refused_with_what_it_needs(
         for algorithm in ("sgd", "digital"):
             result = aihw("train", f"model.hidden=[{hidden}]", f"algorithm={algorithm}")
             assert result.code == 2 and "of memory at least" in result.err, result.err
-            assert "layer fc1: a matrix of" in result.err and len(result.err.splitlines()) == 1
+            assert (
+                "layer fc1: a matrix of" in result.err
+                and len(result.err.splitlines()) == 1
+            )
     monkeypatch.setattr(memory, "free_memory", lambda: 100 << 20)
     result = aihw("train", "model.hidden=[3000,3000]")
-    assert result.code == 2 and "layer fc2" in result.err and "100 MB are free" in result.err
+    assert (
+        result.code == 2
+        and "layer fc2" in result.err
+        and "100 MB are free" in result.err
+    )
     assert not (folder / "runs").exists()
 
 

@@ -45,22 +45,35 @@ def on_a_terminal(command: list[str]) -> str:
 
 
 def test_the_default_recipe_learns_the_digits(aihw, folder: Path) -> None:
-    done = subprocess.run(TRAIN, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        TRAIN, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
     lines = done.stdout.splitlines()
     assert done.stderr == "" and "\x1b" not in done.stdout
-    assert lines[0].startswith("digits: mlp on digits, gokmen_vlasov cells by sgd, seed 1")
-    assert [line.partition(":")[0] for line in lines[2:-1]] == [f"epoch {n}/8" for n in range(1, 9)]
+    assert lines[0].startswith(
+        "digits: mlp on digits, gokmen_vlasov cells by sgd, seed 1"
+    )
+    assert [line.partition(":")[0] for line in lines[2:-1]] == [
+        f"epoch {n}/8" for n in range(1, 9)
+    ]
     place = folder / lines[1].removeprefix("run folder ")
     summary = json.loads((place / "summary.json").read_text())
     assert set(summary) >= SUMMARY
     assert summary["status"] == "finished" and summary["test_accuracy"] >= 0.93
     again = aihw("train")
-    assert again.code == 0 and "finished already" in again.out and "--again" in again.err
+    assert (
+        again.code == 0 and "finished already" in again.out and "--again" in again.err
+    )
     assert json.loads(aihw("train", "--json").out).items() >= summary.items()
 
 
 def test_live_progress_on_a_terminal(folder: Path) -> None:
     seen = on_a_terminal([*TRAIN, "algorithm=digital", "run.epochs=40"])
-    assert "\x1b[" in seen and "samples/s" in seen and "left" in seen and "epoch 40/40" in seen
+    assert (
+        "\x1b[" in seen
+        and "samples/s" in seen
+        and "left" in seen
+        and "epoch 40/40" in seen
+    )
     assert "finished: test accuracy" in seen
     assert len(list(folder.glob("runs/digits/*/summary.json"))) == 1

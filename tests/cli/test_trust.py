@@ -22,7 +22,12 @@ from engine.trust.code import code_permission
 from tests.cli.conftest import Result, write
 
 Call = Callable[..., Result]
-SMALL = ("run.epochs=1", "dataset.train_samples=20", "dataset.test_samples=20", "run.threads=1")
+SMALL = (
+    "run.epochs=1",
+    "dataset.train_samples=20",
+    "dataset.test_samples=20",
+    "run.threads=1",
+)
 CELL = """from pathlib import Path
 from engine.devices import Device, base_params
 Path(__file__).with_name("ran").touch()
@@ -71,10 +76,17 @@ def evil(folder: Path) -> Path:
     write(folder / "evil.py", CELL)
     write(folder / "noise.py", NOISE)
     write(folder / "presets/device/nice.yaml", "about: nice\nmodel: 'evil.py:X'\n")
-    write(folder / "presets/device/outer.yaml", "defaults: [{device@_here_: nice}]\nabout: out\n")
+    write(
+        folder / "presets/device/outer.yaml",
+        "defaults: [{device@_here_: nice}]\nabout: out\n",
+    )
     header = "# @package _global_\n"
-    write(folder / "presets/preset/nice.yaml", f"{header}device: {{model: 'evil.py:X'}}\n")
-    write(folder / "conf/inference/nice.yaml", "about: nice\nnoise_model: 'noise.py:X'\n")
+    write(
+        folder / "presets/preset/nice.yaml", f"{header}device: {{model: 'evil.py:X'}}\n"
+    )
+    write(
+        folder / "conf/inference/nice.yaml", "about: nice\nnoise_model: 'noise.py:X'\n"
+    )
     return folder / "ran"
 
 
@@ -82,9 +94,13 @@ def evil(folder: Path) -> Path:
 @pytest.mark.parametrize("verb", ["train", "validate"])
 def test_a_recipe_runs_no_code(aihw: Call, evil: Path, text: str, verb: str) -> None:
     path = write(evil.parent / "r.yaml", text)
-    words = [f"conf={path}", *SMALL] if verb == "train" else [str(path), "--as", "recipe"]
+    words = (
+        [f"conf={path}", *SMALL] if verb == "train" else [str(path), "--as", "recipe"]
+    )
     result = aihw(verb, *words)
-    assert result.code == 2 and "Traceback" not in result.err and not evil.exists(), result.err
+    assert result.code == 2 and "Traceback" not in result.err and not evil.exists(), (
+        result.err
+    )
     assert not (evil.parent / "runs").exists()
 
 
@@ -92,11 +108,18 @@ def test_a_recipe_runs_no_code(aihw: Call, evil: Path, text: str, verb: str) -> 
 def test_no_command_runs_code(aihw: Call, evil: Path, words: list[str]) -> None:
     result = aihw(*words)
     assert not evil.exists(), result.out
-    assert result.code == 2 and "--allow-code" in result.err and "Traceback" not in result.err
+    assert (
+        result.code == 2
+        and "--allow-code" in result.err
+        and "Traceback" not in result.err
+    )
 
 
 def test_with_permission_it_runs(aihw: Call, evil: Path) -> None:
-    assert aihw("validate", "presets/device/nice.yaml", "--allow-code").code == 0 and evil.exists()
+    assert (
+        aihw("validate", "presets/device/nice.yaml", "--allow-code").code == 0
+        and evil.exists()
+    )
     evil.unlink()
     assert aihw("show", "inference/nice", "--allow-code").code == 0 and evil.exists()
 
@@ -109,11 +132,18 @@ def test_the_permission_ends_with_the_command(aihw: Call, evil: Path) -> None:
 
 def test_a_run_folder_runs_no_code(aihw: Call, evil: Path) -> None:
     # Without pulses nothing of it is compiled, which would take long.
-    words = ("algorithm=digital", "device=evil.py:X", "inference.noise_model=noise.py:X", *SMALL)
+    words = (
+        "algorithm=digital",
+        "device=evil.py:X",
+        "inference.noise_model=noise.py:X",
+        *SMALL,
+    )
     made = aihw("train", *words, "--allow-code")
     assert made.code == 0, made.err
     run = next(Path("runs/digits").iterdir())
-    done = aihw("eval", str(run), "inference.times=[1s]", "inference.repeats=1", "--allow-code")
+    done = aihw(
+        "eval", str(run), "inference.times=[1s]", "inference.repeats=1", "--allow-code"
+    )
     assert done.code == 0, done.err
     evaluation = next((run / "eval").iterdir())
     for place in (run, evaluation):
@@ -122,7 +152,9 @@ def test_a_run_folder_runs_no_code(aihw: Call, evil: Path) -> None:
         (place / "summary.json").unlink()
     (evaluation / "metrics.csv").unlink()
     evil.unlink()
-    recipe = write(evil.parent / "r.yaml", f"task: {{name: evaluate, weights: {run}}}\n")
+    recipe = write(
+        evil.parent / "r.yaml", f"task: {{name: evaluate, weights: {run}}}\n"
+    )
     start = write(evil.parent / "s.yaml", f"run: {{start: {run}}}\n")
     for command in (
         ("resume", str(run)),
@@ -146,7 +178,9 @@ def test_a_run_folder_runs_no_code(aihw: Call, evil: Path) -> None:
 def test_a_sweep_folder_runs_no_code(aihw: Call, evil: Path) -> None:
     assert aihw("train", "-m", "run.seed=1,2", *SMALL).code == 0
     sweep = next(Path("runs/digits").glob("sweep-*"))
-    lines = [json.loads(line) for line in (sweep / "points.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (sweep / "points.jsonl").read_text().splitlines()
+    ]
     for values in lines:
         values["device"]["model"] = "evil.py:X"
     write(sweep / "points.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
@@ -158,7 +192,10 @@ def test_a_program_may_name_code_and_a_preset_may_not(evil: Path) -> None:
     with pytest.raises(UserError, match="code_permission"):
         preset("nice")
     assert not evil.exists()
-    assert TileSpec.from_config({"device": {"model": "evil.py:X"}}).device.model == "evil.py:X"
+    assert (
+        TileSpec.from_config({"device": {"model": "evil.py:X"}}).device.model
+        == "evil.py:X"
+    )
     assert evil.exists()
     with code_permission(True):
         assert preset("nice").device.model == "evil.py:X"
@@ -182,9 +219,13 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("text", ELSEWHERE.values(), ids=ELSEWHERE)
-def test_a_recipe_writes_below_the_current_folder_only(folder: Path, aihw: Call, text: str) -> None:
+def test_a_recipe_writes_below_the_current_folder_only(
+    folder: Path, aihw: Call, text: str
+) -> None:
     (folder / "here").mkdir()
-    write(folder / "here/conf/run/elsewhere.yaml", f"dir: {folder}/out/runs\nepochs: 1\n")
+    write(
+        folder / "here/conf/run/elsewhere.yaml", f"dir: {folder}/out/runs\nepochs: 1\n"
+    )
     path = write(folder / "here/r.yaml", text.replace("OUT", f"{folder}/out"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder / "here")
@@ -198,12 +239,18 @@ def test_a_recipe_beside_it_writes_below_the_current_folder_only(folder: Path) -
     groups = "device: gokmen_vlasov", "tile: preset", "algorithm: sgd", "model: mlp"
     rest = "dataset: digits", "optimizer: analog_sgd", "run: default"
     lines = "".join(f"  - {group}\n" for group in (*groups, *rest))
-    write(folder / "base.yaml", f"defaults:\n{lines}  - _self_\nrun: {{dir: {folder}/out}}\n")
+    write(
+        folder / "base.yaml",
+        f"defaults:\n{lines}  - _self_\nrun: {{dir: {folder}/out}}\n",
+    )
     path = write(folder / "r.yaml", "defaults: [base, _self_]\n")
     with pytest.raises(UserError, match=r"run\.dir .* reaches outside"):
         compose([f"conf={path}"])
     # The user may send the results anywhere.
-    assert compose([f"conf={path}", f"run.dir={folder}/x"]).values["run"]["dir"] == f"{folder}/x"
+    assert (
+        compose([f"conf={path}", f"run.dir={folder}/x"]).values["run"]["dir"]
+        == f"{folder}/x"
+    )
 
 
 BAD = "\x1b]0;pwned\x07\x1b[31m\u202e\x9b1m\x7f"
@@ -215,16 +262,23 @@ def unseen(text: str) -> str:
     return "".join(c for c in text if not c.isprintable() and c not in "\n")
 
 
-def test_texts_of_recipes_and_members_do_not_reach_the_terminal(aihw: Call, folder: Path) -> None:
+def test_texts_of_recipes_and_members_do_not_reach_the_terminal(
+    aihw: Call, folder: Path
+) -> None:
     claim = json.dumps(BAD + FORGED)
-    write(folder / "experiments/m.yaml", f"claim: {claim}\nsource: {claim}\nexpected: {claim}\n")
+    write(
+        folder / "experiments/m.yaml",
+        f"claim: {claim}\nsource: {claim}\nexpected: {claim}\n",
+    )
     write(folder / "presets/device/d.yaml", f"about: {claim}\nmodel: constant_step\n")
     write(folder / f"presets/device/x{FORGED}\x1b.yaml", "model: constant_step\n")
     for words in (["ls"], ["ls", "device"], ["ls", "--json"], ["show", "recipe/m"], ["show", "d"],
                   ["train", "device=nothing"], ["cp", "recipe/m", "copy.yaml"]):  # fmt: skip
         result = aihw(*words)
         assert not unseen(result.out) and not unseen(result.err), words
-        assert "\nerror: disk" not in result.out and "\nerror: disk" not in result.err, words
+        assert (
+            "\nerror: disk" not in result.out and "\nerror: disk" not in result.err
+        ), words
 
 
 @pytest.mark.parametrize(
@@ -254,7 +308,12 @@ def test_records_do_not_reach_the_terminal(aihw: Call, folder: Path) -> None:
     run = next(Path("runs/digits").iterdir())
     record = json.loads((run / "run.json").read_text())
     text = BAD + FORGED
-    foreign = {"citations": [text], "host": {"name": text}, "name": text, "commit": text}
+    foreign = {
+        "citations": [text],
+        "host": {"name": text},
+        "name": text,
+        "commit": text,
+    }
     write(run / "run.json", json.dumps({**record, **foreign, "versions": {text: text}}))
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["device"]["about"] = config["model"]["name"] = text
@@ -314,7 +373,9 @@ def test_modules_of_the_current_folder_are_not_imported_with_m(folder: Path) -> 
         "validate",
         str(ROOT / "experiments/basics/digits.yaml"),
     ]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, check=False
+    )
     assert not ran.exists() and done.returncode == 0, done.stderr
 
 
@@ -335,12 +396,18 @@ def test_modules_of_the_current_folder_are_not_imported_by_workers(
         "    print(process.exitcode)\n",
     )
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, str(script)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout == "0\n" and not ran.exists(), done.stderr
 
 
-def test_a_checkout_stays_on_its_own_path(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_a_checkout_stays_on_its_own_path(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
     assert without_current_folder(["", str(folder), "/lib"]) == ["/lib"]
     monkeypatch.chdir(ROOT)
     assert without_current_folder([str(ROOT), "/lib"]) == [str(ROOT), "/lib"]

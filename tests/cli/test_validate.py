@@ -14,7 +14,10 @@ from tests.cli.conftest import write
 WRONG = {
     "algorithm": ("name: sgdd", "no algorithm 'sgdd'"),
     "dataset": ("name: mnist\nbatch_size: 0", "dataset.batch_size"),
-    "device": ("model: constant_step\ndw_mim: 1", "device.dw_mim; nearest: device.dw_min"),
+    "device": (
+        "model: constant_step\ndw_mim: 1",
+        "device.dw_mim; nearest: device.dw_min",
+    ),
     "inference": ("noise_model: pcm\nnoise: {drift: 1}", "inference.noise.drift"),
     "model": ("name: vgg8\nhidden: 0", "hidden must be 1 at least"),
     "optimizer": ("name: adam\nbetas: [0.5]", "betas"),
@@ -34,7 +37,9 @@ def test_there_is_a_case_for_every_group() -> None:
     assert set(WRONG) == set(groups())
 
 
-@pytest.mark.parametrize(("group", "text", "said"), [(g, *found) for g, found in WRONG.items()])
+@pytest.mark.parametrize(
+    ("group", "text", "said"), [(g, *found) for g, found in WRONG.items()]
+)
 def test_a_wrong_member(aihw, folder: Path, group: str, text: str, said: str) -> None:  # type: ignore[no-untyped-def]
     """Refused with key and file."""
     path = write(folder / home(group) / group / "mine.yaml", text)
@@ -61,7 +66,10 @@ def test_every_packaged_member_is_valid(aihw, group: str, name: str) -> None:  #
         ("# @package _global_\nhydra: {}", "hydra"),
         ("# @package _global_\ndevice: {dw_min: '${nothing.here}'}", "device.dw_min"),
         ("# @package _global_\ndevice: {dw_min: '???'}", "device.dw_min is ???"),
-        ("# @package _global_\nalgorithm: {name: tiki_taka, fast: {dw_mim: 1}}", "fast.dw_mim"),
+        (
+            "# @package _global_\nalgorithm: {name: tiki_taka, fast: {dw_mim: 1}}",
+            "fast.dw_mim",
+        ),
     ],
 )
 def test_a_wrong_preset(aihw, folder: Path, text: str, said: str) -> None:  # type: ignore[no-untyped-def]
@@ -72,12 +80,24 @@ def test_a_wrong_preset(aihw, folder: Path, text: str, said: str) -> None:  # ty
 
 
 RECIPES = {
-    "an optimizer without its momentum": ("optimizer: {nesterov: true}", "needs a momentum"),
-    "a network for other samples": ("defaults: [{model: char_lstm}]", "char_lstm takes text"),
-    "a layer that is not there": ("layers: {fc9: {algorithm: digital}}", "no layer 'fc9'"),
+    "an optimizer without its momentum": (
+        "optimizer: {nesterov: true}",
+        "needs a momentum",
+    ),
+    "a network for other samples": (
+        "defaults: [{model: char_lstm}]",
+        "char_lstm takes text",
+    ),
+    "a layer that is not there": (
+        "layers: {fc9: {algorithm: digital}}",
+        "no layer 'fc9'",
+    ),
     "tiles that do not fit": ("defaults: [{tile: hwa_add_normal}]", "tile.modifier"),
     "a network without layers' sizes": ("model: {hidden: [0]}", "hidden"),
-    "a network larger than the memory": ("model: {hidden: [10000000, 10000000]}", "of memory"),
+    "a network larger than the memory": (
+        "model: {hidden: [10000000, 10000000]}",
+        "of memory",
+    ),
 }
 
 
@@ -94,6 +114,9 @@ def test_a_recipe_that_would_not_train_is_not_valid(
 
 def test_without_the_data_a_note_says_so(aihw, folder: Path) -> None:  # type: ignore[no-untyped-def]
     """Nothing is fetched to check a recipe."""
-    write(folder / "mine.yaml", "defaults: [{dataset: mnist}]\ndataset: {download: true}\n")
+    write(
+        folder / "mine.yaml",
+        "defaults: [{dataset: mnist}]\ndataset: {download: true}\n",
+    )
     result = aihw("validate", "mine.yaml", "--as", "recipe")
     assert result.code == 0 and "note: the data were not checked" in result.err

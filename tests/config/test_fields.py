@@ -31,12 +31,20 @@ REFUSED: dict[str, tuple[Param, Any, str]] = {
     "below": (Param(1.0, minimum=0), -1, "k must be >= 0, not -1"),
     "at": (Param(1.0, above=0), 0, "k must be > 0, not 0"),
     "beyond": (Param(1.0, maximum=2), 3, "k must be <= 2, not 3"),
-    "choice": (Param("ab", choices=("ab", "xy")), "ac", "one of ab, xy, not 'ac'; nearest: ab"),
+    "choice": (
+        Param("ab", choices=("ab", "xy")),
+        "ac",
+        "one of ab, xy, not 'ac'; nearest: ab",
+    ),
     "no text": (Param(""), 3, "k must be a text, not 3"),
     "no list": (Param([1.0]), 3, "k must be a list of 1 to 64 numbers, not 3"),
     "empty": (Param([1.0]), [], "k must be a list of 1 to 64 numbers, not []"),
     "long": (Param([]), [0.0] * 65, "k must be a list of 0 to 64 numbers"),
-    "length": (Param([0.5, 0.5], length=2), [1], "k must be a list of 2 numbers, not [1]"),
+    "length": (
+        Param([0.5, 0.5], length=2),
+        [1],
+        "k must be a list of 2 numbers, not [1]",
+    ),
     "item": (Param([1.0], above=0), [1, 0], "k[1] must be > 0, not 0"),
     "item type": (Param([], item=int), [0.5], "k[0] must be a whole number, not 0.5"),
 }

@@ -24,30 +24,62 @@ REFUSED: dict[str, tuple[Callable[[TileSpec], Any], type[Exception], str]] = {
         AttributeError,
         "IO has no setting 'out_nois'; nearest: out_noise",
     ),
-    "limit": (lambda s: setattr(s.forward, "out_noise", -3), ValueError, "out_noise must be >= 0"),
-    "type": (lambda s: setattr(s.update, "desired_bl", 1.5), ValueError, "a whole number"),
+    "limit": (
+        lambda s: setattr(s.forward, "out_noise", -3),
+        ValueError,
+        "out_noise must be >= 0",
+    ),
+    "type": (
+        lambda s: setattr(s.update, "desired_bl", 1.5),
+        ValueError,
+        "a whole number",
+    ),
     "choice": (
         lambda s: setattr(s.update, "pulse_type", "Stochastik"),
         ValueError,
         "nearest: Stochastic",
     ),
-    "section": (lambda s: setattr(s, "forwad", IO()), AttributeError, "nearest: forward"),
-    "no section": (lambda s: setattr(s, "forward", 3), ValueError, "forward must hold settings"),
-    "other section": (lambda s: setattr(s, "forward", Update()), ValueError, "must hold settings"),
+    "section": (
+        lambda s: setattr(s, "forwad", IO()),
+        AttributeError,
+        "nearest: forward",
+    ),
+    "no section": (
+        lambda s: setattr(s, "forward", 3),
+        ValueError,
+        "forward must hold settings",
+    ),
+    "other section": (
+        lambda s: setattr(s, "forward", Update()),
+        ValueError,
+        "must hold settings",
+    ),
     "within": (
         lambda s: setattr(s, "forward", {"out_noise": -1}),
         ValueError,
         "forward.out_noise must be >= 0",
     ),
     "made": (lambda _: IO(out_noise=-1), ValueError, "out_noise must be >= 0"),
-    "device": (lambda s: s.device.params.__setitem__("dw_mim", 1), KeyError, "nearest: dw_min"),
-    "device value": (lambda s: s.device.params.update(dw_min=-1), ValueError, "dw_min must be > 0"),
+    "device": (
+        lambda s: s.device.params.__setitem__("dw_mim", 1),
+        KeyError,
+        "nearest: dw_min",
+    ),
+    "device value": (
+        lambda s: s.device.params.update(dw_min=-1),
+        ValueError,
+        "dw_min must be > 0",
+    ),
     "algorithm": (
         lambda s: s.algorithm.params.__setitem__("fast_l", 1),
         KeyError,
         "nearest: fast_lr",
     ),
-    "hwa": (lambda s: setattr(s.modifier, "std_dv", 1), AttributeError, "nearest: std_dev"),
+    "hwa": (
+        lambda s: setattr(s.modifier, "std_dv", 1),
+        AttributeError,
+        "nearest: std_dev",
+    ),
 }
 
 
@@ -117,11 +149,17 @@ def test_every_section_declares_all_its_settings() -> None:
     for kind in (*kinds, InferenceSpec):
         for name, declared in declarations(kind).items():
             if isinstance(declared, Param):
-                assert declared.meaning or declared.default in ({}, None), f"{kind.__name__}.{name}"
+                assert declared.meaning or declared.default in ({}, None), (
+                    f"{kind.__name__}.{name}"
+                )
                 # Where a list is empty, nothing but the declaration says what it holds.
                 annotation = str(kind.__annotations__.get(name, ""))
                 if annotation.startswith("list[") and not declared.free:
-                    item = "Any" if declared.item is object else declared.item_kind.__name__
+                    item = (
+                        "Any"
+                        if declared.item is object
+                        else declared.item_kind.__name__
+                    )
                     assert annotation == f"list[{item}]"
             else:
                 assert issubclass(declared, Settings)

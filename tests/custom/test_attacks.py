@@ -36,7 +36,12 @@ class Net(torch.nn.Module):
 def data(train: bool):
     return torch.utils.data.TensorDataset(torch.rand(20, 1, 8, 8), torch.arange(20) % 2)
 """
-SMALL = ("run.epochs=1", "dataset.train_samples=20", "dataset.test_samples=20", "algorithm=digital")
+SMALL = (
+    "run.epochs=1",
+    "dataset.train_samples=20",
+    "dataset.test_samples=20",
+    "algorithm=digital",
+)
 RECIPES = {
     "network": "model: {name: 'evil.py:Net'}",
     "network without a name": "model: {name: evil.py}",
@@ -82,25 +87,46 @@ def test_a_recipe_brings_no_code(aihw: Aihw, ran: Path, text: str, verb: str) ->
         "train": ["train", f"conf={path}", *SMALL],
         "validate": ["validate", path, "--as", "recipe"],
         "show": ["show", "--model", path],
-        "search": ["search", f"conf={path}", "optimizer.lr=interval(0.1,0.2)", "--trials", "1"],
+        "search": [
+            "search",
+            f"conf={path}",
+            "optimizer.lr=interval(0.1,0.2)",
+            "--trials",
+            "1",
+        ],
     }[verb]
     done = aihw(*words)
-    shows_no_data = verb == "show" and text.startswith(("dataset: {augment", "run", "optimizer"))
+    shows_no_data = verb == "show" and text.startswith(
+        ("dataset: {augment", "run", "optimizer")
+    )
     assert not ran.exists() and "Traceback" not in done.err
     assert done.code == 2 or shows_no_data, done.out
 
 
 def test_with_permission_the_same_recipes_run(aihw: Aihw, ran: Path) -> None:
-    for text in ("network", "network as a word", "network of a module", "member", "dataset"):
+    for text in (
+        "network",
+        "network as a word",
+        "network of a module",
+        "member",
+        "dataset",
+    ):
         ran.unlink(missing_ok=True)
         path = write(ran.parent / "r.yaml", f"{RECIPES[text]}\n")
-        done = aihw("train", f"conf={path}", *SMALL[0:1], "algorithm=digital", "--allow-code")
-        assert (done.code == 0 and ran.exists()) or text == "network of a module", (text, done.err)
+        done = aihw(
+            "train", f"conf={path}", *SMALL[0:1], "algorithm=digital", "--allow-code"
+        )
+        assert (done.code == 0 and ran.exists()) or text == "network of a module", (
+            text,
+            done.err,
+        )
 
 
 def test_a_run_folder_and_its_manifest_bring_no_code(aihw: Aihw, ran: Path) -> None:
     words = ("model=evil.py:Net", *SMALL)
-    run = Path(json.loads(aihw("train", *words, "--allow-code", "--json").out)["folder"])
+    run = Path(
+        json.loads(aihw("train", *words, "--allow-code", "--json").out)["folder"]
+    )
     assert aihw("train", "-m", *words, "optimizer.lr=0.1,0.2", "--allow-code").code == 0
     sweep = next(Path("runs/digits").glob("sweep-*"))
     record = json.loads((run / "run.json").read_text())
@@ -119,7 +145,9 @@ def test_a_run_folder_and_its_manifest_bring_no_code(aihw: Aihw, ran: Path) -> N
     ):
         done = aihw(*command)
         assert not ran.exists(), command
-        assert "Traceback" not in done.err and (done.code != 0 or command[0] == "runs"), command
+        assert "Traceback" not in done.err and (
+            done.code != 0 or command[0] == "runs"
+        ), command
 
 
 class Bomb:
@@ -138,20 +166,29 @@ def test_weights_bring_no_code(aihw: Aihw, ran: Path, name: str) -> None:
         ("eval", name, "model=mlp", "dataset=digits"),
     ):
         done = aihw(*words)
-        assert done.code == 2 and not ran.exists() and "Traceback" not in done.err, done.err
+        assert done.code == 2 and not ran.exists() and "Traceback" not in done.err, (
+            done.err
+        )
 
 
 def test_arrays_bring_no_code(aihw: Aihw, ran: Path) -> None:
     np.savez("a.npz", x=np.array([Bomb(), Bomb()], dtype=object), y=np.arange(2))
     done = aihw("train", "dataset=npz", "dataset.path=a.npz", *SMALL[3:])
-    assert done.code == 2 and not ran.exists() and "not a file of plain NumPy arrays" in done.err
+    assert (
+        done.code == 2
+        and not ran.exists()
+        and "not a file of plain NumPy arrays" in done.err
+    )
 
 
 def test_a_module_beside_a_file_does_not_take_the_place_of_an_installed_one(
     aihw: Aihw, folder: Path
 ) -> None:
     write(folder / "torch.py", "raise RuntimeError('a stranger')\n")
-    write(folder / "net.py", EVIL.partition("import torch\n")[2].join(["import torch\n", ""]))
+    write(
+        folder / "net.py",
+        EVIL.partition("import torch\n")[2].join(["import torch\n", ""]),
+    )
     done = aihw("train", "model=net.py:Net", *SMALL, "--allow-code")
     assert done.code == 2 and "net.py imports torch, which is " in done.err
     assert "a stranger" not in done.err
@@ -177,6 +214,8 @@ def test_the_gate_itself(ran: Path) -> None:
 
 
 def test_what_is_no_plain_value_cannot_be_set() -> None:
-    def make(act: Any = torch.nn.ReLU, size: int = 1, *rest: int, **more: int) -> None: ...
+    def make(
+        act: Any = torch.nn.ReLU, size: int = 1, *rest: int, **more: int
+    ) -> None: ...
 
     assert list(arguments_of(make)) == ["size"]

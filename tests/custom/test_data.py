@@ -29,7 +29,9 @@ def save_png(path: Path, pixels: np.ndarray[Any, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     depth = 8 * pixels.dtype.itemsize
     height, width = pixels.shape[:2]
-    rows = b"".join(b"\0" + row.astype(pixels.dtype.newbyteorder(">")).tobytes() for row in pixels)
+    rows = b"".join(
+        b"\0" + row.astype(pixels.dtype.newbyteorder(">")).tobytes() for row in pixels
+    )
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
@@ -56,9 +58,9 @@ def classes_of_images(
     rng = np.random.default_rng(1)
     for number, name in enumerate(("cat", "dog", "owl")):
         for k in range(each):
-            pixels = rng.integers(80 * number, 80 * number + 60, (size, size, *shape)).astype(
-                np.uint8
-            )
+            pixels = rng.integers(
+                80 * number, 80 * number + 60, (size, size, *shape)
+            ).astype(np.uint8)
             save_png(root / name / f"{k:02}.png", pixels)
     return root
 
@@ -73,16 +75,22 @@ def valid_of(given: dict[str, Any]) -> int:
     return 0 if labels is None else len(labels)
 
 
-def test_a_folder_without_parts_is_split_the_same_way_for_every_seed(tmp_path: Path) -> None:
+def test_a_folder_without_parts_is_split_the_same_way_for_every_seed(
+    tmp_path: Path,
+) -> None:
     root = classes_of_images(tmp_path)
     given = settings("folder", root=str(root))
     data, same = load_data(given, seed=1), load_data(given, seed=2)
     assert data.train_x.shape == (24, 1, 8, 8) and data.test_x.shape == (6, 1, 8, 8)
-    assert torch.equal(data.test_x, same.test_x) and data.test_y.bincount().tolist() == [2, 2, 2]
+    assert torch.equal(
+        data.test_x, same.test_x
+    ) and data.test_y.bincount().tolist() == [2, 2, 2]
     assert dataset_info(given) == data.info and data.classes == 3
     first = np.array(Image.open(root / "cat" / "00.png"))
     everything = torch.cat([data.train_x, data.test_x])[:, 0]
-    assert any(torch.equal(image, torch.from_numpy(first) / 255) for image in everything)
+    assert any(
+        torch.equal(image, torch.from_numpy(first) / 255) for image in everything
+    )
     before = fingerprint(given)
     save_png(root / "cat" / "00.png", first + 1)
     assert fingerprint(given) != before
@@ -116,7 +124,9 @@ def test_images_of_16_bit_keep_them(tmp_path: Path, shape: tuple[int, ...]) -> N
 def test_images_of_other_kinds(tmp_path: Path) -> None:
     colours = np.random.default_rng(1).integers(0, 256, (6, 6, 4)).astype(np.uint8)
     for name, mode in (("a", "RGBA"), ("b", "P"), ("c", "CMYK")):
-        for k, ending in enumerate(("png", "png") if mode != "CMYK" else ("jpg", "jpg")):
+        for k, ending in enumerate(
+            ("png", "png") if mode != "CMYK" else ("jpg", "jpg")
+        ):
             image = Image.fromarray(colours, "RGBA").convert("RGB").convert(mode)
             (tmp_path / name).mkdir(exist_ok=True)
             image.save(tmp_path / name / f"{k}.{ending}")
@@ -135,9 +145,15 @@ def test_images_of_other_kinds(tmp_path: Path) -> None:
     [
         ({"root": "nowhere"}, "dataset.root: no folder nowhere"),
         ({"root": "data/cat"}, r"holds 0 class folders \(none\)"),
-        ({"transforms": ["Resise"]}, r"transforms\[0\]: no transform 'Resise'; nearest: Resize"),
+        (
+            {"transforms": ["Resise"]},
+            r"transforms\[0\]: no transform 'Resise'; nearest: Resize",
+        ),
         ({"transforms": ["RandomCrop"]}, "it is for dataset.augment"),
-        ({"transforms": [{"name": "Resize", "sise": 3}]}, "Resize has no 'sise'; nearest: size"),
+        (
+            {"transforms": [{"name": "Resize", "sise": 3}]},
+            "Resize has no 'sise'; nearest: size",
+        ),
         ({"transforms": ["Resize"]}, "Resize: .*missing 1 required"),
         (
             {"augment": [{"name": "RandomCrop", "size": 4}]},
@@ -172,7 +188,9 @@ def test_images_of_two_sizes_need_a_transform(tmp_path: Path) -> None:
         UserError, match=r"99\.png: 1 x 9 x 7, the first image for train has 1 x 8 x 8"
     ):
         load_data(settings("folder", root=str(root)))
-    equal = settings("folder", root=str(root), transforms=[{"name": "Resize", "size": [6, 5]}])
+    equal = settings(
+        "folder", root=str(root), transforms=[{"name": "Resize", "size": [6, 5]}]
+    )
     assert load_data(equal).info.shape == (1, 6, 5) == dataset_info(equal).shape
     (root / "owl" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno image")
     with pytest.raises(UserError, match=r"broken\.png: not a whole image"):
@@ -185,9 +203,16 @@ def test_statistics_are_computed_and_recorded(aihw: Aihw, folder: Path) -> None:
     data = load_data(given)
     flat = data.train_x.movedim(1, 0).flatten(1)
     torch.testing.assert_close(flat.mean(1), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(flat.std(1, correction=0), torch.ones(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        flat.std(1, correction=0), torch.ones(3), atol=1e-5, rtol=0
+    )
     done = aihw(
-        "train", "dataset=folder", "dataset.root=data", "dataset.normalize=true", *QUICK, "--json"
+        "train",
+        "dataset=folder",
+        "dataset.root=data",
+        "dataset.normalize=true",
+        *QUICK,
+        "--json",
     )
     record = json.loads((Path(json.loads(done.out)["folder"]) / "run.json").read_text())
     assert len(record["normalization"]["mean"]) == 3
@@ -202,17 +227,23 @@ def test_augmentation_depends_on_seed_epoch_and_sample_alone(tmp_path: Path) -> 
     parts = list(torch.arange(len(data.train_y)).flip(0).split(7))
     state = torch.get_rng_state()
     first = list(Batches(data, seed=1, workers=0).epoch(0, parts))
-    assert torch.equal(torch.get_rng_state(), state), "the network's own noise would change"
+    assert torch.equal(torch.get_rng_state(), state), (
+        "the network's own noise would change"
+    )
     for workers, left in ((0, parts[1:]), (2, parts[1:])):
         found = list(Batches(data, seed=1, workers=workers).epoch(0, left))
         assert all(torch.equal(a, b) for a, b in zip(found, first[1:], strict=True))
     other = list(Batches(data, seed=1, workers=0).epoch(1, parts))
-    assert not torch.equal(first[0], other[0]) and not torch.equal(first[0], data.train_x[parts[0]])
+    assert not torch.equal(first[0], other[0]) and not torch.equal(
+        first[0], data.train_x[parts[0]]
+    )
     one = list(Batches(data, seed=1, workers=0).epoch(0, [parts[0][2:3]]))
     assert torch.equal(one[0][0], first[0][2])
 
 
-def test_augmented_training_resumes_with_the_same_bits(aihw: Aihw, folder: Path) -> None:
+def test_augmented_training_resumes_with_the_same_bits(
+    aihw: Aihw, folder: Path
+) -> None:
     from aihw_cli.compose import compose
     from engine.experiment.loop import Loop
 
@@ -241,7 +272,10 @@ def arrays(path: Path, **more: Any) -> Path:
 
 def test_arrays_of_numpy(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    x, y = rng.integers(0, 256, (30, 6, 5, 3)).astype(np.uint8), np.arange(30)[:, None] % 3 + 5
+    x, y = (
+        rng.integers(0, 256, (30, 6, 5, 3)).astype(np.uint8),
+        np.arange(30)[:, None] % 3 + 5,
+    )
     path = arrays(tmp_path / "a.npz", train_images=x, train_labels=y, test_images=x[:6], test_labels=y[:6],
                   val_images=x[:3], val_labels=y[:3])  # fmt: skip
     data = load_data(settings("npz", path=str(path)))
@@ -252,9 +286,15 @@ def test_arrays_of_numpy(tmp_path: Path) -> None:
     )
     assert torch.equal(data.train_x[1], torch.from_numpy(x[1].transpose(2, 0, 1)) / 255)
     assert data.train_y[:4].tolist() == [0, 1, 2, 0]
-    rows = arrays(tmp_path / "b.npz", X=rng.normal(size=(20, 4)), y=np.array(["on", "off"] * 10))
+    rows = arrays(
+        tmp_path / "b.npz", X=rng.normal(size=(20, 4)), y=np.array(["on", "off"] * 10)
+    )
     data = load_data(settings("npz", path=str(rows)))
-    assert data.info.shape == (4,) and data.train_x.shape == (16, 4) and data.test_y.sum() == 2
+    assert (
+        data.info.shape == (4,)
+        and data.train_x.shape == (16, 4)
+        and data.test_y.sum() == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -273,7 +313,9 @@ def test_arrays_of_numpy(tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_arrays(tmp_path: Path, content: dict[str, Any], line: str) -> None:
+def test_what_is_wrong_with_arrays(
+    tmp_path: Path, content: dict[str, Any], line: str
+) -> None:
     path = arrays(tmp_path / "a.npz", **content)
     with pytest.raises(UserError, match=line):
         load_data(settings("npz", path=str(path)))
@@ -284,11 +326,15 @@ def test_a_table(aihw: Aihw, folder: Path) -> None:
     write(folder / "t.csv", "a,b,kind\n" + "\n".join(lines) + "\n")
     data = load_data(settings("csv", path="t.csv"))
     assert data.train_x.shape == (32, 2) and data.classes == 2
-    done = aihw("train", "dataset=csv", "dataset.path=t.csv", "dataset.normalize=true", *QUICK)
+    done = aihw(
+        "train", "dataset=csv", "dataset.path=t.csv", "dataset.normalize=true", *QUICK
+    )
     assert done.code == 0, done.err
     refused = aihw("train", "dataset=csv", "dataset.path=t.csv", "model=lenet")
     assert "the samples are rows of 2 numbers: model=mlp takes them" in refused.err
-    wrong = aihw("train", "dataset=csv", "dataset.path=t.csv", "dataset.label=kindd", *QUICK)
+    wrong = aihw(
+        "train", "dataset=csv", "dataset.path=t.csv", "dataset.label=kindd", *QUICK
+    )
     assert "has no column 'kindd'; nearest: kind" in wrong.err
     write(folder / "bad.csv", "a,kind\n1,x\nz,y\n")
     assert (
@@ -343,7 +389,13 @@ def test_a_dataset_in_code(aihw: Aihw, folder: Path) -> None:
     run = Path(json.loads(done.out)["folder"])
     assert aihw("resume", str(run)).code == 2
     assert (
-        aihw("eval", str(run), "inference.times=[1s]", "inference.repeats=1", "--allow-code").code
+        aihw(
+            "eval",
+            str(run),
+            "inference.times=[1s]",
+            "inference.repeats=1",
+            "--allow-code",
+        ).code
         == 0
     )
     assert aihw("train", "dataset=d.py:parts", *QUICK, "--allow-code").code == 0
@@ -364,17 +416,29 @@ def test_what_is_wrong_with_a_dataset_in_code(
 ) -> None:
     write(folder / "d.py", DATASETS)
     done = aihw("train", f"dataset=d.py:{name}", *QUICK, "--allow-code")
-    assert done.code == 2 and line in done.err and len(done.err.splitlines()) == 1, done.err
+    assert done.code == 2 and line in done.err and len(done.err.splitlines()) == 1, (
+        done.err
+    )
 
 
-def test_the_class_count_is_checked_at_once(aihw: Aihw, networks: Path, folder: Path) -> None:
+def test_the_class_count_is_checked_at_once(
+    aihw: Aihw, networks: Path, folder: Path
+) -> None:
     classes_of_images(folder / "data")
-    words = ("dataset=folder", "dataset.root=data", "model=nets.py:TinyViT", "model.num_classes=10")
+    words = (
+        "dataset=folder",
+        "dataset.root=data",
+        "model=nets.py:TinyViT",
+        "model.num_classes=10",
+    )
     done = aihw("train", *words, "algorithm=digital", "--allow-code")
     assert done.code == 2 and "wants 2 x 3: dataset folder has 3 classes" in done.err
 
 
 def test_settings_that_a_dataset_does_not_have(aihw: Aihw) -> None:
     done = aihw("train", "dataset.path=x.npz")
-    assert "dataset.path=x.npz has no effect: it is for dataset=text or npz or csv" in done.err
+    assert (
+        "dataset.path=x.npz has no effect: it is for dataset=text or npz or csv"
+        in done.err
+    )
     assert "has no effect" in aihw("train", "dataset.workers=2").err

@@ -33,9 +33,13 @@ def run_of(result: Result) -> Path:
 def test_it_trains_is_shown_evaluated_exported_and_trained_further(
     aihw: Aihw, networks: Path
 ) -> None:
-    shown = aihw("show", "--model", "nets.py:TinyViT", "model.width=6", "--allow-code", "--json")
+    shown = aihw(
+        "show", "--model", "nets.py:TinyViT", "model.width=6", "--allow-code", "--json"
+    )
     layers = {row["layer"]: row for row in json.loads(shown.out)["layers"]}
-    assert layers["patches"]["kind"] == "AnalogConv2d" and "blocks.0.attention" in layers
+    assert (
+        layers["patches"]["kind"] == "AnalogConv2d" and "blocks.0.attention" in layers
+    )
     run = run_of(aihw("train", VIT, "model.width=6", *SMALL, "--json"))
     config = read_config(run)["model"]
     assert config["name"] == f"{networks}:TinyViT" and config["width"] == 6
@@ -43,14 +47,26 @@ def test_it_trains_is_shown_evaluated_exported_and_trained_further(
     assert "norm" not in config, "a class cannot stand in YAML"
     refused = aihw("eval", str(run), "inference.times=[1s]", "inference.repeats=1")
     assert refused.code == 2 and "--allow-code" in refused.err
-    done = aihw("eval", str(run), "inference.times=[1s]", "inference.repeats=1", "--allow-code")
+    done = aihw(
+        "eval", str(run), "inference.times=[1s]", "inference.repeats=1", "--allow-code"
+    )
     assert done.code == 0, done.err
-    assert aihw("export", str(run), "--to", "torch", "--out", "w.pt", "--allow-code").code == 0
+    assert (
+        aihw("export", str(run), "--to", "torch", "--out", "w.pt", "--allow-code").code
+        == 0
+    )
     names = torch.load("w.pt", weights_only=True)
     assert "head.weight" in names and "blocks.0.mlp.0.weight" in names
-    words = ("model.width=6", "inference.times=[1s]", "inference.repeats=1", "--allow-code")
+    words = (
+        "model.width=6",
+        "inference.times=[1s]",
+        "inference.repeats=1",
+        "--allow-code",
+    )
     assert aihw("eval", "w.pt", VIT, "dataset=digits", *words).code == 0
-    further = aihw("train", VIT, "model.width=6", "model.weights=w.pt", *SMALL, "--json")
+    further = aihw(
+        "train", VIT, "model.width=6", "model.weights=w.pt", *SMALL, "--json"
+    )
     assert run_of(further) != run
 
 
@@ -85,23 +101,38 @@ def test_layers_of_it_may_stay_digital(aihw: Aihw, networks: Path) -> None:
             "nets.py line 59 in __init__: NameError: name 'widht' is not defined",
         ),
         (("model=nets.py:number",), "gives int, not a network (torch.nn.Module)"),
-        (("model=nets.py:TinyVit",), "has no network 'TinyVit'; it has Broken, Later, Needs, "),
+        (
+            ("model=nets.py:TinyVit",),
+            "has no network 'TinyVit'; it has Broken, Later, Needs, ",
+        ),
         (("model=nets.py",), "name one of its networks as nets.py:NAME; it has Broken"),
         (("model=nest.py:TinyViT",), "no network file"),
         (("model=nets:TinyVit",), "has no network 'TinyVit'"),
-        (("model=no.such.module:Net",), "there is no module no.such.module with a network"),
-        ((VIT, "layers={haed:{algorithm:digital}}"), "has no layer 'haed'; nearest: head"),
+        (
+            ("model=no.such.module:Net",),
+            "there is no module no.such.module with a network",
+        ),
+        (
+            (VIT, "layers={haed:{algorithm:digital}}"),
+            "has no layer 'haed'; nearest: head",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line_before_the_data_are_read(
-    aihw: Aihw, networks: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], line: str
+    aihw: Aihw,
+    networks: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    line: str,
 ) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the data were read")
 
     monkeypatch.setattr("engine.experiment.loop.load_data", never)
     done = aihw("train", *words, *SMALL)
-    assert done.code == 2 and line in done.err and len(done.err.splitlines()) == 1, done.err
+    assert done.code == 2 and line in done.err and len(done.err.splitlines()) == 1, (
+        done.err
+    )
     assert not Path("runs").exists()
 
 
@@ -111,7 +142,10 @@ def test_a_file_that_cannot_be_read_as_python(aihw: Aihw, folder: Path) -> None:
     assert done.code == 2 and "bad.py line 2: SyntaxError" in done.err
     write(folder / "worse.py", "import nothing_like_this\n")
     done = aihw("train", "model=worse.py:Net", *SMALL)
-    assert "worse.py line 1: ModuleNotFoundError: No module named 'nothing_like_this'" in done.err
+    assert (
+        "worse.py line 1: ModuleNotFoundError: No module named 'nothing_like_this'"
+        in done.err
+    )
 
 
 def test_an_error_in_training_is_a_line_with_its_traceback_in_the_log(
@@ -123,7 +157,9 @@ def test_an_error_in_training_is_a_line_with_its_traceback_in_the_log(
     log = next(Path("runs").glob("*/*/log.txt")).read_text()
     assert "Traceback" in log and "and a second line" in log
     again = aihw("train", "model=nets.py:Broken", *SMALL, "--debug")
-    assert "Traceback" in again.err and again.err.splitlines()[-1].startswith("error: model nets")
+    assert "Traceback" in again.err and again.err.splitlines()[-1].startswith(
+        "error: model nets"
+    )
 
 
 def test_the_text_of_its_files_decides_the_run(
@@ -135,14 +171,19 @@ def test_the_text_of_its_files_decides_the_run(
     blocks = networks.with_name("blocks.py")
     blocks.write_text(blocks.read_text().replace("nn.GELU()", "nn.ReLU()"))
     monkeypatch.delitem(sys.modules, "blocks")
-    networks.write_text("# Yet another one, so that it is read again.\n" + networks.read_text())
+    networks.write_text(
+        "# Yet another one, so that it is read again.\n" + networks.read_text()
+    )
     assert run_of(aihw("train", VIT, *SMALL, "--json")) != first
     record = json.loads((first / "run.json").read_text())
     write(first / "run.json", json.dumps({**record, "status": "interrupted"}))
     (first / "summary.json").unlink()
     refused = aihw("resume", str(first), "--allow-code")
     assert refused.code == 2
-    assert "the Python file of its network or dataset changed since it began" in refused.err
+    assert (
+        "the Python file of its network or dataset changed since it began"
+        in refused.err
+    )
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits(
@@ -173,10 +214,17 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(
     ]
 
 
-def test_a_recipe_names_it_with_its_settings(aihw: Aihw, networks: Path, folder: Path) -> None:
-    write(folder / "r.yaml", "model: {name: 'nets.py:TinyViT', width: 4}\nrun: {epochs: 1}\n")
+def test_a_recipe_names_it_with_its_settings(
+    aihw: Aihw, networks: Path, folder: Path
+) -> None:
+    write(
+        folder / "r.yaml",
+        "model: {name: 'nets.py:TinyViT', width: 4}\nrun: {epochs: 1}\n",
+    )
     refused = aihw("validate", "r.yaml")
-    assert refused.code == 2 and "model.name=nets.py:TinyViT runs the code" in refused.err
+    assert (
+        refused.code == 2 and "model.name=nets.py:TinyViT runs the code" in refused.err
+    )
     done = aihw("validate", "r.yaml", "--allow-code", "--json")
     model = json.loads(done.out)["model"]
     assert model["width"] == 4 and "activation" not in model, "that is one of mlp"
@@ -186,7 +234,9 @@ def test_a_recipe_names_it_with_its_settings(aihw: Aihw, networks: Path, folder:
     assert "model.hidden must be a whole number" in named.err
 
 
-def test_a_sweep_over_networks_finds_the_bad_one_first(aihw: Aihw, networks: Path) -> None:
+def test_a_sweep_over_networks_finds_the_bad_one_first(
+    aihw: Aihw, networks: Path
+) -> None:
     bad = aihw("train", "-m", f"{VIT},nets.py:Broken", *SMALL)
     assert bad.code == 2 and "NameError" in bad.err and "nets.py:Broken" in bad.err
     assert not Path("runs").exists()
@@ -215,20 +265,28 @@ def test_weights_that_do_not_fit_are_named(aihw: Aihw, networks: Path) -> None:
         assert part in done.err
     both = aihw("train", *words, "run.start=w.th")
     assert both.code == 2 and "give one of them" in both.err
-    assert "it takes a file of tensors" in aihw("train", *words, "model.weights=runs").err
+    assert (
+        "it takes a file of tensors" in aihw("train", *words, "model.weights=runs").err
+    )
 
 
 def test_weights_of_a_built_in_network(aihw: Aihw, folder: Path) -> None:
     state = {"1.weight": torch.randn(64, 64), "1.bias": torch.zeros(64)}
-    torch.save({**state, "3.weight": torch.zeros(10, 64), "3.bias": torch.ones(10)}, "w.pt")
-    run = run_of(aihw("train", "model.weights=w.pt", "optimizer.lr=0.0", *SMALL, "--json"))
+    torch.save(
+        {**state, "3.weight": torch.zeros(10, 64), "3.bias": torch.ones(10)}, "w.pt"
+    )
+    run = run_of(
+        aihw("train", "model.weights=w.pt", "optimizer.lr=0.0", *SMALL, "--json")
+    )
     assert read_config(run)["model"]["weights"] == str(folder / "w.pt")
     assert aihw("export", str(run), "--to", "torch", "--out", "out.pt").code == 0
     found = torch.load("out.pt", weights_only=True)
     torch.testing.assert_close(found["1.weight"], state["1.weight"])
 
 
-def test_devices_and_noise_models_come_from_modules_as_well(aihw: Aihw, folder: Path) -> None:
+def test_devices_and_noise_models_come_from_modules_as_well(
+    aihw: Aihw, folder: Path
+) -> None:
     write(
         folder / "my_cells.py",
         "from engine.devices import Device, base_params\n"

@@ -27,7 +27,9 @@ def test_your_data(aihw: Callable[..., Result], folder: Path) -> None:
     classes_of_images(folder / "shapes")
     (folder / "shapes" / "cat").rename(folder / "shapes" / "circle")
     results = run_page("your_data.md", aihw)
-    assert "RandomHorizontalFlip" in next(r.err for r in results if "transform" in r.err)
+    assert "RandomHorizontalFlip" in next(
+        r.err for r in results if "transform" in r.err
+    )
 
 
 def test_every_transform_is_listed() -> None:

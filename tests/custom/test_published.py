@@ -33,11 +33,16 @@ def test_emnist_is_upright_and_counts_from_zero(tmp_path: Path) -> None:
     image = np.arange(784).reshape(1, 28, 28) % 251
     for part in ("train", "test"):
         (tmp_path / f"emnist-letters-{part}-images-idx3-ubyte").write_bytes(idx(image))
-        (tmp_path / f"emnist-letters-{part}-labels-idx1-ubyte").write_bytes(idx(np.array([26])))
+        (tmp_path / f"emnist-letters-{part}-labels-idx1-ubyte").write_bytes(
+            idx(np.array([26]))
+        )
     given = {"name": "emnist", "root": str(tmp_path), "split": "letters"}
     data = load_data(given)
     assert torch.equal(data.train_x[0, 0], torch.from_numpy(image[0].T).float() / 255)
-    assert data.train_y.tolist() == [25] and dataset_info(given).classes == data.classes == 26
+    assert (
+        data.train_y.tolist() == [25]
+        and dataset_info(given).classes == data.classes == 26
+    )
     with pytest.raises(UserError, match="EMNIST has no 'leters'; nearest: letters"):
         load_data({**given, "split": "leters"})
     with pytest.raises(UserError, match="no emnist-balanced-train-images"):
@@ -49,10 +54,15 @@ def test_svhn_calls_a_zero_ten(tmp_path: Path) -> None:
 
     images = np.random.default_rng(1).integers(0, 256, (32, 32, 3, 3)).astype(np.uint8)
     for part in ("train", "test"):
-        savemat(tmp_path / f"{part}_32x32.mat", {"X": images, "y": np.array([[10], [1], [9]])})
+        savemat(
+            tmp_path / f"{part}_32x32.mat",
+            {"X": images, "y": np.array([[10], [1], [9]])},
+        )
     data = load_data({"name": "svhn", "root": str(tmp_path)})
     assert data.train_y.tolist() == [0, 1, 9]
-    assert torch.equal(data.train_x[2], torch.from_numpy(images[..., 2].transpose(2, 0, 1)) / 255)
+    assert torch.equal(
+        data.train_x[2], torch.from_numpy(images[..., 2].transpose(2, 0, 1)) / 255
+    )
     (tmp_path / "test_32x32.mat").write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match="no file of SVHN"):
         load_data({"name": "svhn", "root": str(tmp_path)})

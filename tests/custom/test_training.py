@@ -19,7 +19,12 @@ from engine.experiment.lifecycle.stopping import epochs_without_gain, is_best, s
 from engine.experiment.loop import Loop
 from engine.experiment.losses import make_loss
 from engine.nn import AnalogLinear, convert_to_analog
-from engine.optim import AnalogOptimizer, AnalogSGD, digital_parameters, pulsed_parameters
+from engine.optim import (
+    AnalogOptimizer,
+    AnalogSGD,
+    digital_parameters,
+    pulsed_parameters,
+)
 from engine.presets import preset
 from engine.settings import UserError
 from tests.cli.conftest import Result
@@ -53,7 +58,9 @@ def test_an_optimizer_of_torch_beside_pulses() -> None:
     for seed in range(3):
         train_step(model, optimizer, seed)
         train_step(twin, plain, seed)
-    for found, wanted in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
+    for found, wanted in zip(
+        model.state_dict().values(), twin.state_dict().values(), strict=True
+    ):
         torch.testing.assert_close(found, wanted)
     assert torch.equal(model[0].get_weights()[0], twin[0].get_weights()[0])
 
@@ -66,14 +73,19 @@ def test_groups_state_and_schedulers_reach_both() -> None:
     ]
     optimizer = AnalogOptimizer(torch.optim.AdamW, groups, lr=0.01, weight_decay=0.1)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.0)
-    before = [p.detach().clone() for p in digital_parameters(model)], model[0].get_weights()[0]
+    before = (
+        [p.detach().clone() for p in digital_parameters(model)],
+        model[0].get_weights()[0],
+    )
     train_step(model, optimizer, 0)
     assert torch.equal(model[0].get_weights()[0], before[1]), "tiles at lr 0"
     moved = [p.detach().clone() for p in digital_parameters(model)]
     assert not any(torch.equal(a, b) for a, b in zip(moved, before[0], strict=True))
     scheduler.step()
     train_step(model, optimizer, 1)
-    assert all(torch.equal(a, b) for a, b in zip(moved, digital_parameters(model), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(moved, digital_parameters(model), strict=True)
+    )
     other = AnalogOptimizer(torch.optim.AdamW, groups, lr=0.01, weight_decay=0.1)
     other.load_state_dict(optimizer.state_dict())
     first = digital_parameters(model)[0]
@@ -129,7 +141,9 @@ def test_it_resumes_to_the_bit(words: Sequence[str]) -> None:
     next(steps)
     next(steps)
     again = Loop(config)
-    again.load({key: value.clone() for key, value in part.tensors().items()}, part.state())
+    again.load(
+        {key: value.clone() for key, value in part.tensors().items()}, part.state()
+    )
     trained(again)
     for key, value in whole.tensors().items():
         assert torch.equal(value, again.tensors()[key]), key
@@ -138,7 +152,9 @@ def test_it_resumes_to_the_bit(words: Sequence[str]) -> None:
 
 
 def test_warm_up_and_schedule_give_the_rates_of_both_groups() -> None:
-    loop = Loop(config_of("optimizer.lr=0.4", "optimizer.tile_lr=0.2", "optimizer.warmup=4"))
+    loop = Loop(
+        config_of("optimizer.lr=0.4", "optimizer.tile_lr=0.2", "optimizer.warmup=4")
+    )
     rates = []
     for _ in loop.steps():
         rates.append([round(group["lr"], 9) for group in loop.optimizer.param_groups])
@@ -150,7 +166,8 @@ def test_accumulation_is_a_larger_batch() -> None:
     many = config_of("algorithm=digital", "dataset.batch_size=24", "optimizer=sgd")
     for reduction in ("sum", "mean"):
         found, wanted = (
-            trained(Loop({**c, "loss": {**c["loss"], "reduction": reduction}})) for c in (few, many)
+            trained(Loop({**c, "loss": {**c["loss"], "reduction": reduction}}))
+            for c in (few, many)
         )
         assert found.place.steps == wanted.place.steps == 4
         torch.testing.assert_close(found.model.state_dict(), wanted.model.state_dict())
@@ -171,7 +188,9 @@ def test_label_smoothing_is_that_of_torch(reduction: str) -> None:
     x, y = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 1])
     settings = {"reduction": reduction, "label_smoothing": 0.2}
     wanted = functional.cross_entropy(x, y, reduction=reduction, label_smoothing=0.2)
-    torch.testing.assert_close(make_loss({"name": "cross_entropy", **settings})(x, y), wanted)
+    torch.testing.assert_close(
+        make_loss({"name": "cross_entropy", **settings})(x, y), wanted
+    )
     found = make_loss({"name": "nll", **settings})(x.log_softmax(1), y)
     torch.testing.assert_close(found, wanted)
     target = 0.8 * functional.one_hot(y, 4) + 0.05
@@ -196,24 +215,34 @@ def test_when_training_stops() -> None:
 
 
 def test_early_stopping_and_the_best_checkpoint(aihw: Aihw) -> None:
-    words = ("optimizer.lr=0.0", "run.patience=2", "run.keep_best=true", "dataset.valid_part=0.25")
+    words = (
+        "optimizer.lr=0.0",
+        "run.patience=2",
+        "run.keep_best=true",
+        "dataset.valid_part=0.25",
+    )
     refused = aihw("train", *SMALL, *words[:3])
     assert (
         refused.code == 2
-        and "set training samples aside for it with dataset.valid_part=0.1" in refused.err
+        and "set training samples aside for it with dataset.valid_part=0.1"
+        in refused.err
     )
     done = aihw("train", *SMALL, "run.epochs=9", *words, "algorithm=digital", "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert found["epochs"] == 3 and found["best_epoch"] == 1
-    assert "stopped after epoch 3 of 9: no better valid_accuracy than" in found["notes"][0]
+    assert (
+        "stopped after epoch 3 of 9: no better valid_accuracy than" in found["notes"][0]
+    )
     run = Path(found["folder"])
     assert [path.name[:6] for path in (run / "best").iterdir()] == ["000001"]
     assert max(path.name[:6] for path in (run / "checkpoint").iterdir()) == "000003"
     quick = ("inference.times=[1s]", "inference.repeats=1")
     assert aihw("eval", str(run), "task.checkpoint=best", *quick).code == 0
     assert aihw("train", *SMALL, f"run.start={run}/best", "algorithm=digital").code == 0
-    without = json.loads(aihw("train", *SMALL, "algorithm=digital", "--json").out)["folder"]
+    without = json.loads(aihw("train", *SMALL, "algorithm=digital", "--json").out)[
+        "folder"
+    ]
     missing = aihw("eval", without, "task.checkpoint=best", *quick)
     assert missing.code == 2 and "trained without run.keep_best" in missing.err
 
@@ -221,10 +250,14 @@ def test_early_stopping_and_the_best_checkpoint(aihw: Aihw) -> None:
 def test_lines_of_json(aihw: Aihw) -> None:
     done = aihw("train", *SMALL, "algorithm=digital", "run.log=[jsonl]", "--json")
     run = Path(json.loads(done.out)["folder"])
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
     with (run / "metrics.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert [float(row["test_loss"]) for row in table] == [line["test_loss"] for line in lines[:-1]]
+    assert [float(row["test_loss"]) for row in table] == [
+        line["test_loss"] for line in lines[:-1]
+    ]
     assert lines[-1]["summary"]["status"] == "finished"
 
 
@@ -235,7 +268,8 @@ def test_a_missing_logger_is_found_before_the_first_point(
 
     find = util.find_spec
     monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name, *a: None if name == "wandb" else find(name, *a)
+        "importlib.util.find_spec",
+        lambda name, *a: None if name == "wandb" else find(name, *a),
     )
     for words in (("-m", "optimizer.lr=0.1,0.2"), ()):
         done = aihw("train", *words, *SMALL, "run.log=[wandb]")
@@ -243,7 +277,9 @@ def test_a_missing_logger_is_found_before_the_first_point(
         assert not Path("runs").exists()
 
 
-def test_wandb_offline(aihw: Aihw, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_wandb_offline(
+    aihw: Aihw, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
     pytest.importorskip("wandb", reason="the extra aihw[wandb] is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     done = aihw("train", *SMALL, "algorithm=digital", "run.log=[wandb]", "--json")

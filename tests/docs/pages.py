@@ -36,7 +36,9 @@ def blocks(page: Path) -> Iterator[Block]:
     """The blocks of a page in their order."""
     text = page.read_text(encoding="utf-8")
     for found in FENCE.finditer(text):
-        yield Block(found[1], found[2] or "", found[3], text[: found.start()].count("\n") + 2)
+        yield Block(
+            found[1], found[2] or "", found[3], text[: found.start()].count("\n") + 2
+        )
 
 
 def run_page(name: str, aihw: Callable[..., Any]) -> list[Any]:
@@ -58,7 +60,9 @@ def run_blocks(page: Path, aihw: Callable[..., Any]) -> list[Any]:
             )
         elif block.language == "sh":
             results += [
-                _command(line, aihw, where) for line in block.text.splitlines() if line.strip()
+                _command(line, aihw, where)
+                for line in block.text.splitlines()
+                if line.strip()
             ]
         else:
             raise AssertionError(f"{where}: nobody runs {block.language}")
@@ -68,7 +72,9 @@ def run_blocks(page: Path, aihw: Callable[..., Any]) -> list[Any]:
 def _expanded(word: str) -> list[str]:
     """A word as a shell gives it on: `$(echo runs/x/*)` and patterns of file names replaced."""
     if found := re.search(r"\$\((.*?)\)", word):
-        out = subprocess.run(found[1], shell=True, check=True, capture_output=True, text=True)
+        out = subprocess.run(
+            found[1], shell=True, check=True, capture_output=True, text=True
+        )
         return [word.replace(found[0], out.stdout.strip())]
     return sorted(glob.glob(word)) or [word]
 
@@ -86,6 +92,8 @@ def _command(line: str, aihw: Callable[..., Any], where: str) -> Any:
     result = aihw(*words[1:end])
     if end < len(words):
         Path(words[end + 1]).write_text(result.out, encoding="utf-8")
-    assert result.code == (2 if refused else 0), f"{where}: {line}\n{result.err or result.out}"
+    assert result.code == (2 if refused else 0), (
+        f"{where}: {line}\n{result.err or result.out}"
+    )
     assert not refused or len(result.err.splitlines()) <= 2, f"{where}: {result.err}"
     return result

@@ -26,7 +26,9 @@ def test_the_page(aihw: Callable[..., Any], folder: Path) -> None:
 
     def short(*words: str) -> Any:
         training = words[0] == "train" and "conf=char_lstm" not in words
-        return aihw(*words, *(SHORT if training else SHORT[:1] if words[0] == "train" else ()))
+        return aihw(
+            *words, *(SHORT if training else SHORT[:1] if words[0] == "train" else ())
+        )
 
     run_blocks(PAGE, short)
     assert (folder / "presets.png").is_file()
@@ -36,7 +38,9 @@ def test_the_page(aihw: Callable[..., Any], folder: Path) -> None:
 def test_every_example_is_there() -> None:
     text = PAGE.read_text(encoding="utf-8").partition("## Their examples")[2]
     numbers = {
-        n for found in re.findall(r"^\*\*([\d, ]+)\*\*", text, re.M) for n in found.split(", ")
+        n
+        for found in re.findall(r"^\*\*([\d, ]+)\*\*", text, re.M)
+        for n in found.split(", ")
     }
     assert numbers == {f"{k:02d}" for k in range(1, 37)}
 

@@ -27,7 +27,9 @@ PAGE = ROOT / "docs" / "own_device.md"
 def tired(folder: Path) -> str:
     """The device of the page, in a file of this folder."""
     path = folder / "tired.py"
-    path.write_text(next(block.text for block in blocks(PAGE) if block.file == "tired.py"))
+    path.write_text(
+        next(block.text for block in blocks(PAGE) if block.file == "tired.py")
+    )
     return f"{path}:Tired"
 
 
@@ -41,18 +43,23 @@ def test_the_page_works_as_written(aihw, folder: Path) -> None:
         "slope must be <= 1",
         "--allow-code",
     ]
-    assert [word in text for word, text in zip(expected, refusals, strict=True)] == [True] * 4, (
-        refusals
-    )
+    assert [word in text for word, text in zip(expected, refusals, strict=True)] == [
+        True
+    ] * 4, refusals
     assert (folder / "tired.png").read_bytes().startswith(b"\x89PNG")
-    runs = [json.loads(path.read_text()) for path in (folder / "runs").glob("*/*/summary.json")]
+    runs = [
+        json.loads(path.read_text())
+        for path in (folder / "runs").glob("*/*/summary.json")
+    ]
     assert len(runs) == 7 and {run["status"] for run in runs} == {"finished"}
     assert max(run["test_accuracy"] for run in runs) > 0.6
     sweep = next((folder / "runs").glob("*/sweep-*/table.csv")).read_text()
     assert "fatigue" in sweep and len(sweep.splitlines()) == 3
 
 
-def test_an_interrupted_run_goes_on_with_the_same_bits(aihw, folder: Path, tired: str) -> None:
+def test_an_interrupted_run_goes_on_with_the_same_bits(
+    aihw, folder: Path, tired: str
+) -> None:
     words = [
         f"device={tired}",
         "run.epochs=2",
@@ -68,7 +75,9 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(aihw, folder: Path, tired
         "Loop._step = stop; from aihw_cli.main import main; main(sys.argv[1:])"
     )
     killed = subprocess.run(
-        [sys.executable, "-c", code, "train", *words, "run.dir=a"], check=False, cwd=folder
+        [sys.executable, "-c", code, "train", *words, "run.dir=a"],
+        check=False,
+        cwd=folder,
     )
     assert killed.returncode == -signal.SIGKILL
     run = next((folder / "a").glob("*/*"))
@@ -77,13 +86,23 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(aihw, folder: Path, tired
     assert aihw("resume", str(run), "--allow-code").code == 0
     assert aihw("train", *words, "run.dir=b").code == 0
     one, other = (
-        next((folder / name).glob("*/*/checkpoint/*/tensors.safetensors")) for name in "ab"
+        next((folder / name).glob("*/*/checkpoint/*/tensors.safetensors"))
+        for name in "ab"
     )
-    assert one.parent.name == other.parent.name and one.read_bytes() == other.read_bytes()
+    assert (
+        one.parent.name == other.parent.name and one.read_bytes() == other.read_bytes()
+    )
 
 
-def test_a_changed_file_is_another_run_and_does_not_resume(aihw, folder: Path, tired: str) -> None:
-    words = [f"device={tired}", "run.epochs=1", "dataset.train_samples=50", "--allow-code"]
+def test_a_changed_file_is_another_run_and_does_not_resume(
+    aihw, folder: Path, tired: str
+) -> None:
+    words = [
+        f"device={tired}",
+        "run.epochs=1",
+        "dataset.train_samples=50",
+        "--allow-code",
+    ]
     assert aihw("train", *words).code == 0
     path = Path(tired.partition(":")[0])
     path.write_text(path.read_text().replace("s.n += 1.0f", "s.n += 2.0f"))
@@ -101,7 +120,9 @@ def test_it_compiles_for_gpus(tired: str, arch: str) -> None:
 def test_it_travels_to_other_processes(tired: str) -> None:
     path = Path(tired.partition(":")[0])
     path.write_text(
-        path.read_text().replace("noise_scales=", "check=lambda values: None,\n    noise_scales=")
+        path.read_text().replace(
+            "noise_scales=", "check=lambda values: None,\n    noise_scales="
+        )
     )
     layer = AnalogLinear(4, 3, tile=TileSpec.from_config({"device": {"model": tired}}))
     copied, x = pickle.loads(pickle.dumps(layer)), torch.randn(2, 4)

@@ -61,7 +61,9 @@ def other_optimizer(kind: str) -> None:
 
 
 def weight_of(module: AnalogLinear) -> nn.Parameter:
-    return next(p for name, p in module.named_parameters() if name.endswith("array.weight"))
+    return next(
+        p for name, p in module.named_parameters() if name.endswith("array.weight")
+    )
 
 
 def scaler(kind: str) -> None:
@@ -160,7 +162,9 @@ def pruned(kind: str) -> None:
     prune.l1_unstructured(net[0], "weight", 0.5)
     module = layer(kind)
     prune.l1_unstructured(weight_home(module), "weight", 0.5)
-    _all_raise([lambda: convert_to_analog(net, preset(TILES[kind])), lambda: backward(module)])
+    _all_raise(
+        [lambda: convert_to_analog(net, preset(TILES[kind])), lambda: backward(module)]
+    )
 
 
 def weight_home(module: AnalogLinear) -> nn.Module:
@@ -236,7 +240,13 @@ def dropped(kind: str) -> None:
 
 
 ones = torch.ones(2, 4)
-REFUSALS = (RuntimeError, TypeError, ValueError, NotImplementedError, torch.fx.proxy.TraceError)
+REFUSALS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    NotImplementedError,
+    torch.fx.proxy.TraceError,
+)
 ACTIONS: dict[str, Callable[[str], Any]] = {
     "`AnalogSGD`": lambda kind: stepped(kind, lambda module: None),
     "other optimizers of torch": other_optimizer,
@@ -281,7 +291,9 @@ def cells() -> list[tuple[str, str, str]]:
     found = []
     for feature, pulsed, aware in ROW.findall(PAGE.read_text(encoding="utf-8")):
         found.append((feature, "pulsed", pulsed))
-        found.append((feature, "hardware-aware", pulsed if aware == "as pulsed" else aware))
+        found.append(
+            (feature, "hardware-aware", pulsed if aware == "as pulsed" else aware)
+        )
     return found
 
 
@@ -294,7 +306,9 @@ def test_every_row_is_tested() -> None:
     assert digital_parameters(layer("pulsed"))
 
 
-@pytest.mark.parametrize(("feature", "kind", "says"), [c for c in cells() if c[0] in ACTIONS])
+@pytest.mark.parametrize(
+    ("feature", "kind", "says"), [c for c in cells() if c[0] in ACTIONS]
+)
 def test_the_page_is_right(feature: str, kind: str, says: str) -> None:
     if not says.startswith("refused"):
         ACTIONS[feature](kind)

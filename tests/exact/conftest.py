@@ -20,10 +20,16 @@ def loops_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def header(name: str) -> str:
         made = read(name)
         assert name != "transfer/walk_block.cuh" or "#if WIDE > 1" in made
-        return made.replace("#if WIDE > 1", "#if 0") if name == "transfer/walk_block.cuh" else made
+        return (
+            made.replace("#if WIDE > 1", "#if 0")
+            if name == "transfer/walk_block.cuh"
+            else made
+        )
 
     monkeypatch.setattr(source, "CPU_UPDATES", source.GPU_UPDATES + source.CPU_UPDATES)
-    monkeypatch.setattr(pair, "FAST_CPU", (*pair.FAST_CPU, "update/gpu/warp_windows.cuh"))
+    monkeypatch.setattr(
+        pair, "FAST_CPU", (*pair.FAST_CPU, "update/gpu/warp_windows.cuh")
+    )
     monkeypatch.setattr(pair, "TRANSFER_CPU", pair.TRANSFER_CPU + pair.TRANSFER_GPU)
     monkeypatch.setattr(unit, "header", header)
     for cached in (array_program, pair_program):

@@ -129,7 +129,15 @@ extern "C" void emulate(void (*function)(const void*), const void* args, int gri
     }
 }
 """
-FLAGS = ("-std=c++17", "-O1", "-march=native", "-shared", "-fPIC", "-ffp-contract=off", "-w")
+FLAGS = (
+    "-std=c++17",
+    "-O1",
+    "-march=native",
+    "-shared",
+    "-fPIC",
+    "-ffp-contract=off",
+    "-w",
+)
 
 
 @functools.cache
@@ -139,7 +147,9 @@ def library(text: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         file, made = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
         file.write_text(HEADER + body)
-        subprocess.run([*cpu.compiler(), *FLAGS, str(file), "-o", str(made), "-lm"], check=True)
+        subprocess.run(
+            [*cpu.compiler(), *FLAGS, str(file), "-o", str(made), "-lm"], check=True
+        )
         return ctypes.CDLL(str(made))
 
 
@@ -164,11 +174,18 @@ class EmulatedProgram:
         if args.items == 0:
             return
         wanted = args.items * (WARP if warp else 1)
-        block = WARP * warps if warps else BLOCK if wanted > FEW_THREADS else SMALL_BLOCK
+        block = (
+            WARP * warps if warps else BLOCK if wanted > FEW_THREADS else SMALL_BLOCK
+        )
         grid = args.items if warps else -(-wanted // block)
         function = ctypes.cast(getattr(self.library, name), ctypes.c_void_p)
         emulate = self.library.emulate
-        emulate.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+        emulate.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_int,
+            ctypes.c_int,
+        ]
         emulate(function, ctypes.addressof(args), grid, block)
 
     def prepare(

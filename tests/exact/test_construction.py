@@ -29,9 +29,12 @@ def test_a_construction_seed_fixes_the_devices_whatever_the_seed_of_the_layer(
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     free = {"algorithm": algorithm}
     assert not any(
-        torch.equal(a, b) for a, b in zip(cells_of(1, **free), cells_of(2, **free), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(cells_of(1, **free), cells_of(2, **free), strict=True)
     )
     other = cells_of(1, algorithm=algorithm, construction_seed=6)
     assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     distinct = {cells.numpy().tobytes() for cells in one}
-    assert len(distinct) == len(one), "tiles and arrays of a layer differ from each other"
+    assert len(distinct) == len(one), (
+        "tiles and arrays of a layer differ from each other"
+    )

@@ -81,9 +81,13 @@ def test_arithmetic_is_correctly_rounded_and_keeps_subnormals(cache: Path) -> No
     assert "fma" not in ptx and ".ftz" not in ptx and ".approx" not in ptx
 
 
-def test_second_build_reads_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_build_reads_the_cache(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = cuda.build(SCALE, "sm_80")
-    monkeypatch.setattr(cuda, "_run_compiler", lambda text, arch: pytest.fail("compiled again"))
+    monkeypatch.setattr(
+        cuda, "_run_compiler", lambda text, arch: pytest.fail("compiled again")
+    )
     assert cuda.build(SCALE, "sm_80") == first
     assert kept(cache) == {first.name}
 
@@ -96,7 +100,9 @@ def test_text_architecture_and_options_have_files_of_their_own(
         cuda.build(SCALE, "sm_90"),
         cuda.build(SCALE + "\n", "sm_80"),
     }
-    monkeypatch.setattr(cuda, "OPTIONS", (*cuda.OPTIONS, "--extra-device-vectorization"))
+    monkeypatch.setattr(
+        cuda, "OPTIONS", (*cuda.OPTIONS, "--extra-device-vectorization")
+    )
     paths.add(cuda.build(SCALE, "sm_80"))
     assert len(paths) == 4
 
@@ -120,7 +126,9 @@ def test_errors_point_into_the_snippet(cache: Path) -> None:
         cuda.CompileError, match=r'my/device\.py:7: identifier "undeclared"'
     ) as caught:
         cuda.build(text, "sm_80")
-    assert "sm_80" in caught.value.log and "my/device.py(7): error: " in caught.value.log
+    assert (
+        "sm_80" in caught.value.log and "my/device.py(7): error: " in caught.value.log
+    )
     assert not kept(cache)
 
 
@@ -185,7 +193,9 @@ def test_launch_takes_torchs_current_stream_in_every_thread() -> None:
             torch.cuda._sleep(50_000_000)
             y = x * 2
             cuda.launch(
-                function, ScaleArgs(x.numel(), y.data_ptr(), y.data_ptr(), 2.0, 0), items=x.numel()
+                function,
+                ScaleArgs(x.numel(), y.data_ptr(), y.data_ptr(), 2.0, 0),
+                items=x.numel(),
             )
             results.append(bool((y == 4).all()))
 

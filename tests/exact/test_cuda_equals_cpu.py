@@ -50,7 +50,12 @@ def array(model: str, where: str, lanes: int) -> CellArray:
     }
     with torch.device(where):
         return CellArray(
-            OUT, IN, DeviceSpec(model, device.validate(wanted)), seed=7, tile_id=11, lanes=lanes
+            OUT,
+            IN,
+            DeviceSpec(model, device.validate(wanted)),
+            seed=7,
+            tile_id=11,
+            lanes=lanes,
         )
 
 
@@ -93,7 +98,9 @@ def test_time_changes_both_alike(model: str, lanes: int) -> None:
 
 
 @pytest.mark.parametrize("update", UPDATES)
-@pytest.mark.parametrize("model", [name for name in device_names() if not find_device(name).ideal])
+@pytest.mark.parametrize(
+    "model", [name for name in device_names() if not find_device(name).ideal]
+)
 def test_updates_change_both_alike(model: str, update: str) -> None:
     pair = array(model, "cpu", 2), array(model, "cuda", 2)
     for seed in range(3):
@@ -154,7 +161,9 @@ def test_products_in_a_fixed_order_are_alike(io: str, lanes: int) -> None:
             1e-3 * numbers(BATCH, OUT, lanes=lanes, seed=turn + 9),
         )
         for name, v in (("mvm", x), ("mvm_t", d)):
-            ours, theirs = (getattr(tile, name)(v.to(tile.weight.device)).cpu() for tile in tiles)
+            ours, theirs = (
+                getattr(tile, name)(v.to(tile.weight.device)).cpu() for tile in tiles
+            )
             assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), (
                 f"{name}, turn {turn}"
             )
@@ -163,7 +172,13 @@ def test_products_in_a_fixed_order_are_alike(io: str, lanes: int) -> None:
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("kind", MODIFIERS)
 def test_hardware_aware_training_is_alike(kind: str, own: bool) -> None:
-    modifier = {"type": kind, "std_dev": 0.1, "res": 0.1, "pdrop": 0.1, "pcm_t_inference": 10.0}
+    modifier = {
+        "type": kind,
+        "std_dev": 0.1,
+        "res": 0.1,
+        "pdrop": 0.1,
+        "pcm_t_inference": 10.0,
+    }
     tile = {
         "modifier": modifier | {"per_batch_sample": own},
         "clip": {"type": "LayerGaussian", "sigma": 1.5}, "remap": {"type": "ChannelwiseSymmetric"},
@@ -189,7 +204,10 @@ def test_hardware_aware_training_is_alike(kind: str, own: bool) -> None:
                     p.grad = None
             made.settle()
             found.append(
-                [v.detach().cpu().clone() for v in (x.grad, *made.parameters(), made.scale)]
+                [
+                    v.detach().cpu().clone()
+                    for v in (x.grad, *made.parameters(), made.scale)
+                ]
             )
     for one, other in zip(found[:3], found[3:], strict=True):
         assert all(

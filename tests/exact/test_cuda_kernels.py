@@ -35,7 +35,9 @@ def transfer_text() -> str:
     units = []
     for model in ("soft_bounds_reference", "linear_step"):
         device = find_device(model)
-        wanted = {name: value for name, value in EVERYTHING.items() if name in device.params}
+        wanted = {
+            name: value for name, value in EVERYTHING.items() if name in device.params
+        }
         units.append((model, source.layout(device, device.validate(wanted))))
     return pair_text(units[0], units[1], "cuda")
 
@@ -85,7 +87,9 @@ def test_everything_compiles(model: str, arch: str) -> None:
 def test_arguments_are_packed_as_the_gpu_reads_them(model: str) -> None:
     code = text(model, **EVERYTHING)
     declared = dict(
-        re.findall(r"^(?:WARP_|BULK_|BUSY_|CROWDED_|BLOCK_)?KERNEL\((\w+), (\w+)", code, re.M)
+        re.findall(
+            r"^(?:WARP_|BULK_|BUSY_|CROWDED_|BLOCK_)?KERNEL\((\w+), (\w+)", code, re.M
+        )
     )
     ptx = cuda.compile(code, "compute_80").decode()
     kernels = re.findall(r"\.entry\s+(\w+)", ptx)

@@ -22,9 +22,27 @@ from tests.naive.formulas import FORMULAS
 
 MODELS = device_names()
 PULSED = [name for name in MODELS if not find_device(name).ideal]
-VOCABULARY = set("noise uniform exp_ log_ pow_ sqrt_ abs_ min_ max_ floor_ round_ clamp_".split())  # noqa: SIM905
+VOCABULARY = {
+    "noise",
+    "uniform",
+    "exp_",
+    "log_",
+    "pow_",
+    "sqrt_",
+    "abs_",
+    "min_",
+    "max_",
+    "floor_",
+    "round_",
+    "clamp_",
+}
 C_WORDS = {"if", "for", "int"}
-NO_SPREAD = {"dw_min_dtod": 0.0, "up_down_dtod": 0.0, "w_min_dtod": 0.0, "w_max_dtod": 0.0}
+NO_SPREAD = {
+    "dw_min_dtod": 0.0,
+    "up_down_dtod": 0.0,
+    "w_min_dtod": 0.0,
+    "w_max_dtod": 0.0,
+}
 # The models at their defaults, each preset, and tables that are no straight line.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in PULSED},
@@ -68,7 +86,9 @@ def test_declaration_is_complete(model: str) -> None:
     full = device.validate({})
     assert device.validate(full) == full
     assert set(full) == set(device.params)
-    assert set(device.noise_scales) <= set(full) and set(device.probe_values) <= set(full)
+    assert set(device.noise_scales) <= set(full) and set(device.probe_values) <= set(
+        full
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -111,7 +131,11 @@ def test_snippets_keep_to_the_vocabulary(model: str) -> None:
 def test_wrong_values_are_refused_in_one_line(model: str) -> None:
     device = declared(model)
     for name, param in device.params.items():
-        for limit, beyond in ((param.minimum, -1.0), (param.maximum, 1.0), (param.above, 0.0)):
+        for limit, beyond in (
+            (param.minimum, -1.0),
+            (param.maximum, 1.0),
+            (param.above, 0.0),
+        ):
             if limit is not None:
                 with pytest.raises(ValueError, match=rf"^{name} must be [^\n]*$"):
                     device.validate({name: param.kind(limit + beyond)})
@@ -147,7 +171,9 @@ def test_bounds_hold_and_threads_do_not_matter(name: str) -> None:
     ):  # torch's own product, whose sums depend on its threads
         torch.testing.assert_close(results[0], results[1])
     else:
-        assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+        assert torch.equal(results[0], results[1]) and torch.equal(
+            results[0], results[2]
+        )
 
 
 def _busy_array(spec: DeviceSpec) -> torch.Tensor:
@@ -167,7 +193,10 @@ def _busy_array(spec: DeviceSpec) -> torch.Tensor:
     array.reset(3, 10, 0.5)
     array.drift(10.0)
     return torch.cat(
-        [array.weight.detach().flatten(), *(part.cells.flatten() for part in single_arrays(array))]
+        [
+            array.weight.detach().flatten(),
+            *(part.cells.flatten() for part in single_arrays(array)),
+        ]
     )
 
 
@@ -183,9 +212,13 @@ def check_bounds(array: CellArray | CellGroup) -> None:
         if single.model.ideal:
             continue
         shift = (
-            single.parameter("reference") if "reference" in single.layout.cells else torch.zeros(())
+            single.parameter("reference")
+            if "reference" in single.layout.cells
+            else torch.zeros(())
         )
-        low, high = (single.parameter(bound) - shift for bound in ("min_bound", "max_bound"))
+        low, high = (
+            single.parameter(bound) - shift for bound in ("min_bound", "max_bound")
+        )
         assert bool(((single.persistent >= low) & (single.persistent <= high)).all())
 
 
@@ -193,13 +226,20 @@ def check_bounds(array: CellArray | CellGroup) -> None:
 def test_pulses_leave_a_stuck_cell_where_it_is(model: str) -> None:
     """But against a reference soft bounds hold for the raw weight, which the first pulse pulls to
     its stuck value."""
-    reference = {"reference_mean": 0.1, "reference_std": 0.05, "w_max": 1.0, "w_min": -1.0}
+    reference = {
+        "reference_mean": 0.1,
+        "reference_std": 0.05,
+        "w_max": 1.0,
+        "w_min": -1.0,
+    }
     known = {
         name: value
         for name, value in reference.items()
         if "reference_mean" in declared(model).params
     }
-    array = CellArray(6, 40, DeviceSpec(model, {"corrupt_devices_prob": 0.5, **known}), seed=3)
+    array = CellArray(
+        6, 40, DeviceSpec(model, {"corrupt_devices_prob": 0.5, **known}), seed=3
+    )
     stuck = array.parameter("min_bound") == array.parameter("max_bound")
     assert 0 < stuck.sum() < stuck.numel()
     array.set_weights(torch.full((6, 40), 0.3))
@@ -207,7 +247,10 @@ def test_pulses_leave_a_stuck_cell_where_it_is(model: str) -> None:
     torch.testing.assert_close(array.weight.detach()[stuck], held, rtol=0, atol=0)
     if model == "soft_bounds_reference":
         held = held - array.parameter("reference")[stuck]
-    x_BI, d_BO = torch.randn(8, 40, generator=torch.Generator().manual_seed(1)), torch.ones(8, 6)
+    x_BI, d_BO = (
+        torch.randn(8, 40, generator=torch.Generator().manual_seed(1)),
+        torch.ones(8, 6),
+    )
     for change in (
         lambda: array.pulse(3),
         lambda: array.pulse(-5),
@@ -239,7 +282,9 @@ def test_noise_free_response_equals_the_formula(case: str) -> None:
         quiet |= NO_SPREAD
     array = CellArray(5, 30, DeviceSpec(model, values | quiet), seed=7)
     share = np.random.default_rng(3).uniform(0.02, 0.98, (5, 30))
-    cells = {name: array.parameter(name).numpy().astype(float) for name in array.layout.cells}
+    cells = {
+        name: array.parameter(name).numpy().astype(float) for name in array.layout.cells
+    }
     start = (
         cells["min_bound"]
         + share * (cells["max_bound"] - cells["min_bound"])
@@ -270,14 +315,24 @@ def test_granularity_of_presets_and_options() -> None:
     assert CellArray(1, 1, preset_spec("reram_es")).granularity == pytest.approx(
         0.00199144, rel=1e-5
     )
-    assert CellArray(1, 1, preset_spec("pcm")).granularity == pytest.approx(0.03235, rel=1e-5)
+    assert CellArray(1, 1, preset_spec("pcm")).granularity == pytest.approx(
+        0.03235, rel=1e-5
+    )
     uneven = DeviceSpec(
         "piecewise_step",
-        {"piecewise_up": [1.0, 2.0, 3.0, 4.0], "piecewise_down": [1.0] * 4, "up_down": -0.5},
+        {
+            "piecewise_up": [1.0, 2.0, 3.0, 4.0],
+            "piecewise_down": [1.0] * 4,
+            "up_down": -0.5,
+        },
     )
     assert CellArray(1, 1, uneven).granularity == pytest.approx(0.003, rel=1e-4)
-    slanted = DeviceSpec("pow_step", {"pow_gamma": 1.5, "pow_up_down": -0.3, "up_down": 0.4})
-    assert CellArray(1, 1, slanted).granularity == pytest.approx(0.001 * 0.5**1.5, rel=1e-5)
+    slanted = DeviceSpec(
+        "pow_step", {"pow_gamma": 1.5, "pow_up_down": -0.3, "up_down": 0.4}
+    )
+    assert CellArray(1, 1, slanted).granularity == pytest.approx(
+        0.001 * 0.5**1.5, rel=1e-5
+    )
 
 
 def test_pmax_gives_the_parameters_of_soft_bounds() -> None:
@@ -286,7 +341,11 @@ def test_pmax_gives_the_parameters_of_soft_bounds() -> None:
     assert values["dw_min"] == pytest.approx(0.00254149, rel=1e-5)
     assert values["up_down"] == pytest.approx(0.606531, rel=1e-5)
     exact = CellArray(
-        1, 1, DeviceSpec("soft_bounds_pmax", {"exact_curve": True, "dw_min_std": 0.0, **NO_SPREAD})
+        1,
+        1,
+        DeviceSpec(
+            "soft_bounds_pmax", {"exact_curve": True, "dw_min_std": 0.0, **NO_SPREAD}
+        ),
     )
     exact.set_weights(torch.full((1, 1), -1.0))
     exact.pulse(1000)

@@ -22,9 +22,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "clip": {"type": "AverageChannelMax"},
         "remap": {"type": "ChannelwiseSymmetric", "max_scale_range": 1.2},
         "modifier": {"type": "AddNormal", "std_dev": 0.1, "pdrop": 0.1},
-        "input_range": {"enable": True, "init_from_data": 1, "manage_output_clipping": True},
+        "input_range": {
+            "enable": True,
+            "init_from_data": 1,
+            "manage_output_clipping": True,
+        },
         "mapping": {"learn_out_scaling": True, "out_scaling_columnwise": True},
-        "forward": {"out_bound": 2.0, "bound_management": "None", "noise_management": "None"},
+        "forward": {
+            "out_bound": 2.0,
+            "bound_management": "None",
+            "noise_management": "None",
+        },
     },
     "clipped": {
         "clip": {"type": "LayerGaussian", "sigma": 1.5},
@@ -41,7 +49,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def train(settings: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The state of a layer after some steps, and what they gave."""
-    spec = {"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": settings}
+    spec = {
+        "device": {"model": "ideal"},
+        "algorithm": {"name": "hwa"},
+        "tile": settings,
+    }
     torch.manual_seed(1)
     layer = AnalogLinear(IN, OUT, tile=TileSpec.from_config(spec), seed=2)
     # The last row decides a maximum over all rows.
@@ -57,11 +69,15 @@ def train(settings: dict[str, Any]) -> dict[str, torch.Tensor]:
         optimizer.step()
         assert x.grad is not None
         found |= {f"y {step}": y.detach(), f"gradient {step}": x.grad}
-    return found | {f"state {name}": value for name, value in layer.state_dict().items()}
+    return found | {
+        f"state {name}": value for name, value in layer.state_dict().items()
+    }
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_emulated_training_equals_that_of_a_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulated_training_equals_that_of_a_cpu(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = train(SETTINGS[name])
     program = EmulatedProgram(source.training_text())
     ran: set[str] = set()

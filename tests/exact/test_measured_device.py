@@ -38,7 +38,9 @@ def test_measured_points_are_met_and_joined_by_lines(table: Path) -> None:
     down = probe(array, weights, up=False) - weights
     np.testing.assert_allclose(up.numpy()[0], np.linspace(0.020, 0.0, 9), atol=2e-7)
     np.testing.assert_allclose(
-        down.numpy()[0], -np.interp(np.linspace(-1, 1, 9), [-1, 0, 1], [0, 0.008, 0.016]), atol=2e-7
+        down.numpy()[0],
+        -np.interp(np.linspace(-1, 1, 9), [-1, 0, 1], [0, 0.008, 0.016]),
+        atol=2e-7,
     )
     assert array.granularity == pytest.approx(0.010, rel=1e-5)
 
@@ -53,19 +55,28 @@ def test_spread_of_pulses_is_the_measured_one(table: Path) -> None:
 
 def test_parameters_may_be_changed_over_the_measured_ones(table: Path) -> None:
     plain, wide = (
-        CellArray(50, 50, DeviceSpec(str(table), p), seed=1) for p in ({}, {"dw_min_dtod": 0.3})
+        CellArray(50, 50, DeviceSpec(str(table), p), seed=1)
+        for p in ({}, {"dw_min_dtod": 0.3})
     )
     assert float(plain.parameter("dwmin_up").std()) == 0.0
-    assert float(wide.parameter("dwmin_up").std()) == pytest.approx(0.3 * 0.010, rel=0.05)
+    assert float(wide.parameter("dwmin_up").std()) == pytest.approx(
+        0.3 * 0.010, rel=0.05
+    )
 
 
-def test_conductances_are_centred_and_uneven_points_laid_on_a_grid(tmp_path: Path) -> None:
+def test_conductances_are_centred_and_uneven_points_laid_on_a_grid(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "conductance.csv"
     path.write_text(
         "weight,step_up,step_down\n50,0.05,-1.0\n10,1.0,-0.2\n20,0.5,-0.4\n30,0.25,-0.6\n"
     )
     values = find_device(str(path)).validate({})
-    assert (values["w_min"], values["w_max"], len(values["table_up"])) == (-1.0, 1.0, 64)
+    assert (values["w_min"], values["w_max"], len(values["table_up"])) == (
+        -1.0,
+        1.0,
+        64,
+    )
     assert values["dw_min"] == pytest.approx(0.6 / 20)
     up, down = (
         np.array(values["table_up"]) * values["dw_min"],
@@ -83,8 +94,14 @@ def test_conductances_are_centred_and_uneven_points_laid_on_a_grid(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("weigth,step_up,step_down\n0,1,1\n1,1,1\n", r"no column 'weight' \(is it 'weigth'\?\)"),
-        ("weight,step_up,step_down,noise\n0,1,1,1\n1,1,1,1\n", "column 'noise' is unknown"),
+        (
+            "weigth,step_up,step_down\n0,1,1\n1,1,1\n",
+            r"no column 'weight' \(is it 'weigth'\?\)",
+        ),
+        (
+            "weight,step_up,step_down,noise\n0,1,1,1\n1,1,1,1\n",
+            "column 'noise' is unknown",
+        ),
         (
             "weight,step_up,step_down\n0,1,1\n# half\n1,much,1\n",
             r"steps\.csv:4: expected 3 numbers",
@@ -98,7 +115,10 @@ def test_conductances_are_centred_and_uneven_points_laid_on_a_grid(tmp_path: Pat
             "weight,step_up,step_down\n0,1,1\n0,1,1\n",
             "at least two rows, each with a weight of its own",
         ),
-        ("weight,step_up,step_down\n-1,0,0\n1,0,0\n", "neither an up nor a down step is positive"),
+        (
+            "weight,step_up,step_down\n-1,0,0\n1,0,0\n",
+            "neither an up nor a down step is positive",
+        ),
         ("", "no column 'weight'"),
     ],
 )

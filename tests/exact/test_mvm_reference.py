@@ -26,7 +26,15 @@ from tests.exact.test_naive_mvm import CASES, IN, OUT, tile_of
 
 # Kernels of a GPU also run on emulated ones, which takes longer: with settings that differ most.
 BACKENDS = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-EMULATED = ("retried", "worst_case", "clearing", "sums", "stochastic", "pos_neg", "bit_wise")
+EMULATED = (
+    "retried",
+    "worst_case",
+    "clearing",
+    "sums",
+    "stochastic",
+    "pos_neg",
+    "bit_wise",
+)
 BATCH = 20
 EXACT = (MvmKernel.ROWS_CPU, MvmKernel.VECTOR, MvmKernel.STAGES_FIXED_ORDER)
 
@@ -135,7 +143,11 @@ def test_emulated_reads_end_with_the_largest_reduction(
     emulated: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Every read hits the bound, and none of its outputs may be looked at first.
-    unbound: dict[str, Any] = {"noise_management": "None", "inp_bound": 0.0, "inp_res": 0.0}
+    unbound: dict[str, Any] = {
+        "noise_management": "None",
+        "inp_bound": 0.0,
+        "inp_res": 0.0,
+    }
     clearing = {"bm_test_negative_bound": False, "bm_negative_hit_clears": True}
     io = IO(**unbound, **clearing, out_bound=0.5, max_bm_factor=1 << 30)
     tile = tile_of(io)
@@ -167,7 +179,9 @@ def test_emulated_products_have_the_order_of_a_cpu(
         for direction, width in (("forward", 150), ("backward", 67)):
             product = Product(IO(is_perfect=True), direction, array)
             product.exact = True
-            x = torch.from_numpy(np.random.default_rng(batch).normal(size=(batch, width)))
+            x = torch.from_numpy(
+                np.random.default_rng(batch).normal(size=(batch, width))
+            )
             found.append(product.read(x.float(), array, call=1, training=True))
     assert torch.equal(found[0], found[2]) and torch.equal(found[1], found[3])
 
@@ -176,7 +190,10 @@ def test_emulated_blocks_read_many_vectors_again(
     emulated: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queued: list[torch.Tensor] = []
-    memory, counters = MvmLaunch._memory, read_constant("mvm/args.cuh", "QUEUE_COUNTERS")
+    memory, counters = (
+        MvmLaunch._memory,
+        read_constant("mvm/args.cuh", "QUEUE_COUNTERS"),
+    )
 
     def watched(self: MvmLaunch, y: torch.Tensor) -> torch.Tensor:
         found = memory(self, y)
@@ -201,7 +218,9 @@ def test_emulated_blocks_read_many_vectors_again(
 
 
 @pytest.mark.parametrize("name", ["pcm_read", "ir_drop", "split"])
-def test_panels_are_close_to_the_reference(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_panels_are_close_to_the_reference(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Without an ADC a rounding error stays one.
     io = IO(**(CASES[name] | {"out_res": 0.0, "bound_management": "None"}))
     tile = tile_of(io)
@@ -228,7 +247,12 @@ CHOICES = {
     MvmKernel.ROWS_CPU: {"batch": 4, "n_in": 784, "n_out": 256},
     MvmKernel.VECTOR: {"asymmetric": True, "exact": True},
     MvmKernel.PANELS_CPU: {"sections": 4},
-    MvmKernel.STAGES_FIXED_ORDER: {"on_cpu": False, "exact": True, "n_in": 784, "n_out": 256},
+    MvmKernel.STAGES_FIXED_ORDER: {
+        "on_cpu": False,
+        "exact": True,
+        "n_in": 784,
+        "n_out": 256,
+    },
     MvmKernel.STAGES_WIRES: {"wires": True},
     MvmKernel.STAGES_TORCH: {"on_cpu": False, "n_in": 784, "n_out": 256},
 }
@@ -277,13 +301,19 @@ def test_a_gpu_multiplies_forward_and_back_in_the_order_of_a_cpu(
         found = []
         for backend in ("cpu", "cuda"):
             with torch.device(backend):
-                array = CellArray(*size, DeviceSpec("constant_step"), seed=8, lanes=replicas)
+                array = CellArray(
+                    *size, DeviceSpec("constant_step"), seed=8, lanes=replicas
+                )
             array.weight.data.copy_(weights)
             for direction in ("forward", "backward"):
                 product = Product(IO(is_perfect=True), direction, array)
                 product.exact = True
                 width = size[direction == "forward"]
                 seed = np.random.default_rng(batch)
-                x = torch.from_numpy(seed.normal(size=(*lead, batch, width)).astype(np.float32))
-                found.append(product.read(x.to(backend), array, call=1, training=True).cpu())
+                x = torch.from_numpy(
+                    seed.normal(size=(*lead, batch, width)).astype(np.float32)
+                )
+                found.append(
+                    product.read(x.to(backend), array, call=1, training=True).cpu()
+                )
         assert torch.equal(found[0], found[2]) and torch.equal(found[1], found[3])

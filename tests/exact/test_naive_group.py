@@ -20,7 +20,11 @@ SOFT = DeviceSpec("soft_bounds", {"dw_min": 0.01, "write_noise_std": 1.0})
 STEP = DeviceSpec("constant_step", {"dw_min": 0.004, "dw_min_std": 0.5})
 CASES: dict[str, tuple[str, dict[str, Any], list[DeviceSpec]]] = {
     "all": ("vector", {"gamma_vec": [0.7, 0.2, -0.4]}, [SOFT, STEP, SOFT]),
-    "fixed": ("vector", {"policy": "fixed", "first": 1, "gamma_vec": [1, 3]}, [STEP, SOFT]),
+    "fixed": (
+        "vector",
+        {"policy": "fixed", "first": 1, "gamma_vec": [1, 3]},
+        [STEP, SOFT],
+    ),
     "sequential": ("vector", {"policy": "sequential", "first": 1, "copies": 3}, [STEP]),
     "random": ("vector", {"policy": "random", "copies": 2}, [SOFT, STEP]),
     "reference_pair": ("reference_pair", {}, [SOFT, STEP]),
@@ -46,7 +50,9 @@ def slow_of(fast: CellGroup) -> NaiveGroup:
     for array in fast.arrays:
         key = tuple(int(v) & 0xFFFFFFFF for v in array.control[0, :2])
         devices.append(
-            NaiveArray(array.spec.model, array.spec.params, SHAPE, key, array.granularity)
+            NaiveArray(
+                array.spec.model, array.spec.params, SHAPE, key, array.granularity
+            )
         )
     policy = "one_sided" if fast.spec.model == "one_sided" else fast.policy
     return NaiveGroup(devices, fast.factors, policy, fast.first)
@@ -54,13 +60,17 @@ def slow_of(fast: CellGroup) -> NaiveGroup:
 
 def samples(seed: int, batch: int = 4) -> list[np.ndarray]:
     draw = np.random.default_rng(seed)
-    return [draw.normal(size=(batch, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0])]
+    return [
+        draw.normal(size=(batch, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0])
+    ]
 
 
 def assert_same(fast: CellGroup, slow: NaiveGroup) -> None:
     for array, device in zip(fast.arrays, slow.devices, strict=True):
         np.testing.assert_array_equal(array.weight.detach().numpy(), device.weight)
-        np.testing.assert_array_equal(array.persistent.detach().numpy().ravel(), device.w)
+        np.testing.assert_array_equal(
+            array.persistent.detach().numpy().ravel(), device.w
+        )
     np.testing.assert_array_equal(fast.weight.detach().numpy(), slow.weight)
 
 
@@ -77,7 +87,11 @@ def test_twenty_updates(name: str, lr: float) -> None:
         x, d = samples(turn + 1)
         fast.update(torch.from_numpy(x), torch.from_numpy(d), lr, Update(desired_bl=7))
         slow.update(
-            x, d, lr, Update(desired_bl=7), [fast.lead.calls - 1, *(a.calls for a in fast.arrays)]
+            x,
+            d,
+            lr,
+            Update(desired_bl=7),
+            [fast.lead.calls - 1, *(a.calls for a in fast.arrays)],
         )
         assert_same(fast, slow)
     assert max(np.abs(d.w).max() for d in slow.devices) > 0.01
@@ -87,7 +101,8 @@ def test_refresh_of_one_sided_pairs() -> None:
     params = {"refresh_every": 3, "refresh_upper_thres": 0.3, "refresh_lower_thres": 0.1,
               "refresh_forward": {"is_perfect": True}, "refresh_update": {"desired_bl": 10}}  # fmt: skip
     device = DeviceSpec(
-        "soft_bounds", {"dw_min": 0.02, "reset": 0.05, "reset_dtod": 0.02, "write_noise_std": 0.3}
+        "soft_bounds",
+        {"dw_min": 0.02, "reset": 0.05, "reset_dtod": 0.02, "write_noise_std": 0.3},
     )
     fast = make_array(*SHAPE, DeviceSpec("one_sided", params, {"a": device}), seed=1)
     assert isinstance(fast, CellGroup)

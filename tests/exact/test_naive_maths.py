@@ -30,7 +30,8 @@ KERNEL(draw_numbers, TryArgs) {
 }
 KERNEL(power, TryArgs) { a.out[item] = pow_(a.a[item], a.b[item]); }
 """ + "".join(
-    f"KERNEL(try_{name}, TryArgs) {{ a.out[item] = {name}(a.a[item]); }}\n" for name in ONE
+    f"KERNEL(try_{name}, TryArgs) {{ a.out[item] = {name}(a.a[item]); }}\n"
+    for name in ONE
 )
 
 
@@ -40,7 +41,10 @@ class TryArgs(ctypes.Structure):
     _fields_ = (
         ("items", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("a", "b", "out", "words")),
-        *((name, ctypes.c_uint32) for name in ("key_a", "key_b", "call", "step", "stream")),
+        *(
+            (name, ctypes.c_uint32)
+            for name in ("key_a", "key_b", "call", "step", "stream")
+        ),
     )
 
 
@@ -49,7 +53,10 @@ def run(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Floats [items, width] and words [items, 4] that a kernel leaves for inputs a (and b)."""
     a, b = a.astype(np.float32), (a if b is None else b).astype(np.float32)
-    out, words = np.full((len(a), width), np.nan, np.float32), np.zeros((len(a), 4), np.uint32)
+    out, words = (
+        np.full((len(a), width), np.nan, np.float32),
+        np.zeros((len(a), 4), np.uint32),
+    )
     args = TryArgs(
         len(a),
         a.ctypes.data,
@@ -88,7 +95,9 @@ def inputs() -> np.ndarray:
             4194303.5,
         ]
     )
-    middle = np.concatenate([draw.uniform(-110, 95, 20000), draw.uniform(0.4, 2.5, 5000)])
+    middle = np.concatenate(
+        [draw.uniform(-110, 95, 20000), draw.uniform(0.4, 2.5, 5000)]
+    )
     return np.concatenate([wide, middle, ties, ends, -ends]).astype(np.float32)
 
 
@@ -102,7 +111,9 @@ def test_philox_gives_the_published_vectors() -> None:
     ]
     for given, expected in known:
         counter = [np.array([v], np.uint32) for v in given[:4]]
-        assert [int(v[0]) for v in draws.philox(counter, (given[4], given[5]))] == expected
+        assert [
+            int(v[0]) for v in draws.philox(counter, (given[4], given[5]))
+        ] == expected
 
 
 def test_words_and_numbers_equal_the_slow_version() -> None:
@@ -116,7 +127,8 @@ def test_words_and_numbers_equal_the_slow_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "slow"), [("log_", maths.log), ("exp_", maths.exp), ("round_", maths.round_even)]
+    ("name", "slow"),
+    [("log_", maths.log), ("exp_", maths.exp), ("round_", maths.round_even)],
 )
 def test_functions_equal_the_slow_version(name: str, slow: object) -> None:
     v = np.abs(inputs()) if name == "log_" else inputs()
@@ -126,8 +138,12 @@ def test_functions_equal_the_slow_version(name: str, slow: object) -> None:
 
 def test_power_equals_the_slow_version() -> None:
     draw = np.random.default_rng(5)
-    base = np.concatenate([draw.uniform(0, 3, 5000), [0, 0, 0, 1, 2]]).astype(np.float32)
-    exponent = np.concatenate([draw.uniform(-4, 4, 5000), [0, 2, -1, 0, 0]]).astype(np.float32)
+    base = np.concatenate([draw.uniform(0, 3, 5000), [0, 0, 0, 1, 2]]).astype(
+        np.float32
+    )
+    exponent = np.concatenate([draw.uniform(-4, 4, 5000), [0, 2, -1, 0, 0]]).astype(
+        np.float32
+    )
     fast, _ = run("power", base, exponent)
     np.testing.assert_array_equal(fast[:, 0], maths.power(base, exponent))
 
@@ -170,7 +186,8 @@ def test_fused_products_round_once() -> None:
     draw = np.random.default_rng(11)
     a, b = (draw.normal(size=2000).astype(np.float32) for _ in range(2))
     c = (
-        -a * b * (1 + draw.choice([0, 1e-7, 1e-3], 2000)) + draw.choice([0, 2.0**-60, 1.0], 2000)
+        -a * b * (1 + draw.choice([0, 1e-7, 1e-3], 2000))
+        + draw.choice([0, 2.0**-60, 1.0], 2000)
     ).astype(np.float32)
     for x, y, z, fused in zip(a, b, c, maths.fma(a, b, c), strict=True):
         exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))

@@ -23,7 +23,9 @@ EVERYTHING: dict[str, Any] = {
     "out_noise_std": 0.3, "inp_noise": 0.02, "inp_asymmetry": 0.05, "out_asymmetry": 0.1, "w_read_asymmetry_dtod": 0.2,
 }  # fmt: skip
 ONE_PASS = {k: v for k, v in EVERYTHING.items() if k != "w_read_asymmetry_dtod"}
-SPLIT = {k: v for k, v in ONE_PASS.items() if k not in ("inp_noise", "inp_asymmetry")} | EIGHT_BITS
+SPLIT = {
+    k: v for k, v in ONE_PASS.items() if k not in ("inp_noise", "inp_asymmetry")
+} | EIGHT_BITS
 
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -35,10 +37,18 @@ CASES: dict[str, dict[str, Any]] = {
         "noise_management": "None",
     },
     "one_sided_test": {"out_bound": 0.6, "bm_test_negative_bound": False},
-    "clearing": {"out_bound": 0.4, "bm_test_negative_bound": False, "bm_negative_hit_clears": True},
+    "clearing": {
+        "out_bound": 0.4,
+        "bm_test_negative_bound": False,
+        "bm_negative_hit_clears": True,
+    },
     "no_start": {"out_bound": 0.6, "max_bm_res": 0.0},
     "few_rounds": {"out_bound": 0.1, "max_bm_factor": 2},
-    "unmanaged": {"noise_management": "None", "bound_management": "None", "out_bound": 0.8},
+    "unmanaged": {
+        "noise_management": "None",
+        "bound_management": "None",
+        "out_bound": 0.8,
+    },
     "no_bounds": {
         "out_bound": -1.0,
         "out_res": -1.0,
@@ -63,12 +73,18 @@ CASES: dict[str, dict[str, Any]] = {
     "offsets": {"v_offset_std": 0.1, "v_offset_w_min": -0.4, "v_offset_positive": True},
     "no_reference": {"v_offset_std": 0.1, "v_offset_w_min": 0.0},
     "series": {"r_series": 0.05, "slope_calibration": 0.3},
-    "curve": {"out_nonlinearity": 0.5, "out_nonlinearity_std": 0.3, "slope_calibration": 0.5},
+    "curve": {
+        "out_nonlinearity": 0.5,
+        "out_nonlinearity_std": 0.3,
+        "slope_calibration": 0.5,
+    },
     "spread_noise": {"out_noise_std": 0.5, "out_scale": 0.5},
     "one_pass": ONE_PASS,
     "pos_neg": EVERYTHING | {"mv_type": "PosNegSeparate", "out_bound": 1.0},
-    "pos_neg_digital": EVERYTHING | {"mv_type": "PosNegSeparateDigitalSum", "out_bound": 1.0},
-    "split": SPLIT | {"mv_type": "SplitMode", "out_bound": 0.3, "split_mode_bit_shift": 4},
+    "pos_neg_digital": EVERYTHING
+    | {"mv_type": "PosNegSeparateDigitalSum", "out_bound": 1.0},
+    "split": SPLIT
+    | {"mv_type": "SplitMode", "out_bound": 0.3, "split_mode_bit_shift": 4},
     "bit_wise": SPLIT | {"mv_type": "BitWise", "out_sto_round": True},
 }
 
@@ -81,7 +97,9 @@ def vectors(size: int, seed: int) -> np.ndarray:
 
 
 def tile_of(io: IO, lanes: int = 1) -> Tile:
-    tile = Tile(OUT, IN, TileSpec(forward=io, backward=io), seed=3, tile_id=4, lanes=lanes)
+    tile = Tile(
+        OUT, IN, TileSpec(forward=io, backward=io), seed=3, tile_id=4, lanes=lanes
+    )
     weights = 0.4 * np.random.default_rng(1).normal(size=(OUT, IN)).astype(np.float32)
     tile.array.set_weights(torch.from_numpy(weights))
     return tile
@@ -89,7 +107,9 @@ def tile_of(io: IO, lanes: int = 1) -> Tile:
 
 def slow_of(tile: Tile, io: IO, direction: str) -> NaiveProduct:
     low, high = (int(v) & 0xFFFFFFFF for v in tile.array.control[0, :2])
-    return NaiveProduct(io, tile.weight.detach().numpy(), (low, high), direction == "forward")
+    return NaiveProduct(
+        io, tile.weight.detach().numpy(), (low, high), direction == "forward"
+    )
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
@@ -103,9 +123,13 @@ def test_reads(name: str, direction: str) -> None:
         tile.train(training)
         x = vectors(IN if direction == "forward" else OUT, seed=int(training))
         read = tile.mvm if direction == "forward" else tile.mvm_t
-        call = 1 + (tile.array.get_extra_state()[0].item() if training else tile.read_calls)
+        call = 1 + (
+            tile.array.get_extra_state()[0].item() if training else tile.read_calls
+        )
         fast = read(torch.from_numpy(x)).numpy()
-        np.testing.assert_array_equal(fast, slow.read(x, int(call), STREAMS[direction, training]))
+        np.testing.assert_array_equal(
+            fast, slow.read(x, int(call), STREAMS[direction, training])
+        )
 
 
 @pytest.mark.gpu
@@ -118,7 +142,9 @@ def test_a_gpu_reads_the_same_bits(name: str) -> None:
         tiles[-1].set_exact(True)
     for read, size in (("mvm", IN), ("mvm_t", OUT)):
         x = torch.from_numpy(vectors(size, 8))
-        ours, theirs = (getattr(tile, read)(x.to(tile.weight.device)).cpu() for tile in tiles)
+        ours, theirs = (
+            getattr(tile, read)(x.to(tile.weight.device)).cpu() for tile in tiles
+        )
         assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), read
 
 
@@ -147,7 +173,9 @@ def test_the_product_of_torch_gives_nearly_the_same(name: str) -> None:
 def test_lanes_read_like_tiles_of_their_own(exact: bool) -> None:
     """A lane has a key of its own; with the key and spreads of a single tile it gives that tile's
     numbers."""
-    io = IO(**(EVERYTHING | {"mv_type": "PosNegSeparate", "out_res": 0.0, "inp_res": 0.0}))
+    io = IO(
+        **(EVERYTHING | {"mv_type": "PosNegSeparate", "out_res": 0.0, "inp_res": 0.0})
+    )
     pair, single = tile_of(io, lanes=2), tile_of(io)
     pair.set_exact(exact)
     single.set_exact(exact)
@@ -158,8 +186,13 @@ def test_lanes_read_like_tiles_of_their_own(exact: bool) -> None:
 
 
 def test_frozen_spreads_are_state_only_where_they_are_used() -> None:
-    plain, spread = tile_of(IO()), tile_of(IO(**(EVERYTHING | {"mv_type": "PosNegSeparate"})))
-    assert not [name for name in plain.state_dict() if "product" in name and "extra" not in name]
+    plain, spread = (
+        tile_of(IO()),
+        tile_of(IO(**(EVERYTHING | {"mv_type": "PosNegSeparate"}))),
+    )
+    assert not [
+        name for name in plain.state_dict() if "product" in name and "extra" not in name
+    ]
     kept = spread.state_dict()
     assert kept["forward_product.frozen"].shape == (1, 4, OUT)
     assert kept["backward_product.frozen"].shape == (1, 4, IN)

@@ -46,13 +46,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "constant": {"noise_management": "Constant", "nm_thres": 2.0},
     "average": {"noise_management": "AverageAbsMax"},
     "negative_ignored": TIGHT | {"bm_test_negative_bound": False},
-    "negative_clears": TIGHT | {"bm_test_negative_bound": False, "bm_negative_hit_clears": True},
+    "negative_clears": TIGHT
+    | {"bm_test_negative_bound": False, "bm_negative_hit_clears": True},
     "spread_noise": FINE | {"out_noise_std": 0.4},
     "additive_noise": FINE | {"w_noise": 0.02, "w_noise_type": "AdditiveConstant"},
     "pcm_noise": FINE
-    | {"w_noise": 0.0175, "w_noise_type": "PCMRead", "ir_drop": 1.0, "ir_drop_g_ratio": 1e3},
+    | {
+        "w_noise": 0.0175,
+        "w_noise_type": "PCMRead",
+        "ir_drop": 1.0,
+        "ir_drop_g_ratio": 1e3,
+    },
     "offsets": FINE | {"v_offset_std": 0.1, "r_series": 0.01},
-    "one_sign": FINE | {"v_offset_std": 0.1, "v_offset_positive": True, "v_offset_w_min": -0.5},
+    "one_sign": FINE
+    | {"v_offset_std": 0.1, "v_offset_positive": True, "v_offset_w_min": -0.5},
     "curve": FINE
     | {"out_nonlinearity": 0.3, "out_nonlinearity_std": 0.2, "slope_calibration": 0.5},
     "two_signs": FINE
@@ -63,7 +70,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "ir_drop_g_ratio": 1e3,
     },
     "two_digital": FINE
-    | {"mv_type": "PosNegSeparateDigitalSum", "w_noise": 0.02, "w_noise_type": "PCMRead"},
+    | {
+        "mv_type": "PosNegSeparateDigitalSum",
+        "w_noise": 0.02,
+        "w_noise_type": "PCMRead",
+    },
     "split": FINE | {"mv_type": "SplitMode", "inp_res": 1 / 126},
     "bits": FINE | {"mv_type": "BitWise", "inp_res": 1 / 30, "out_noise": 0.01},
 }
@@ -85,10 +96,15 @@ def test_reads_equal_the_slow_version(name: str, forward: bool) -> None:
     start = np.random.default_rng(4).normal(scale=0.3, size=shape)
     array.set_weights(torch.from_numpy(start.astype(np.float32)))
     key = (int(array.control[0, 0]) & 0xFFFFFFFF, int(array.control[0, 1]) & 0xFFFFFFFF)
-    weight, direction = array.weight.detach().numpy(), "forward" if forward else "backward"
+    weight, direction = (
+        array.weight.detach().numpy(),
+        "forward" if forward else "backward",
+    )
     fast = Product(IO(**SETTINGS[name]), direction, array)
     fast.exact = True
-    slow = NaiveProduct(IO(**SETTINGS[name]), weight if forward else weight.T, key, forward)
+    slow = NaiveProduct(
+        IO(**SETTINGS[name]), weight if forward else weight.T, key, forward
+    )
     for call in (1, 2):
         x = inputs() * np.float32(call)
         y = fast.read(torch.from_numpy(x), array, call=call, training=True).numpy()
@@ -103,21 +119,30 @@ def test_reads_equal_the_slow_version(name: str, forward: bool) -> None:
 @pytest.mark.parametrize(
     "shape", [(1, 1), (5, 31), (67, 33), (10, 160), (130, 64), (700, 760), (7, 2085)]
 )
-def test_vectors_of_a_batch_are_multiplied_as_alone(shape: tuple[int, int], forward: bool) -> None:
+def test_vectors_of_a_batch_are_multiplied_as_alone(
+    shape: tuple[int, int], forward: bool
+) -> None:
     array = CellArray(*shape, DeviceSpec("constant_step"), seed=8)
     array.set_weights(
-        torch.from_numpy(np.random.default_rng(4).normal(scale=0.3, size=shape).astype(np.float32))
+        torch.from_numpy(
+            np.random.default_rng(4).normal(scale=0.3, size=shape).astype(np.float32)
+        )
     )
     direction = "forward" if forward else "backward"
     still = Product(IO(out_noise=0.0, out_res=-1.0, out_bound=-1.0), direction, array)
     exact = Product(IO(is_perfect=True), direction, array)
     exact.exact = True
     x = torch.from_numpy(
-        np.random.default_rng(5).integers(-63, 64, (70, shape[forward])).astype(np.float32) / 64
+        np.random.default_rng(5)
+        .integers(-63, 64, (70, shape[forward]))
+        .astype(np.float32)
+        / 64
     )
     for size in (*range(1, 10), 64):
         together = still.read(x[:size], array, call=1, training=True)
-        alone = torch.cat([still.read(row[None], array, call=1, training=True) for row in x[:size]])
+        alone = torch.cat(
+            [still.read(row[None], array, call=1, training=True) for row in x[:size]]
+        )
         assert torch.equal(together, alone)
     # Without noise management and rounding what is left is the product itself, by the kernel that
     # takes vectors singly.
@@ -127,7 +152,8 @@ def test_vectors_of_a_batch_are_multiplied_as_alone(shape: tuple[int, int], forw
     )  # fmt: skip
     plain.exact = True
     assert torch.equal(
-        plain.read(x, array, call=1, training=True), exact.read(x, array, call=1, training=True)
+        plain.read(x, array, call=1, training=True),
+        exact.read(x, array, call=1, training=True),
     )
 
 
@@ -160,7 +186,9 @@ def test_panels_make_the_same_products(
     array.set_weights(
         torch.from_numpy(draw.normal(scale=0.3, size=(*lead, *size)).astype(np.float32))
     )
-    x = torch.from_numpy(draw.normal(size=(*lead, batch, size[forward])).astype(np.float32))
+    x = torch.from_numpy(
+        draw.normal(size=(*lead, batch, size[forward])).astype(np.float32)
+    )
     read = Product(IO(**SECTIONS[name]), "forward" if forward else "backward", array)
     found, before = [], torch.get_num_threads()
     for number in (1, 3):

@@ -20,15 +20,21 @@ from tests.naive.array import NaiveArray
 from tests.naive.group import NaiveGroup
 from tests.naive.rounds import NaiveCells, NaiveRounds
 
-SOFT = DeviceSpec("soft_bounds", {"dw_min": 0.01, "write_noise_std": 1.0, "reset_dtod": 0.02})
+SOFT = DeviceSpec(
+    "soft_bounds", {"dw_min": 0.01, "write_noise_std": 1.0, "reset_dtod": 0.02}
+)
 STEP = DeviceSpec("constant_step", {"dw_min": 0.004, "dw_min_std": 0.5})
 CELLS = {
     "single": SOFT,
     "all": DeviceSpec("vector", {"gamma_vec": [0.7, 0.4]}, {"a": SOFT, "b": STEP}),
     "fixed": DeviceSpec(
-        "vector", {"policy": "fixed", "first": 1, "gamma_vec": [0.5, 1.0]}, {"a": STEP, "b": SOFT}
+        "vector",
+        {"policy": "fixed", "first": 1, "gamma_vec": [0.5, 1.0]},
+        {"a": STEP, "b": SOFT},
     ),
-    "sequential": DeviceSpec("vector", {"policy": "sequential", "copies": 3}, {"a": STEP}),
+    "sequential": DeviceSpec(
+        "vector", {"policy": "sequential", "copies": 3}, {"a": STEP}
+    ),
     "random": DeviceSpec("vector", {"policy": "random"}, {"a": SOFT, "b": STEP}),
     "pair": DeviceSpec("reference_pair", {}, {"a": SOFT}),
     "one_sided": DeviceSpec("one_sided", {}, {"a": STEP, "b": SOFT}),
@@ -53,10 +59,14 @@ CASES = [
 ]
 
 
-def make(name: str, fast: str, slow: str, lanes: int = 1, seed: int = 11) -> tuple[Any, Tile, Any]:
+def make(
+    name: str, fast: str, slow: str, lanes: int = 1, seed: int = 11
+) -> tuple[Any, Tile, Any]:
     algorithm, values = WALKS[name]
     noisy = {"out_noise": 0.01, "out_res": 0.01, "out_bound": 1.0, "out_asymmetry": 0.1}
-    spec = AlgorithmSpec(algorithm, {"transfer_forward": noisy} | values, {"fast": CELLS[fast]})
+    spec = AlgorithmSpec(
+        algorithm, {"transfer_forward": noisy} | values, {"fast": CELLS[fast]}
+    )
     given = TileSpec(device=CELLS[slow], algorithm=spec, update=Update(desired_bl=10))
     tile = Tile(*SHAPE, given, seed=seed, tile_id=5, lanes=lanes)
     module = find_algorithm(algorithm)
@@ -111,8 +121,12 @@ def assert_same(tile: Tile, state: Any, naive: NaiveRounds) -> None:
         ones = [array] if cells.single else array.arrays
         assert [one.calls for one in ones] == cells.calls
         for one, slow in zip(ones, cells.group.devices, strict=True):
-            np.testing.assert_array_equal(one.persistent.detach().numpy().ravel(), slow.w)
-    assert_coupled_alike(tile, state, naive, [cells.group.weight for cells in naive.arrays])
+            np.testing.assert_array_equal(
+                one.persistent.detach().numpy().ravel(), slow.w
+            )
+    assert_coupled_alike(
+        tile, state, naive, [cells.group.weight for cells in naive.arrays]
+    )
 
 
 @pytest.mark.parametrize(("name", "fast", "slow"), CASES)
@@ -125,4 +139,6 @@ def test_twenty_updates(name: str, fast: str, slow: str) -> None:
         module.update(tile, state, x, d, 0.03)
         naive.learn_all(x.numpy(), d.numpy(), 0.03)
         assert_same(tile, state, naive)
-    assert np.mean(naive.arrays[-1].group.weight != start) > 0.2, "hardly anything was written"
+    assert np.mean(naive.arrays[-1].group.weight != start) > 0.2, (
+        "hardly anything was written"
+    )

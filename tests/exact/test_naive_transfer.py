@@ -21,7 +21,9 @@ FAST = DeviceSpec(
     "soft_bounds_reference",
     {"dw_min": 0.02, "dw_min_std": 0.5, "reference_std": 0.05, "write_noise_std": 1.5},
 )
-SLOW = DeviceSpec("linear_step", {"dw_min": 0.004, "dw_min_std": 1.0, "write_noise_std": 2.0})
+SLOW = DeviceSpec(
+    "linear_step", {"dw_min": 0.004, "dw_min_std": 1.0, "write_noise_std": 2.0}
+)
 MANAGED = {"desired_bl": 7, "update_bl_management": True, "update_management": True}
 ONE_PULSE = {"desired_bl": 1, "update_bl_management": False, "update_management": False}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -83,7 +85,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "transfer_every_vec": [1, 2, 0],
         },
     ),
-    "chopped_ttv2": ("chopped_ttv2", {"transfer_lr": 3.0, "in_chop_prob": 0.3, "momentum": 0.1}),
+    "chopped_ttv2": (
+        "chopped_ttv2",
+        {"transfer_lr": 3.0, "in_chop_prob": 0.3, "momentum": 0.1},
+    ),
     "chopped_random": (
         "chopped_ttv2",
         {"random_selection": True, "transfer_lr": 3.0, "in_chop_prob": 0.3},
@@ -100,7 +105,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "chopped_rows": (
         "chopped_ttv2",
-        {"transfer_columns": False, "out_chop_prob": 0.5, "no_buffer": True, "transfer_lr": 9.0},
+        {
+            "transfer_columns": False,
+            "out_chop_prob": 0.5,
+            "no_buffer": True,
+            "transfer_lr": 9.0,
+        },
     ),
     "chopped_auto": (
         "chopped_ttv2",
@@ -126,7 +136,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "transfer_lr": 5.0,
         },
     ),
-    "residual_v2": ("residual_v2", {"units_in_mbatch": False, "transfer_lr": 0.5, "momentum": 0.6}),
+    "residual_v2": (
+        "residual_v2",
+        {"units_in_mbatch": False, "transfer_lr": 0.5, "momentum": 0.6},
+    ),
     "residual_v2_one_pulse": (
         "residual_v2",
         {
@@ -170,7 +183,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def make(name: str, fast: DeviceSpec = FAST, slow: DeviceSpec = SLOW) -> tuple[Any, Tile, Any]:
+def make(
+    name: str, fast: DeviceSpec = FAST, slow: DeviceSpec = SLOW
+) -> tuple[Any, Tile, Any]:
     algorithm, values = CASES[name]
     noisy = {
         "out_noise": 0.01,
@@ -179,7 +194,9 @@ def make(name: str, fast: DeviceSpec = FAST, slow: DeviceSpec = SLOW) -> tuple[A
         "out_sto_round": "rows" in name,
         "out_asymmetry": 0.1,
     }
-    spec = AlgorithmSpec(algorithm, {"transfer_forward": noisy} | values, {"fast": fast})
+    spec = AlgorithmSpec(
+        algorithm, {"transfer_forward": noisy} | values, {"fast": fast}
+    )
     tile = Tile(
         *SHAPE,
         TileSpec(device=slow, algorithm=spec, update=Update(desired_bl=10)),
@@ -189,7 +206,9 @@ def make(name: str, fast: DeviceSpec = FAST, slow: DeviceSpec = SLOW) -> tuple[A
     module = find_algorithm(algorithm)
     state = module.init(tile, tile.spec)
     module.set_weights(
-        tile, state, 0.1 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(4))
+        tile,
+        state,
+        0.1 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(4)),
     )
     return module, tile, state
 
@@ -199,8 +218,13 @@ def twin(tile: Tile, state: Any, batch: int) -> NaiveTransfer:
     prepared = Prepared(state, tile.array, batch)
     arrays = []
     for array in (*state.arrays, tile.array):
-        key = (int(array.control[0, 0]) & 0xFFFFFFFF, int(array.control[0, 1]) & 0xFFFFFFFF)
-        slow = NaiveArray(array.spec.model, array.spec.params, SHAPE, key, array.granularity)
+        key = (
+            int(array.control[0, 0]) & 0xFFFFFFFF,
+            int(array.control[0, 1]) & 0xFFFFFFFF,
+        )
+        slow = NaiveArray(
+            array.spec.model, array.spec.params, SHAPE, key, array.granularity
+        )
         slow.w = array.persistent.detach().numpy().ravel().copy()
         slow.seen = array.weight.detach().numpy().ravel().copy()
         arrays.append(slow)
@@ -216,7 +240,9 @@ def twin(tile: Tile, state: Any, batch: int) -> NaiveTransfer:
 
 def vectors(n: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(n)
-    x = torch.randn(batch, SHAPE[1], generator=g) * (torch.rand(batch, SHAPE[1], generator=g) > 0.3)
+    x = torch.randn(batch, SHAPE[1], generator=g) * (
+        torch.rand(batch, SHAPE[1], generator=g) > 0.3
+    )
     return x, torch.randn(batch, SHAPE[0], generator=g)
 
 
@@ -228,11 +254,15 @@ def assert_same(tile: Tile, state: Any, naive: NaiveTransfer) -> None:
         np.testing.assert_array_equal(fast.numpy(), slow.weight)
     for fast, slow in zip((*state.arrays, tile.array), naive.arrays, strict=True):
         if "persistent" in fast.layout.states:
-            np.testing.assert_array_equal(fast.persistent.detach().numpy().ravel(), slow.w)
+            np.testing.assert_array_equal(
+                fast.persistent.detach().numpy().ravel(), slow.w
+            )
     assert_coupled_alike(tile, state, naive, [slow.weight for slow in naive.arrays])
 
 
-def assert_coupled_alike(tile: Tile, state: Any, naive: Any, weights: list[np.ndarray]) -> None:
+def assert_coupled_alike(
+    tile: Tile, state: Any, naive: Any, weights: list[np.ndarray]
+) -> None:
     """Buffers, choppers and counters, and the visible weight as the sum of the slow version's
     `weights`."""
 
@@ -244,7 +274,9 @@ def assert_coupled_alike(tile: Tile, state: Any, naive: Any, weights: list[np.nd
     if state.mean is not None:
         np.testing.assert_array_equal(state.mean.numpy(), turned(naive.mean))
         np.testing.assert_array_equal(state.past.numpy(), turned(naive.past))
-    np.testing.assert_array_equal(state.in_chop.numpy(), naive.in_chop + 2 * naive.switched)
+    np.testing.assert_array_equal(
+        state.in_chop.numpy(), naive.in_chop + 2 * naive.switched
+    )
     np.testing.assert_array_equal(state.out_chop.numpy(), naive.out_chop)
     assert state.counters[0, : 2 + len(naive.pointers)].tolist() == [
         naive.samples,
@@ -266,19 +298,31 @@ def assert_coupled_alike(tile: Tile, state: Any, naive: Any, weights: list[np.nd
 @pytest.mark.parametrize("name", CASES)
 def test_twenty_updates(name: str) -> None:
     module, tile, state = make(name)
-    batch = 8 if name == "agad_rows" else 4  # enough sweeps over 35 rows for the first write
+    batch = (
+        8 if name == "agad_rows" else 4
+    )  # enough sweeps over 35 rows for the first write
     naive = twin(tile, state, batch)
-    start = tile.array.weight.detach().clone() if state.last is None else state.last.clone()
+    start = (
+        tile.array.weight.detach().clone() if state.last is None else state.last.clone()
+    )
     for n in range(20):
         x, d = vectors(n, batch)
         module.update(tile, state, x, d, 0.03)
-        naive.learn(x.numpy(), d.numpy(), 0.03, call=state.fast.calls, slow_call=tile.array.calls)
+        naive.learn(
+            x.numpy(),
+            d.numpy(),
+            0.03,
+            call=state.fast.calls,
+            slow_call=tile.array.calls,
+        )
         assert_same(tile, state, naive)
     end = tile.array.weight.detach() if state.last is None else state.last
     assert (end != start).float().mean() > 0.2, "hardly anything was written"
 
 
-@pytest.mark.parametrize("name", ["tiki_taka", "chopped_auto", "tiki_taka_random", "ttv2_chain"])
+@pytest.mark.parametrize(
+    "name", ["tiki_taka", "chopped_auto", "tiki_taka_random", "ttv2_chain"]
+)
 def test_samples_without_slots_bring_no_pulses(name: str) -> None:
     """As in convolutions, where most patches have no gradient: their trains are not even made."""
     module, tile, state = make(name)
@@ -287,7 +331,13 @@ def test_samples_without_slots_bring_no_pulses(name: str) -> None:
         x, d = vectors(n, 300)
         d[torch.arange(300) % kept != 0] = 0.0
         module.update(tile, state, x, d, 0.03)
-        naive.learn(x.numpy(), d.numpy(), 0.03, call=state.fast.calls, slow_call=tile.array.calls)
+        naive.learn(
+            x.numpy(),
+            d.numpy(),
+            0.03,
+            call=state.fast.calls,
+            slow_call=tile.array.calls,
+        )
         assert_same(tile, state, naive)
 
 
@@ -295,14 +345,24 @@ def test_counts_beyond_a_word_stay_in_their_sample() -> None:
     """A line that is silent in a sample takes none of the pulses of the next one, however long
     trains are."""
     module, tile, state = make(
-        "tiki_taka", DeviceSpec(FAST.model, FAST.params | {"mult_noise": False, "dw_min": 0.002})
+        "tiki_taka",
+        DeviceSpec(FAST.model, FAST.params | {"mult_noise": False, "dw_min": 0.002}),
     )
     state.update = Update(
-        pulse_type="MeanCount", desired_bl=70, update_bl_management=False, update_management=False
+        pulse_type="MeanCount",
+        desired_bl=70,
+        update_bl_management=False,
+        update_management=False,
     )
     naive = twin(tile, state, 4)
     for n in range(4):
         x, d = vectors(n, 4)
         module.update(tile, state, x, d, 0.03)
-        naive.learn(x.numpy(), d.numpy(), 0.03, call=state.fast.calls, slow_call=tile.array.calls)
+        naive.learn(
+            x.numpy(),
+            d.numpy(),
+            0.03,
+            call=state.fast.calls,
+            slow_call=tile.array.calls,
+        )
         assert_same(tile, state, naive)

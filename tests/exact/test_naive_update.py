@@ -21,7 +21,11 @@ SHAPE = (4, 37)  # more than one block of 32 lines, and no multiple of 16
 # Options that the presets leave at their defaults; together they reach every branch of the
 # snippets.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "constant_step-corrupt": {"corrupt_devices_prob": 0.3, "perfect_bias": True, "dw_min_std": 1.5},
+    "constant_step-corrupt": {
+        "corrupt_devices_prob": 0.3,
+        "perfect_bias": True,
+        "dw_min_std": 1.5,
+    },
     "constant_step-log_normal": {
         "dw_min_dtod_log_normal": True,
         "up_down": -0.2,
@@ -32,10 +36,27 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "dw_min_dtod": 1.0,
         "w_min_dtod": 2.0,
     },
-    "linear_step-individual": {"mean_bound_reference": False, "mult_noise": False, "gamma_up": 0.4},
-    "linear_step-increasing": {"allow_increasing": True, "gamma_up": -0.3, "write_noise_std": 3.0},
-    "soft_bounds-reverse": {"reverse_up": True, "reverse_down": True, "write_noise_std": 2.0},
-    "soft_bounds_pmax-fast": {"p_max": 400.0, "alpha": 0.005, "range_min": -0.8, "range_max": 0.9},
+    "linear_step-individual": {
+        "mean_bound_reference": False,
+        "mult_noise": False,
+        "gamma_up": 0.4,
+    },
+    "linear_step-increasing": {
+        "allow_increasing": True,
+        "gamma_up": -0.3,
+        "write_noise_std": 3.0,
+    },
+    "soft_bounds-reverse": {
+        "reverse_up": True,
+        "reverse_down": True,
+        "write_noise_std": 2.0,
+    },
+    "soft_bounds_pmax-fast": {
+        "p_max": 400.0,
+        "alpha": 0.005,
+        "range_min": -0.8,
+        "range_max": 0.9,
+    },
     "soft_bounds_reference-one_bound": {"w_min": 0.0, "subtract_symmetry_point": True},
     "soft_bounds_reference-slopes": {
         "slope_up_dtod": 0.2,
@@ -56,14 +77,25 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "pow_up_down_dtod": 0.05,
         "write_noise_std": 5.0,
     },
-    "pow_step-stuck": {"corrupt_devices_prob": 0.5, "pow_gamma": 0.8, "pow_up_down": -0.3},
+    "pow_step-stuck": {
+        "corrupt_devices_prob": 0.5,
+        "pow_gamma": 0.8,
+        "pow_up_down": -0.3,
+    },
     "pow_step_reference-symmetric": {
         "subtract_symmetry_point": True,
         "reference_std": 0.03,
         "dw_min": 0.02,
     },
-    "pow_step_reference-pairs": {"subtract_symmetry_point": True, "n_estimation_steps": 40},
-    "pow_step_reference-outside": {"reference_mean": 0.3, "w_max_dtod": 1.0, "outside_falls": True},
+    "pow_step_reference-pairs": {
+        "subtract_symmetry_point": True,
+        "n_estimation_steps": 40,
+    },
+    "pow_step_reference-outside": {
+        "reference_mean": 0.3,
+        "w_max_dtod": 1.0,
+        "outside_falls": True,
+    },
     "pow_step_reference-stuck": {
         "corrupt_devices_prob": 0.5,
         "reference_std": 0.1,
@@ -102,7 +134,9 @@ def update_both(
     products."""
     draw = np.random.default_rng(2)
     for _ in range(times):
-        x, d = (draw.normal(size=(2, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0]))
+        x, d = (
+            draw.normal(size=(2, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0])
+        )
         lr = pulses * fast.granularity / (np.abs(x).max() * np.abs(d).max())
         fast.update(torch.from_numpy(x), torch.from_numpy(d), float(lr), settings)
         slow.update(x, d, float(lr), settings, fast.calls)
@@ -122,12 +156,15 @@ def specs() -> dict[str, DeviceSpec]:
         if spec.model in STEPS:
             found[f"preset-{name}"] = spec
     return found | {
-        name: DeviceSpec(name.partition("-")[0], params) for name, params in OPTIONS.items()
+        name: DeviceSpec(name.partition("-")[0], params)
+        for name, params in OPTIONS.items()
     }
 
 
 def test_every_pulsed_model_that_ships_has_a_slow_version() -> None:
-    assert {name for name in device_names() if not find_device(name).ideal} <= set(STEPS)
+    assert {name for name in device_names() if not find_device(name).ideal} <= set(
+        STEPS
+    )
 
 
 @pytest.mark.parametrize("name", specs())
@@ -135,14 +172,20 @@ def test_constants_and_updates(name: str) -> None:
     fast, slow = both(specs()[name])
     for constant in fast.layout.cells:
         np.testing.assert_array_equal(
-            fast.parameter(constant).numpy().ravel(), slow.cells[constant], err_msg=constant
+            fast.parameter(constant).numpy().ravel(),
+            slow.cells[constant],
+            err_msg=constant,
         )
     update_both(fast, slow, Update(), times=20, pulses=4)
     assert np.abs(slow.w).max() > 0
 
 
 UPDATES = {
-    "no_management": {"update_bl_management": False, "update_management": False, "desired_bl": 10},
+    "no_management": {
+        "update_bl_management": False,
+        "update_management": False,
+        "desired_bl": 10,
+    },
     "update_management": {"update_bl_management": False, "desired_bl": 5},
     "long_trains": {
         "update_bl_management": False,
@@ -184,7 +227,9 @@ def test_operations_on_weights(write_noise: float) -> None:
         "diffusion": 0.01,
         "reset_dtod": 0.1,
     }
-    fast, slow = both(DeviceSpec("linear_step", params | {"diffusion_dtod": 0.3, "reset": 0.05}))
+    fast, slow = both(
+        DeviceSpec("linear_step", params | {"diffusion_dtod": 0.3, "reset": 0.05})
+    )
     fast.diffuse()
     slow.diffuse(fast.calls)
     fast.decay(0.7)
@@ -196,14 +241,22 @@ def test_operations_on_weights(write_noise: float) -> None:
 
 
 @pytest.mark.parametrize("write_noise", [0.0, 2.0])
-@pytest.mark.parametrize("model", ["constant_step", "linear_step", "soft_bounds_reference"])
-def test_exact_update_within_the_bounds_of_the_device(model: str, write_noise: float) -> None:
+@pytest.mark.parametrize(
+    "model", ["constant_step", "linear_step", "soft_bounds_reference"]
+)
+def test_exact_update_within_the_bounds_of_the_device(
+    model: str, write_noise: float
+) -> None:
     params = (
-        {"write_noise_std": write_noise} if "write_noise_std" in find_device(model).params else {}
+        {"write_noise_std": write_noise}
+        if "write_noise_std" in find_device(model).params
+        else {}
     )
     fast, slow = both(DeviceSpec(model, params))
     update_both(fast, slow, Update(pulse_type="NoneWithDevice"), times=20, pulses=60)
-    at_bounds = (slow.w == slow.cells["min_bound"]) | (slow.w == slow.cells["max_bound"])
+    at_bounds = (slow.w == slow.cells["min_bound"]) | (
+        slow.w == slow.cells["max_bound"]
+    )
     assert 0 < at_bounds.sum() < at_bounds.size
     update_both(fast, slow, Update(), times=2, pulses=4)
 
@@ -212,16 +265,24 @@ def test_exact_update_within_the_bounds_of_the_device(model: str, write_noise: f
 def test_exact_update_without_a_device(model: str) -> None:
     """Torch sums over the samples in an order of its own: equal up to the rounding of the sum."""
     fast = CellArray(*SHAPE, DeviceSpec(model), seed=11, tile_id=5)
-    slow = NaiveArray("constant_step", find_device("constant_step").validate({}), SHAPE, (1, 2))
+    slow = NaiveArray(
+        "constant_step", find_device("constant_step").validate({}), SHAPE, (1, 2)
+    )
     slow.w = np.random.default_rng(1).uniform(-0.3, 0.3, slow.w.size).astype(np.float32)
     fast.set_weights(torch.from_numpy(slow.w.reshape(SHAPE)))
     slow.w = fast.weight.detach().numpy().ravel().copy()
     draw = np.random.default_rng(2)
     for _ in range(20):
-        x, d = (draw.normal(size=(2, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0]))
-        fast.update(torch.from_numpy(x), torch.from_numpy(d), 0.1, Update(pulse_type="None"))
+        x, d = (
+            draw.normal(size=(2, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0])
+        )
+        fast.update(
+            torch.from_numpy(x), torch.from_numpy(d), 0.1, Update(pulse_type="None")
+        )
         slow.update(x, d, 0.1, Update(pulse_type="None"), fast.calls)
-        np.testing.assert_allclose(fast.weight.detach().numpy(), slow.weight, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            fast.weight.detach().numpy(), slow.weight, rtol=1e-5, atol=1e-6
+        )
     assert np.abs(slow.w).max() > 1, "no bounds act"
 
 
@@ -254,7 +315,9 @@ def test_drift(name: str) -> None:
         fast.drift(time)
         slow.drift(fast.calls, time)
         assert_same(fast, slow)
-        if round_ == 2:  # cells that get a pulse begin anew, at this time; the others drift on
+        if (
+            round_ == 2
+        ):  # cells that get a pulse begin anew, at this time; the others drift on
             update_both(fast, slow, Update(), times=1, pulses=1)
             assert 0 < (slow.w != slow.left).sum() < slow.w.size
     assert (slow.w != before).mean() > 0.9

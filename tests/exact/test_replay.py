@@ -28,11 +28,18 @@ REPLAYED: dict[str, dict[str, Any]] = {
     "agad": {"algorithm": {"name": "agad", **FAST}},
     "digital": {"algorithm": {"name": "digital"}},
     "mixed_precision": {"algorithm": {"name": "mixed_precision"}},
-    "mixed_precision_first": {"algorithm": {"name": "mixed_precision", "transfer_first": True}},
-    "mixed_precision_rows": {"algorithm": {"name": "mixed_precision", "transfer_every": 2}},
+    "mixed_precision_first": {
+        "algorithm": {"name": "mixed_precision", "transfer_first": True}
+    },
+    "mixed_precision_rows": {
+        "algorithm": {"name": "mixed_precision", "transfer_every": 2}
+    },
     "hwa": HWA
     | {
-        "tile": {"modifier": {"type": "AddNormal", "std_dev": 0.1}, "input_range": {"enable": True}}
+        "tile": {
+            "modifier": {"type": "AddNormal", "std_dev": 0.1},
+            "input_range": {"enable": True},
+        }
     },
     "hwa_adam": HWA | {"optimizer": {"name": "adam", "lr": 0.01, "momentum": 0.0}},
 }
@@ -72,7 +79,14 @@ def test_replayed_steps_are_launched_steps(name: str, tmp_path: Path) -> None:
     for graph in (True, False):
         left.append(
             outcome(
-                run(config_of(tmp_path / str(graph), REPLAYED[name], device="cuda", graph=graph))
+                run(
+                    config_of(
+                        tmp_path / str(graph),
+                        REPLAYED[name],
+                        device="cuda",
+                        graph=graph,
+                    )
+                )
             )
         )
     assert left[0] == left[1]
@@ -102,7 +116,9 @@ def test_noise_differs_from_replay_to_replay(tmp_path: Path) -> None:
     from engine.optim.replay import WARM_UP
 
     config = analog_config(
-        tmp_path, run={"device": "cuda"}, device={"dw_min": 1e-7, "lifetime": 0.0, "diffusion": 0.0}
+        tmp_path,
+        run={"device": "cuda"},
+        device={"dw_min": 1e-7, "lifetime": 0.0, "diffusion": 0.0},
     )
     config["layers"] = {}
     loop = Loop(small_config(tmp_path) | config)

@@ -80,14 +80,20 @@ def update_as_a_gpu(
     plan = pulses._plan(u, array.granularity, lr, array.weight.device)
     words = max(1, math.ceil(plan.max_bl / pulses.SLOTS))
     args = pulses._args(array, x.shape[-2], words)
-    args.type, args.lr_scale, args.call = pulses.TYPES[u.pulse_type], 1.0, array.next_call()
+    args.type, args.lr_scale, args.call = (
+        pulses.TYPES[u.pulse_type],
+        1.0,
+        array.next_call(),
+    )
     space = pulses._space(array, x.shape[-2], words)
     fill(args, ("x", "d", "plan", *pulses._SPACE), (x, d, plan.tensor, *space))
     program = array.program()
     with pytest.MonkeyPatch.context() as patch:
         long = max(args.rows, args.cols) > update_kernels.LONG_LINES
         patch.setattr(update_kernels, "measures_parts", lambda *_: long)
-        patch.setattr(update_kernels, "UNLISTED_GROUPS", 0 if loop.endswith("listed") else 1 << 30)
+        patch.setattr(
+            update_kernels, "UNLISTED_GROUPS", 0 if loop.endswith("listed") else 1 << 30
+        )
         update_kernels.plan_samples(program, args, array.weight.device)
         if loop.startswith("update_hits"):
             update_kernels._pulse_coincidences(program, args, array.weight.device)
@@ -95,13 +101,20 @@ def update_as_a_gpu(
     update_kernels.make_trains(program, args)
     kernel, _, parts = loop.partition("/")
     if kernel == "update_reference":
-        program = reference_program(array.spec.model, array.layout, array.weight.device.type)
+        program = reference_program(
+            array.spec.model, array.layout, array.weight.device.type
+        )
     args.items = array.lanes * array.out_size * int(parts or array.in_size)
     program.run(kernel, args, threads=1)
 
 
 def trained(
-    model: str, size: tuple[int, int, int], *, threads: int = 1, loop: str = "", where: str = "cpu"
+    model: str,
+    size: tuple[int, int, int],
+    *,
+    threads: int = 1,
+    loop: str = "",
+    where: str = "cpu",
 ) -> CellArray:
     """An array after a few updates of every kind, and after time has passed."""
     torch.set_num_threads(threads)
@@ -134,7 +147,9 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     "size", [(5, 7, 3), (20, 1100, 20), (33, 60, 100), (3, 40, 2300), (6, 300, 1)]
 )
 @pytest.mark.parametrize("model", DEVICES)
-def test_update_does_not_depend_on_threads_or_loop(model: str, size: tuple[int, int, int]) -> None:
+def test_update_does_not_depend_on_threads_or_loop(
+    model: str, size: tuple[int, int, int]
+) -> None:
     one = trained(model, size)
     assert float(one.weight.detach().std()) > 0
     others = [trained(model, size, threads=threads) for threads in (2, 3)]
@@ -160,11 +175,17 @@ def test_products_do_not_depend_on_threads(batch: int) -> None:
     def outputs(threads: int) -> list[torch.Tensor]:
         torch.set_num_threads(threads)
         tile = Tile(
-            45, 150, TileSpec(device=DeviceSpec("ideal"), forward=NOISY, backward=NOISY), seed=5
+            45,
+            150,
+            TileSpec(device=DeviceSpec("ideal"), forward=NOISY, backward=NOISY),
+            seed=5,
         )
         tile.set_exact(True)
         tile.array.set_weights(0.2 * numbers(45, 150, seed=1))
-        return [tile.mvm(numbers(batch, 150, seed=2)), tile.mvm_t(numbers(batch, 45, seed=3))]
+        return [
+            tile.mvm(numbers(batch, 150, seed=2)),
+            tile.mvm_t(numbers(batch, 45, seed=3)),
+        ]
 
     one = outputs(1)
     for threads in (2, 3):
@@ -185,7 +206,9 @@ def test_compilers_agree(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(compilers()) > 1, "the tests install ziglang to have a second compiler"
     weights, outputs = [], []
     for command in compilers():
-        monkeypatch.setattr(cpu, "compiler", lambda command=command: tuple(command.split()))
+        monkeypatch.setattr(
+            cpu, "compiler", lambda command=command: tuple(command.split())
+        )
         for cached in (cpu.library, array_program, mvm_program):
             cached.cache_clear()
         weights.append(trained(model, (20, 40, 8)))
@@ -196,7 +219,8 @@ def test_compilers_agree(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for cached in (cpu.library, array_program, mvm_program):
         cached.cache_clear()
     assert all(
-        same(weights[0].weight, w.weight) and same(weights[0].cells, w.cells) for w in weights
+        same(weights[0].weight, w.weight) and same(weights[0].cells, w.cells)
+        for w in weights
     )
     assert all(same(outputs[0], y) for y in outputs)
 
@@ -222,7 +246,9 @@ def test_trains_are_those_that_a_gpu_makes_block_by_block(
 static void make_trains_bulk(const UpdateArgs& a, i64 i, i64 n) { while (i < n) make_trains_item(a, i++); }
 """
     monkeypatch.setattr(
-        unit, "header", lambda name: one if name == "trains/cpu/trains.cu" else read(name)
+        unit,
+        "header",
+        lambda name: one if name == "trains/cpu/trains.cu" else read(name),
     )
     array_program.cache_clear()
     alone = [trains(rate) for rate in rates]
@@ -233,7 +259,9 @@ static void make_trains_bulk(const UpdateArgs& a, i64 i, i64 n) { while (i < n) 
 
 @pytest.mark.parametrize("model", DEVICES)
 def test_two_lanes_are_two_single_arrays(model: str) -> None:
-    spec = TileSpec(device=DeviceSpec(model, DEVICES[model]), forward=NOISY, backward=NOISY)
+    spec = TileSpec(
+        device=DeviceSpec(model, DEVICES[model]), forward=NOISY, backward=NOISY
+    )
     both, single = (
         Tile(9, 70, spec, seed=11, lanes=2),
         [Tile(9, 70, spec, seed=11 + k) for k in range(2)],

@@ -29,7 +29,10 @@ MEMBERS = (
 
 
 def tensors(tile: Tile, state: Any) -> list[torch.Tensor]:
-    found = {**tile.state_dict(), **{f"state.{k}": v for k, v in state.state_dict().items()}}
+    found = {
+        **tile.state_dict(),
+        **{f"state.{k}": v for k, v in state.state_dict().items()},
+    }
     return [v.clone() for k, v in sorted(found.items())]
 
 
@@ -84,7 +87,12 @@ def a_gpu_leaves_the_same_bits(made: Made) -> None:
     """Few samples and many, of which a GPU makes sample masks."""
     for samples, times in ((9, 6), (300, 2)):
         places = ("cpu", "cuda")
-        assert_equal(*(after_updates(made, samples, times=times, where=where) for where in places))
+        assert_equal(
+            *(
+                after_updates(made, samples, times=times, where=where)
+                for where in places
+            )
+        )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -93,7 +101,9 @@ def test_threads_do_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_walks_do_not_depend_on_the_loop(name: str, request: pytest.FixtureRequest) -> None:
+def test_walks_do_not_depend_on_the_loop(
+    name: str, request: pytest.FixtureRequest
+) -> None:
     """Those that a GPU runs, a warp for 32 cells in lockstep, on the CPU."""
     own = after_updates(lambda: make(name), 70)
     request.getfixturevalue("loops_of_a_gpu")
@@ -102,7 +112,9 @@ def test_walks_do_not_depend_on_the_loop(name: str, request: pytest.FixtureReque
 
 @pytest.mark.usefixtures("loops_of_a_gpu")
 @pytest.mark.parametrize("name", CASES)
-def test_kernels_of_a_gpu_leave_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_of_a_gpu_leave_the_same_bits(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kernel by kernel, with sample masks where they can be, and with all reads listed in
     parallel."""
     own = [after_updates(lambda: make(name), samples) for samples in (70, 3)]
@@ -144,7 +156,12 @@ def test_weights_are_set_through_the_last_array() -> None:
 def exact_tile(name: str, **settings: Any) -> tuple[Any, Tile, Any]:
     ideal = DeviceSpec("ideal")
     spec = AlgorithmSpec(name, {"transfer_forward": {"is_perfect": True}} | settings)
-    tile = Tile(*SHAPE, TileSpec(device=ideal, algorithm=spec, update=Update()), seed=1, tile_id=2)
+    tile = Tile(
+        *SHAPE,
+        TileSpec(device=ideal, algorithm=spec, update=Update()),
+        seed=1,
+        tile_id=2,
+    )
     module = find_algorithm(name)
     return module, tile, module.init(tile, tile.spec)
 
@@ -172,7 +189,10 @@ def test_residual_arrays_follow_their_equations() -> None:
     """P follows the gradient, H the running mean of P, W moves by beta H; the tile shows W + gamma
     P."""
     size, gamma, beta, m = SHAPE[1], 0.4, 0.3, 0.7
-    for name, more in (("residual", {}), ("residual_v2", {"momentum": m, "thres_scale": 0.0})):
+    for name, more in (
+        ("residual", {}),
+        ("residual_v2", {"momentum": m, "thres_scale": 0.0}),
+    ):
         module, tile, state = exact_tile(name, gamma=gamma, transfer_lr=beta, **more)
         p, w, h = torch.zeros(SHAPE), torch.zeros(SHAPE), torch.zeros(SHAPE)
         for n in range(8):
@@ -185,7 +205,9 @@ def test_residual_arrays_follow_their_equations() -> None:
         torch.testing.assert_close(state.fast.weight.detach(), p, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(state.last, w, rtol=1e-4, atol=1e-5)
         module.end_of_batch(tile, state)
-        torch.testing.assert_close(tile.weight.detach(), w + gamma * p, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            tile.weight.detach(), w + gamma * p, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_coarser_tiles_get_what_finer_ones_learned() -> None:
@@ -222,8 +244,15 @@ def test_residual_v2_waits_for_a_step() -> None:
         "residual_v2",
         {"transfer_forward": {"is_perfect": True}, "transfer_lr": 5.0, "momentum": 0.9},
     )
-    coarse = DeviceSpec("constant_step", {"dw_min": 0.1, "dw_min_dtod": 0.0, "dw_min_std": 0.0})
-    tile = Tile(*SHAPE, TileSpec(device=coarse, algorithm=spec, update=Update()), seed=1, tile_id=2)
+    coarse = DeviceSpec(
+        "constant_step", {"dw_min": 0.1, "dw_min_dtod": 0.0, "dw_min_std": 0.0}
+    )
+    tile = Tile(
+        *SHAPE,
+        TileSpec(device=coarse, algorithm=spec, update=Update()),
+        seed=1,
+        tile_id=2,
+    )
     module = find_algorithm("residual_v2")
     state = module.init(tile, tile.spec)
     state.fast.set_weights(torch.full(SHAPE, 0.5))
@@ -240,12 +269,28 @@ def test_residual_v2_waits_for_a_step() -> None:
 WRONG = {
     "tiles": ("multi_tile_residual", {"arrays": 9}, "arrays must be <= 8"),
     "one tile": ("multi_tile_residual", {"arrays": 1}, "arrays must be >= 2"),
-    "late": ("multi_tile_residual", {"arrays": 8, "every_factor": 20.0}, "must be at most 1000000"),
+    "late": (
+        "multi_tile_residual",
+        {"arrays": 8, "every_factor": 20.0},
+        "must be at most 1000000",
+    ),
     "no share": ("residual", {"gamma": 0.0}, "gamma must be > 0"),
     "mean": ("residual_v2", {"momentum": 1.5}, "momentum must be <= 1"),
-    "transfer_every": ("tiki_taka", {"transfer_every": 0.0}, "transfer_every must be > 0"),
-    "rounded": ("ttv2", {"transfer_every": 0.2, "units_in_mbatch": False}, "period of 0 samples"),
-    "gamma_vec": ("tiki_taka", {"gamma_vec": [0.1, 0.2, 1.0]}, "gamma_vec must have 2 numbers"),
+    "transfer_every": (
+        "tiki_taka",
+        {"transfer_every": 0.0},
+        "transfer_every must be > 0",
+    ),
+    "rounded": (
+        "ttv2",
+        {"transfer_every": 0.2, "units_in_mbatch": False},
+        "period of 0 samples",
+    ),
+    "gamma_vec": (
+        "tiki_taka",
+        {"gamma_vec": [0.1, 0.2, 1.0]},
+        "gamma_vec must have 2 numbers",
+    ),
     "last": ("tiki_taka", {"gamma_vec": [1.0, 0.0]}, "must not end with 0"),
     "zero": ("chopped_ttv2", {"transfer_every": 0.0}, "must not be 0"),
     "chopper": ("agad", {"in_chop_prob": 0.0}, "in_chop_prob must be > 0"),
@@ -294,7 +339,12 @@ def test_lanes_are_apart() -> None:
     x, d = vectors(0, 6)
     spec = AlgorithmSpec(
         "chopped_ttv2",
-        {"in_chop_prob": 0.3, "transfer_lr": 90.0, "out_chop_prob": 0.2, "momentum": 0.5},
+        {
+            "in_chop_prob": 0.3,
+            "transfer_lr": 90.0,
+            "out_chop_prob": 0.2,
+            "momentum": 0.5,
+        },
     )
     ends = []
     for lanes in (1, 2):

@@ -47,7 +47,11 @@ def test_lanes_are_single_runs(name: str, fast: str, slow: str) -> None:
             x, d = (v.repeat(lanes, 1, 1) if lanes > 1 else v for v in vectors(n, 9))
             module.update(tile, state, x, d, 0.05)
         ends.append(
-            (*(a.weight.detach() for a in state.arrays), state.buffer, tile.weight.detach())
+            (
+                *(a.weight.detach() for a in state.arrays),
+                state.buffer,
+                tile.weight.detach(),
+            )
         )
     for both, first, second in zip(*ends, strict=True):
         lanes = both.unbind(1 if both is ends[0][-2] else 0)
@@ -65,7 +69,9 @@ def test_an_ideal_fast_array_follows_the_formula(columns: bool, every: float) ->
         "transfer_every": every,
         "transfer_lr": 0.0,
     }
-    spec = AlgorithmSpec("tiki_taka", given | {"transfer_lr": 1e-9}, {"fast": DeviceSpec("ideal")})
+    spec = AlgorithmSpec(
+        "tiki_taka", given | {"transfer_lr": 1e-9}, {"fast": DeviceSpec("ideal")}
+    )
     tile = Tile(*SHAPE, TileSpec(CELLS["all"], algorithm=spec), seed=1, tile_id=2)
     module = find_algorithm("tiki_taka")
     state, wanted = module.init(tile, tile.spec), torch.zeros(SHAPE)
@@ -73,7 +79,9 @@ def test_an_ideal_fast_array_follows_the_formula(columns: bool, every: float) ->
         x, d = vectors(n, 50)
         module.update(tile, state, x, d, 0.1)
         wanted -= 0.1 * d.T @ x
-        torch.testing.assert_close(state.fast.weight.detach(), wanted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            state.fast.weight.detach(), wanted, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_a_refresh_counts_mini_batches_once() -> None:
@@ -81,11 +89,16 @@ def test_a_refresh_counts_mini_batches_once() -> None:
     given = {"units_in_mbatch": False, "transfer_every": 3.0}
     pair = DeviceSpec("one_sided", {}, {"a": DeviceSpec()})
     tile = Tile(
-        *SHAPE, TileSpec(pair, algorithm=AlgorithmSpec("tiki_taka", given)), seed=1, tile_id=2
+        *SHAPE,
+        TileSpec(pair, algorithm=AlgorithmSpec("tiki_taka", given)),
+        seed=1,
+        tile_id=2,
     )
     module = find_algorithm("tiki_taka")
     state = module.init(tile, tile.spec)
-    for n, samples in enumerate((40, 2, 2)):  # 13 reads, then one at sample 42, then none
+    for n, samples in enumerate(
+        (40, 2, 2)
+    ):  # 13 reads, then one at sample 42, then none
         module.update(tile, state, *vectors(n, samples), 0.03)
     assert isinstance(state.fast, CellGroup) and isinstance(tile.array, CellGroup)
     assert (state.fast.updates, state.fast.samples) == (3, 44)
@@ -108,7 +121,9 @@ REFUSED: dict[str, tuple[str, str, str, dict[str, Any], Update, str]] = {
 def test_what_has_no_meaning_is_refused(name: str) -> None:
     algorithm, fast, slow, values, update, message = REFUSED[name]
     devices = {"fast": CELLS[fast]} if fast else {}
-    spec = TileSpec(CELLS[slow], algorithm=AlgorithmSpec(algorithm, values, devices), update=update)
+    spec = TileSpec(
+        CELLS[slow], algorithm=AlgorithmSpec(algorithm, values, devices), update=update
+    )
     with pytest.raises(ValueError, match=message):
         find_algorithm(algorithm).check_tile(spec, *SHAPE)
 

@@ -23,7 +23,10 @@ LISTED = {"mark_windows", "mark_hits"}
 
 
 def check(
-    monkeypatch: pytest.MonkeyPatch, model: str, size: tuple[int, int, int], kernels: set[str]
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    size: tuple[int, int, int],
+    kernels: set[str],
 ) -> None:
     """Trains an array on both and compares its cells."""
     expected, ran = trained(model, size), set()
@@ -53,7 +56,9 @@ def test_emulated_updates_equal_those_of_a_cpu(
 
 
 @pytest.mark.parametrize("model", ["soft_bounds", "exp_step"])
-def test_emulated_updates_by_listed_groups(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulated_updates_by_listed_groups(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Groups of samples in which a cell has coincidences are listed."""
     monkeypatch.setattr(update_kernels, "UNLISTED_GROUPS", 0)
     check(monkeypatch, model, (3, 7, 300), CASES["many samples"][1] | LISTED)

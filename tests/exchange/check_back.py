@@ -39,9 +39,13 @@ def say(**found: object) -> None:
 
 def changed_presets(exporter) -> list[str]:
     """Presets whose fields are not those that were recorded."""
-    recorded = json.loads(gzip.decompress((make_data.FOLDER / "presets.json.gz").read_bytes()))
+    recorded = json.loads(
+        gzip.decompress((make_data.FOLDER / "presets.json.gz").read_bytes())
+    )
     now = make_data.all_presets(exporter)
-    return sorted(name for name in {**recorded, **now} if recorded.get(name) != now.get(name))
+    return sorted(
+        name for name in {**recorded, **now} if recorded.get(name) != now.get(name)
+    )
 
 
 def programmed(exporter, folder: Path) -> dict[str, object]:

@@ -15,4 +15,6 @@ __all__ = ["aihw", "call", "folder"]
 @pytest.fixture
 def call(aihw: Callable[..., Result]) -> Callable[..., Result]:
     """Run one command line of words and paths."""
-    return lambda *words: aihw(*(str(word) if isinstance(word, Path) else word for word in words))
+    return lambda *words: aihw(
+        *(str(word) if isinstance(word, Path) else word for word in words)
+    )

@@ -87,7 +87,9 @@ def linear(config, bias=True):
     from aihwkit.nn import AnalogLinear, AnalogSequential
 
     first_layer = AnalogLinear(6, 5, bias=bias, rpu_config=config)
-    return AnalogSequential(first_layer, nn.Sigmoid(), AnalogLinear(5, 3, rpu_config=config))
+    return AnalogSequential(
+        first_layer, nn.Sigmoid(), AnalogLinear(5, 3, rpu_config=config)
+    )
 
 
 def preset(name, **mapping):
@@ -111,8 +113,13 @@ def torch_tile():
     """Tiles that torch computes, with their own way to take some numbers."""
     from aihwkit.simulator.configs import TorchInferenceRPUConfig, WeightModifierType
 
-    config = quiet(TorchInferenceRPUConfig(), weight_scaling_omega=1.0, learn_out_scaling=True)
-    config.modifier.type, config.modifier.std_dev = WeightModifierType.DISCRETIZE_ADD_NORMAL, 0.05
+    config = quiet(
+        TorchInferenceRPUConfig(), weight_scaling_omega=1.0, learn_out_scaling=True
+    )
+    config.modifier.type, config.modifier.std_dev = (
+        WeightModifierType.DISCRETIZE_ADD_NORMAL,
+        0.05,
+    )
     config.modifier.res = 0.01
     config.modifier.type = WeightModifierType.ADD_NORMAL
     config.pre_post.input_range.enable = True
@@ -127,7 +134,9 @@ def convolution():
     from aihwkit.simulator.presets import EcRamMOPreset, TikiTakaEcRamPreset
 
     config = quiet(EcRamMOPreset(), weight_scaling_omega=0.6)
-    last = quiet(TikiTakaEcRamPreset(), weight_scaling_omega=0.6, weight_scaling_columnwise=True)
+    last = quiet(
+        TikiTakaEcRamPreset(), weight_scaling_omega=0.6, weight_scaling_columnwise=True
+    )
     return AnalogSequential(
         AnalogConv2d(1, 3, 3, rpu_config=config),
         nn.BatchNorm2d(3),
@@ -198,8 +207,12 @@ def buffered():
         UnitCellRPUConfig,
     )
 
-    cells = [SoftBoundsReferenceDevice(dw_min=0.01, reference_std=0.05) for _ in range(3)]
-    device = BufferedTransferCompound(unit_cell_devices=cells, gamma=0.2, units_in_mbatch=True)
+    cells = [
+        SoftBoundsReferenceDevice(dw_min=0.01, reference_std=0.05) for _ in range(3)
+    ]
+    device = BufferedTransferCompound(
+        unit_cell_devices=cells, gamma=0.2, units_in_mbatch=True
+    )
     return linear(quiet(UnitCellRPUConfig(device=device))), torch.randn(8, 6)
 
 
@@ -255,7 +268,9 @@ def mixed_pair():
 
 
 MODELS = {
-    "ecram": lambda: preset("EcRamPreset", weight_scaling_omega=0.6, learn_out_scaling=True),
+    "ecram": lambda: preset(
+        "EcRamPreset", weight_scaling_omega=0.6, learn_out_scaling=True
+    ),
     "tiki_taka": lambda: preset(
         "TikiTakaReRamSBPreset",
         weight_scaling_omega=0.6,

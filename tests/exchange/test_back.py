@@ -30,7 +30,10 @@ DRAWN_ANEW = ("persistent_weights", "hidden_weights")
 @pytest.mark.parametrize("name", NAMES)
 def test_names_and_values_are_those_of_the_exporter(name: str, tmp_path: Path) -> None:
     aihwkit.save(on_tiles(name)[0], tmp_path / "back.safetensors")
-    theirs, back = read_source(DATA / f"{name}.safetensors"), read_source_of_ours(tmp_path)
+    theirs, back = (
+        read_source(DATA / f"{name}.safetensors"),
+        read_source_of_ours(tmp_path),
+    )
     assert {k.replace(".array.0.0", "") for k in theirs.tiles} == set(back.tiles)
     ours = {k: v for k, v in theirs.digital.items() if not k.startswith("check.")}
     assert set(ours) == set(back.digital)
@@ -41,7 +44,9 @@ def test_names_and_values_are_those_of_the_exporter(name: str, tmp_path: Path) -
             assert hidden == {key for key in found if key.startswith("hidden.")}
             for key in hidden | {"weights"}:
                 torch.testing.assert_close(found[key], given[key], atol=1e-6, rtol=0)
-            extra = {k for k in given if k.startswith("extra.") and not SCRATCH.search(k[6:])}
+            extra = {
+                k for k in given if k.startswith("extra.") and not SCRATCH.search(k[6:])
+            }
             assert {k for k in found if k.startswith("extra.")} <= extra | {
                 "extra.last_update_m_batch"
             }
@@ -73,14 +78,20 @@ def test_what_aihwkit_does_not_have_is_refused(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.skipif(not PYTHON, reason="AIHWKIT_PYTHON names no interpreter with aihwkit")
+@pytest.mark.skipif(
+    not PYTHON, reason="AIHWKIT_PYTHON names no interpreter with aihwkit"
+)
 def test_aihwkit_computes_what_it_did(tmp_path: Path) -> None:
     for name in NAMES:
         aihwkit.save(on_tiles(name)[0], tmp_path / f"{name}.safetensors")
     command = [PYTHON, "-m", "tests.exchange.check_back", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    *found, presets, programmed = [json.loads(line) for line in done.stdout.splitlines()]
+    *found, presets, programmed = [
+        json.loads(line) for line in done.stdout.splitlines()
+    ]
     assert presets["changed"] == []
     assert programmed["errors"][0] == 0 < programmed["errors"][1]
     assert "the trained ones are carried" in programmed["told"][0]

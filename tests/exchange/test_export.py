@@ -68,7 +68,10 @@ def test_weights_by_torchs_names(call: Call, run: Path) -> None:
     network.load_state_dict(state)
     for key, value in torch_state(load(run)).items():
         torch.testing.assert_close(value, state[key], atol=0, rtol=0)
-    assert call("eval", "net.pt", *WORDS[1:2], "model=mlp", "inference.repeats=1").code == 0
+    assert (
+        call("eval", "net.pt", *WORDS[1:2], "model=mlp", "inference.repeats=1").code
+        == 0
+    )
 
 
 def test_a_network_in_onnx(call: Call, run: Path) -> None:
@@ -82,10 +85,14 @@ def test_a_network_in_onnx(call: Call, run: Path) -> None:
     network.load_state_dict(torch_state(load(run)))
     (y,) = onnxruntime.InferenceSession("net.onnx").run(None, {"input": x.numpy()})
     with torch.no_grad():
-        torch.testing.assert_close(torch.from_numpy(y), network(x), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            torch.from_numpy(y), network(x), atol=1e-5, rtol=1e-4
+        )
 
 
-def test_onnx_says_what_it_needs(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnx_says_what_it_needs(
+    call: Call, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("engine.exchange.network.ONNX_EXTRA", ("no_such_package",))
     result = call("export", run, "--to", "onnx")
     assert result.code == 2
@@ -109,7 +116,12 @@ def test_a_recipe_gives_the_same_run(call: Call, run: Path, folder: Path) -> Non
     [
         ("conf=mnist_lenet_hwa", "tile.modifier.std_dev=0.1"),
         ("conf=mnist_lrtt", "layers={fc1:{algorithm:{rank:4}}}"),
-        ("model=fcn", "device=reram_sb2", "tile=standard", "optimizer.schedule.name=cosine"),
+        (
+            "model=fcn",
+            "device=reram_sb2",
+            "tile=standard",
+            "optimizer.schedule.name=cosine",
+        ),
         ("model=resnet18", "model.arch=vgg11", "dataset=cifar10", "algorithm=agad"),
         ("conf=rasch2024/fig4",),
         ("device=floating_point", "inference=hermes", "loss.reduction=mean"),
@@ -122,11 +134,15 @@ def test_recipes_of_all_kinds(words: tuple[str, ...]) -> None:
 
 
 def test_files_that_a_recipe_needs_are_named(folder: Path) -> None:
-    (folder / "steps.csv").write_text("weight,step_up,step_down\n-1,0.1,0.1\n1,0.1,0.1\n")
+    (folder / "steps.csv").write_text(
+        "weight,step_up,step_down\n-1,0.1,0.1\n1,0.1,0.1\n"
+    )
     config = stored_config(compose(["device=steps.csv", "run.start=old.pt"]).values)
     recipe, needed = portable(config)
     assert recipe["device"]["model"] == "steps.csv"
-    assert any(f"{folder / 'steps.csv'}: send the file along" in line for line in needed)
+    assert any(
+        f"{folder / 'steps.csv'}: send the file along" in line for line in needed
+    )
     assert any(line.startswith("run.start") for line in needed)
 
 
@@ -151,15 +167,21 @@ def test_a_network_whose_state_outlives_a_batch(call: Call, folder: Path) -> Non
     assert call("train", *words).code == 0
     (place,) = folder.glob("runs/char_lstm/*")
     assert call("export", place, "--to", "torch", "--out", "net.pt").code == 0
-    assert {"scores.weight", "scores.bias"} <= set(torch.load("net.pt", weights_only=True))
+    assert {"scores.weight", "scores.bias"} <= set(
+        torch.load("net.pt", weights_only=True)
+    )
     assert call("eval", place, "inference.repeats=1", "inference.times=[1s]").code == 0
     result = call("export", place, "--to", "onnx")
     assert result.code == 2
     assert "outlives a batch" in result.err
 
 
-def test_code_of_a_strangers_run_takes_permission(call: Call, run: Path, folder: Path) -> None:
-    (folder / "evil.py").write_text("open('ran', 'w').close()\nraise ImportError('evil')\n")
+def test_code_of_a_strangers_run_takes_permission(
+    call: Call, run: Path, folder: Path
+) -> None:
+    (folder / "evil.py").write_text(
+        "open('ran', 'w').close()\nraise ImportError('evil')\n"
+    )
     settings = read_config(run)
     settings["device"]["model"] = "evil.py:Evil"
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -174,9 +196,14 @@ def test_code_of_a_strangers_run_takes_permission(call: Call, run: Path, folder:
 
 def test_texts_of_a_record_stay_texts(call: Call, run: Path) -> None:
     record = json.loads((run / "run.json").read_text())
-    record |= {"commit": "1\nrun: {epochs: 99}", "citations": ["A. Evil 2020, \\input{x}}\n}@"]}
+    record |= {
+        "commit": "1\nrun: {epochs: 99}",
+        "citations": ["A. Evil 2020, \\input{x}}\n}@"],
+    }
     (run / "run.json").write_text(json.dumps(record))
-    assert "epochs: 99" not in str(yaml.safe_load(call("export", run, "--to", "recipe").out))
+    assert "epochs: 99" not in str(
+        yaml.safe_load(call("export", run, "--to", "recipe").out)
+    )
     text = call("export", run, "--to", "bibtex").out
     assert text.count("@misc") == 1
     assert "\\input" not in text
@@ -203,7 +230,9 @@ def test_what_is_said_is_all_that_is_said() -> None:
     assert "% none: a round number" in text
 
 
-def test_a_table_of_means(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_of_means(
+    call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIHW_CACHE", str(folder / "cache"))
     for lr in (0.1, 0.01):
         for seed in (1, 2, 3):
@@ -218,7 +247,10 @@ def test_a_table_of_means(call: Call, folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_intervals_to_two_digits() -> None:
-    assert interval({"mean": 0.91234, "half": 0.00123}, percent=True) == r"$91.23 \pm 0.12$"
+    assert (
+        interval({"mean": 0.91234, "half": 0.00123}, percent=True)
+        == r"$91.23 \pm 0.12$"
+    )
     assert interval({"mean": 3.14159, "half": math.nan}) == "$3.142$"
     assert interval({"mean": math.nan, "half": math.nan}) == "--"
     assert escape("a_b & 5%") == r"a\_b \& 5\%"

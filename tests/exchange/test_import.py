@@ -54,7 +54,11 @@ def test_a_run_goes_on_with_the_same_cells(call: Call, folder: Path) -> None:
     assert "fc1 is 0, fc2 is 2" in result.out
     assert "lr        0.05, for losses that are means" in result.out
     result = call(
-        "train", "conf=old/recipe.yaml", "run.start=old/cells.safetensors", *NETWORK, *SHORT
+        "train",
+        "conf=old/recipe.yaml",
+        "run.start=old/cells.safetensors",
+        *NETWORK,
+        *SHORT,
     )
     assert result.code == 0, result.err
     (place,) = folder.glob("runs/old/*/checkpoint/*/tensors.safetensors")
@@ -62,7 +66,11 @@ def test_a_run_goes_on_with_the_same_cells(call: Call, folder: Path) -> None:
     bounds = read_source(source).tiles["0"][0].tensors["hidden.max_bound"]
     torch.testing.assert_close(cells[..., 0], bounds)
     again = call(
-        "train", "conf=old/recipe.yaml", "run.start=old/weights.safetensors", *NETWORK, *SHORT
+        "train",
+        "conf=old/recipe.yaml",
+        "run.start=old/weights.safetensors",
+        *NETWORK,
+        *SHORT,
     )
     assert again.code == 0, again.err
     assert len(list(folder.glob("runs/old/*"))) == 2
@@ -75,14 +83,18 @@ def test_other_cells_are_refused(call: Call, folder: Path) -> None:
     assert len(result.err.splitlines()) <= 2
 
 
-def test_a_network_that_does_not_fit_leaves_nothing_behind(call: Call, folder: Path) -> None:
+def test_a_network_that_does_not_fit_leaves_nothing_behind(
+    call: Call, folder: Path
+) -> None:
     result = call("import", DATA / "digits.safetensors", "model=mlp", "dataset=digits")
     assert result.code == 2
     assert "1.grid (64 x 64)" in result.err
     assert not (folder / "digits").exists()
 
 
-def test_a_hardware_aware_model_is_evaluated_on_its_tiles(call: Call, folder: Path) -> None:
+def test_a_hardware_aware_model_is_evaluated_on_its_tiles(
+    call: Call, folder: Path
+) -> None:
     assert call("import", DATA / "digits_hwa.safetensors", *NETWORK).code == 0
     words = ("inference.repeats=1", "inference.times=[1s]", "dataset.test_samples=20")
     recipe, cells = "conf=digits_hwa/recipe.yaml", "digits_hwa/cells.safetensors"
@@ -98,7 +110,9 @@ def test_layers_with_other_settings_get_rules(call: Call, folder: Path) -> None:
     recipe = yaml.safe_load((folder / "convolution/recipe.yaml").read_text())
     assert recipe["defaults"] == [{"preset": "ecram_mo"}]
     assert recipe["layers"]["5"]["algorithm"]["name"] == "tiki_taka"
-    assert recipe["layers"]["5"]["tile"] == {"mapping": {"weight_scaling_columnwise": True}}
+    assert recipe["layers"]["5"]["tile"] == {
+        "mapping": {"weight_scaling_columnwise": True}
+    }
 
 
 def test_nothing_is_overwritten(call: Call, folder: Path) -> None:
@@ -136,7 +150,9 @@ ATTACKS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "cannot be the name",
     ),
     "a device of a file": (
-        lambda c: c["configs"][0]["device"].update({"class": "evil.py:Evil", "bases": []}),
+        lambda c: c["configs"][0]["device"].update(
+            {"class": "evil.py:Evil", "bases": []}
+        ),
         "device class evil.py:Evil has nothing like it here",
     ),
     "a text for a number": (
@@ -168,7 +184,9 @@ def test_texts_of_strangers_stay_texts(call: Call, folder: Path) -> None:
     """A line break in a version would end a comment of the recipe, and add settings to it."""
 
     def change(content: dict[str, Any]) -> None:
-        content.update(aihwkit="1.2\nrun: {epochs: 99}\n#", left=["all\x1b[2J\nerror: forged"])
+        content.update(
+            aihwkit="1.2\nrun: {epochs: 99}\n#", left=["all\x1b[2J\nerror: forged"]
+        )
 
     result = call("import", changed(folder / "strange.safetensors", change))
     assert result.code == 0, result.err
@@ -222,7 +240,20 @@ def places_in(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
         yield from places_in(value[key], (*place, key))
 
 
-ODD = (None, -1, 0, 1e9, float("nan"), float("inf"), "x", [], {}, True, [1, 2], {"class": "Evil"})
+ODD = (
+    None,
+    -1,
+    0,
+    1e9,
+    float("nan"),
+    float("inf"),
+    "x",
+    [],
+    {},
+    True,
+    [1, 2],
+    {"class": "Evil"},
+)
 
 
 @pytest.mark.parametrize("name", ["agad", "digits_hwa", "one_sided"])

@@ -29,7 +29,9 @@ from engine.tile.settings import TileSpec
 DATA = Path(__file__).parent / "data"
 # A model whose cells have no place here: one matrix for what lies in two.
 WEIGHTS_ALONE = "combined"
-NAMES = sorted(path.stem for path in DATA.glob("*.safetensors") if path.stem != WEIGHTS_ALONE)
+NAMES = sorted(
+    path.stem for path in DATA.glob("*.safetensors") if path.stem != WEIGHTS_ALONE
+)
 
 
 class Recurrent(nn.Module):
@@ -56,7 +58,9 @@ def digital(name: str) -> nn.Module:
             nn.Linear(36, 3),
         )
     if name.startswith("digits"):
-        return nn.Sequential(nn.Linear(64, 8), nn.Sigmoid(), nn.Linear(8, 10), nn.LogSoftmax(1))
+        return nn.Sequential(
+            nn.Linear(64, 8), nn.Sigmoid(), nn.Linear(8, 10), nn.LogSoftmax(1)
+        )
     return nn.Sequential(nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 3))
 
 
@@ -75,7 +79,9 @@ def on_tiles(name: str) -> tuple[nn.Module, dict[str, torch.Tensor], Losses]:
     model = convert_to_analog(network, lambda layer, _: specs[layer])
     losses = aihwkit.load(model, path)
     model.eval()
-    checks = {k.removeprefix("check."): v for k, v in load_file(path).items() if "check." in k}
+    checks = {
+        k.removeprefix("check."): v for k, v in load_file(path).items() if "check." in k
+    }
     translation.losses.found += losses.found
     return model, checks, translation.losses
 
@@ -89,14 +95,20 @@ def test_logical_weights_and_outputs(name: str) -> None:
     torch.testing.assert_close(y, checks.pop("y"), atol=1e-5, rtol=0)
     own = convert_to_digital(model).state_dict()
     for key, value in checks.items():
-        torch.testing.assert_close(own[key], value, atol=1e-5, rtol=0, check_dtype=False)
+        torch.testing.assert_close(
+            own[key], value, atol=1e-5, rtol=0, check_dtype=False
+        )
     assert not losses.that_matter, [str(lost) for lost in losses.found]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_logical_weights_by_torchs_names(name: str) -> None:
     source, losses = read_source(DATA / f"{name}.safetensors"), Losses()
-    found = {k: v for k, v in logical_state(source, losses).items() if not k.startswith("check.")}
+    found = {
+        k: v
+        for k, v in logical_state(source, losses).items()
+        if not k.startswith("check.")
+    }
     network = digital(name)
     network.load_state_dict(found)
     own = convert_to_digital(on_tiles(name)[0]).state_dict()
@@ -122,11 +134,21 @@ def test_weights_of_inputs_and_state_in_one_matrix_are_carried() -> None:
 
 def test_names_decide_before_order_does() -> None:
     ours = {"net.a": (2, 3), "net.b": (2, 3)}
-    assert match(ours, {"b": (2, 3), "a": (2, 3)}, "layer") == {"net.a": "a", "net.b": "b"}
+    assert match(ours, {"b": (2, 3), "a": (2, 3)}, "layer") == {
+        "net.a": "a",
+        "net.b": "b",
+    }
     assert match({"a": (2,)}, {"net.a": (2,)}, "layer") == {"a": "net.a"}
-    assert match(ours, {"x": (2, 3), "y": (2, 3)}, "layer") == {"net.a": "x", "net.b": "y"}
+    assert match(ours, {"x": (2, 3), "y": (2, 3)}, "layer") == {
+        "net.a": "x",
+        "net.b": "y",
+    }
     assert match({}, {}, "layer") == {}
-    for theirs in ({"a": (2, 3)}, {"a": (2, 3), "b": (2, 4)}, {"a": (2, 3), "other.b": (3, 2)}):
+    for theirs in (
+        {"a": (2, 3)},
+        {"a": (2, 3), "b": (2, 4)},
+        {"a": (2, 3), "other.b": (3, 2)},
+    ):
         with pytest.raises(UserError):
             match(ours, theirs, "layer")
 
@@ -142,7 +164,10 @@ def test_the_state_comes_back_as_it_was(name: str) -> None:
         for key, value in found.items():
             if key in given:
                 torch.testing.assert_close(
-                    value.double().flatten(), given[key].double().flatten(), atol=1e-6, rtol=1e-6
+                    value.double().flatten(),
+                    given[key].double().flatten(),
+                    atol=1e-6,
+                    rtol=1e-6,
                 )
 
 
@@ -151,7 +176,11 @@ def test_counters_and_choppers_are_carried() -> None:
     source = read_source(DATA / "agad.safetensors").tiles["0"][0]
     state = next(iter(analog_tiles(model))).state
     assert source.scalars["rpu_device.current_update_idx"] == 96  # 12 mini-batches of 8
-    assert state.counters[0, :3].tolist() == [96, 16, 0]  # samples, sweeps of 6 columns, column
+    assert state.counters[0, :3].tolist() == [
+        96,
+        16,
+        0,
+    ]  # samples, sweeps of 6 columns, column
     assert state.in_chop.numel() == 6
     switched = source.tensors["extra.rpu_device.in_chopper"].to(torch.int32)
     torch.testing.assert_close(state.in_chop & 1, switched)
@@ -160,7 +189,9 @@ def test_counters_and_choppers_are_carried() -> None:
 
 
 def test_derived_slopes_are_those_of_the_device() -> None:
-    spec = TileSpec.from_config({"device": {"model": "soft_bounds_reference", "w_min_dtod": 0.5}})
+    spec = TileSpec.from_config(
+        {"device": {"model": "soft_bounds_reference", "w_min_dtod": 0.5}}
+    )
     tile = AnalogTile(40, 50, spec, seed=1, tile_id=1)
     own = tile.tile.array.cells.clone()
     state.settle(tile)

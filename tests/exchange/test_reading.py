@@ -15,14 +15,20 @@ QUIET = {"out_noise": 0.0, "inp_res": -1.0, "out_res": -1.0, "out_bound": 0.0}
 def tile_of(name: str, **forward: object) -> AnalogTile:
     """The tile of a linear layer whose weights are scaled to it."""
     scaled = {"weight_scaling_omega": 0.6}
-    layer = AnalogLinear(6, 5, tile=preset(name, forward=forward, mapping=scaled), seed=3)
+    layer = AnalogLinear(
+        6, 5, tile=preset(name, forward=forward, mapping=scaled), seed=3
+    )
     return next(analog_tiles(layer))
 
 
-@pytest.mark.parametrize("name", ["ecram", "tiki_taka_ecram", "standard_hwa", "reram_es2"])
+@pytest.mark.parametrize(
+    "name", ["ecram", "tiki_taka_ecram", "standard_hwa", "reram_es2"]
+)
 def test_an_exact_periphery_finds_what_the_cells_hold(name: str) -> None:
     tile = tile_of(name, is_perfect=True)
-    torch.testing.assert_close(read_weights(tile), tile.get_weights(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        read_weights(tile), tile.get_weights(), atol=1e-6, rtol=0
+    )
 
 
 def test_the_noise_of_a_read_averages_out() -> None:
@@ -39,7 +45,9 @@ def test_the_noise_of_a_read_averages_out() -> None:
 
 
 def test_drift_is_in_what_is_read_and_the_mode_stays() -> None:
-    layer = AnalogLinear(6, 5, tile=preset("standard_hwa", forward={"is_perfect": True}), seed=3)
+    layer = AnalogLinear(
+        6, 5, tile=preset("standard_hwa", forward={"is_perfect": True}), seed=3
+    )
     tile = next(analog_tiles(layer))
     assert tile.training
     trained = read_weights(tile)

@@ -55,7 +55,9 @@ def our_name(theirs: str) -> str:
     """`tiki_taka_ecram` of `TikiTakaEcRamPreset`."""
     rest = theirs.removesuffix("Preset")
     start = next((ours for word, ours in PREFIXES.items() if rest.startswith(word)), "")
-    rest = rest.removeprefix(next((w for w, ours in PREFIXES.items() if ours == start), ""))
+    rest = rest.removeprefix(
+        next((w for w, ours in PREFIXES.items() if ours == start), "")
+    )
     for word, ours in NAMES.items():
         if rest.rstrip("24") == word:
             return start + ours + rest.removeprefix(word)
@@ -66,7 +68,9 @@ def spec_of(values: dict[str, Any]) -> TileSpec:
     """A tile specification with all settings of its algorithm."""
     spec = TileSpec.from_config(values)
     kind = find_algorithm(spec.algorithm.name).Settings
-    spec.algorithm.params = asdict(read_settings(kind, spec.algorithm.params, spec.algorithm.name))
+    spec.algorithm.params = asdict(
+        read_settings(kind, spec.algorithm.params, spec.algorithm.name)
+    )
     return spec
 
 
@@ -74,7 +78,9 @@ def differences(ours: Any, theirs: Any, place: str = "") -> Iterator[tuple[str, 
     """Places and both values where two specifications differ."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in {**ours, **theirs}:
-            yield from differences(ours.get(key), theirs.get(key), f"{place}.{key}".lstrip("."))
+            yield from differences(
+                ours.get(key), theirs.get(key), f"{place}.{key}".lstrip(".")
+            )
     elif isinstance(ours, float) and isinstance(theirs, float):
         # aihwkit computes a few of its numbers, such as 0.3 / 0.75.
         if not math.isclose(ours, theirs, rel_tol=1e-15):
@@ -126,7 +132,11 @@ LOST = {
     "count_pulses": ("EcRamPreset", {"device__count_pulses": True}, False),
     "no_self_transfer": ("AGADEcRamPreset", {"device__no_self_transfer": False}, True),
     "copy_inverted": ("PCMPreset", {"device__copy_inverted": True}, False),
-    "ir_drop": ("TikiTakaEcRamPreset", {"device__transfer_forward__ir_drop": 1.0}, True),
+    "ir_drop": (
+        "TikiTakaEcRamPreset",
+        {"device__transfer_forward__ir_drop": 1.0},
+        True,
+    ),
     "data_type": ("EcRamPreset", {"runtime__data_type": "half"}, True),
     "input_range": ("EcRamPreset", {"pre_post__input_range__enable": True}, True),
     "of_the_future": ("EcRamPreset", {"device__of_the_future": 3}, True),
@@ -150,7 +160,9 @@ def test_what_is_not_carried_is_named(name: str) -> None:
 
 def test_a_class_of_ones_own_is_refused_by_name() -> None:
     with pytest.raises(Untranslatable, match="device class Mine"):
-        Translation().config(changed("EcRamPreset", device={"class": "Mine", "bases": []}))
+        Translation().config(
+            changed("EcRamPreset", device={"class": "Mine", "bases": []})
+        )
     with pytest.raises(Untranslatable, match="configuration Mine"):
         Translation().config({"class": "Mine"})
 

@@ -75,7 +75,10 @@ def analog_config(folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
         "layers": {"fc2": {"algorithm": "digital"}},
     }
     return small_config(
-        folder, **{key: {**base.get(key, {}), **changes.get(key, {})} for key in base | changes}
+        folder,
+        **{
+            key: {**base.get(key, {}), **changes.get(key, {})} for key in base | changes
+        },
     )
 
 
@@ -89,10 +92,14 @@ class Recorder:
         self.steps: list[tuple[int, int]] = []
         self.steps_per_epoch = 0
 
-    def started(self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int) -> None:
+    def started(
+        self, config: Mapping[str, Any], folder: Path, steps_per_epoch: int
+    ) -> None:
         self.steps_per_epoch = steps_per_epoch
 
-    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+    def step(
+        self, epoch: int, batch: int, loss: float, samples_per_second: float
+    ) -> None:
         self.steps.append((epoch, batch))
 
     def epoch(self, row: Mapping[str, Any]) -> None:
@@ -112,7 +119,9 @@ class Stopper(Recorder):
         super().__init__()
         self.at, self.action, self.done = at, action, False
 
-    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+    def step(
+        self, epoch: int, batch: int, loss: float, samples_per_second: float
+    ) -> None:
         if (epoch, batch) >= self.at and not self.done:
             self.done = True
             self.action()
@@ -138,9 +147,12 @@ def outcome(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     without times."""
     from safetensors.numpy import load_file
 
-    last = sorted(p for p in (folder / "checkpoint").iterdir() if "unfinished" not in p.name)[-1]
+    last = sorted(
+        p for p in (folder / "checkpoint").iterdir() if "unfinished" not in p.name
+    )[-1]
     tensors = {
-        name: value.tobytes() for name, value in load_file(last / "tensors.safetensors").items()
+        name: value.tobytes()
+        for name, value in load_file(last / "tensors.safetensors").items()
     }
     lines = (folder / "metrics.csv").read_text().splitlines()
     assert lines[0].endswith(",seconds")
@@ -148,7 +160,12 @@ def outcome(folder: Path) -> tuple[dict[str, bytes], list[str]]:
 
 
 def write_idx(
-    folder: Path, *, zipped: bool = False, train: int = 30, test: int = 12, side: int = 28
+    folder: Path,
+    *,
+    zipped: bool = False,
+    train: int = 30,
+    test: int = 12,
+    side: int = 28,
 ) -> dict[str, Path]:
     """Four small idx files; every image of label n has the grey value 20 n + 5."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -205,6 +222,12 @@ def process_for(config: dict[str, Any], folder: Path, *, dies_at: int = 0) -> An
     forked."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["torch", "torch._dynamo", "yaml", "safetensors.torch", "engine.experiment.loop"]
+        [
+            "torch",
+            "torch._dynamo",
+            "yaml",
+            "safetensors.torch",
+            "engine.experiment.loop",
+        ]
     )
     return context.Process(target=run_and_die, args=(config, str(folder), dies_at))

@@ -60,9 +60,12 @@ def _sizes(model: str) -> list[str]:
 
 @pytest.mark.parametrize("size", [0, -3])
 @pytest.mark.parametrize(
-    ("name", "key"), [(name, key) for name in member_names("models") for key in _sizes(name)]
+    ("name", "key"),
+    [(name, key) for name in member_names("models") for key in _sizes(name)],
 )
-def test_no_model_has_layers_of_nothing(tmp_path: Path, name: str, key: str, size: int) -> None:
+def test_no_model_has_layers_of_nothing(
+    tmp_path: Path, name: str, key: str, size: int
+) -> None:
     config = small_config(tmp_path, loss={"name": "cross_entropy"})
     config["model"] = {"name": name, key: [size] if name == "mlp" else size}
     with pytest.raises(UserError, match=f"model {name}: .*{key}.* must be 1 at least"):
@@ -102,7 +105,9 @@ def test_networks_of_torchvision_by_name(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"model\.arch: torchvision has no 'resnet19'; nearest: resnet1"
     ):
-        build({**config, "model": {"name": "torchvision", "arch": "resnet19"}}, MNIST, CPU)
+        build(
+            {**config, "model": {"name": "torchvision", "arch": "resnet19"}}, MNIST, CPU
+        )
 
 
 def test_patterns_choose_the_layers_of_a_network(tmp_path: Path) -> None:
@@ -115,12 +120,16 @@ def test_patterns_choose_the_layers_of_a_network(tmp_path: Path) -> None:
     }
     model, _ = build(config, MNIST, CPU)
     found = {
-        name: tile for name, tile in model.named_modules() if type(tile).__name__ == "AnalogTile"
+        name: tile
+        for name, tile in model.named_modules()
+        if type(tile).__name__ == "AnalogTile"
     }
     names = sorted({name.partition(".grid")[0] for name in found})
     assert names == [f"network.{name}" for name in ("classifier.1", *(f"features.3.{e}" for e in (
         "expand1x1", "expand3x3", "squeeze")))]  # fmt: skip
-    steps = {name: tile.tile.spec.device.params["dw_min"] for name, tile in found.items()}
+    steps = {
+        name: tile.tile.spec.device.params["dw_min"] for name, tile in found.items()
+    }
     assert [name for name, step in steps.items() if step == 0.002] == [
         "network.features.3.expand3x3.grid.tiles.0"
     ]
@@ -128,7 +137,9 @@ def test_patterns_choose_the_layers_of_a_network(tmp_path: Path) -> None:
         build({**config, "layers": {"feature.*": {"algorithm": "digital"}}}, MNIST, CPU)
 
 
-def test_what_cannot_be_converted_is_named_with_the_rule_that_helps(tmp_path: Path) -> None:
+def test_what_cannot_be_converted_is_named_with_the_rule_that_helps(
+    tmp_path: Path,
+) -> None:
     config = analog_config(tmp_path)
     write_module = "from torch import nn\nNet = lambda: nn.Sequential(nn.Conv2d(1, 1, 3, padding_mode='circular'))\n"
     (tmp_path / "net.py").write_text(write_module)
@@ -141,10 +152,14 @@ def test_what_cannot_be_converted_is_named_with_the_rule_that_helps(tmp_path: Pa
 
 
 def test_models_and_datasets_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="model mlp takes images, dataset digits holds text"):
+    with pytest.raises(
+        UserError, match="model mlp takes images, dataset digits holds text"
+    ):
         build(small_config(tmp_path), TEXT, CPU)
     config = {**small_config(tmp_path), "model": {"name": "char_lstm"}}
-    with pytest.raises(UserError, match="model char_lstm takes text, dataset digits holds images"):
+    with pytest.raises(
+        UserError, match="model char_lstm takes text, dataset digits holds images"
+    ):
         build(config, MNIST, CPU)
 
 
@@ -161,9 +176,15 @@ def test_analog_layers_stand_where_the_configuration_wants_them(tmp_path: Path) 
     model, optimizer = build(analog_config(tmp_path), MNIST, CPU)
     kinds = [type(layer).__name__ for layer in model.children()]
     assert kinds == ["Flatten", "AnalogLinear", "Sigmoid", "Linear", "LogSoftmax"]
-    assert type(model).__name__ == "AnalogSequential" and type(optimizer).__name__ == "AnalogSGD"
+    assert (
+        type(model).__name__ == "AnalogSequential"
+        and type(optimizer).__name__ == "AnalogSGD"
+    )
     _, digital = build(small_config(tmp_path), MNIST, CPU)
-    assert type(digital).__name__ == "AnalogSGD" and digital.param_groups[0]["momentum"] == 0.5
+    assert (
+        type(digital).__name__ == "AnalogSGD"
+        and digital.param_groups[0]["momentum"] == 0.5
+    )
 
 
 def test_analog_settings_that_are_wrong_name_the_layer(tmp_path: Path) -> None:
@@ -173,7 +194,11 @@ def test_analog_settings_that_are_wrong_name_the_layer(tmp_path: Path) -> None:
 
 def test_lenet_refuses_images_that_are_too_small(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="16 x 16 at least, not 8 x 8"):
-        build(small_config(tmp_path) | {"model": {"name": "lenet"}}, Info((1, 8, 8), 10), CPU)
+        build(
+            small_config(tmp_path) | {"model": {"name": "lenet"}},
+            Info((1, 8, 8), 10),
+            CPU,
+        )
 
 
 def test_output_follows_the_loss(tmp_path: Path) -> None:
@@ -192,7 +217,9 @@ def test_weights_follow_the_seed(tmp_path: Path) -> None:
         torch.rand(3)
         model, _ = build(small_config(tmp_path, run={"seed": seed}), MNIST, CPU)
         weights.append(next(model.parameters()).detach().clone())
-    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(
+        weights[0], weights[2]
+    )
 
 
 def test_layer_settings_go_over_the_common_ones() -> None:
@@ -202,7 +229,10 @@ def test_layer_settings_go_over_the_common_ones() -> None:
         "tile": {"forward": {"out_noise": 0.1, "inp_bound": 1.0}},
         "layers": {
             "fc1": {"device": {"dw_min": 0.2}, "tile": {"forward": {"out_noise": 0.0}}},
-            "fc2": {"device": {"model": "constant_step", "w_max": 1.0}, "algorithm": "digital"},
+            "fc2": {
+                "device": {"model": "constant_step", "w_max": 1.0},
+                "algorithm": "digital",
+            },
         },
     }
     assert layer_config(config, "fc1") == {
@@ -211,9 +241,9 @@ def test_layer_settings_go_over_the_common_ones() -> None:
         "tile": {"forward": {"out_noise": 0.0, "inp_bound": 1.0}},
     }
     second = layer_config(config, "fc2")
-    assert second["device"] == {"model": "constant_step", "w_max": 1.0} and second["algorithm"] == {
-        "name": "digital"
-    }
+    assert second["device"] == {"model": "constant_step", "w_max": 1.0} and second[
+        "algorithm"
+    ] == {"name": "digital"}
     assert layer_config(config, "fc3")["device"] == config["device"]
 
 
@@ -227,7 +257,11 @@ def test_layer_settings_go_over_the_common_ones() -> None:
             {"activation": "tan"},
             r"model\.activation: must be one of sigmoid, tanh, relu, not 'tan'",
         ),
-        ("layers", {"fc22": {"algorithm": "digital"}}, "has no layer 'fc22'; nearest: fc2"),
+        (
+            "layers",
+            {"fc22": {"algorithm": "digital"}},
+            "has no layer 'fc22'; nearest: fc2",
+        ),
         ("layers", {"fc2": {"devise": {}}}, r"layers\.fc2: no key 'devise'"),
     ],
 )

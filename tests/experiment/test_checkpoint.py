@@ -94,7 +94,9 @@ def test_saved_is_loaded(tmp_path: Path) -> None:
     assert len(list((tmp_path / "checkpoint").iterdir())) == 2
 
 
-def test_crash_at_every_step_of_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_at_every_step_of_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     total = count_calls(monkeypatch, tmp_path / "dry")
     assert total > 20
     for stop in range(1, total + 1):
@@ -119,7 +121,9 @@ def test_full_disk_at_every_step_leaves_no_half_checkpoint(
         folder = tmp_path / f"stop-{stop}"
         finished = 0
         with monkeypatch.context() as patch:
-            stop_at(patch, stop, lambda: OSError(errno.ENOSPC, "No space left on device"))
+            stop_at(
+                patch, stop, lambda: OSError(errno.ENOSPC, "No space left on device")
+            )
             try:
                 for number in (1, 2, 3):
                     save(folder, number)

@@ -26,7 +26,9 @@ def write_cifar(folder: Path, *, each: int = 4) -> Path:
     """Six small files; the image of label n in file k is 20 n + k in red, 100 in green, its column
     in blue."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]):
+    for number, name in enumerate(
+        [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
+    ):
         records = np.zeros((each, 3073), np.uint8)
         records[:, 0] = (np.arange(each) + number) % 10
         pixels = records[:, 1:].reshape(each, 3, 32, 32)
@@ -47,7 +49,9 @@ def test_binary_files_are_read_as_they_are(tmp_path: Path, inside: str) -> None:
     assert data.train_x.shape == (20, 3, 32, 32) and data.test_x.shape == (4, 3, 32, 32)
     assert data.train_y.tolist() == [(k + n) % 10 for n in range(5) for k in range(4)]
     red = data.train_x[:, 0].flatten(1).mul(255).round()
-    assert red.eq((20 * data.train_y + torch.arange(5).repeat_interleave(4)).view(-1, 1)).all()
+    assert red.eq(
+        (20 * data.train_y + torch.arange(5).repeat_interleave(4)).view(-1, 1)
+    ).all()
     assert torch.equal(data.train_x[7, 2, 5].mul(255).round(), torch.arange(32.0))
     assert data.info == COLOUR and data.train_x.dtype == torch.float32
 
@@ -99,7 +103,11 @@ def test_a_pickle_that_is_not_the_published_one_is_never_read(tmp_path: Path) ->
 
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
-    for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"):
+    for name in (
+        *(f"data_batch_{k}" for k in range(1, 6)),
+        "test_batch",
+        "batches.meta",
+    ):
         (folder / name).write_bytes(pickle.dumps(Trap()))
     for root in (tmp_path, folder):
         with pytest.raises(UserError, match="not the published files"):
@@ -107,9 +115,15 @@ def test_a_pickle_that_is_not_the_published_one_is_never_read(tmp_path: Path) ->
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.parametrize(("model", "layers"), [("vgg8", 8), ("resnet", 8), ("resnet", 20)])
+@pytest.mark.parametrize(
+    ("model", "layers"), [("vgg8", 8), ("resnet", 8), ("resnet", 20)]
+)
 def test_networks_learn_on_tiles(tmp_path: Path, model: str, layers: int) -> None:
-    deep = {"blocks": (layers - 2) // 6, "width": 4} if model == "resnet" else {"hidden": 16}
+    deep = (
+        {"blocks": (layers - 2) // 6, "width": 4}
+        if model == "resnet"
+        else {"hidden": 16}
+    )
     config = {**analog_config(tmp_path), "model": {"name": model, **deep}, "layers": {}}
     network, optimizer = build(config, COLOUR, CPU)
     tiles = list(analog_tiles(network))
@@ -118,7 +132,8 @@ def test_networks_learn_on_tiles(tmp_path: Path, model: str, layers: int) -> Non
     network(torch.rand(2, 3, 32, 32)).sum().backward()
     optimizer.step()
     assert not any(
-        torch.equal(tile.get_weights(), old) for tile, old in zip(tiles, before, strict=True)
+        torch.equal(tile.get_weights(), old)
+        for tile, old in zip(tiles, before, strict=True)
     )
 
 
@@ -126,7 +141,10 @@ def test_settings_of_single_layers(tmp_path: Path) -> None:
     config = {**analog_config(tmp_path), "model": {"name": "vgg8", "hidden": 16}}
     config["layers"] = {
         "conv1": {"algorithm": "digital"},
-        "conv2": {"device": {"dw_min": 0.02}, "tile": {"mapping": {"max_input_size": 128}}},
+        "conv2": {
+            "device": {"dw_min": 0.02},
+            "tile": {"mapping": {"max_input_size": 128}},
+        },
         "fc2": {"device": {"model": "constant_step", "dw_min": 0.003}},
     }
     network, _ = build(config, COLOUR, CPU)
@@ -144,9 +162,19 @@ def test_images_that_are_too_small_are_refused(tmp_path: Path) -> None:
         with pytest.raises(
             UserError, match=f"model {name}: images must be 8 x 8 at least, not 4 x 8"
         ):
-            build(small_config(tmp_path) | {"model": {"name": name}}, Info((1, 4, 8), 10), CPU)
-    with pytest.raises(UserError, match="blocks and width must be 1 at least, not 0 and 16"):
-        build(small_config(tmp_path) | {"model": {"name": "resnet", "blocks": 0}}, COLOUR, CPU)
+            build(
+                small_config(tmp_path) | {"model": {"name": name}},
+                Info((1, 4, 8), 10),
+                CPU,
+            )
+    with pytest.raises(
+        UserError, match="blocks and width must be 1 at least, not 0 and 16"
+    ):
+        build(
+            small_config(tmp_path) | {"model": {"name": "resnet", "blocks": 0}},
+            COLOUR,
+            CPU,
+        )
 
 
 def test_the_residual_network_of_joshi_and_others_has_their_number_of_weights(
@@ -163,10 +191,12 @@ def test_the_residual_network_of_joshi_and_others_has_their_number_of_weights(
     assert sum(p.numel() for p in network.parameters()) - norms == 361_722
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
     with pytest.raises(
-        UserError, match=r"growth must be three factors, none below the last, not \[2.0, 1.0\]"
+        UserError,
+        match=r"growth must be three factors, none below the last, not \[2.0, 1.0\]",
     ):
         build(
-            small_config(tmp_path) | {"model": {"name": "resnet", "growth": [2.0, 1.0]}},
+            small_config(tmp_path)
+            | {"model": {"name": "resnet", "growth": [2.0, 1.0]}},
             COLOUR,
             CPU,
         )
@@ -177,7 +207,8 @@ def test_a_residual_network_trains_twice_alike(tmp_path: Path) -> None:
     outcomes = []
     for folder in ("a", "b"):
         config = analog_config(
-            tmp_path, dataset={**cifar(tmp_path / "data"), "train_samples": 0, "test_samples": 0}
+            tmp_path,
+            dataset={**cifar(tmp_path / "data"), "train_samples": 0, "test_samples": 0},
         )
         config |= {
             "model": {"name": "resnet", "width": 4},

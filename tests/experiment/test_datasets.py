@@ -29,7 +29,9 @@ def test_digits_are_whole_scaled_and_split_by_class() -> None:
     data = load_data({"name": "digits"})
     assert data.train_x.shape == (1442, 1, 8, 8) and data.test_x.shape == (355, 1, 8, 8)
     assert (
-        data.train_x.min() == 0 and data.train_x.max() == 1 and data.train_x.dtype == torch.float32
+        data.train_x.min() == 0
+        and data.train_x.max() == 1
+        and data.train_x.dtype == torch.float32
     )
     total = data.train_y.bincount() + data.test_y.bincount()
     assert total.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
@@ -53,7 +55,9 @@ def test_digits_match_scikit_learn() -> None:
     bunch = load_digits()
     data = load_data({"name": "digits"})
     ours = torch.cat([data.train_x, data.test_x]).flatten(1).sum(0)
-    assert torch.allclose(ours, torch.from_numpy(bunch.data).float().div(16).sum(0), atol=1e-2)
+    assert torch.allclose(
+        ours, torch.from_numpy(bunch.data).float().div(16).sum(0), atol=1e-2
+    )
 
 
 def test_digits_load_without_importing_scikit_learn_or_torchvision() -> None:
@@ -62,7 +66,11 @@ def test_digits_load_without_importing_scikit_learn_or_torchvision() -> None:
         "fingerprint({'name': 'digits'}); print([m for m in ('sklearn', 'torchvision', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[]"
 
@@ -83,7 +91,12 @@ def test_four_idx_files_are_read_where_they_lie(
 ) -> None:
     write_idx(tmp_path / inside, zipped=zipped)
     data = load_data({"name": name, "root": str(tmp_path)})
-    assert data.train_x.shape == (30, 1, 28, 28) and data.test_x.shape == (12, 1, 28, 28)
+    assert data.train_x.shape == (30, 1, 28, 28) and data.test_x.shape == (
+        12,
+        1,
+        28,
+        28,
+    )
     assert data.train_y[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
     assert data.train_x[3].unique().tolist() == pytest.approx([65 / 255])
     assert data.info.size == 784 and data.info.classes == 10
@@ -97,12 +110,15 @@ def test_first_samples_only(tmp_path: Path) -> None:
         load_data(mnist(tmp_path, train_samples=31))
 
 
-def test_missing_folder_says_which_files_where_and_how_to_get_them(tmp_path: Path) -> None:
+def test_missing_folder_says_which_files_where_and_how_to_get_them(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(UserError) as caught:
         load_data(mnist(tmp_path / "nowhere"))
     text = str(caught.value)
     assert (
-        all(name in text for name in NAMES) and str(tmp_path / "nowhere" / "MNIST" / "raw") in text
+        all(name in text for name in NAMES)
+        and str(tmp_path / "nowhere" / "MNIST" / "raw") in text
     )
     assert "dataset.download=true" in text and len(text.splitlines()) <= 2
 
@@ -147,7 +163,9 @@ def test_a_small_file_that_unpacks_to_much_is_not_unpacked(
         return found
 
     monkeypatch.setattr(gzip.GzipFile, "read", count)
-    with pytest.raises(UserError, match=r"too long: its header promises 23536 bytes, it has more"):
+    with pytest.raises(
+        UserError, match=r"too long: its header promises 23536 bytes, it has more"
+    ):
         load_data(mnist(tmp_path))
     assert sum(read) == len(plain) + 1
 
@@ -173,7 +191,9 @@ def test_file_that_is_too_long(tmp_path: Path) -> None:
         load_data(mnist(tmp_path))
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\0\0\x08\x01\0\0\0\x01\x05"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>not found</html>", b"\0\0\x08\x01\0\0\0\x01\x05"]
+)
 def test_wrong_magic(tmp_path: Path, content: bytes) -> None:
     path = write_idx(tmp_path)[NAMES[0]]
     path.write_bytes(content)
@@ -203,7 +223,9 @@ def test_label_out_of_range(tmp_path: Path) -> None:
         load_data(mnist(tmp_path))
 
 
-def test_download_goes_through_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_goes_through_torchvision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fetch(root: str, download: bool) -> None:
         assert download
         write_idx(Path(root) / "MNIST" / "raw")
@@ -214,7 +236,9 @@ def test_download_goes_through_torchvision(tmp_path: Path, monkeypatch: pytest.M
     assert len(load_data(mnist(tmp_path, download=True)).train_y) == 30
 
 
-def test_download_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_that_fails_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fetch(root: str, download: bool) -> None:
         raise RuntimeError("Error downloading train-images\nand more")
 
@@ -236,7 +260,9 @@ def test_fingerprint_follows_the_data_and_not_its_packing(tmp_path: Path) -> Non
     assert plain != fingerprint(mnist(tmp_path / "changed"))
     assert plain == fingerprint(mnist(tmp_path / "zipped"))
     assert plain != fingerprint(mnist(tmp_path / "other"))
-    assert plain != fingerprint({"name": "fashion_mnist", "root": str(tmp_path / "plain")})
+    assert plain != fingerprint(
+        {"name": "fashion_mnist", "root": str(tmp_path / "plain")}
+    )
 
 
 def test_fingerprint_covers_every_member_of_a_gzip_file(tmp_path: Path) -> None:
@@ -256,7 +282,12 @@ def test_fingerprint_covers_every_member_of_a_gzip_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real MNIST is not at {SHARED}")
 def test_real_mnist() -> None:
     data = load_data(mnist(SHARED))
-    assert data.train_x.shape == (60000, 1, 28, 28) and data.test_x.shape == (10000, 1, 28, 28)
+    assert data.train_x.shape == (60000, 1, 28, 28) and data.test_x.shape == (
+        10000,
+        1,
+        28,
+        28,
+    )
     assert data.train_x.double().mean().item() == pytest.approx(0.1306605, abs=1e-6)
     assert data.test_y[:5].tolist() == [7, 2, 1, 0, 4]
 
@@ -267,7 +298,11 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
     torch.rand(7)
     assert torch.equal(first, sample_order(1000, 3, 5))
     assert sorted(first.tolist()) == list(range(1000))
-    others = [sample_order(1000, 3, 6), sample_order(1000, 4, 5), sample_order(1000, 5, 3)]
+    others = [
+        sample_order(1000, 3, 6),
+        sample_order(1000, 4, 5),
+        sample_order(1000, 5, 3),
+    ]
     assert not any(torch.equal(first, other) for other in others)
 
 
@@ -294,6 +329,7 @@ def test_mean_and_std_normalise_the_inputs() -> None:
 
 def test_mean_of_too_many_channels_says_how_many_there_are() -> None:
     with pytest.raises(
-        UserError, match=r"dataset.mean: digits has 1 channels, so one number or 1, not 2"
+        UserError,
+        match=r"dataset.mean: digits has 1 channels, so one number or 1, not 2",
     ):
         load_data({"name": "digits", "mean": [0.1, 0.2]})

@@ -45,7 +45,12 @@ def test_accuracy_over_time(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "e"
     summary = do(configure(trained), folder)
     found = {(p["after"], p["compensation"]): p for p in summary["points"]}
-    assert list(found) == [("1 s", "global"), ("1 s", "none"), ("1 y", "global"), ("1 y", "none")]
+    assert list(found) == [
+        ("1 s", "global"),
+        ("1 s", "none"),
+        ("1 y", "global"),
+        ("1 y", "none"),
+    ]
     assert (
         summary["reference_accuracy"]
         == json.loads((trained / "summary.json").read_text())["test_accuracy"]
@@ -58,23 +63,29 @@ def test_accuracy_over_time(trained: Path, tmp_path: Path) -> None:
     )
     assert found["1 y", "global"]["std"] > 0 and found["1 y", "global"]["repeats"] == 2
     rows = (folder / "metrics.csv").read_text().splitlines()
-    assert rows[0] == "repeat,time,compensation,accuracy,loss" and len(rows) == 1 + 2 * 2 * 2
+    assert (
+        rows[0] == "repeat,time,compensation,accuracy,loss"
+        and len(rows) == 1 + 2 * 2 * 2
+    )
     assert (
         (folder / "accuracy.csv")
         .read_text()
         .startswith("time,after,compensation,mean,std,min,max,loss,repeats\n1.0,1 s,")
     )
     assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
-    assert read_record(folder)["task"] == "evaluate" and run_status(trained) == "finished"
+    assert (
+        read_record(folder)["task"] == "evaluate" and run_status(trained) == "finished"
+    )
 
 
 def test_the_same_seed_gives_the_same_and_another_one_does_not(
     trained: Path, tmp_path: Path
 ) -> None:
     first, again, other = (
-        do(configure(trained, f"run.seed={seed}", f"run.threads={threads}"), tmp_path / name)[
-            "points"
-        ]
+        do(
+            configure(trained, f"run.seed={seed}", f"run.threads={threads}"),
+            tmp_path / name,
+        )["points"]
         for name, seed, threads in (("a", 7, 1), ("b", 7, 2), ("c", 8, 1))
     )
     assert first == again and first != other
@@ -118,16 +129,25 @@ def test_folders_tell_evaluations_apart(trained: Path, tmp_path: Path) -> None:
     ):
         names.add(run_folder({**configure(trained, change), "name": "eval"}).name)
     assert len(names) == 5
-    assert run_folder({**configure(trained, "run.threads=2"), "name": "eval"}).name in names
+    assert (
+        run_folder({**configure(trained, "run.threads=2"), "name": "eval"}).name
+        in names
+    )
 
 
-def test_pulsed_and_digital_layers_are_mapped_as_they_were_trained(tmp_path: Path) -> None:
+def test_pulsed_and_digital_layers_are_mapped_as_they_were_trained(
+    tmp_path: Path,
+) -> None:
     run = run_training(analog_config(tmp_path, run={"epochs": 1}))
     config = configure(run)
     assert config["layers"].keys() == {"fc2"} and config["device"]["model"] == "ideal"
     info = load_data(config["dataset"]).info
     model, digital = evaluate.on_tiles(config, info, torch.device("cpu"))
-    layers = {type(m).__name__ for m in model.modules() if isinstance(m, AnalogLinear | nn.Linear)}
+    layers = {
+        type(m).__name__
+        for m in model.modules()
+        if isinstance(m, AnalogLinear | nn.Linear)
+    }
     assert layers == {"AnalogLinear", "Linear"}
     analog: Any = next(m for m in model.modules() if isinstance(m, AnalogLinear))
     weight: Any = next(m for m in digital.modules() if isinstance(m, nn.Linear)).weight
@@ -153,14 +173,17 @@ def test_tiles_with_input_ranges_are_calibrated_from_training_data(
     )
     data = load_data(plain["dataset"])
     model, _ = evaluate.on_tiles(plain, data.info, torch.device("cpu"))
-    wanted = calibrate(model, [data.train_x[:200]], Calibration(seed=plain["run"]["seed"]))
+    wanted = calibrate(
+        model, [data.train_x[:200]], Calibration(seed=plain["run"]["seed"])
+    )
     first, second = do(plain, tmp_path / "a"), do(aware, tmp_path / "b")
     assert (
         list(first["input_ranges"].values()) == list(wanted.values())
         and first["reference"] == "floating point"
     )
     assert all(
-        second["input_ranges"][name] >= value for name, value in first["input_ranges"].items()
+        second["input_ranges"][name] >= value
+        for name, value in first["input_ranges"].items()
     )
     assert second["input_ranges"] != first["input_ranges"]
     accuracies = [
@@ -173,22 +196,30 @@ def test_tiles_with_input_ranges_are_calibrated_from_training_data(
 
 def test_a_layer_may_stay_digital(trained: Path) -> None:
     config = configure(trained, "layers={fc1:{algorithm:digital}}")
-    model, _ = evaluate.on_tiles(config, load_data(config["dataset"]).info, torch.device("cpu"))
+    model, _ = evaluate.on_tiles(
+        config, load_data(config["dataset"]).info, torch.device("cpu")
+    )
     assert sum(isinstance(m, AnalogLinear) for m in model.modules()) == 1
 
 
-def test_perfect_hardware_gives_the_trained_accuracy(trained: Path, tmp_path: Path) -> None:
+def test_perfect_hardware_gives_the_trained_accuracy(
+    trained: Path, tmp_path: Path
+) -> None:
     quiet = [
         f"inference.noise.{name}=0"
         for name in ("prog_noise_scale", "read_noise_scale", "drift_scale")
     ]
-    summary = do(configure(trained, "tile.forward.is_perfect=true", *quiet), tmp_path / "e")
+    summary = do(
+        configure(trained, "tile.forward.is_perfect=true", *quiet), tmp_path / "e"
+    )
     assert {p["mean"] for p in summary["points"]} == {summary["reference_accuracy"]}
 
 
 def digital_net(hidden: int = 16) -> nn.Sequential:
     torch.manual_seed(3)
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.Sigmoid(), nn.Linear(hidden, 10))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, hidden), nn.Sigmoid(), nn.Linear(hidden, 10)
+    )
 
 
 FILE = [
@@ -210,12 +241,16 @@ def test_weights_from_a_file(tmp_path: Path, kind: str) -> None:
     if kind == "safetensors":
         save_file(tensors, path)
     else:
-        torch.save({"state_dict": tensors, "epoch": 3} if kind == "wrapped" else tensors, path)
+        torch.save(
+            {"state_dict": tensors, "epoch": 3} if kind == "wrapped" else tensors, path
+        )
     config = evaluation.of_file(path, FILE).values
     assert config["name"] == "eval-net"
     data = load_data(config["dataset"])
     _, digital = evaluate.on_tiles(config, data.info, torch.device("cpu"))
-    torch.testing.assert_close(digital(data.test_x[:9]), net(data.test_x[:9]).log_softmax(1))
+    torch.testing.assert_close(
+        digital(data.test_x[:9]), net(data.test_x[:9]).log_softmax(1)
+    )
 
 
 def test_weights_that_do_not_fit_name_the_keys(tmp_path: Path) -> None:
@@ -244,7 +279,9 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
         config = evaluation.of_file(tmp_path / name, FILE).values
         with pytest.raises(UserError, match=text) as caught:
             do(config, tmp_path / "e")
-        assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "e").exists()
+        assert (
+            len(str(caught.value).splitlines()) == 1 and not (tmp_path / "e").exists()
+        )
 
 
 def test_a_network_trained_for_tiles_is_programmed_as_it_is(tmp_path: Path) -> None:
@@ -260,18 +297,29 @@ def test_a_network_trained_for_tiles_is_programmed_as_it_is(tmp_path: Path) -> N
     }
     base = small_config(tmp_path, dataset=ALL, run={"epochs": 2})
     run = run_training(
-        {**base, "device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": tile}
+        {
+            **base,
+            "device": {"model": "ideal"},
+            "algorithm": {"name": "hwa"},
+            "tile": tile,
+        }
     )
     config = configure(run, "tile.forward.out_noise=0.01")
     assert (
         config["tile"]["forward"]["nm_thres"] == 1.0
         and config["tile"]["input_range"]["enable"] is True
     )
-    model, _ = evaluate.on_tiles(config, load_data(config["dataset"]).info, torch.device("cpu"))
+    model, _ = evaluate.on_tiles(
+        config, load_data(config["dataset"]).info, torch.device("cpu")
+    )
     ranges = [
-        value for key, value in model.state_dict().items() if key.endswith("input_range.value")
+        value
+        for key, value in model.state_dict().items()
+        if key.endswith("input_range.value")
     ]
-    assert ranges and all(0 < float(value) < 3 for value in ranges)  # learned, not the first ones
+    assert ranges and all(
+        0 < float(value) < 3 for value in ranges
+    )  # learned, not the first ones
     summary = do(configure(run), tmp_path / "e")
     assert summary["reference"] == "as trained, on its tiles"
     assert (

@@ -12,7 +12,15 @@ import torch
 from aihw_cli.compose import compose
 from engine.experiment.runs import run_folder
 from engine.experiment.train import resume, train
-from tests.experiment.helpers import STEPS, Recorder, Stopper, interrupt, outcome, run, small_config
+from tests.experiment.helpers import (
+    STEPS,
+    Recorder,
+    Stopper,
+    interrupt,
+    outcome,
+    run,
+    small_config,
+)
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True},
@@ -29,10 +37,14 @@ TILE: dict[str, Any] = {
 }
 
 
-def hwa_config(folder: Path, optimizer: str, **changes: dict[str, Any]) -> dict[str, Any]:
+def hwa_config(
+    folder: Path, optimizer: str, **changes: dict[str, Any]
+) -> dict[str, Any]:
     base = {"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": TILE}
     made = small_config(folder, **base, **changes)
-    return made | {"optimizer": OPTIMIZERS[optimizer] | {"schedule": {"name": "cosine"}}}
+    return made | {
+        "optimizer": OPTIMIZERS[optimizer] | {"schedule": {"name": "cosine"}}
+    }
 
 
 @pytest.mark.usefixtures("every_step_is_reported")

@@ -20,8 +20,15 @@ KILLS = 20
 
 def config_in(folder: Path, kind: str) -> dict[str, Any]:
     """So many checkpoints that a good part of the time goes into writing them."""
-    changes = {"run": {"epochs": EPOCHS, "checkpoint_every": 5}, "dataset": {"train_samples": 400}}
-    return analog_config(folder, **changes) if kind == "analog" else small_config(folder, **changes)
+    changes = {
+        "run": {"epochs": EPOCHS, "checkpoint_every": 5},
+        "dataset": {"train_samples": 400},
+    }
+    return (
+        analog_config(folder, **changes)
+        if kind == "analog"
+        else small_config(folder, **changes)
+    )
 
 
 def seconds_of(config: dict[str, Any], folder: Path) -> float:

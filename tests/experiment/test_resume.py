@@ -36,8 +36,13 @@ def test_finished_run_is_found_again(tmp_path: Path) -> None:
     for again in (lambda r: train(config, folder, r), lambda r: resume(folder, r)):
         reporter = Recorder()
         assert again(reporter)["status"] == "finished"
-        assert reporter.messages == [f"{folder} is finished already"] and not reporter.steps
-    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert (
+            reporter.messages == [f"{folder} is finished already"]
+            and not reporter.steps
+        )
+    assert before == {
+        path: path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 @pytest.mark.parametrize("at", [(1, 1), (1, STEPS), (2, 4), (2, STEPS), (3, 1)])
@@ -52,7 +57,10 @@ def test_interrupted_run_resumes_to_the_same_bits(
     folder = run_folder(config)
     with pytest.raises(KeyboardInterrupt):
         train(config, folder, Stopper(at, interrupt))
-    assert run_status(folder) == "interrupted" and read_record(folder)["status"] == "interrupted"
+    assert (
+        run_status(folder) == "interrupted"
+        and read_record(folder)["status"] == "interrupted"
+    )
     torch.rand(5)
     reporter = Recorder()
     summary = resume(folder, reporter)
@@ -110,7 +118,9 @@ def test_signal_handlers_are_put_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_every_signal_leaves_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
+def test_every_signal_leaves_a_checkpoint(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     config = small_config(tmp_path / "stopped")
     folder = run_folder(config)
     with pytest.raises(KeyboardInterrupt):
@@ -122,7 +132,9 @@ def test_every_signal_leaves_a_checkpoint(tmp_path: Path, number: signal.Signals
     assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
 
 
-def test_a_run_goes_on_when_its_terminal_closes_if_that_is_ignored(tmp_path: Path) -> None:
+def test_a_run_goes_on_when_its_terminal_closes_if_that_is_ignored(
+    tmp_path: Path,
+) -> None:
     config = small_config(tmp_path)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -147,7 +159,8 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
     assert len((folder / "metrics.csv").read_text().splitlines()) == 3
     lines: list[int] = []
     reporter = Stopper(
-        (1, 1), lambda: lines.append(len((folder / "metrics.csv").read_text().splitlines()))
+        (1, 1),
+        lambda: lines.append(len((folder / "metrics.csv").read_text().splitlines())),
     )
     resume(folder, reporter)
     assert lines == [2] and [row["epoch"] for row in reporter.rows] == [2, 3]
@@ -163,7 +176,10 @@ def test_damaged_newest_checkpoint_is_passed_over(tmp_path: Path) -> None:
     newest.write_bytes(newest.read_bytes()[:-9])
     reporter = Recorder()
     resume(folder, reporter)
-    assert any("is not used" in line and str(newest.parent) in line for line in reporter.messages)
+    assert any(
+        "is not used" in line and str(newest.parent) in line
+        for line in reporter.messages
+    )
     assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
 
 
@@ -216,7 +232,10 @@ def test_changed_configuration_is_refused(tmp_path: Path) -> None:
 def test_run_in_use_is_refused(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     folder = run_folder(config)
-    with RunFolder.create(folder, config), pytest.raises(UserError, match="in use by process"):
+    with (
+        RunFolder.create(folder, config),
+        pytest.raises(UserError, match="in use by process"),
+    ):
         train(config, folder, Recorder())
 
 

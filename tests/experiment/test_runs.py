@@ -56,7 +56,9 @@ def test_folder_is_made_whole_and_locked(tmp_path: Path) -> None:
     with RunFolder.create(path, config) as run:
         assert run_status(path) == "running"
         assert [p.name for p in path.parent.iterdir()] == [path.name]
-        with pytest.raises(UserError, match=rf"in use by process {os.getpid()}") as caught:
+        with pytest.raises(
+            UserError, match=rf"in use by process {os.getpid()}"
+        ) as caught:
             RunFolder.open(path)
         assert len(str(caught.value).splitlines()) == 1
         with pytest.raises(UserError, match="in use"):
@@ -71,7 +73,9 @@ def test_folder_is_made_whole_and_locked(tmp_path: Path) -> None:
     RunFolder.open(path).__exit__()
 
 
-def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = small_config(tmp_path)
 
     def full(handle: int) -> None:
@@ -89,7 +93,8 @@ def test_unwritable_place(tmp_path: Path) -> None:
     (tmp_path / "small").write_text("a file where the folder should be")
     config = small_config(tmp_path)
     with pytest.raises(
-        UserError, match=r"cannot write the run folder in .*: (Not a directory|File exists)"
+        UserError,
+        match=r"cannot write the run folder in .*: (Not a directory|File exists)",
     ) as caught:
         RunFolder.create(run_folder(config), config)
     assert len(str(caught.value).splitlines()) == 1
@@ -102,7 +107,9 @@ def test_no_run_folder(tmp_path: Path) -> None:
         read_record(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": "x", "status": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": 1}', '{"format": "x", "status": 1}']
+)
 def test_damaged_record(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(UserError, match=r"run\.json is damaged"):
@@ -132,7 +139,9 @@ def test_stored_config_can_be_used_from_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = small_config(tmp_path, device={"model": "my/dev.py:Mine"}, dataset={"root": "../data"})
+    config = small_config(
+        tmp_path, device={"model": "my/dev.py:Mine"}, dataset={"root": "../data"}
+    )
     before = copy.deepcopy(config)
     stored = stored_config(config)
     assert stored["device"]["model"] == f"{tmp_path}/my/dev.py:Mine"
@@ -147,11 +156,15 @@ def test_write_keeps_the_old_file_until_the_new_one_is_whole(
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(
-                files.os, name, lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken"))
+                files.os,
+                name,
+                lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken")),
             )
             with pytest.raises(OSError, match="broken"):
                 write_bytes(path, b"new")
-        assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["file"]
+        assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == [
+            "file"
+        ]
     write_bytes(path, b"new")
     assert path.read_bytes() == b"new"
 

@@ -24,15 +24,17 @@ CASES: list[tuple[dict[str, Any], Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("schedule", "theirs"), CASES, ids=[case[0]["name"] for case in CASES])
+@pytest.mark.parametrize(
+    ("schedule", "theirs"), CASES, ids=[case[0]["name"] for case in CASES]
+)
 def test_shape_is_torchs(schedule: dict[str, Any], theirs: Any) -> None:
     optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.2)
     scheduler = theirs(optimizer)
     for epoch in range(EPOCHS):
         expected = optimizer.param_groups[0]["lr"]
-        assert learning_rate({"lr": 0.2, "schedule": schedule}, epoch, EPOCHS) == pytest.approx(
-            expected, rel=1e-12
-        )
+        assert learning_rate(
+            {"lr": 0.2, "schedule": schedule}, epoch, EPOCHS
+        ) == pytest.approx(expected, rel=1e-12)
         optimizer.step()
         scheduler.step()
 
@@ -58,15 +60,21 @@ def test_losses_by_hand(reduction: str, share: float) -> None:
     expected = sum(log_sum - (1.0, 2.0, 0.0)[int(n)] for n in label)
     cross = make_loss({"name": "cross_entropy", "reduction": reduction})(output, label)
     assert cross.item() == pytest.approx(expected * share, rel=1e-5)
-    nll = make_loss({"name": "nll", "reduction": reduction})(output.log_softmax(1), label)
+    nll = make_loss({"name": "nll", "reduction": reduction})(
+        output.log_softmax(1), label
+    )
     assert nll.item() == pytest.approx(expected * share, rel=1e-5)
     # Squares: (0 4 0), (1 1 0), (1 4 1), (1 1 0); the mean is over samples and classes, as in
     # torch.
     squares = make_loss({"name": "mse", "reduction": reduction})(output, label)
-    assert squares.item() == pytest.approx(14.0 if reduction == "sum" else 14.0 / 12, rel=1e-6)
+    assert squares.item() == pytest.approx(
+        14.0 if reduction == "sum" else 14.0 / 12, rel=1e-6
+    )
 
 
-@pytest.mark.parametrize("settings", [{"name": "nnl"}, {"name": "nll", "reduction": "none"}])
+@pytest.mark.parametrize(
+    "settings", [{"name": "nnl"}, {"name": "nll", "reduction": "none"}]
+)
 def test_unknown_loss(settings: dict[str, str]) -> None:
     with pytest.raises(UserError, match=r"loss\."):
         make_loss(settings)

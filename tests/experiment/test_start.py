@@ -30,7 +30,9 @@ def test_weights_cross_from_digital_to_tiles_and_back(tmp_path: Path) -> None:
     }
     own = Loop(config)
     assert any(isinstance(m, AnalogLayer) for m in own.model.modules())
-    trained_model, _ = trained(small_config(tmp_path), first, own.data.info, torch.device("cpu"))
+    trained_model, _ = trained(
+        small_config(tmp_path), first, own.data.info, torch.device("cpu")
+    )
     for key, value in convert_to_digital(own.model).state_dict().items():
         torch.testing.assert_close(value, trained_model.state_dict()[key])
     second = run(config)
@@ -41,7 +43,9 @@ def test_weights_cross_from_digital_to_tiles_and_back(tmp_path: Path) -> None:
 
 def test_pulsed_cells_start_from_a_file(tmp_path: Path) -> None:
     torch.manual_seed(4)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Sigmoid(), nn.Linear(16, 10))
+    net = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 16), nn.Sigmoid(), nn.Linear(16, 10)
+    )
     torch.save(net.state_dict(), tmp_path / "net.pt")
     cells = {
         "model": "constant_step",
@@ -50,14 +54,18 @@ def test_pulsed_cells_start_from_a_file(tmp_path: Path) -> None:
         "w_max_dtod": 0.0,
         "w_min_dtod": 0.0,
     }
-    config = analog_config(tmp_path, run={"start": str(tmp_path / "net.pt")}, device=cells)
+    config = analog_config(
+        tmp_path, run={"start": str(tmp_path / "net.pt")}, device=cells
+    )
     config["device"] = cells
     found = convert_to_digital(Loop(config).model).state_dict()
     for key, value in net.state_dict().items():
         torch.testing.assert_close(found[key], value)
 
 
-def test_the_weights_decide_the_name_of_the_run_wherever_they_lie(tmp_path: Path) -> None:
+def test_the_weights_decide_the_name_of_the_run_wherever_they_lie(
+    tmp_path: Path,
+) -> None:
     plain = small_config(tmp_path)
     first = run(plain)
     moved = tmp_path / "elsewhere"
@@ -68,7 +76,9 @@ def test_the_weights_decide_the_name_of_the_run_wherever_they_lie(tmp_path: Path
     assert run_folder(small_config(tmp_path, run={"start": str(moved)})).name == named
     other = run(small_config(tmp_path, optimizer={"lr": 0.02}))
     assert run_folder(small_config(tmp_path, run={"start": str(other)})).name != named
-    assert identity.run_hash(small_config(tmp_path, run={"start": ""})) == identity.run_hash(plain)
+    assert identity.run_hash(
+        small_config(tmp_path, run={"start": ""})
+    ) == identity.run_hash(plain)
 
 
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
@@ -79,8 +89,12 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
         match=r"does not fit the model; of another shape: 1\.weight 16x64 instead of 17x64",
     ):
         Loop(config)
-    with pytest.raises(UserError, match="nowhere is no run folder: there is no such folder"):
-        run(small_config(tmp_path, run={"start": str(tmp_path / "nowhere")}), Recorder())
+    with pytest.raises(
+        UserError, match="nowhere is no run folder: there is no such folder"
+    ):
+        run(
+            small_config(tmp_path, run={"start": str(tmp_path / "nowhere")}), Recorder()
+        )
     assert Path(
         stored_config(small_config(tmp_path, run={"start": "a/b"}))["run"]["start"]
     ).is_absolute()

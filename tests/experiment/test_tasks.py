@@ -36,7 +36,12 @@ def config(folder: Path, *changes: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", task_names()[1:])
 def test_every_task_says_what_it_is(name: str) -> None:
     task = find_task(name)
-    assert task.ABOUT and task.SOURCE and task.FIGURE and isinstance(task.LOWER_IS_BETTER, bool)
+    assert (
+        task.ABOUT
+        and task.SOURCE
+        and task.FIGURE
+        and isinstance(task.LOWER_IS_BETTER, bool)
+    )
     assert set(task.SECTIONS) <= {
         "device",
         "tile",
@@ -66,7 +71,8 @@ def test_a_task_makes_an_ordinary_run_folder(tmp_path: Path) -> None:
     assert any("Le Gallo" in text for text in read_record(folder)["citations"])
     assert not any("Kaynak" in text for text in read_record(folder)["citations"])
     assert (
-        train(values, folder, reporter) == summary and "finished already" in reporter.messages[-1]
+        train(values, folder, reporter) == summary
+        and "finished already" in reporter.messages[-1]
     )
 
 
@@ -84,12 +90,18 @@ def test_an_interrupted_task_begins_anew_on_resume(
         with pytest.raises(KeyboardInterrupt):
             train(values, folder, Recorder())
     assert run_status(folder) == "interrupted"
-    assert resume(folder, Recorder())["converged"] is True and run_status(folder) == "finished"
+    assert (
+        resume(folder, Recorder())["converged"] is True
+        and run_status(folder) == "finished"
+    )
 
 
 def test_hash_covers_the_task_and_not_the_data(tmp_path: Path) -> None:
     base = identity.run_hash(config(tmp_path))
-    assert identity.run_hash(config(tmp_path, "dataset.batch_size=3", "optimizer.lr=0.7")) == base
+    assert (
+        identity.run_hash(config(tmp_path, "dataset.batch_size=3", "optimizer.lr=0.7"))
+        == base
+    )
     assert identity.run_hash(config(tmp_path, "task.inner_steps=4")) != base
     assert identity.run_hash(config(tmp_path, "tile.forward.out_noise=0.5")) != base
 
@@ -107,7 +119,9 @@ def test_bad_settings_are_told_in_one_line(tmp_path: Path) -> None:
         assert text in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
-def test_command_line_runs_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_runs_a_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", *SMALL, f"run.dir={tmp_path}"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "legallo2018/linsolve: solve, seed 1" and out[-1].startswith(
@@ -125,11 +139,15 @@ def test_matrix_of_the_paper() -> None:
     assert torch.equal(banded, banded.T)
 
 
-def test_exact_products_converge_at_once_and_count_as_plain_conjugate_gradients() -> None:
+def test_exact_products_converge_at_once_and_count_as_plain_conjugate_gradients() -> (
+    None
+):
     matrix, b = solve.decaying_matrix(60), torch.ones(60, dtype=torch.float64)
     residuals: list[float] = []
     settings = solve.Settings(size=60, inner_steps=60, tolerance=1e-12)
-    x = solve.refine(matrix, b, settings, inner=lambda p: matrix @ p, told=residuals.append)
+    x = solve.refine(
+        matrix, b, settings, inner=lambda p: matrix @ p, told=residuals.append
+    )
     assert len(residuals) == 2 and torch.allclose(matrix @ x, b)
     needed = solve.exact_steps(matrix, b, 1e-10)
     assert 5 < needed < 60
@@ -140,7 +158,9 @@ def test_exact_products_converge_at_once_and_count_as_plain_conjugate_gradients(
 def test_noise_in_the_inner_solver_does_not_limit_the_accuracy() -> None:
     matrix, b = solve.decaying_matrix(60), torch.ones(60, dtype=torch.float64)
     generator = torch.Generator().manual_seed(2)
-    wrong = matrix * (1 + 0.05 * torch.randn(60, 60, generator=generator, dtype=torch.float64))
+    wrong = matrix * (
+        1 + 0.05 * torch.randn(60, 60, generator=generator, dtype=torch.float64)
+    )
     residuals: list[float] = []
     settings = solve.Settings(size=60, tolerance=1e-13)
     solve.refine(matrix, b, settings, inner=lambda p: wrong @ p, told=residuals.append)
@@ -158,7 +178,9 @@ MVM = [
 
 
 def mvm(folder: Path, *changes: str) -> dict[str, Any]:
-    values = compose(["conf=rasch2023/fig3d-mvm", *MVM, f"run.dir={folder}", *changes]).values
+    values = compose(
+        ["conf=rasch2023/fig3d-mvm", *MVM, f"run.dir={folder}", *changes]
+    ).values
     return train(values, run_folder(values), Recorder())
 
 
@@ -170,7 +192,9 @@ def test_error_of_products_is_that_of_the_noise(tmp_path: Path) -> None:
         "inference.noise.read_noise_scale=0",
         "inference.noise.drift_scale=0",
     ]
-    assert mvm(tmp_path, *quiet, "inference.noise.prog_noise_scale=0")["mvm_error"] < 1e-5
+    assert (
+        mvm(tmp_path, *quiet, "inference.noise.prog_noise_scale=0")["mvm_error"] < 1e-5
+    )
     found = mvm(tmp_path, *quiet)
     settings = mvm_error.Settings(rows=64, columns=96, vectors=4)
     weight, _ = mvm_error.draw(settings, torch.Generator().manual_seed(1))
@@ -178,25 +202,38 @@ def test_error_of_products_is_that_of_the_noise(tmp_path: Path) -> None:
     # The other device of a pair lies at 0 uS, where half of its noise is cut off: mean and square
     # of that half.
     zero = 0.26348 / 25
-    expected = (sigma.square().mean() + zero**2 / 2).sqrt() / weight.square().mean().sqrt()
+    expected = (
+        sigma.square().mean() + zero**2 / 2
+    ).sqrt() / weight.square().mean().sqrt()
     assert found["mvm_error"] == pytest.approx(float(expected), rel=0.08)
     assert found["slope"] == pytest.approx(1, abs=0.02)
 
 
 def test_error_grows_without_compensation(tmp_path: Path) -> None:
     year = ["task.time=3.15e7"]
-    with_it, without = mvm(tmp_path, *year), mvm(tmp_path, *year, "inference.compensation=none")
+    with_it, without = (
+        mvm(tmp_path, *year),
+        mvm(tmp_path, *year, "inference.compensation=none"),
+    )
     fresh = mvm(tmp_path)
     assert fresh["mvm_error"] < with_it["mvm_error"] < without["mvm_error"]
     assert without["slope"] < 0.6 and with_it["slope"] > 0.95
 
 
 @pytest.mark.parametrize(
-    ("recipe", "published"), [("legallo2023/fig5-mvm", 0.13), ("rasch2023/fig3d-mvm", 0.15)]
+    ("recipe", "published"),
+    [("legallo2023/fig5-mvm", 0.13), ("rasch2023/fig3d-mvm", 0.15)],
 )
-def test_both_published_errors_of_products(tmp_path: Path, recipe: str, published: float) -> None:
+def test_both_published_errors_of_products(
+    tmp_path: Path, recipe: str, published: float
+) -> None:
     """Two of the ten matrices of the recipe, in full size."""
-    changes = ["task.matrices=2", "task.vectors=64", "run.device=cpu", f"run.dir={tmp_path}"]
+    changes = [
+        "task.matrices=2",
+        "task.vectors=64",
+        "run.device=cpu",
+        f"run.dir={tmp_path}",
+    ]
     values = compose([f"conf={recipe}", *changes]).values
     assert train(values, run_folder(values), Recorder())["mvm_error"] == pytest.approx(
         published, abs=0.015
@@ -204,8 +241,13 @@ def test_both_published_errors_of_products(tmp_path: Path, recipe: str, publishe
 
 
 def test_half_of_the_inputs_are_zero_and_one_weight_takes_the_whole_range() -> None:
-    weight, x = mvm_error.draw(mvm_error.Settings(zeros=0.5), torch.Generator().manual_seed(1))
-    assert (
-        float((x == 0).float().mean()) == pytest.approx(0.5, abs=0.01) and float(x.abs().max()) <= 1
+    weight, x = mvm_error.draw(
+        mvm_error.Settings(zeros=0.5), torch.Generator().manual_seed(1)
     )
-    assert float(weight.abs().max()) == 1 and float(weight.std()) == pytest.approx(0.246, rel=0.01)
+    assert (
+        float((x == 0).float().mean()) == pytest.approx(0.5, abs=0.01)
+        and float(x.abs().max()) <= 1
+    )
+    assert float(weight.abs().max()) == 1 and float(weight.std()) == pytest.approx(
+        0.246, rel=0.01
+    )

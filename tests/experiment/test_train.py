@@ -40,18 +40,32 @@ def test_run_leaves_its_results(tmp_path: Path) -> None:
     reporter = Recorder()
     folder = run(config, reporter)
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["status"] == "finished" and summary["epochs"] == 8 and summary["samples"] == 3200
-    assert summary["seed"] == 7 and summary["samples_per_second"] > 0 and summary["seconds"] > 0
+    assert (
+        summary["status"] == "finished"
+        and summary["epochs"] == 8
+        and summary["samples"] == 3200
+    )
+    assert (
+        summary["seed"] == 7
+        and summary["samples_per_second"] > 0
+        and summary["seconds"] > 0
+    )
     assert summary == reporter.summary
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     assert [int(row["epoch"]) for row in rows] == list(range(1, 9))
     assert float(rows[-1]["test_accuracy"]) == summary["test_accuracy"] > 0.8
-    assert summary["best_test_accuracy"] == max(float(row["test_accuracy"]) for row in rows)
+    assert summary["best_test_accuracy"] == max(
+        float(row["test_accuracy"]) for row in rows
+    )
     assert (
         float(rows[0]["lr"]) == 0.05
         and float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"]) / 2
     )
-    assert len(reporter.rows) == 8 and reporter.steps_per_epoch == 40 and len(reporter.steps) == 320
+    assert (
+        len(reporter.rows) == 8
+        and reporter.steps_per_epoch == 40
+        and len(reporter.steps) == 320
+    )
     assert run_status(folder) == "finished"
     expected = {
         "checkpoint",
@@ -65,7 +79,9 @@ def test_run_leaves_its_results(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == expected
 
 
-def test_loss_in_the_metrics_is_per_sample_whatever_the_reduction(tmp_path: Path) -> None:
+def test_loss_in_the_metrics_is_per_sample_whatever_the_reduction(
+    tmp_path: Path,
+) -> None:
     rows = []
     for reduction, lr in (("sum", 0.01), ("mean", 0.1)):
         config = small_config(tmp_path, loss={"reduction": reduction}, optimizer={"lr": lr, "momentum": 0},
@@ -80,13 +96,18 @@ def test_evaluation_is_over_the_whole_test_set(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     values = []
     for size in (1, 7, 50):
-        loop = Loop({**config, "dataset": {**config["dataset"], "test_batch_size": size}})
+        loop = Loop(
+            {**config, "dataset": {**config["dataset"], "test_batch_size": size}}
+        )
         values.append(loop.evaluate())
         with torch.no_grad():
             output = loop.model(loop.data.test_x)
         expected = torch.nn.functional.nll_loss(output, loop.data.test_y).item()
         assert values[-1][0] == pytest.approx(expected, rel=1e-5)
-        assert values[-1][1] == (output.argmax(1) == loop.data.test_y).double().mean().item()
+        assert (
+            values[-1][1]
+            == (output.argmax(1) == loop.data.test_y).double().mean().item()
+        )
 
 
 def test_samples_without_shuffling_come_in_order(tmp_path: Path) -> None:
@@ -105,7 +126,9 @@ def test_every_epoch_has_an_order_of_its_own(tmp_path: Path) -> None:
 def test_training_and_evaluation_use_their_own_noise(tmp_path: Path) -> None:
     loop = Loop(analog_config(tmp_path))
     modes: list[bool] = []
-    loop.model.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    loop.model.register_forward_pre_hook(
+        lambda module, _: modes.append(module.training)
+    )
     for _ in range(2):
         modes.clear()
         assert len(list(loop.steps())) == STEPS and modes == [True] * STEPS
@@ -135,7 +158,11 @@ def test_same_run_twice_gives_the_same_bits(
 )
 def test_wrong_input_leaves_no_folder(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(UserError):
-        train(small_config(tmp_path / "runs", **changes), tmp_path / "runs" / "x" / "y", Recorder())
+        train(
+            small_config(tmp_path / "runs", **changes),
+            tmp_path / "runs" / "x" / "y",
+            Recorder(),
+        )
     assert not (tmp_path / "runs").exists()
 
 
@@ -145,7 +172,9 @@ def test_gpu_that_is_not_there(tmp_path: Path) -> None:
         run(small_config(tmp_path, run={"device": "cuda"}))
 
 
-def test_full_disk_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_while_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = small_config(tmp_path)
     folder = run_folder(config)
     real = files.write_new
@@ -158,11 +187,15 @@ def test_full_disk_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_new", write)
         with pytest.raises(
-            UserError, match=r"cannot write the checkpoint in .*: No space left on device"
+            UserError,
+            match=r"cannot write the checkpoint in .*: No space left on device",
         ) as caught:
             train(config, folder, Recorder())
     assert len(str(caught.value).splitlines()) == 1
-    assert run_status(folder) == "failed" and "No space left" in (folder / "log.txt").read_text()
+    assert (
+        run_status(folder) == "failed"
+        and "No space left" in (folder / "log.txt").read_text()
+    )
     assert not [path for path in folder.rglob("*") if "unfinished" in path.name]
     resume(folder, Recorder())
     assert outcome(folder) == outcome(run(small_config(tmp_path / "reference")))
@@ -180,7 +213,8 @@ def test_failure_is_recorded_with_its_traceback(
     with pytest.raises(RuntimeError, match="burnt down"):
         train(config, folder, Stopper((2, 4), fail))
     assert (
-        run_status(folder) == "failed" and "a device burnt down" in (folder / "log.txt").read_text()
+        run_status(folder) == "failed"
+        and "a device burnt down" in (folder / "log.txt").read_text()
     )
 
 
@@ -191,9 +225,13 @@ def test_diverged_run_ends_early_and_says_so(tmp_path: Path, every: int) -> None
     reporter = Recorder()
     folder = run(config, reporter)
     text = (folder / "summary.json").read_text()
-    summary = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    summary = json.loads(
+        text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
+    )
     assert (
-        summary["status"] == "diverged" and summary["epochs"] == 1 and summary["test_loss"] is None
+        summary["status"] == "diverged"
+        and summary["epochs"] == 1
+        and summary["test_loss"] is None
     )
     assert 0 <= summary["test_accuracy"] <= 0.3
     assert not math.isfinite(
@@ -254,6 +292,10 @@ def test_importing_the_trainer_is_light() -> None:
         "print([m for m in ('torch', 'numpy', 'yaml', 'hydra', 'torchvision', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[]"

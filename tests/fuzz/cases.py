@@ -26,7 +26,9 @@ Facts = dict[str, Any]
 Case = Callable[[int, Path], tuple[list[str], Facts]]
 DIGITS = str(packaged_data() / "experiments/basics/digits.yaml")
 # The beginning of what is said of settings that are right by themselves.
-TOGETHER = re.compile(r"layer fc\d: |follows gradients|follows pulses|does not fit|learn by")
+TOGETHER = re.compile(
+    r"layer fc\d: |follows gradients|follows pulses|does not fit|learn by"
+)
 ODD_WORDS = (
     "nan", "inf", "-inf", "1e400", "1" + "0" * 400, "9" * 5000, "1e19", "10000000000000000000", "-1", "0",
     "0.5", "true", "null", "None", "", "''", "[]", "[1,2]", "{a:1}", "{1:2}", "{null:3}", "[[[[1]]]]",
@@ -57,9 +59,14 @@ SWEPT = (
 @functools.cache
 def originals() -> list[tuple[str, str, dict[str, Any], str]]:
     """Kind, name, values and package of everything that is packaged."""
-    found = [("recipe", name, read_member(paths[0])) for name, paths in sorted(recipes().items())]
+    found = [
+        ("recipe", name, read_member(paths[0]))
+        for name, paths in sorted(recipes().items())
+    ]
     for group in sorted(groups()):
-        found += [(group, n, read_member(p[-1])) for n, p in sorted(members(group).items())]
+        found += [
+            (group, n, read_member(p[-1])) for n, p in sorted(members(group).items())
+        ]
     return [(kind, name, member.values, member.package) for kind, name, member in found]
 
 
@@ -73,7 +80,11 @@ def _some(kind: str | None, rng: random.Random) -> tuple[str, str, dict[str, Any
 def _beside(kind: str, name: str) -> list[str]:
     """What a member needs beside it."""
     gradients = kind == "optimizer" and name != "analog_sgd"
-    return ["algorithm=hwa"] if gradients or (kind == "tile" and name.startswith("hwa")) else []
+    return (
+        ["algorithm=hwa"]
+        if gradients or (kind == "tile" and name.startswith("hwa"))
+        else []
+    )
 
 
 @functools.cache
@@ -95,11 +106,18 @@ def recipe(number: int, folder: Path) -> tuple[list[str], Facts]:
     path = folder / name.rpartition("/")[0] / "mine.yaml"
     if not path.parent.is_dir():
         # Some recipes build on others beside them.
-        shutil.copytree(packaged_data() / "experiments" / name.rpartition("/")[0], path.parent)
+        shutil.copytree(
+            packaged_data() / "experiments" / name.rpartition("/")[0], path.parent
+        )
     path.write_text(_text(values, ""))
     found = run("validate", str(path), "--as", "recipe")
     named = (key[:40], "mine.yaml") if key else ()
-    facts = {"code": found.code, "what": f"{name}: {what}", "path": path, "err": found.err}
+    facts = {
+        "code": found.code,
+        "what": f"{name}: {what}",
+        "path": path,
+        "err": found.err,
+    }
     return found.problems(named=named), facts
 
 
@@ -123,7 +141,11 @@ def member(number: int, folder: Path) -> tuple[list[str], Facts]:
     if (found.code, used.code) == (0, 2) and fits and not TOGETHER.search(used.err):
         problems.append(f"valid, and refused by a run: {used.err}")
     shutil.rmtree(folder / home)
-    facts = {"code": (found.code, used.code), "what": f"{kind}/{name}: {what}", "err": found.err}
+    facts = {
+        "code": (found.code, used.code),
+        "what": f"{kind}/{name}: {what}",
+        "err": found.err,
+    }
     return problems, facts
 
 
@@ -175,9 +197,13 @@ def sweep(number: int, folder: Path) -> tuple[list[str], Facts]:
     rng = mutate.dice("sweep", number)
     keys = ("optimizer.lr", "run.seed", "device", "model.hidden", "run.epochs", "+optimizer.lr", "layers.fc1", "x",
             "seeds", "run.dir", "name", "preset", "device.dw_min", "dataset.train_samples")  # fmt: skip
-    words = [f"{rng.choice(keys)}={rng.choice(SWEPT)}" for _ in range(rng.choice((1, 1, 2)))]
+    words = [
+        f"{rng.choice(keys)}={rng.choice(SWEPT)}" for _ in range(rng.choice((1, 1, 2)))
+    ]
     if rng.random() < 0.2:
-        words.append(f"seeds={rng.choice(('3', '1000000000', '-1', '0', '1.5', '10000'))}")
+        words.append(
+            f"seeds={rng.choice(('3', '1000000000', '-1', '0', '1.5', '10000'))}"
+        )
     found = run("train", "-m", *words)
     named = tuple(w.partition("=")[0].strip("+") for w in words)
     facts = {"code": found.code, "what": " ".join(words)[:200], "err": found.err}

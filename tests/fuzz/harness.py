@@ -56,7 +56,9 @@ class Outcome:
         return found
 
     def _of_error(self, named: tuple[str, ...]) -> Iterator[str]:
-        lines = [line for line in self.err.splitlines() if not line.startswith("note: ")]
+        lines = [
+            line for line in self.err.splitlines() if not line.startswith("note: ")
+        ]
         if not lines or not lines[0].startswith("error: ") or len(lines) > LINES:
             yield f"no line, or too many: {self.err[:400]!r}"
         if any(len(line) > LENGTH for line in lines):
@@ -71,8 +73,13 @@ def limits() -> Iterator[None]:
     bytes more."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
-    handlers = {number: signal.signal(number, _hang) for number in (signal.SIGPROF, signal.SIGALRM)}
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1]))
+    handlers = {
+        number: signal.signal(number, _hang)
+        for number in (signal.SIGPROF, signal.SIGALRM)
+    }
+    resource.setrlimit(
+        resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1])
+    )
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     signal.alarm(PATIENCE)
     try:
@@ -99,10 +106,14 @@ def run(*words: str) -> Outcome:
         crash = f"a hang at {_place(error)}"
     except BaseException as error:
         crash = f"{type(error).__name__}: {str(error)[:200]} at {_place(error)}"
-    return Outcome(None, out.getvalue(), err.getvalue(), f"{' '.join(words)[:200]}: {crash}")
+    return Outcome(
+        None, out.getvalue(), err.getvalue(), f"{' '.join(words)[:200]}: {crash}"
+    )
 
 
 def _place(error: BaseException) -> str:
     """The innermost places of a traceback, those in the harness left out."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__
+    ]
     return "; ".join(f"{f.filename}:{f.lineno}" for f in frames[-4:])

@@ -77,7 +77,9 @@ def change(
     can say, and what was done."""
     path = rng.choice(list(places(tree)))
     holder, key = parent(tree, path), path[-1]
-    action = rng.choice(("value", "value", "value", "value", "name", "add", "drop", "wrap", "swap"))
+    action = rng.choice(
+        ("value", "value", "value", "value", "name", "add", "drop", "wrap", "swap")
+    )
     if action == "value":
         snippet = rng.choice(snippets)
         holder[key] = Raw(snippet)
@@ -94,7 +96,9 @@ def change(
         del holder[key]
         return "", f"{path} dropped"
     if action == "wrap":
-        holder[key] = rng.choice(([holder[key]], {"x": holder[key]}, [[holder[key]] * 3]))
+        holder[key] = rng.choice(
+            ([holder[key]], {"x": holder[key]}, [[holder[key]] * 3])
+        )
         return last_word(path), f"{path} wrapped"
     other = rng.choice(list(places(tree)))
     holder[key] = json.loads(json.dumps(plain(parent(tree, other)[other[-1]])))
@@ -110,7 +114,11 @@ def plain(tree: Tree) -> Tree:
     """A tree without raw pieces."""
     if isinstance(tree, dict):
         return {str(getattr(k, "text", k)): plain(v) for k, v in tree.items()}
-    return [plain(v) for v in tree] if isinstance(tree, list) else getattr(tree, "text", tree)
+    return (
+        [plain(v) for v in tree]
+        if isinstance(tree, list)
+        else getattr(tree, "text", tree)
+    )
 
 
 def last_word(path: Path) -> str:
@@ -193,7 +201,10 @@ def bomb(rng: random.Random) -> str:
     kind = rng.randrange(6)
     if kind == 0:
         lines = ["l0: &l0 [x, x]"]
-        lines += [f"l{k}: &l{k} [{', '.join([f'*l{k - 1}'] * width)}]" for k in range(1, levels)]
+        lines += [
+            f"l{k}: &l{k} [{', '.join([f'*l{k - 1}'] * width)}]"
+            for k in range(1, levels)
+        ]
         return "\n".join(lines)
     if kind == 1:
         lines = ["claim: 'x'"]
@@ -207,4 +218,6 @@ def bomb(rng: random.Random) -> str:
         return "claim: " + "[" * depth + "]" * depth
     if kind == 4:
         return "\n".join(f"k{k}: 1" for k in range(rng.choice((1000, 20_000))))
-    return "run:\n" + "\n".join(f"  k{k}: {{a: [1, 2]}}" for k in range(rng.choice((1000, 5000))))
+    return "run:\n" + "\n".join(
+        f"  k{k}: {{a: [1, 2]}}" for k in range(rng.choice((1000, 5000)))
+    )

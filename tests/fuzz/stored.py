@@ -25,7 +25,12 @@ from tests.fuzz.harness import Outcome, run
 
 Facts = dict[str, Any]
 HEALTHY, HURT = "whole", "hurt"
-SHORT = ("dataset.train_samples=24", "dataset.test_samples=16", "run.epochs=2", "run.threads=1")
+SHORT = (
+    "dataset.train_samples=24",
+    "dataset.test_samples=16",
+    "run.epochs=2",
+    "run.threads=1",
+)
 FILES = ("run.json", "run.json", "summary.json", "summary.json", "config.yaml", "config.yaml",
          "metrics.csv", "log.txt", "lock")  # fmt: skip
 VERBS = (
@@ -39,7 +44,18 @@ SNIPPETS = (
     "[]", "{}", "[1]", '["x"]', '{"a": 1}', "[[1]]", "[" * 400 + "]" * 400, '{"a":' * 100 + "1" + "}" * 100,
     '"finished"', '"running"', '"2024-05-01"', "'", "{",
 )  # fmt: skip
-KEYS = ("x", "", "format", "status", "seed", "\x1b[31m", "k" * 300, "epochs", "..", "__class__")
+KEYS = (
+    "x",
+    "",
+    "format",
+    "status",
+    "seed",
+    "\x1b[31m",
+    "k" * 300,
+    "epochs",
+    "..",
+    "__class__",
+)
 
 
 @contextlib.contextmanager
@@ -76,7 +92,9 @@ def sweep() -> Path:
 
     folder = Path(tempfile.mkdtemp(prefix="aihw-fuzz-"))
     with inside(folder), contextlib.redirect_stdout(None):
-        planned = plan(("algorithm=digital", "optimizer.lr=0.01,0.02", *SHORT), multirun=True)
+        planned = plan(
+            ("algorithm=digital", "optimizer.lr=0.01,0.02", *SHORT), multirun=True
+        )
         planned.save_points()
         for job in planned.jobs:
             train(planned.config(job), job.folder, _Silent())
@@ -107,16 +125,27 @@ def folder(number: int, place: Path) -> tuple[list[str], Facts]:
     hurt = place / HURT
     what = _hurt(hurt / rng.choice(FILES), rng)
     verb = rng.choice(VERBS)
-    listed, asked = run("runs", "ls", str(place)), run("runs", verb[0], str(place), *verb[1:])
+    listed, asked = (
+        run("runs", "ls", str(place)),
+        run("runs", verb[0], str(place), *verb[1:]),
+    )
     alone = run("runs", rng.choice(("ls", "show")), str(hurt))
     # One run by itself cannot be compared.
     codes = (0, 2) if verb == ("compare",) else (0,)
-    problems = [*listed.problems(codes=(0,)), *asked.problems(codes=codes), *alone.problems()]
+    problems = [
+        *listed.problems(codes=(0,)),
+        *asked.problems(codes=codes),
+        *alone.problems(),
+    ]
     if f"{place.name}/{HEALTHY}" not in listed.out:
         problems.append(f"the run beside it is not listed: {listed.out[-300:]}")
     if HURT not in listed.out + listed.err and "run.json" not in what:
         problems.append("it is not listed at all")
-    return problems, {"code": (asked.code, alone.code), "what": f"{what}; {verb}", "err": asked.err}
+    return problems, {
+        "code": (asked.code, alone.code),
+        "what": f"{what}; {verb}",
+        "err": asked.err,
+    }
 
 
 def resumed(number: int, place: Path) -> tuple[list[str], Facts]:
@@ -133,7 +162,11 @@ def resumed(number: int, place: Path) -> tuple[list[str], Facts]:
     verb = rng.choice(("resume", "resume", "resume", "eval"))
     words = ("inference.times=[1h]", "task.repeats=1") if verb == "eval" else ()
     found = run(verb, str(place), *words)
-    return found.problems(), {"code": found.code, "what": f"{what}; {verb}", "err": found.err}
+    return found.problems(), {
+        "code": found.code,
+        "what": f"{what}; {verb}",
+        "err": found.err,
+    }
 
 
 def manifest(number: int, place: Path) -> tuple[list[str], Facts]:
@@ -143,9 +176,15 @@ def manifest(number: int, place: Path) -> tuple[list[str], Facts]:
     shutil.copytree(sweep(), place, symlinks=True, dirs_exist_ok=True)
     home = place / "sweep"
     inner = sorted(p for p in (place / "digits").rglob("*") if p.is_file())
-    names = [home / "sweep.json"] * 4 + [home / "points.jsonl"] * 2 + [home / "table.csv"]
+    names = (
+        [home / "sweep.json"] * 4 + [home / "points.jsonl"] * 2 + [home / "table.csv"]
+    )
     what = _hurt(rng.choice([*names, rng.choice(inner)]), rng)
-    found = run("resume", str(home)), run("runs", "ls", str(home)), run("runs", "ls", str(place))
+    found = (
+        run("resume", str(home)),
+        run("runs", "ls", str(home)),
+        run("runs", "ls", str(place)),
+    )
     problems = [
         *found[0].problems(codes=(0, 1, 2)),
         *found[1].problems(),
@@ -153,12 +192,17 @@ def manifest(number: int, place: Path) -> tuple[list[str], Facts]:
     ]
     if "sweep/" in what and found[0].code == 2 and not _advises(found[0]):
         problems.append(f"it does not say what to do: {found[0].err}")
-    return problems, {"code": tuple(f.code for f in found), "what": what, "err": found[0].err}
+    return problems, {
+        "code": tuple(f.code for f in found),
+        "what": what,
+        "err": found[0].err,
+    }
 
 
 def _advises(found: Outcome) -> bool:
     return any(
-        word in found.err for word in ("delete", "again", "update aihw", "put what", "cannot write")
+        word in found.err
+        for word in ("delete", "again", "update aihw", "put what", "cannot write")
     )
 
 
@@ -171,10 +215,14 @@ def _edit(path: Path, change: Callable[[Any], object]) -> None:
 def _name_anew(place: Path) -> None:
     """Give the record the hash of its changed configuration, as somebody who wants to deceive us
     would."""
-    with contextlib.suppress(UserError, KeyError, TypeError, AttributeError, ValueError, OSError):
+    with contextlib.suppress(
+        UserError, KeyError, TypeError, AttributeError, ValueError, OSError
+    ):
         path = place / "config.yaml"
         parts = identity_parts(parse_yaml(path.read_text(), path))
-        _edit(place / "run.json", lambda r: r.update(identity=parts, hash=hash_of(parts)))
+        _edit(
+            place / "run.json", lambda r: r.update(identity=parts, hash=hash_of(parts))
+        )
 
 
 def _hurt(path: Path, rng: random.Random) -> str:
@@ -203,7 +251,9 @@ def _change_tree(path: Path, rng: random.Random) -> str:
         _, what = mutate.change(tree, rng)
         path.write_text(mutate.as_yaml(tree))
         return what
-    lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+    lines = (
+        path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+    )
     if path.name == "state.json":
         # Its first line is a digest of the second one, which fits again.
         lines = lines[0].splitlines()[1:]
@@ -212,7 +262,9 @@ def _change_tree(path: Path, rng: random.Random) -> str:
     _, what = mutate.change(tree, rng, SNIPPETS, KEYS)
     lines[number] = mutate.flow(tree.get("", mutate.Raw("")))
     if path.name == "state.json":
-        lines.insert(0, hashlib.sha256(lines[0].encode("utf-8", "surrogatepass")).hexdigest())
+        lines.insert(
+            0, hashlib.sha256(lines[0].encode("utf-8", "surrogatepass")).hexdigest()
+        )
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
     return what
 

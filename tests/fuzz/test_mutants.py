@@ -55,7 +55,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def check(kind: str, numbers: range, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def check(
+    kind: str, numbers: range, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every mutant of a block; all that is wrong is told at once."""
     wrong = []
     for number in numbers:
@@ -69,7 +71,9 @@ def check(kind: str, numbers: range, place: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("kind", "numbers"), blocks(FEW, BLOCK), ids=name)
-def test_mutants(kind: str, numbers: range, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mutants(
+    kind: str, numbers: range, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A few of each kind."""
     check(kind, numbers, place, monkeypatch)
 

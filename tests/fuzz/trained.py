@@ -23,19 +23,36 @@ VALUES = (
 ALGORITHMS = ("digital", "hwa", "sgd")
 
 
-def trained(number: int, place: Path, *, every: bool = False) -> tuple[list[str], Facts]:
+def trained(
+    number: int, place: Path, *, every: bool = False
+) -> tuple[list[str], Facts]:
     """A run of the digits with another value for some key: refused by both, or by neither."""
     rng = mutate.dice("trained", number)
     algorithm = rng.choice(sorted(members("algorithm")) if every else ALGORITHMS)
     words = [f"algorithm={algorithm}"]
     if algorithm in ("digital", "hwa"):
-        words.append(rng.choice(("optimizer=adam", "optimizer=sgd", "optimizer=analog_sgd")))
+        words.append(
+            rng.choice(("optimizer=adam", "optimizer=sgd", "optimizer=analog_sgd"))
+        )
     if every and rng.random() < 0.5:
         words.append(f"device={rng.choice(sorted(members('device')))}")
-    sections = ("device", "tile", "algorithm", "model", "loss", "optimizer", "dataset", "run")
+    sections = (
+        "device",
+        "tile",
+        "algorithm",
+        "model",
+        "loss",
+        "optimizer",
+        "dataset",
+        "run",
+    )
     keys = [key for key in known_keys() if key.partition(".")[0] in sections]
-    keys = [key for key in keys if key not in ("run.dir", "run.executor", "dataset.name")]
-    words += [f"{rng.choice(keys)}={rng.choice(VALUES)}" for _ in range(rng.choice((1, 1, 2)))]
+    keys = [
+        key for key in keys if key not in ("run.dir", "run.executor", "dataset.name")
+    ]
+    words += [
+        f"{rng.choice(keys)}={rng.choice(VALUES)}" for _ in range(rng.choice((1, 1, 2)))
+    ]
     words = [*STEP, *words]
     checked = run("validate", DIGITS, *words)
     problems, code = checked.problems(), None
@@ -45,7 +62,11 @@ def trained(number: int, place: Path, *, every: bool = False) -> tuple[list[str]
         problems += done.problems(codes=(0, 1))
         if done.code == 2 or (done.code == 1 and "training diverged" not in done.err):
             problems.append(f"it validates and does not train: {done.err}")
-    return problems, {"code": (checked.code, code), "what": " ".join(words[7:]), "err": checked.err}
+    return problems, {
+        "code": (checked.code, code),
+        "what": " ".join(words[7:]),
+        "err": checked.err,
+    }
 
 
 def trained_all(number: int, place: Path) -> tuple[list[str], Facts]:

@@ -36,10 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--device", default="cpu", choices=("cpu", "cuda"), help="where the arrays live"
     )
-    parser.add_argument("--verbose", action="store_true", help="list every figure beyond the limit")
+    parser.add_argument(
+        "--verbose", action="store_true", help="list every figure beyond the limit"
+    )
     options = parser.parse_args(arguments)
     reference = json.loads(options.ref.read_text())
-    chosen = [case for case in reference["cases"] if re.search(options.cases, case["name"])]
+    chosen = [
+        case for case in reference["cases"] if re.search(options.cases, case["name"])
+    ]
     measured: list[Case] = []
     bad = 0
     outcomes = run_cases(chosen, options.seed, options.jobs, options.device)
@@ -68,12 +72,12 @@ def report(case: Case, verdict: Verdict, seconds: float, verbose: bool) -> None:
     elif not has_figures(case):
         line = f"done  {name}: measured in {seconds:.1f} s, no figures to compare"
     else:
-        line = (
-            f"{'ok  ' if verdict.passed else 'FAIL'}  {name}: {_summary(verdict)}, {seconds:.1f} s"
-        )
+        line = f"{'ok  ' if verdict.passed else 'FAIL'}  {name}: {_summary(verdict)}, {seconds:.1f} s"
     print(line, flush=True)
     for d in verdict.beyond if verbose else []:
-        print(f"        {d.record} {d.figure}: z {d.z:.1f}, reference {d.reference}, mine {d.mine}")
+        print(
+            f"        {d.record} {d.figure}: z {d.z:.1f}, reference {d.reference}, mine {d.mine}"
+        )
 
 
 def _summary(verdict: Verdict) -> str:

@@ -15,7 +15,11 @@ PERFECT = {"class": "IOParameters", "is_perfect": True}
 def tile_spec(setup: dict[str, Any]) -> TileSpec:
     """The tile of a training set-up. Raises NotBuilt for an algorithm that is unknown here."""
     release, device = Release(), complete(setup["device"])
-    config = {"class": setup["config_class"], "device": device, "update": setup["update"]}
+    config = {
+        "class": setup["config_class"],
+        "device": device,
+        "update": setup["update"],
+    }
     try:
         values = release.config({**config, "forward": PERFECT, "backward": PERFECT})
     except Untranslatable as problem:

@@ -65,7 +65,11 @@ def has_values(record: Record) -> bool:
 
 def relative_tolerance(case: Case) -> float:
     """The share of a figure that physical agreement allows: 2 % for training curves, 0.5 % else."""
-    return TRAINING_RELATIVE if case.get("category", case["name"]).startswith("E") else RELATIVE
+    return (
+        TRAINING_RELATIVE
+        if case.get("category", case["name"]).startswith("E")
+        else RELATIVE
+    )
 
 
 def compare_case(reference: Case, records: list[Record], relative: float) -> Verdict:
@@ -79,11 +83,17 @@ def compare_case(reference: Case, records: list[Record], relative: float) -> Ver
     return Verdict(reference["name"], differences, missing)
 
 
-def _differences(reference: Record, mine: Record, relative: float) -> Iterator[Difference]:
+def _differences(
+    reference: Record, mine: Record, relative: float
+) -> Iterator[Difference]:
     name = reference["id"]
     if reference.get("exact") is not None:
         yield Difference(
-            name, "exact", 0.0 if _equal(reference, mine) else math.inf, "array", "array"
+            name,
+            "exact",
+            0.0 if _equal(reference, mine) else math.inf,
+            "array",
+            "array",
         )
     elif not reference.get("n") or not mine.get("n"):
         z = 0.0 if bool(reference.get("n")) == bool(mine.get("n")) else math.inf
@@ -102,7 +112,8 @@ def _equal(reference: Record, mine: Record) -> bool:
     if len(expected) != len(got):
         return False
     return all(
-        abs(a - b) <= max(tolerance, _last_digit(a)) for a, b in zip(expected, got, strict=True)
+        abs(a - b) <= max(tolerance, _last_digit(a))
+        for a, b in zip(expected, got, strict=True)
     )
 
 
@@ -124,7 +135,10 @@ def z_value(reference: Record, mine: Record, figure: str, relative: float) -> fl
     a, b = reference[figure], mine.get(figure)
     if b is None or not math.isfinite(b):
         return math.inf
-    error_a, error_b = reference.get(figure + "_se") or 0.0, mine.get(figure + "_se") or 0.0
+    error_a, error_b = (
+        reference.get(figure + "_se") or 0.0,
+        mine.get(figure + "_se") or 0.0,
+    )
     # A sloppy measurement with a large standard error of its own must not pass.
     error_b = min(error_b, 2.5 * error_a + ABSOLUTE + 0.002 * abs(a))
     distance = max(0.0, abs(a - b) - ABSOLUTE - relative * abs(a))

@@ -54,7 +54,9 @@ def _moments(count: Array, first: Array, second: Array) -> tuple[Array, Array]:
 def _jackknife(estimates: Array) -> float:
     """Standard error from the estimates that leave out one group each."""
     groups = estimates.size
-    return float(np.sqrt((groups - 1) / groups * ((estimates - estimates.mean()) ** 2).sum()))
+    return float(
+        np.sqrt((groups - 1) / groups * ((estimates - estimates.mean()) ** 2).sum())
+    )
 
 
 def from_sums(collected: Sums, *, floor: bool) -> Record:
@@ -68,10 +70,15 @@ def from_sums(collected: Sums, *, floor: bool) -> Record:
     mean, std = (float(value) for value in _moments(*total))
     mean_se = std_se = 0.0
     if s.count.size > 1:
-        rest_mean, rest_std = _moments(total[0] - s.count, total[1] - s.first, total[2] - s.second)
+        rest_mean, rest_std = _moments(
+            total[0] - s.count, total[1] - s.first, total[2] - s.second
+        )
         mean_se, std_se = _jackknife(rest_mean), _jackknife(rest_std)
     if floor and n > 1:
-        mean_se, std_se = max(mean_se, std / n**0.5), max(std_se, std / (2 * (n - 1)) ** 0.5)
+        mean_se, std_se = (
+            max(mean_se, std / n**0.5),
+            max(std_se, std / (2 * (n - 1)) ** 0.5),
+        )
     return {
         "n": n,
         "mean": round_figure(s.centre + mean),
@@ -81,7 +88,9 @@ def from_sums(collected: Sums, *, floor: bool) -> Record:
     }
 
 
-def figures(groups: Sequence[npt.ArrayLike], *, floor: bool, quantiles: bool = False) -> Record:
+def figures(
+    groups: Sequence[npt.ArrayLike], *, floor: bool, quantiles: bool = False
+) -> Record:
     """The figures of one record. Non-finite values are left out and their share is told."""
     arrays = [np.asarray(group, dtype=np.float64).ravel() for group in groups]
     finite = [a[np.isfinite(a)] for a in arrays]
@@ -110,8 +119,13 @@ def _quantiles(groups: Sequence[Array]) -> dict[str, list[float | None]]:
     errors: list[float | None] = [None] * len(QUANTILES)
     if len(filled) > 1:
         each = np.array([np.quantile(group, QUANTILES) for group in filled])
-        errors = [round_figure(e) for e in each.std(axis=0, ddof=1) / len(filled) ** 0.5]
-    return {str(q): [round_figure(v), e] for q, v, e in zip(QUANTILES, pooled, errors, strict=True)}
+        errors = [
+            round_figure(e) for e in each.std(axis=0, ddof=1) / len(filled) ** 0.5
+        ]
+    return {
+        str(q): [round_figure(v), e]
+        for q, v, e in zip(QUANTILES, pooled, errors, strict=True)
+    }
 
 
 def round_figure(value: float) -> float:

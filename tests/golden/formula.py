@@ -39,7 +39,18 @@ def _linspace(start: float, stop: float, count: float) -> Value:
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     **{
         name: getattr(np, name)
-        for name in ("sin", "cos", "tan", "tanh", "exp", "log", "sqrt", "abs", "sign", "floor")
+        for name in (
+            "sin",
+            "cos",
+            "tan",
+            "tanh",
+            "exp",
+            "log",
+            "sqrt",
+            "abs",
+            "sign",
+            "floor",
+        )
     },
     **{
         "minimum": np.minimum,
@@ -60,7 +71,9 @@ def evaluate(text: str, **names: Value) -> Value:
 def right_hand_side(text: str) -> tuple[str, str]:
     """Splits `W[i,j] = 0.5 * sin(i)` into its two sides; a formula without a left side has an empty
     one."""
-    match = re.match(r"\s*([A-Za-z_]\w*(?:\[[^\]]*\])?)\s*=(?!=)\s*(.*)", text, re.DOTALL)
+    match = re.match(
+        r"\s*([A-Za-z_]\w*(?:\[[^\]]*\])?)\s*=(?!=)\s*(.*)", text, re.DOTALL
+    )
     return (match.group(1), match.group(2)) if match else ("", text)
 
 
@@ -74,12 +87,18 @@ def _value(node: ast.expr, names: Mapping[str, Value]) -> Value:
             result = OPERATORS[type(op)](_value(operand, names))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
             result = OPERATORS[type(op)](_value(left, names), _value(right, names))
-        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in OPERATORS:
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if (
+            type(op) in OPERATORS
+        ):
             result = OPERATORS[type(op)](_value(left, names), _value(right, names))
         case ast.Subscript(value=array, slice=index):
             result = np.asarray(_value(array, names))[_value(index, names)]
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FUNCTIONS:
-            result = FUNCTIONS[name](*(_value(argument, names) for argument in arguments))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if (
+            name in FUNCTIONS
+        ):
+            result = FUNCTIONS[name](
+                *(_value(argument, names) for argument in arguments)
+            )
         case _:
             raise ValueError(f"not an arithmetic formula: {ast.unparse(node)}")
     return result

@@ -8,7 +8,13 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.golden.compare import Case, Verdict, compare_case, has_figures, relative_tolerance
+from tests.golden.compare import (
+    Case,
+    Verdict,
+    compare_case,
+    has_figures,
+    relative_tolerance,
+)
 from tests.golden.figures import Measurement
 from tests.golden.measure import find
 from tests.golden.setups import described, lacks_protocol, seed_of
@@ -17,14 +23,18 @@ KEPT = ("name", "category", "description", "setup", "unsupported")
 Outcome = tuple[Case | None, Verdict, float]
 
 
-def run_cases(cases: list[Case], salt: int, jobs: int, device: str = "cpu") -> Iterator[Outcome]:
+def run_cases(
+    cases: list[Case], salt: int, jobs: int, device: str = "cpu"
+) -> Iterator[Outcome]:
     """Outcomes in the order of the cases. The arrays are small: a core for each case beats two
     cores for one."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         max(1, jobs), mp_context=context, initializer=one_thread, initargs=(device,)
     ) as pool:
-        outcomes: Iterable[Outcome] = pool.map(functools.partial(run_case, salt=salt), cases)
+        outcomes: Iterable[Outcome] = pool.map(
+            functools.partial(run_case, salt=salt), cases
+        )
         yield from outcomes
 
 
@@ -53,7 +63,11 @@ def run_case(case: Case, salt: int) -> Outcome:
     # One case that the engine refuses must not hide the others.
     except Exception as error:
         problem = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-        return None, Verdict(case["name"], problem=problem), time.perf_counter() - started
+        return (
+            None,
+            Verdict(case["name"], problem=problem),
+            time.perf_counter() - started,
+        )
     mine |= {"groups": measurement.groups, "records": measurement.records}
     verdict = Verdict(case["name"])
     if has_figures(case):

@@ -124,7 +124,9 @@ def grid(text: str, **axes: int) -> npt.NDArray[np.float32]:
     places = np.meshgrid(*(np.arange(size) for size in axes.values()), indexing="ij")
     _, formula = right_hand_side(text)
     value = evaluate(formula, **dict(zip(axes, places, strict=True)))
-    return np.broadcast_to(np.asarray(value, dtype=np.float32), tuple(axes.values())).copy()
+    return np.broadcast_to(
+        np.asarray(value, dtype=np.float32), tuple(axes.values())
+    ).copy()
 
 
 def seed_of(case: str, salt: int) -> int:

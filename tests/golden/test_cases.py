@@ -51,7 +51,9 @@ def test_case_agrees_with_the_reference(name):
 @needs_golden
 def test_a_case_without_records_is_measured_from_its_set_up():
     case = case_of("C.forward.res_only")
-    mine, verdict, _ = run_case({key: case[key] for key in ("name", "category", "setup")}, 1)
+    mine, verdict, _ = run_case(
+        {key: case[key] for key in ("name", "category", "setup")}, 1
+    )
     assert verdict.passed
     assert mine is not None
     assert [r["id"] for r in mine["records"]] == [r["id"] for r in case["records"]]
@@ -116,7 +118,9 @@ def test_what_the_release_never_looks_at_changes_nothing(name):
 def test_what_is_not_built_is_told(base):
     setup = copy.deepcopy(case_of(base)["setup"])
     setup["device"]["no_self_transfer"] = False
-    _, verdict, _ = run_case({"name": base, "category": "E_training", "setup": setup}, 1)
+    _, verdict, _ = run_case(
+        {"name": base, "category": "E_training", "setup": setup}, 1
+    )
     assert "no_self_transfer=false" in verdict.problem
 
 
@@ -125,13 +129,17 @@ def trained(base, device, update=None):
     records."""
     setup = copy.deepcopy(case_of(base)["setup"])
     for key, value in device.items():
-        setup["device"][key] = setup["device"][key] | value if isinstance(value, dict) else value
+        setup["device"][key] = (
+            setup["device"][key] | value if isinstance(value, dict) else value
+        )
     setup |= {"seeds": 2, "epochs": 2, "update": setup["update"] | (update or {})}
     case = {"name": base, "category": "E_training", "setup": setup}
     mine, verdict, _ = run_case(case, 1)
     assert not verdict.problem
     records = {r["id"]: r for r in mine["records"]}
-    return records["w_rmse/epoch2"]["mean"] < 0.9 * records["w_rmse/epoch0"]["mean"], records
+    return records["w_rmse/epoch2"]["mean"] < 0.9 * records["w_rmse/epoch0"][
+        "mean"
+    ], records
 
 
 @needs_golden
@@ -172,7 +180,9 @@ def test_steps_that_a_pulse_type_does_not_look_at_are_left_out():
     }
     fires_never = given | {"pulse_type": "Stochastic", "sto_round": False}
     assert pulses(fires_never)["res"] == 0
-    assert pulses(given | {"pulse_type": "DeterministicImplicit"})["x_res_implicit"] == 30
+    assert (
+        pulses(given | {"pulse_type": "DeterministicImplicit"})["x_res_implicit"] == 30
+    )
 
 
 def test_what_is_not_built_fails_with_the_reason():

@@ -9,7 +9,14 @@ import numpy as np
 from tests.golden.compare import compare_case, has_figures, relative_tolerance, z_value
 from tests.golden.shared import GOLDEN, needs_golden
 
-RECORD = {"id": "w/up/3", "n": 100, "mean": 0.5, "mean_se": 0.001, "std": 0.1, "std_se": 0.001}
+RECORD = {
+    "id": "w/up/3",
+    "n": 100,
+    "mean": 0.5,
+    "mean_se": 0.001,
+    "std": 0.1,
+    "std_se": 0.001,
+}
 
 
 def verdict_of(reference, **changes):
@@ -75,7 +82,9 @@ def test_stripped_cases_are_told_from_measured_ones():
 
 @needs_golden
 def test_z_values_agree_with_the_reference_script():
-    spec = importlib.util.spec_from_file_location("reference_compare", GOLDEN / "compare.py")
+    spec = importlib.util.spec_from_file_location(
+        "reference_compare", GOLDEN / "compare.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
@@ -84,5 +93,7 @@ def test_z_values_agree_with_the_reference_script():
     for _ in range(300):
         a, sa, b, sb = rng.normal(size=4) * 10.0 ** rng.integers(-6, 1, size=4)
         sa, sb = abs(sa) * rng.integers(0, 2), abs(sb)
-        mine = z_value({"mean": a, "mean_se": sa}, {"mean": b, "mean_se": sb}, "mean", 0.005)
+        mine = z_value(
+            {"mean": a, "mean_se": sa}, {"mean": b, "mean_se": sb}, "mean", 0.005
+        )
         assert mine == script.ztest(a, sa, b, sb, 2e-6, 0.005)

@@ -10,13 +10,18 @@ from tests.golden.setups import grid
 def test_formulas_of_the_reference_files():
     k = np.arange(10)
     np.testing.assert_allclose(evaluate("1.0*0.5*(k%5==2)", k=k), 0.5 * (k % 5 == 2))
-    np.testing.assert_allclose(evaluate("1.0*linspace(-1,1,n)", n=10), np.linspace(-1, 1, 10))
+    np.testing.assert_allclose(
+        evaluate("1.0*linspace(-1,1,n)", n=10), np.linspace(-1, 1, 10)
+    )
     np.testing.assert_allclose(
         evaluate("8.0 * linspace(-1,1,4)[k % 4]", k=k), 8 * np.linspace(-1, 1, 4)[k % 4]
     )
-    np.testing.assert_allclose(evaluate("1.0*0.9*abs(cos(0.2*k))", k=k), 0.9 * abs(np.cos(0.2 * k)))
     np.testing.assert_allclose(
-        evaluate("2*frac((k+1)*sqrt(p_j)+0.0)-1", k=k, p_j=3), 2 * ((k + 1) * 3**0.5 % 1) - 1
+        evaluate("1.0*0.9*abs(cos(0.2*k))", k=k), 0.9 * abs(np.cos(0.2 * k))
+    )
+    np.testing.assert_allclose(
+        evaluate("2*frac((k+1)*sqrt(p_j)+0.0)-1", k=k, p_j=3),
+        2 * ((k + 1) * 3**0.5 % 1) - 1,
     )
 
 

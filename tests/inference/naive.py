@@ -33,7 +33,9 @@ def polygon(nodes: Sequence[float], values: Sequence[float], at: Floats) -> Floa
     """Straight lines between nodes, constant beyond them."""
     result = np.full_like(at, F32(values[0]))
     for k in range(len(nodes) - 1):
-        a, b, low, high = (F32(v) for v in (nodes[k], nodes[k + 1], values[k], values[k + 1]))
+        a, b, low, high = (
+            F32(v) for v in (nodes[k], nodes[k + 1], values[k], values[k + 1])
+        )
         line = fma(np.minimum((at - a) / (b - a), F32(1)), high - low, low)
         result = np.where(at > a, line, result)
     return result
@@ -63,7 +65,13 @@ class Naive:
         for factor in c.significance or [1.0]:
             self.start.append(F32(start))
             start += factor * reach
-        span = max(map(abs, c.table_weights())) if self.tables else reach if self.single else start
+        span = (
+            max(map(abs, c.table_weights()))
+            if self.tables
+            else reach
+            if self.single
+            else start
+        )
         self.span = F32(span)
         self.noise_g_max = F32(self.spec.noise_g_max or c.g_max)
         self.p = self.spec.noise
@@ -72,8 +80,13 @@ class Naive:
         """Weights after programming targets [M, N]."""
         self.size = w.shape[1]
         self._measure(w)
-        made, verify = MODELS[self.spec.noise_model][0], self.spec.programming == "write_verify"
-        rounds, band = (self.spec.verify_rounds, self.spec.verify_band) if verify else (1, 3e38)
+        made, verify = (
+            MODELS[self.spec.noise_model][0],
+            self.spec.programming == "write_verify",
+        )
+        rounds, band = (
+            (self.spec.verify_rounds, self.spec.verify_band) if verify else (1, 3e38)
+        )
         total = np.zeros_like(w)
         for k in range(self.devices):
             target = self.conductance(w, k)
@@ -83,7 +96,10 @@ class Naive:
                 draws = self._normals(PROGRAMMING, 0, round_ * self.devices + k, made)
                 g, c = made(target, self, draws)
                 best = np.where(missed, g, best)
-                kept = {name: np.where(missed, v, kept.get(name, v)) for name, v in c.items()}
+                kept = {
+                    name: np.where(missed, v, kept.get(name, v))
+                    for name, v in c.items()
+                }
                 missed = np.abs(best - target) > F32(band)
             self.g.append(best)
             self.kept.append(kept)
@@ -117,7 +133,9 @@ class Naive:
                 self.g_max,
             )
         table = np.asarray(self.spec.converter.tables[k], F32)
-        share = clamp((w * self.gain + self.span) / (F32(2) * self.span), F32(0), F32(1))
+        share = clamp(
+            (w * self.gain + self.span) / (F32(2) * self.span), F32(0), F32(1)
+        )
         place = share * F32(len(table) - 1)
         left = np.minimum(np.floor(place), F32(len(table) - 2))
         node = left.astype(int)
@@ -143,7 +161,9 @@ class Naive:
         def draw() -> Floats:
             n = next(numbers)
             rows = [
-                Source(key, call).normal(stream, np.arange(self.size), 4 * block * blocks + n)
+                Source(key, call).normal(
+                    stream, np.arange(self.size), 4 * block * blocks + n
+                )
                 for key in self.keys
             ]
             return np.stack(rows)
@@ -178,7 +198,10 @@ def pcm_program(g: Floats, n: Naive, noise: Normal) -> tuple[Floats, Values]:
 
 
 def custom_program(g: Floats, n: Naive, noise: Normal) -> tuple[Floats, Values]:
-    mean, std = polygon(n.p["nu_g"], n.p["nu_mean"], g), polygon(n.p["nu_g"], n.p["nu_std"], g)
+    mean, std = (
+        polygon(n.p["nu_g"], n.p["nu_mean"], g),
+        polygon(n.p["nu_g"], n.p["nu_std"], g),
+    )
     nu = _spread(n, mean, std, noise())
     return _missed(g, n, _sigma(g, n), noise()), {"nu": nu}
 
@@ -194,13 +217,19 @@ def _aged(g: Floats, c: Values, n: Naive, t: Floats) -> tuple[Floats, Floats]:
     return g * exp(-c["nu"] * log(age / t_0)), _root(n, age)
 
 
-def _power_law(g: Floats, c: Values, n: Naive, t: Floats, relative: Floats, z: Floats) -> Floats:
+def _power_law(
+    g: Floats, c: Values, n: Naive, t: Floats, relative: Floats, z: Floats
+) -> Floats:
     drifted, root = _aged(g, c, n, t)
-    return top(drifted + F32(n.p["read_noise_scale"]) * drifted * relative * root * z, 0)
+    return top(
+        drifted + F32(n.p["read_noise_scale"]) * drifted * relative * root * z, 0
+    )
 
 
 def pcm_drift(g: Floats, c: Values, n: Naive, noise: Normal, t: Floats) -> Floats:
-    falls = top(exp(F32(n.p["read_exponent"]) * log(top(g / n.noise_g_max, 1e-30))), 1e-3)
+    falls = top(
+        exp(F32(n.p["read_exponent"]) * log(top(g / n.noise_g_max, 1e-30))), 1e-3
+    )
     relative = np.minimum(F32(n.p["read_factor"]) / falls, F32(n.p["read_max"]))
     return _power_law(g, c, n, t, relative, noise())
 
@@ -208,47 +237,66 @@ def pcm_drift(g: Floats, c: Values, n: Naive, noise: Normal, t: Floats) -> Float
 def flat_program(g: Floats, n: Naive, noise: Normal) -> tuple[Floats, Values]:
     mean, std = F32(n.p["nu_mean"]), F32(n.p["nu_std"])
     nu = _spread(n, mean, std, noise())
-    return _missed(g, n, polynomial(n.p["prog_coeff"], g / n.noise_g_max), noise()), {"nu": nu}
+    return _missed(g, n, polynomial(n.p["prog_coeff"], g / n.noise_g_max), noise()), {
+        "nu": nu
+    }
 
 
 def flat_drift(g: Floats, c: Values, n: Naive, noise: Normal, t: Floats) -> Floats:
     drifted, root = _aged(g, c, n, t)
     return top(
-        drifted + F32(n.p["read_noise_scale"]) * (drifted / n.noise_g_max) * root * noise(), 0
+        drifted
+        + F32(n.p["read_noise_scale"]) * (drifted / n.noise_g_max) * root * noise(),
+        0,
     )
 
 
 def cmo_program(g: Floats, n: Naive, noise: Normal) -> tuple[Floats, Values]:
-    return g + F32(n.p["prog_noise_scale"]) * polynomial(n.p["prog_coeff"], g) * noise(), {}
+    return g + F32(n.p["prog_noise_scale"]) * polynomial(
+        n.p["prog_coeff"], g
+    ) * noise(), {}
 
 
 def cmo_drift(g: Floats, c: Values, n: Naive, noise: Normal, t: Floats) -> Floats:
-    p, level = {k: F32(v) for k, v in n.p.items() if not isinstance(v, list)}, log(top(t, 1e-30))
+    p, level = (
+        {k: F32(v) for k, v in n.p.items() if not isinstance(v, list)},
+        log(top(t, 1e-30)),
+    )
     spread = top(fma(p["decay_std_slope"], level, p["decay_std_offset"]), 0)
     drifted = g + p["drift_scale"] * (p["decay_mean"] * level + spread * noise())
     sigma = p["read_factor"] * (log(top(drifted, 1)) * F32(0.434294482)) * _root(n, t)
-    later = clamp(drifted + p["read_noise_scale"] * sigma * noise(), n.g_min, n.noise_g_max)
+    later = clamp(
+        drifted + p["read_noise_scale"] * sigma * noise(), n.g_min, n.noise_g_max
+    )
     return later if t > 0 else g
 
 
 def wan_program(g: Floats, n: Naive, noise: Normal) -> tuple[Floats, Values]:
     degree = len(n.p["coeff"]) // len(n.p["coeff_times"])
     sigma = polynomial(n.p["coeff"][:degree], g / n.noise_g_max)
-    return top(g + F32(n.p["noise_scale"]) * _ratio(n) * sigma * noise(), 0), {"target": g}
+    return top(g + F32(n.p["noise_scale"]) * _ratio(n) * sigma * noise(), 0), {
+        "target": g
+    }
 
 
 def wan_drift(g: Floats, c: Values, n: Naive, noise: Normal, t: Floats) -> Floats:
-    times, level = [np.full(1, v, F32) for v in n.p["coeff_times"]], c["target"] / n.noise_g_max
+    times, level = (
+        [np.full(1, v, F32) for v in n.p["coeff_times"]],
+        c["target"] / n.noise_g_max,
+    )
     degree = len(n.p["coeff"]) // len(times)
     curves = [
-        polynomial(n.p["coeff"][k * degree : (k + 1) * degree], level) for k in range(len(times))
+        polynomial(n.p["coeff"][k * degree : (k + 1) * degree], level)
+        for k in range(len(times))
     ]
     sigma, late = curves[0], log(top(t, 1e-30))
     for k in range(1, len(times)):
         before = log(times[k - 1])
         share = (late - before) / (log(times[k]) - before)
         if share > 0:
-            sigma = fma(np.minimum(share, F32(1)), curves[k] - curves[k - 1], curves[k - 1])
+            sigma = fma(
+                np.minimum(share, F32(1)), curves[k] - curves[k - 1], curves[k - 1]
+            )
     return top(c["target"] + F32(n.p["noise_scale"]) * _ratio(n) * sigma * noise(), 0)
 
 
@@ -257,7 +305,9 @@ def _ratio(n: Naive) -> Floats:
     return n.noise_g_max / reference if reference > 0 else F32(1)
 
 
-def _curve(a: Floats, limit: float, line: Sequence[float], above: Sequence[float]) -> Floats:
+def _curve(
+    a: Floats, limit: float, line: Sequence[float], above: Sequence[float]
+) -> Floats:
     """A clipped line over ln a below the limit, a polynomial (highest power first) above it."""
     slope, offset, low, high = (F32(v) for v in line)
     value = np.full_like(a, F32(above[0]))
@@ -269,11 +319,17 @@ def _curve(a: Floats, limit: float, line: Sequence[float], above: Sequence[float
 
 def hermes_program(g: Floats, n: Naive, noise: Normal) -> tuple[Floats, Values]:
     a = top(g / n.noise_g_max, 1e-7)
-    mean = _curve(a, 0.0945, (-0.0387, -0.0182, 0.072, 0.13), (-0.0436, -0.0126, 0.0736))
+    mean = _curve(
+        a, 0.0945, (-0.0387, -0.0182, 0.072, 0.13), (-0.0436, -0.0126, 0.0736)
+    )
     if n.p["num_devices"] == 1:
-        std = _curve(a, 0.3039, (-0.0120, -0.0023, 0.0124, 0.04), (-0.0165, 0.0116, 0.0104))
+        std = _curve(
+            a, 0.3039, (-0.0120, -0.0023, 0.0124, 0.04), (-0.0165, 0.0116, 0.0104)
+        )
     else:
-        std = _curve(a, 0.3055, (-0.0117, -0.0057, 0.0091, 0.04), (-0.0118, 0.0093, 0.0073))
+        std = _curve(
+            a, 0.3055, (-0.0117, -0.0057, 0.0091, 0.04), (-0.0118, 0.0093, 0.0073)
+        )
     nu = _spread(n, mean, std, noise())
     return _missed(g, n, _sigma(g, n), noise()), {"nu": nu}
 
@@ -282,7 +338,10 @@ def hermes_drift(g: Floats, c: Values, n: Naive, noise: Normal, t: Floats) -> Fl
     a = top(g / n.noise_g_max, 1e-7)
     if n.p["num_devices"] == 1:
         relative = _curve(
-            a, 0.1591, (-0.0078, 0.0038, 0.0179, 0.04), (0.0664, -0.1352, 0.0768, 0.0088)
+            a,
+            0.1591,
+            (-0.0078, 0.0038, 0.0179, 0.04),
+            (0.0664, -0.1352, 0.0768, 0.0088),
         )
     else:
         relative = _curve(

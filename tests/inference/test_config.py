@@ -50,7 +50,9 @@ def test_weights_that_are_all_equal(model: str) -> None:
         programmed = program([tile], InferenceSpec(model))
         programmed.drift_to("1d")
         assert bool(torch.isfinite(tile.weight).all())
-        assert programmed.factors[0] is not None and bool(torch.isfinite(programmed.factors[0]))
+        assert programmed.factors[0] is not None and bool(
+            torch.isfinite(programmed.factors[0])
+        )
 
 
 def test_presets_of_all_noise_models() -> None:
@@ -74,7 +76,10 @@ def test_another_noise_model_brings_its_converter() -> None:
         ("inference.times=[1s,2parsec]", "unknown unit 'parsec'.*command line"),
         ("inference.times=[-1h]", "must not be negative.*command line"),
         ("inference.times=[]", "must be a list"),
-        ("inference.converter.g_max=0", r"converter.g_max must be > 0, not 0 \(command line\)"),
+        (
+            "inference.converter.g_max=0",
+            r"converter.g_max must be > 0, not 0 \(command line\)",
+        ),
         ("inference.converter.g_min=30", "g_max must be above g_min"),
         ("inference.noise_model=pmc", "nearest: pcm.*command line"),
         ("inference=pmc", "nearest: pcm"),

@@ -22,7 +22,12 @@ def steps(where: str, spec: InferenceSpec, io: IO, **tile: Any) -> list[torch.Te
     """Weights after programming and at two times, factors, and a read in a fixed order."""
     with torch.device(where):
         made = Tile(
-            OUT, IN, TileSpec(device=DeviceSpec("ideal"), forward=io), seed=3, tile_id=5, **tile
+            OUT,
+            IN,
+            TileSpec(device=DeviceSpec("ideal"), forward=io),
+            seed=3,
+            tile_id=5,
+            **tile,
         )
     weights = torch.randn(OUT, IN, generator=torch.Generator().manual_seed(1)).to(where)
     made.array.set_weights(weights)
@@ -31,17 +36,26 @@ def steps(where: str, spec: InferenceSpec, io: IO, **tile: Any) -> list[torch.Te
     found = [made.weight.detach().clone()]
     for time in ("10s", "1d"):
         programmed.drift_to(time)
-        found += [made.weight.detach().clone(), *(f for f in programmed.factors if f is not None)]
+        found += [
+            made.weight.detach().clone(),
+            *(f for f in programmed.factors if f is not None),
+        ]
     x = torch.randn(3, IN, generator=torch.Generator().manual_seed(4)).to(where)
     found.append(
-        made.mvm(x.expand(made.array.lanes, 3, IN).contiguous() if made.array.lanes > 1 else x)
+        made.mvm(
+            x.expand(made.array.lanes, 3, IN).contiguous()
+            if made.array.lanes > 1
+            else x
+        )
     )
     return [v.cpu() for v in found]
 
 
 def assert_same(spec: InferenceSpec, io: IO, **tile: Any) -> None:
     for k, (ours, theirs) in enumerate(
-        zip(steps("cpu", spec, io, **tile), steps("cuda", spec, io, **tile), strict=True)
+        zip(
+            steps("cpu", spec, io, **tile), steps("cuda", spec, io, **tile), strict=True
+        )
     ):
         assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)), k
 
@@ -54,14 +68,19 @@ def test_noise_models(model: str, reconvert: bool) -> None:
 
 @pytest.mark.parametrize("compensation", ["exact_reference", "per_column", "none"])
 def test_compensations_and_lanes(compensation: str) -> None:
-    spec = InferenceSpec(compensation=compensation, programming="write_verify", verify_rounds=4)
+    spec = InferenceSpec(
+        compensation=compensation, programming="write_verify", verify_rounds=4
+    )
     assert_same(spec, IO(), lanes=3)
 
 
 def test_converters() -> None:
     pairs = Converter("n_pair", significance=[1.0, 2.0, 4.0], g_min=0.5)
     tables = [[0.0, 5.0, 15.0], [15.0, 5.0, 0.0]]
-    for converter in (pairs, Converter("custom_pair", significance=[1.0], tables=tables)):
+    for converter in (
+        pairs,
+        Converter("custom_pair", significance=[1.0], tables=tables),
+    ):
         assert_same(InferenceSpec(converter=converter), IO())
 
 
@@ -69,7 +88,9 @@ def test_converters() -> None:
 def test_wires(read_noise: float) -> None:
     io = IO(bound_management="None", inp_res=1 / 62)
     spec = InferenceSpec(wires=Wires(enabled=True, rows=48, read_noise=read_noise))
-    for ours, theirs in zip(steps("cpu", spec, io), steps("cuda", spec, io), strict=True):
+    for ours, theirs in zip(
+        steps("cpu", spec, io), steps("cuda", spec, io), strict=True
+    ):
         torch.testing.assert_close(
             ours, theirs, atol=0.05, rtol=1e-4
         )  # torch's product; ticks of the ADC may differ

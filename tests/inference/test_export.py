@@ -20,11 +20,16 @@ SPEC = TileSpec(device=DeviceSpec("ideal"), mapping=Mapping(max_input_size=5))
 
 def network() -> AnalogSequential:
     torch.manual_seed(1)
-    return AnalogSequential(AnalogLinear(8, 6, tile=SPEC), AnalogLinear(6, 3, tile=SPEC))
+    return AnalogSequential(
+        AnalogLinear(8, 6, tile=SPEC), AnalogLinear(6, 3, tile=SPEC)
+    )
 
 
 def read(path: Path) -> dict[str, list[str]]:
-    return {row[0]: row for row in (line.split(",") for line in path.read_text().splitlines()[1:])}
+    return {
+        row[0]: row
+        for row in (line.split(",") for line in path.read_text().splitlines()[1:])
+    }
 
 
 def test_a_round_trip_gives_the_weights_back(tmp_path: Path) -> None:
@@ -42,7 +47,9 @@ def test_a_round_trip_gives_the_weights_back(tmp_path: Path) -> None:
         )
     load(net, file)
     for tile, weight in zip(analog_tiles(net), before, strict=True):
-        torch.testing.assert_close(tile.tile.weight.detach(), weight, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            tile.tile.weight.detach(), weight, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_measured_conductances_are_scaled_by_a_regression(tmp_path: Path) -> None:
@@ -67,7 +74,9 @@ def test_measured_conductances_are_scaled_by_a_regression(tmp_path: Path) -> Non
         signed = np.sign(target) * measured[f"{name}.tile"]
         slope = [np.polyfit(x, y, 1)[0] for x, y in zip(signed, target, strict=True)]
         found = dict(net.named_modules())[name].tile.weight.detach().numpy()
-        np.testing.assert_allclose(found, np.array(slope)[:, None] * signed, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            found, np.array(slope)[:, None] * signed, rtol=1e-4, atol=1e-6
+        )
 
 
 def test_one_line_for_what_does_not_fit(tmp_path: Path) -> None:
@@ -94,5 +103,6 @@ def test_one_line_for_what_does_not_fit(tmp_path: Path) -> None:
             load(net, file)
         assert "\n" not in str(caught.value)
         assert all(
-            torch.equal(a, b.tile.weight) for a, b in zip(before, analog_tiles(net), strict=True)
+            torch.equal(a, b.tile.weight)
+            for a, b in zip(before, analog_tiles(net), strict=True)
         )

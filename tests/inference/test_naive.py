@@ -20,7 +20,12 @@ CONVERTERS: dict[str, dict[str, Any]] = {
     "n_pair": {"significance": [0.5, 1.0, 2.0, 4.0], "g_min": 1.0},
     "custom_pair": {
         "significance": [1.0, 2.0],
-        "tables": [[0.0, 5.0, 15.0], [15.0, 5.0, 0.0], [1.0, 3.0, 5.5], [5.5, 3.0, 1.0]],
+        "tables": [
+            [0.0, 5.0, 15.0],
+            [15.0, 5.0, 0.0],
+            [1.0, 3.0, 5.5],
+            [5.5, 3.0, 1.0],
+        ],
         "invertible": False,
     },
     "single_device": {"g_max": 88.2, "g_min": 9.0},
@@ -86,14 +91,20 @@ def test_every_noise_model_has_a_slow_version() -> None:
 def test_converters(kind: str, model: str) -> None:
     check(
         InferenceSpec(
-            model, converter=Converter(kind, **CONVERTERS[kind]), reconvert=kind == "custom_pair"
+            model,
+            converter=Converter(kind, **CONVERTERS[kind]),
+            reconvert=kind == "custom_pair",
         )
     )
 
 
 @pytest.mark.parametrize("band", [0.1, 2.0])
 def test_write_verify(band: float) -> None:
-    check(InferenceSpec("pcm", programming="write_verify", verify_band=band, verify_rounds=7))
+    check(
+        InferenceSpec(
+            "pcm", programming="write_verify", verify_band=band, verify_rounds=7
+        )
+    )
 
 
 def test_noise_of_another_range_than_the_converters() -> None:

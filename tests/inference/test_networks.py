@@ -22,13 +22,19 @@ from engine.tile.settings import IO, AlgorithmSpec, DeviceSpec, Mapping, TileSpe
 from engine.tile.tile import Tile
 
 PERFECT = TileSpec(
-    device=DeviceSpec("ideal"), forward=IO(is_perfect=True), mapping=Mapping(max_input_size=20)
+    device=DeviceSpec("ideal"),
+    forward=IO(is_perfect=True),
+    mapping=Mapping(max_input_size=20),
 )
 
 
 def network(spec: TileSpec = PERFECT) -> AnalogSequential:
     torch.manual_seed(1)
-    layers = [AnalogConv2d(2, 3, 3, tile=spec), nn.Flatten(), AnalogLinear(48, 5, tile=spec)]
+    layers = [
+        AnalogConv2d(2, 3, 3, tile=spec),
+        nn.Flatten(),
+        AnalogLinear(48, 5, tile=spec),
+    ]
     return AnalogSequential(*layers).eval()
 
 
@@ -89,7 +95,9 @@ def test_compensations() -> None:
         programmed.drift_to("1d")
         return programmed.factors[0]
 
-    common, exact, columns = (factors(kind) for kind in ("global", "exact_reference", "per_column"))
+    common, exact, columns = (
+        factors(kind) for kind in ("global", "exact_reference", "per_column")
+    )
     assert common is not None and exact is not None and columns is not None
     assert common.shape == exact.shape == (1,)
     assert columns.shape == (6,)
@@ -137,7 +145,9 @@ def test_noise_depends_on_seed_and_call_alone() -> None:
     assert not same(once, drifted(2, (3600,)))
     assert not same(once, drifted(1, (3600, 3600)))  # read anew
     first, *others = once
-    assert not any(torch.equal(first.flatten()[:10], other.flatten()[:10]) for other in others)
+    assert not any(
+        torch.equal(first.flatten()[:10], other.flatten()[:10]) for other in others
+    )
 
 
 def test_a_low_rank_layer_is_programmed_with_all_its_arrays() -> None:
@@ -147,7 +157,9 @@ def test_a_low_rank_layer_is_programmed_with_all_its_arrays() -> None:
 
 
 def test_hardware_aware_weights_are_programmed() -> None:
-    spec = TileSpec(DeviceSpec("ideal"), AlgorithmSpec("hwa"), forward=IO(is_perfect=True))
+    spec = TileSpec(
+        DeviceSpec("ideal"), AlgorithmSpec("hwa"), forward=IO(is_perfect=True)
+    )
     layer = AnalogLinear(8, 6, tile=spec, seed=1).eval()
     x = torch.ones(1, 8)
     before = layer(x)
@@ -157,6 +169,57 @@ def test_hardware_aware_weights_are_programmed() -> None:
     assert torch.equal(layer(x), before)
 
 
+WRONG_SETTINGS: list[tuple[Any, str]] = [
+    (lambda: InferenceSpec("pmc"), "nearest: pcm"),
+    (lambda: InferenceSpec(noise={"t_00": 1.0}), "nearest: t_0"),
+    (lambda: InferenceSpec(noise={"prog_coeff": [0.1] * 9}), "at most 8"),
+    (
+        lambda: InferenceSpec("reram_wan2022", noise={"coeff_times": [2.0, 1.0]}),
+        "rise",
+    ),
+    (
+        lambda: InferenceSpec("custom_drift", noise={"nu_g": [0.0, 1.0, 2.0]}),
+        "same number",
+    ),
+    (
+        lambda: InferenceSpec(converter=Converter(g_min=30.0)),
+        "g_max must be above g_min",
+    ),
+    (
+        lambda: InferenceSpec(converter=Converter("dual_pair", significance=[1.0])),
+        "2 numbers",
+    ),
+    (
+        lambda: InferenceSpec(converter=Converter("n_pair", significance=[1.0, -1.0])),
+        "> 0",
+    ),
+    (
+        lambda: InferenceSpec(
+            converter=Converter("custom_pair", significance=[1.0], tables=[[0.0]])
+        ),
+        "2 lists",
+    ),
+    (
+        lambda: InferenceSpec.from_config({"converter": {"g_max": 0}}),
+        "converter.g_max must be > 0",
+    ),
+    (
+        lambda: InferenceSpec.from_config({"compensation": "glbal"}),
+        "nearest: global",
+    ),
+    (lambda: InferenceSpec(times=[]), "must be a list"),
+]
+
+
+@pytest.mark.parametrize(
+    "wrong, message", WRONG_SETTINGS, ids=[m for _, m in WRONG_SETTINGS]
+)
+def test_wrong_settings_are_refused_in_one_line(wrong: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        wrong()
+    assert "\n" not in str(caught.value)
+
+
 def test_one_line_for_what_cannot_be() -> None:
     net = network()
     programmed = program(net, InferenceSpec())
@@ -164,26 +227,6 @@ def test_one_line_for_what_cannot_be() -> None:
         (lambda: programmed.drift_to(-1), "must not be negative"),
         (lambda: programmed.drift_to("3 lightyears"), "unknown unit 'lightyears'"),
         (lambda: program(nn.Linear(2, 2), InferenceSpec()), "no analog tiles"),
-        (lambda: InferenceSpec("pmc"), "nearest: pcm"),
-        (lambda: InferenceSpec(noise={"t_00": 1.0}), "nearest: t_0"),
-        (lambda: InferenceSpec(noise={"prog_coeff": [0.1] * 9}), "at most 8"),
-        (lambda: InferenceSpec("reram_wan2022", noise={"coeff_times": [2.0, 1.0]}), "rise"),
-        (lambda: InferenceSpec("custom_drift", noise={"nu_g": [0.0, 1.0, 2.0]}), "same number"),
-        (lambda: InferenceSpec(converter=Converter(g_max=0.0)), "g_max must be above g_min"),
-        (lambda: InferenceSpec(converter=Converter("dual_pair", significance=[1.0])), "2 numbers"),
-        (lambda: InferenceSpec(converter=Converter("n_pair", significance=[1.0, -1.0])), "> 0"),
-        (
-            lambda: InferenceSpec(
-                converter=Converter("custom_pair", significance=[1.0], tables=[[0.0]])
-            ),
-            "2 lists",
-        ),
-        (
-            lambda: InferenceSpec.from_config({"converter": {"g_max": 0}}),
-            "converter.g_max must be > 0",
-        ),
-        (lambda: InferenceSpec.from_config({"compensation": "glbal"}), "nearest: global"),
-        (lambda: InferenceSpec(times=[]), "must be a list"),
     ]
     for wrong, message in cases:
         with pytest.raises(ValueError, match=message) as caught:
@@ -196,7 +239,9 @@ def test_one_line_for_what_cannot_be() -> None:
     with pytest.raises(UserError, match="not finite"):
         program(broken, InferenceSpec())
     for left, was in zip(weights(broken), before, strict=True):
-        assert torch.equal(left.nan_to_num(), was.nan_to_num()), "a part stays programmed"
+        assert torch.equal(left.nan_to_num(), was.nan_to_num()), (
+            "a part stays programmed"
+        )
 
 
 def test_programming_twice_is_refused_until_the_weights_are_restored() -> None:
@@ -228,7 +273,9 @@ def test_a_copy_of_a_programmed_network_can_be_restored() -> None:
     for made in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert not torch.equal(weights(made)[0], before[0])
         restore(made)
-        assert all(torch.equal(a, b) for a, b in zip(weights(made), before, strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(weights(made), before, strict=True)
+        )
 
 
 @pytest.mark.parametrize("algorithm", ["sgd", "hwa"])
@@ -247,7 +294,9 @@ def test_tables_must_give_weights_back() -> None:
     tables = [[0.0, 5.0, 15.0], [15.0, 5.0, 0.0]]
     with pytest.raises(UserError, match="do not give the weight back"):
         InferenceSpec(
-            converter=Converter("custom_pair", significance=[1.0], tables=[[0, 1, 15], [15, 5, 0]])
+            converter=Converter(
+                "custom_pair", significance=[1.0], tables=[[0, 1, 15], [15, 5, 0]]
+            )
         )
     InferenceSpec(converter=Converter("custom_pair", significance=[1.0], tables=tables))
 

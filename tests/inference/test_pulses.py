@@ -10,7 +10,9 @@ from engine.settings import UserError
 from engine.tile.settings import IO, DeviceSpec, TileSpec
 from engine.tile.tile import Tile
 
-DEVICE = DeviceSpec("soft_bounds", {"dw_min": 0.002, "w_max_dtod": 0.1, "w_min_dtod": 0.1})
+DEVICE = DeviceSpec(
+    "soft_bounds", {"dw_min": 0.002, "w_max_dtod": 0.1, "w_min_dtod": 0.1}
+)
 
 
 def tile_of(**io: object) -> tuple[Tile, torch.Tensor]:

@@ -46,7 +46,9 @@ class NaiveArray:
         out."""
         self.w = clamp(weight.ravel(), self.cells["min_bound"], self.cells["max_bound"])
         noisy = self.params.get("apply_write_noise_on_set", False)
-        self.seen = self._written(Source(self.key, call, self.step)) if noisy else self.w
+        self.seen = (
+            self._written(Source(self.key, call, self.step)) if noisy else self.w
+        )
 
     def decay(self, call: int, alpha: float = 1.0) -> None:
         rest = self.cells["reset_bias"]
@@ -64,17 +66,17 @@ class NaiveArray:
         chosen = (behind < count) & (
             F32(prob) > source.uniform(Stream.RESET_CHOICE, self.numbers, 0)
         )
-        fresh = self.cells["reset_bias"] + F32(self.params["reset_std"]) * source.normal(
-            Stream.RESET, self.numbers, 0
-        )
+        fresh = self.cells["reset_bias"] + F32(
+            self.params["reset_std"]
+        ) * source.normal(Stream.RESET, self.numbers, 0)
         self._operated(np.where(chosen, fresh, self.w), call)
 
     def reset_where(self, chosen: np.ndarray, call: int) -> None:
         """The cells that `chosen` [rows, columns] marks; write noise is drawn for those alone."""
         source = Source(self.key, call, self.step)
-        fresh = self.cells["reset_bias"] + F32(self.params["reset_std"]) * source.normal(
-            Stream.RESET, self.numbers, 0
-        )
+        fresh = self.cells["reset_bias"] + F32(
+            self.params["reset_std"]
+        ) * source.normal(Stream.RESET, self.numbers, 0)
         fresh = clamp(fresh, self.cells["min_bound"], self.cells["max_bound"])
         self.w = np.where(chosen.ravel(), fresh, self.w)
         self.seen = np.where(chosen.ravel(), self._written(source), self.seen)
@@ -86,28 +88,42 @@ class NaiveArray:
     def drift(self, call: int, time: float) -> None:
         """Power-law drift of every weight from the moment at which something else than drift
         changed it."""
-        p = {name: F32(value) for name, value in self.params.items() if name.startswith("drift_")}
+        p = {
+            name: F32(value)
+            for name, value in self.params.items()
+            if name.startswith("drift_")
+        }
         self.clock += time / self.params["drift_t_0"]
         now, source = F32(self.clock), Source(self.key, call, self.step)
-        changed = (self.drifts == 0) | (np.abs(self.w - self.left) > p["drift_reset_tol"])
+        changed = (self.drifts == 0) | (
+            np.abs(self.w - self.left) > p["drift_reset_tol"]
+        )
         self.since = np.where(changed, now if self.drifts else F32(0), self.since)
         self.w0 = np.where(changed, self.w, self.w0)
         nu = self.cells["drift_nu"] * (
             F32(1) + p["drift_nu_std"] * source.normal(Stream.DRIFT, self.numbers, 0)
         )
         if p["drift_nu_k"]:
-            g = (self.w - p["drift_w_offset"]) / p["drift_wg_ratio"] + p["drift_g_offset"]
-            depends = p["drift_nu_k"] * (log(np.maximum(g, F32(1e-37))) - p["drift_log_g0"])
+            g = (self.w - p["drift_w_offset"]) / p["drift_wg_ratio"] + p[
+                "drift_g_offset"
+            ]
+            depends = p["drift_nu_k"] * (
+                log(np.maximum(g, F32(1e-37))) - p["drift_log_g0"]
+            )
             nu = np.where(g >= 0, nu - depends, nu)
         shrink = power(np.maximum(now - self.since, F32(1)), -nu)
         offset = p["drift_g_offset"] * p["drift_wg_ratio"] + p["drift_w_offset"]
         moved = self.w0 * shrink + offset * (shrink - F32(1))
         self._operated(
-            moved + p["drift_w_noise_std"] * source.normal(Stream.DRIFT, self.numbers, 1), call
+            moved
+            + p["drift_w_noise_std"] * source.normal(Stream.DRIFT, self.numbers, 1),
+            call,
         )
         self.left, self.drifts = self.w, self.drifts + 1
 
-    def update(self, x: Floats, d: Floats, lr: float, settings: Update, call: int) -> None:
+    def update(
+        self, x: Floats, d: Floats, lr: float, settings: Update, call: int
+    ) -> None:
         """x [samples, columns], d [samples, rows]."""
         if settings.pulse_type in ("None", "NoneWithDevice"):
             self._exact(x, d, lr, call, bounded=settings.pulse_type == "NoneWithDevice")
@@ -118,10 +134,14 @@ class NaiveArray:
             plan = plan_sample(settings, lr, self.granularity, x_row, d_row)
             number = counts(settings, x_row, d_row, plan, sample, source).ravel()
             down = (np.signbit(d_row)[:, None] == np.signbit(x_row)[None, :]).ravel()
-            done = self.apply((number, down if lr < 0 else ~down), plan.length, done, source)
+            done = self.apply(
+                (number, down if lr < 0 else ~down), plan.length, done, source
+            )
         self.finish(done, source)
 
-    def _exact(self, x: Floats, d: Floats, lr: float, call: int, *, bounded: bool) -> None:
+    def _exact(
+        self, x: Floats, d: Floats, lr: float, call: int, *, bounded: bool
+    ) -> None:
         """The outer product of each sample in turn; a device clips after each, and adds its write
         noise at the end."""
         source = Source(self.key, call, self.step)
@@ -139,7 +159,11 @@ class NaiveArray:
         self.seen = np.where(done > 0, self._written(source), self.seen)
 
     def apply(
-        self, pulses: tuple[Ints, np.ndarray], length: int, done: np.ndarray, source: Source
+        self,
+        pulses: tuple[Ints, np.ndarray],
+        length: int,
+        done: np.ndarray,
+        source: Source,
     ) -> np.ndarray:
         """Adds the pulses of a sample (number and direction of each cell), which wait for the end
         of their window.
@@ -156,7 +180,10 @@ class NaiveArray:
         if not samples:
             return
         total = np.sum([number for number, _ in samples], axis=0, dtype=np.uint32)
-        first, own = done[cells] - total, {name: v[cells] for name, v in self.cells.items()}
+        first, own = (
+            done[cells] - total,
+            {name: v[cells] for name, v in self.cells.items()},
+        )
         w = self.w[cells]
         jumped = np.zeros(len(w), bool)
         if can_jump(self.device, self.params):
@@ -164,7 +191,9 @@ class NaiveArray:
             w, jumped = land(w, own, self.params, samples, z)
         for number, up in samples:
             for n in range(int(np.where(jumped, 0, number).max(initial=0))):
-                z = source.normal(Stream.PULSE, self.numbers[cells], first + np.uint32(n))
+                z = source.normal(
+                    Stream.PULSE, self.numbers[cells], first + np.uint32(n)
+                )
                 moved = pulse(self.device, w, up, self.params, own, z)
                 w = np.where(~jumped & (number > n), moved, w)
             first = first + number

@@ -34,7 +34,10 @@ def construct(
     device: str, params: Mapping[str, Any], shape: tuple[int, int], key: tuple[int, int]
 ) -> Cells:
     """Constants of an array of `shape` (rows, columns), each of shape [rows * columns]."""
-    p = {k: F32(v) if not isinstance(v, list) else np.array(v, F32) for k, v in params.items()}
+    p = {
+        k: F32(v) if not isinstance(v, list) else np.array(v, F32)
+        for k, v in params.items()
+    }
     draw = Drawing(Source(key), np.arange(shape[0] * shape[1], dtype=np.uint32))
     c = _bounds_and_steps(p, draw)
     _make_consistent(p, c)
@@ -71,14 +74,20 @@ def _make_consistent(p: Mapping[str, Any], c: Cells) -> None:
         )
     else:
         middle = F32(0.5) * (low + high)
-        c["max_bound"], c["min_bound"] = (np.where(low > high, middle, v) for v in (high, low))
+        c["max_bound"], c["min_bound"] = (
+            np.where(low > high, middle, v) for v in (high, low)
+        )
 
 
 def _corrupt(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
-    stuck = p["corrupt_devices_prob"] > draw.source.uniform(Stream.CONSTRUCT_UNIFORM, draw.cells, 0)
+    stuck = p["corrupt_devices_prob"] > draw.source.uniform(
+        Stream.CONSTRUCT_UNIFORM, draw.cells, 0
+    )
     reach = abs(p["corrupt_devices_range"])
     low, high = np.maximum(c["min_bound"], -reach), np.minimum(c["max_bound"], reach)
-    value = low + (high - low) * draw.source.uniform(Stream.CONSTRUCT_UNIFORM, draw.cells, 1)
+    value = low + (high - low) * draw.source.uniform(
+        Stream.CONSTRUCT_UNIFORM, draw.cells, 1
+    )
     for name, there in (
         ("max_bound", value),
         ("min_bound", value),
@@ -89,7 +98,9 @@ def _corrupt(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
 
 
 def _slow(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
-    c["diffusion_rate"] = np.abs(p["diffusion"] * (ONE + p["diffusion_dtod"] * draw.normal()))
+    c["diffusion_rate"] = np.abs(
+        p["diffusion"] * (ONE + p["diffusion_dtod"] * draw.normal())
+    )
     c["reset_bias"] = p["reset"] + p["reset_dtod"] * draw.normal()
     life = p["lifetime"] * (ONE + p["lifetime_dtod"] * draw.normal())
     with np.errstate(divide="ignore"):
@@ -113,13 +124,21 @@ def _linear(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
     if not p["allow_increasing"]:
         gamma_up, gamma_down = np.abs(gamma_up), np.abs(gamma_down)
     with np.errstate(divide="ignore", invalid="ignore"):
-        c["slope_up"] = np.where(up_zero == 0, ZERO, -gamma_up * c["dwmin_up"] / up_zero)
-        c["slope_down"] = np.where(down_zero == 0, ZERO, -gamma_down * c["dwmin_down"] / down_zero)
+        c["slope_up"] = np.where(
+            up_zero == 0, ZERO, -gamma_up * c["dwmin_up"] / up_zero
+        )
+        c["slope_down"] = np.where(
+            down_zero == 0, ZERO, -gamma_down * c["dwmin_down"] / down_zero
+        )
 
 
 def _soft_bounds(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
-    up_zero = c["min_bound"] - p["reverse_offset"] if p["reverse_up"] else c["max_bound"]
-    down_zero = c["max_bound"] + p["reverse_offset"] if p["reverse_down"] else c["min_bound"]
+    up_zero = (
+        c["min_bound"] - p["reverse_offset"] if p["reverse_up"] else c["max_bound"]
+    )
+    down_zero = (
+        c["max_bound"] + p["reverse_offset"] if p["reverse_down"] else c["min_bound"]
+    )
     c["slope_up"], c["slope_down"] = (
         _slope(c["dwmin_up"], up_zero),
         _slope(c["dwmin_down"], down_zero),
@@ -129,15 +148,22 @@ def _soft_bounds(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
 def _soft_bounds_reference(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
     inside = (c["min_bound"] < 0) & (c["max_bound"] > 0)
     up, down = (
-        np.abs(ONE + p[name] * draw.normal()) for name in ("slope_up_dtod", "slope_down_dtod")
+        np.abs(ONE + p[name] * draw.normal())
+        for name in ("slope_up_dtod", "slope_down_dtod")
     )
     c["max_bound"] = np.where(inside, c["max_bound"] / up, c["max_bound"])
     c["min_bound"] = np.where(inside, c["min_bound"] / down, c["min_bound"])
-    c["slope_up"] = np.where(c["max_bound"] > 0, _slope(c["dwmin_up"], c["max_bound"]), ZERO)
-    c["slope_down"] = np.where(c["min_bound"] < 0, _slope(c["dwmin_down"], c["min_bound"]), ZERO)
+    c["slope_up"] = np.where(
+        c["max_bound"] > 0, _slope(c["dwmin_up"], c["max_bound"]), ZERO
+    )
+    c["slope_down"] = np.where(
+        c["min_bound"] < 0, _slope(c["dwmin_down"], c["min_bound"]), ZERO
+    )
     closing = c["slope_down"] - c["slope_up"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        point = np.where(inside & (closing != 0), (c["dwmin_up"] - c["dwmin_down"]) / closing, ZERO)
+        point = np.where(
+            inside & (closing != 0), (c["dwmin_up"] - c["dwmin_down"]) / closing, ZERO
+        )
     point = point if p["subtract_symmetry_point"] else np.zeros_like(point)
     c["reference"] = p["reference_mean"] + p["reference_std"] * draw.normal() + point
     c["reset_bias"] = c["reset_bias"] + point
@@ -159,7 +185,9 @@ def _power_reference(p: Mapping[str, Any], c: Cells, draw: Drawing) -> None:
     point = np.zeros_like(c["reference"])
     if p["subtract_symmetry_point"]:
         found = (
-            _iterate(c, int(p["n_estimation_steps"])) if p["n_estimation_steps"] > 0 else _bisect(c)
+            _iterate(c, int(p["n_estimation_steps"]))
+            if p["n_estimation_steps"] > 0
+            else _bisect(c)
         )
         point = np.where((c["min_bound"] < 0) & (c["max_bound"] > 0), found, point)
     c["reference"], c["reset_bias"] = c["reference"] + point, c["reset_bias"] + point
@@ -171,14 +199,19 @@ def _rise_and_fall(c: Cells, point: Floats) -> tuple[Floats, Floats]:
         above = np.maximum((c["max_bound"] - point) / extent, ZERO)
         below = np.maximum((point - c["min_bound"]) / extent, ZERO)
     rise = np.where(above > 0, c["dwmin_up"] * m.power(above, c["gamma_up"]), ZERO)
-    return rise, np.where(below > 0, c["dwmin_down"] * m.power(below, c["gamma_down"]), ZERO)
+    return rise, np.where(
+        below > 0, c["dwmin_down"] * m.power(below, c["gamma_down"]), ZERO
+    )
 
 
 def _bisect(c: Cells) -> Floats:
     low, high, point = c["min_bound"], c["max_bound"], np.zeros_like(c["min_bound"])
     for _ in range(30):
         rise, fall = _rise_and_fall(c, point)
-        low, high = np.where(rise > fall, point, low), np.where(rise > fall, high, point)
+        low, high = (
+            np.where(rise > fall, point, low),
+            np.where(rise > fall, high, point),
+        )
         point = F32(0.5) * (low + high)
     return point
 

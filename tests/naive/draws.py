@@ -46,11 +46,16 @@ class Source:
     call: int = 0
     step: int = 0
 
-    def words(self, stream: int, at: npt.ArrayLike, block: npt.ArrayLike) -> list[Words]:
+    def words(
+        self, stream: int, at: npt.ArrayLike, block: npt.ArrayLike
+    ) -> list[Words]:
         """Four words for every element of `at`, block `block` of its draws."""
         shape = np.broadcast_shapes(np.shape(at), np.shape(block))
         counter = [at, block, self.call, (stream << 24) | (self.step & 0xFFFFFF)]
-        return philox([np.broadcast_to(np.asarray(v, np.uint32), shape) for v in counter], self.key)
+        return philox(
+            [np.broadcast_to(np.asarray(v, np.uint32), shape) for v in counter],
+            self.key,
+        )
 
     def normal(self, stream: int, at: npt.ArrayLike, n: npt.ArrayLike) -> Floats:
         """Draw number n of every element."""
@@ -63,7 +68,9 @@ class Source:
         """Uniform draw number n of every element."""
         n = np.asarray(n, np.uint32)
         return uniform_of(
-            np.choose(n & np.uint32(3), self.words(stream, at, n >> np.uint32(2))).astype(np.uint32)
+            np.choose(
+                n & np.uint32(3), self.words(stream, at, n >> np.uint32(2))
+            ).astype(np.uint32)
         )
 
 
@@ -91,7 +98,9 @@ def uniform_of(word: Words) -> Floats:
 def normal_pair(a: Words, b: Words) -> tuple[Floats, Floats]:
     """Two standard normals from two words (Box & Muller 1958)."""
     u = fma(
-        (a >> np.uint32(1)).view(np.int32).astype(F32), F32(4.65661287e-10), F32(2.32830644e-10)
+        (a >> np.uint32(1)).view(np.int32).astype(F32),
+        F32(4.65661287e-10),
+        F32(2.32830644e-10),
     )
     r = np.sqrt(F32(-2) * log(u))
     sine, cosine = turn(b)

@@ -15,7 +15,9 @@ Values = Mapping[str, Any]
 
 
 def _constant(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
-    return np.full_like(w, 1.0 if up else -1.0) * (c["dwmin_up"] if up else c["dwmin_down"])
+    return np.full_like(w, 1.0 if up else -1.0) * (
+        c["dwmin_up"] if up else c["dwmin_down"]
+    )
 
 
 def _linear(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
@@ -47,11 +49,15 @@ def _exponential(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
     z = 2 * p["a"] * w / (c["max_bound"] - c["min_bound"]) + p["b"]
     if up:
         return c["dwmin_up"] * np.maximum(1 - p["A_up"] * np.exp(p["gamma_up"] * z), 0)
-    return -c["dwmin_down"] * np.maximum(1 - p["A_down"] * np.exp(-p["gamma_down"] * z), 0)
+    return -c["dwmin_down"] * np.maximum(
+        1 - p["A_down"] * np.exp(-p["gamma_down"] * z), 0
+    )
 
 
 def _response(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
-    step, bound = (c["dwmin_up"], c["max_bound"]) if up else (-c["dwmin_down"], c["min_bound"])
+    step, bound = (
+        (c["dwmin_up"], c["max_bound"]) if up else (-c["dwmin_down"], c["min_bound"])
+    )
     return step * np.expm1(p["gamma"] * (1 - w / bound)) / np.expm1(p["gamma"])
 
 
@@ -64,15 +70,21 @@ def _power(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
 
 def _polygon(w: np.ndarray, c: Values, nodes: list[float]) -> np.ndarray:
     places = np.linspace(0, 1, len(nodes)) if len(nodes) > 1 else [0.0]
-    return np.interp((w - c["min_bound"]) / (c["max_bound"] - c["min_bound"]), places, nodes)
+    return np.interp(
+        (w - c["min_bound"]) / (c["max_bound"] - c["min_bound"]), places, nodes
+    )
 
 
 def _piecewise(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
-    return _constant(w, up, p, c) * _polygon(w, c, p["piecewise_up" if up else "piecewise_down"])
+    return _constant(w, up, p, c) * _polygon(
+        w, c, p["piecewise_up" if up else "piecewise_down"]
+    )
 
 
 def _table(w: np.ndarray, up: bool, p: Values, c: Values) -> np.ndarray:
-    return _constant(w, up, p, c) * _polygon(w, c, p["table_up" if up else "table_down"])
+    return _constant(w, up, p, c) * _polygon(
+        w, c, p["table_up" if up else "table_down"]
+    )
 
 
 FORMULAS: dict[str, Callable[[np.ndarray, bool, Values, Values], np.ndarray]] = {

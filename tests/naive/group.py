@@ -46,13 +46,16 @@ class NaiveGroup:
             if self.policy != "fixed" or k == self.first:
                 device.set_weights(own, call)
 
-    def update(self, x: Floats, d: Floats, lr: float, settings: Update, calls: list[int]) -> None:
+    def update(
+        self, x: Floats, d: Floats, lr: float, settings: Update, calls: list[int]
+    ) -> None:
         """`calls`: that of the trains, which belongs to the first device, then that of each
         device's pulses."""
         lead = self.devices[0]
         trains = Source(lead.key, calls[0], lead.step)
         sources = [
-            Source(v.key, call, v.step) for v, call in zip(self.devices, calls[1:], strict=True)
+            Source(v.key, call, v.step)
+            for v, call in zip(self.devices, calls[1:], strict=True)
         ]
         done = [np.zeros(lead.w.size, np.uint32) for _ in self.devices]
         for sample, (x_row, d_row) in enumerate(zip(x, d, strict=True)):
@@ -62,25 +65,39 @@ class NaiveGroup:
             up = same if lr < 0 else ~same
             for k in self._taking(sample, trains):
                 for own, way in self._dealt(number, up, k, x_row):
-                    done[k] = self.devices[k].apply((own, way), plan.length, done[k], sources[k])
+                    done[k] = self.devices[k].apply(
+                        (own, way), plan.length, done[k], sources[k]
+                    )
         self.turn += len(x)
         for device, pulses, source in zip(self.devices, done, sources, strict=True):
             device.finish(pulses, source)
 
-    def refresh(self, thresholds: tuple[float, float], settings: Update, calls: list[int]) -> None:
+    def refresh(
+        self, thresholds: tuple[float, float], settings: Update, calls: list[int]
+    ) -> None:
         """Full pairs are reset and their difference is written; `calls`: reset and write of each
         device in turn."""
         up, down = self.devices
         upper, lower = (
-            np.array([t * abs(v.params["w_max"]) for v in self.devices], F32) for t in thresholds
+            np.array([t * abs(v.params["w_max"]) for v in self.devices], F32)
+            for t in thresholds
         )
         p, m = up.weight.copy(), down.weight.copy()
-        full = np.where(p > m, (p > upper[0]) & (m > lower[1]), (p > lower[0]) & (m > upper[1]))
-        writes = [np.where(full & (p > m), m - p, F32(0)), np.where(full & ~(p > m), p - m, F32(0))]
+        full = np.where(
+            p > m, (p > upper[0]) & (m > lower[1]), (p > lower[0]) & (m > upper[1])
+        )
+        writes = [
+            np.where(full & (p > m), m - p, F32(0)),
+            np.where(full & ~(p > m), p - m, F32(0)),
+        ]
         for k, device in enumerate(self.devices):
             device.reset_where(full, calls[2 * k])
             device.update(
-                np.eye(p.shape[1], dtype=F32), writes[k].T.copy(), 1.0, settings, calls[2 * k + 1]
+                np.eye(p.shape[1], dtype=F32),
+                writes[k].T.copy(),
+                1.0,
+                settings,
+                calls[2 * k + 1],
             )
 
     def _dealt(
@@ -92,7 +109,10 @@ class NaiveGroup:
             return [(number, up)]
         own = np.where(up if k == 0 else ~up, number, 0)
         negative = np.tile(np.signbit(x), len(own) // len(x))
-        return [(np.where(negative == side, own, 0), np.ones_like(up)) for side in (False, True)]
+        return [
+            (np.where(negative == side, own, 0), np.ones_like(up))
+            for side in (False, True)
+        ]
 
     def _taking(self, sample: int, trains: Source) -> list[int]:
         n = len(self.devices)
@@ -101,5 +121,7 @@ class NaiveGroup:
         if self.policy == "sequential":
             return [(self.first + 1 + self.turn + sample) % n]
         if self.policy == "random":
-            return [int(trains.uniform(Stream.ALGORITHM, np.uint32(sample), 0) * F32(n))]
+            return [
+                int(trains.uniform(Stream.ALGORITHM, np.uint32(sample), 0) * F32(n))
+            ]
         return list(range(n))

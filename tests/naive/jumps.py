@@ -45,7 +45,9 @@ class Waiting:
 
 def can_jump(device: str, params: Mapping[str, Any]) -> bool:
     """Whether a pulse adds noise that does not depend on the weight."""
-    additive = device == "constant_step" or (device in LINEAR and not params["mult_noise"])
+    additive = device == "constant_step" or (
+        device in LINEAR and not params["mult_noise"]
+    )
     return additive and params["dw_min_std"] != 0
 
 
@@ -76,7 +78,9 @@ def land(
         total = terms(slope, number)
         both = total * fma(slope, total, F32(2))
         mean = fma(fma(slope, mean, offset), total, mean)
-        variance = fma(both, fma(slope, variance, spread * spread / (F32(2) + slope)), variance)
+        variance = fma(
+            both, fma(slope, variance, spread * spread / (F32(2) + slope)), variance
+        )
         low, high, widest = (
             np.minimum(mean, low),
             np.maximum(mean, high),

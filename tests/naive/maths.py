@@ -53,9 +53,13 @@ def log(v: npt.ArrayLike) -> Floats:
     s = (m - F32(1)) / (m + F32(1))
     one = F32(1)
     t = polynomial(s * s, one / F32(9), one / F32(7), F32(0.2), one / F32(3), one)
-    result = fma(exponent, F32(0.693359375), fma(exponent, F32(-2.12194440e-4), F32(2) * s * t))
+    result = fma(
+        exponent, F32(0.693359375), fma(exponent, F32(-2.12194440e-4), F32(2) * s * t)
+    )
     result = np.where(v < np.inf, result, v)
-    return np.where(v > 0, result, np.where(v == 0, F32(-np.inf), F32(np.nan))).astype(F32)
+    return np.where(v > 0, result, np.where(v == 0, F32(-np.inf), F32(np.nan))).astype(
+        F32
+    )
 
 
 def _two_to(n: npt.NDArray[np.int32]) -> Floats:
@@ -67,7 +71,9 @@ def exp(v: npt.ArrayLike) -> Floats:
     n = round_even(x * F32(1.44269504))
     r = fma(n, F32(2.12194440e-4), fma(n, F32(-0.693359375), x))
     one = F32(1)
-    t = polynomial(r, *(one / F32(d) for d in (5040, 720, 120, 24, 6)), F32(0.5), one, one)
+    t = polynomial(
+        r, *(one / F32(d) for d in (5040, 720, 120, 24, 6)), F32(0.5), one, one
+    )
     k = n.astype(np.int32)
     half = (np.sign(k) * (np.abs(k) // 2)).astype(np.int32)
     with np.errstate(over="ignore"):
@@ -89,12 +95,19 @@ def turn(part: Words) -> tuple[Floats, Floats]:
     """Sine and cosine of a full turn in 2^32 parts."""
     part = np.asarray(part, np.uint32)
     quarter = (part + np.uint32(0x20000000)) >> np.uint32(30)
-    f = (part - (quarter << np.uint32(30))).view(np.int32).astype(F32) * F32(9.31322575e-10)
+    f = (part - (quarter << np.uint32(30))).view(np.int32).astype(F32) * F32(
+        9.31322575e-10
+    )
     q = f * f
     sine = (
-        polynomial(q, 1.60441184e-4, -4.68175414e-3, 7.96926262e-2, -6.45964098e-1, 1.57079633) * f
+        polynomial(
+            q, 1.60441184e-4, -4.68175414e-3, 7.96926262e-2, -6.45964098e-1, 1.57079633
+        )
+        * f
     )
-    cosine = polynomial(q, 9.19260274e-4, -2.08634807e-2, 2.53669508e-1, -1.23370055, 1.0)
+    cosine = polynomial(
+        q, 9.19260274e-4, -2.08634807e-2, 2.53669508e-1, -1.23370055, 1.0
+    )
     swapped = (quarter & 1) == 1
     a, b = np.where(swapped, cosine, sine), np.where(swapped, sine, cosine)
     return np.where(quarter & 2, -a, a), np.where((quarter + np.uint32(1)) & 2, -b, b)

@@ -28,20 +28,31 @@ class NaiveMixed:
     def __post_init__(self) -> None:
         self.chi = np.zeros(self.array.shape, F32)
         self.row = self.updates = 0
-        self.pulses = replace(self.pulses, update_bl_management=True, update_management=True)
+        self.pulses = replace(
+            self.pulses, update_bl_management=True, update_management=True
+        )
 
     def learn(self, x: Floats, d: Floats, lr: float, first_call: int) -> int:
         """One mini-batch; returns the number of calls of the array that it took, `first_call` being
         the first."""
         call = first_call
         if self.s.n_x_bins:
-            x, call = self._quantised(x, self.s.n_x_bins, self.s.stoc_round_x, call), call + 1
+            x, call = (
+                self._quantised(x, self.s.n_x_bins, self.s.stoc_round_x, call),
+                call + 1,
+            )
         if self.s.n_d_bins:
-            d, call = self._quantised(d, self.s.n_d_bins, self.s.stoc_round_d, call), call + 1
+            d, call = (
+                self._quantised(d, self.s.n_d_bins, self.s.stoc_round_d, call),
+                call + 1,
+            )
         self.updates += 1
         done = self.updates - self.s.transfer_first
         due = done > 0 and done % self.s.transfer_every == 0
-        unit, whole = F32(self.s.granularity or self.array.granularity), np.zeros_like(self.chi)
+        unit, whole = (
+            F32(self.s.granularity or self.array.granularity),
+            np.zeros_like(self.chi),
+        )
         split = 1 if self.s.transfer_first else len(x)
         self._add(x[:split], d[:split], F32(lr))
         if due:
@@ -72,7 +83,9 @@ class NaiveMixed:
         count = rows if self.s.n_rows_per_transfer < 0 else self.s.n_rows_per_transfer
         start, self.row = self.row, (self.row + count) % rows
         if self.s.random_row and count < rows:
-            u = Source(self.array.key, call, self.array.step).uniform(PICK_ROW, np.uint32(0), 0)
+            u = Source(self.array.key, call, self.array.step).uniform(
+                PICK_ROW, np.uint32(0), 0
+            )
             start = int(u * F32(rows))
         return (start + np.arange(count)) % rows
 
@@ -83,6 +96,12 @@ class NaiveMixed:
             width = np.abs(line).max() / half
             width = width if width > 0 else F32(1)
             at = np.arange(len(line), dtype=np.uint32)
-            dither = source.uniform(QUANTISE, at, sample << 2) - F32(0.5) if stochastic else F32(0)
-            made[sample] = np.clip(round_even(line / width + dither), -half, half) * width
+            dither = (
+                source.uniform(QUANTISE, at, sample << 2) - F32(0.5)
+                if stochastic
+                else F32(0)
+            )
+            made[sample] = (
+                np.clip(round_even(line / width + dither), -half, half) * width
+            )
         return made

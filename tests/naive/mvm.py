@@ -40,7 +40,9 @@ class NaiveProduct:
         self.w = self.weight if self.forward else self.weight.T
         self.frozen = freeze(self.io, self.weight.shape, self.key, self.forward)
 
-    def read(self, x: Floats, call: int, stream: int, step: int = 0, first: int = 0) -> Floats:
+    def read(
+        self, x: Floats, call: int, stream: int, step: int = 0, first: int = 0
+    ) -> Floats:
         """y [B, outputs] of x [B, inputs], of which the first has the place `first` in its
         batch."""
         source = Source(self.key, call, step)
@@ -76,7 +78,10 @@ class NaiveProduct:
                 and round_ == 1
                 and io.noise_management != "AbsMaxNPSum"
             ):
-                alpha, reduce = alpha if io.noise_management == "None" else np_sum(io, x), F32(1)
+                alpha, reduce = (
+                    alpha if io.noise_management == "None" else np_sum(io, x),
+                    F32(1),
+                )
             scale = F32(1) / (alpha * reduce)
 
     def _scale(self, x: Floats) -> np.float32:
@@ -84,7 +89,9 @@ class NaiveProduct:
         if io.noise_management == "AverageAbsMax":
             decay = F32(1e-3)
             self.average = (
-                top if self.average < 0 else (F32(1) - decay) * self.average + decay * top
+                top
+                if self.average < 0
+                else (F32(1) - decay) * self.average + decay * top
             )
             return self.average
         limit = F32(io.nm_thres) if io.nm_thres > 0 else F32(np.inf)
@@ -97,7 +104,9 @@ class NaiveProduct:
         }
         return F32(found.get(io.noise_management, 1))
 
-    def _read_once(self, v: Floats, rescale: np.float32, draws: Draws) -> tuple[Floats, bool]:
+    def _read_once(
+        self, v: Floats, rescale: np.float32, draws: Draws
+    ) -> tuple[Floats, bool]:
         """All passes: summed as currents before the ADC, or as numbers after it."""
         parts = split(self.io, v)
         currents = [self._currents(part, n, draws) for n, (part, _) in enumerate(parts)]
@@ -122,18 +131,24 @@ class NaiveProduct:
             behind = F32(1) - np.arange(len(v)).astype(F32) / F32(len(v))
             c = F32(len(v) / io.ir_drop_g_ratio) * self._product(np.abs(w), np.abs(v))
             curve = c * (c * (F32(0.05) * c - F32(0.2)) + F32(0.5))
-            z = z - F32(io.ir_drop) * curve * self._product(w, v * (F32(1) - behind * behind))
+            z = z - F32(io.ir_drop) * curve * self._product(
+                w, v * (F32(1) - behind * behind)
+            )
         if io.v_offset_std > 0 or io.r_series > 0:
             base, o, rho = (
                 F32(-io.v_offset_w_min) * lane_sum(v),
                 self.frozen.offset,
                 F32(io.r_series),
             )
-            z = (F32(1) - o) * saturated(z + base, rho) - (F32(1) + o) * saturated(base, rho)
+            z = (F32(1) - o) * saturated(z + base, rho) - (F32(1) + o) * saturated(
+                base, rho
+            )
         if io.w_noise > 0 and io.w_noise_type != "None":
             xi = draws.normals(WEIGHT_NOISE, len(z), number)
             if io.w_noise_type == "PCMRead":
-                return z + F32(io.w_noise) * np.sqrt(self._product(np.abs(w), v * v)) * xi
+                return (
+                    z + F32(io.w_noise) * np.sqrt(self._product(np.abs(w), v * v)) * xi
+                )
             return z + F32(io.w_noise) * np.sqrt(lane_sum(v, v)) * xi
         return z
 
@@ -188,7 +203,9 @@ class Draws:
         return by_element([uniform_of(word) for word in self._words(sub, n, number)], n)
 
     def _words(self, sub: int, n: int, number: int) -> list[np.ndarray]:
-        at = np.arange((n + 127) // 128 * LANES, dtype=np.uint32) | np.uint32(number << 26)
+        at = np.arange((n + 127) // 128 * LANES, dtype=np.uint32) | np.uint32(
+            number << 26
+        )
         return self.source.words(self.stream + sub, at, self.block)
 
 
@@ -204,7 +221,9 @@ def lane_sum(v: Floats, factor: Floats | None = None) -> np.float32:
         part = v[at : at + LANES]
         n = len(part)
         partial[:n] = (
-            partial[:n] + part if factor is None else fma(factor[at : at + n], part, partial[:n])
+            partial[:n] + part
+            if factor is None
+            else fma(factor[at : at + n], part, partial[:n])
         )
     half = LANES // 2
     while half:
@@ -231,7 +250,11 @@ def saturated(v: Floats, rho: np.float32) -> Floats:
 
 def np_sum(io: IO, x: Floats) -> np.float32:
     top = np.abs(x).max()
-    top = min(top, F32(io.nm_thres)) if io.nm_thres > 0 and io.noise_management != "None" else top
+    top = (
+        min(top, F32(io.nm_thres))
+        if io.nm_thres > 0 and io.noise_management != "None"
+        else top
+    )
     most = max(lane_sum(np.maximum(x, F32(0))), lane_sum(np.maximum(-x, F32(0))))
     scale = most * F32(0.6) / (F32(io.out_bound) if io.out_bound > 0 else F32(1))
     step = step_of(io.inp_res, io.inp_bound)
@@ -247,7 +270,11 @@ def convert(io: IO, x: Floats, scale: np.float32, draws: Draws) -> Floats:
         draws.uniforms(INPUT_ROUND, len(x)),
     )
     v = clamp(v, F32(-io.inp_bound), F32(io.inp_bound)) if io.inp_bound > 0 else v
-    v = v + F32(io.inp_noise) * draws.normals(INPUT_NOISE, len(x)) if io.inp_noise > 0 else v
+    v = (
+        v + F32(io.inp_noise) * draws.normals(INPUT_NOISE, len(x))
+        if io.inp_noise > 0
+        else v
+    )
     return np.where(v < 0, v * (F32(1) - F32(io.inp_asymmetry)), v).astype(F32)
 
 
@@ -271,13 +298,17 @@ def split(io: IO, v: Floats) -> list[tuple[Floats, int]]:
     return [(sign * (part.astype(F32) * step), place) for part, place in parts]
 
 
-def freeze(io: IO, shape: tuple[int, int], key: tuple[int, int], forward: bool) -> Frozen:
+def freeze(
+    io: IO, shape: tuple[int, int], key: tuple[int, int], forward: bool
+) -> Frozen:
     """Spreads drawn once for each direction; `shape` is [O, I] in both."""
     outputs = shape[0] if forward else shape[1]
     source, numbers = Source(key, 0 if forward else 1), np.arange(outputs)
     xi = [source.normal(Stream.FROZEN, numbers, n) for n in range(4)]
     top = io.out_bound if io.out_bound > 0 else 1.0
-    bend = np.abs(F32(io.out_nonlinearity / top) * (F32(1) + F32(io.out_nonlinearity_std) * xi[2]))
+    bend = np.abs(
+        F32(io.out_nonlinearity / top) * (F32(1) + F32(io.out_nonlinearity_std) * xi[2])
+    )
     offset = F32(io.v_offset_std) * xi[1]
     chosen = offset > 0 if io.v_offset_positive else xi[3] > 0
     mean = np.add.accumulate(bend, dtype=F32)[-1] / F32(outputs)
@@ -286,4 +317,10 @@ def freeze(io: IO, shape: tuple[int, int], key: tuple[int, int], forward: bool) 
     z = source.normal(Stream.FROZEN, np.arange(shape[0] * shape[1]), 4).reshape(shape)
     asymmetry = F32(1) + F32(io.w_read_asymmetry_dtod) * (z if forward else z.T)
     sigma = np.abs(F32(io.out_noise) * (F32(1) + F32(io.out_noise_std) * xi[0]))
-    return Frozen(sigma, np.where(chosen, offset, F32(0)).astype(F32), bend, root * root, asymmetry)
+    return Frozen(
+        sigma,
+        np.where(chosen, offset, F32(0)).astype(F32),
+        bend,
+        root * root,
+        asymmetry,
+    )

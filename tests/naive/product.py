@@ -54,8 +54,13 @@ class NaiveProduct:
             np.arange(n_out, dtype=np.uint32),
         )
         io, top = self.io, F32(self.io.out_bound) if self.io.out_bound > 0 else ONE
-        drawn = {n: source.normal(Stream.FROZEN, outputs, n) for n in (SIGMA, OFFSET, BEND, CHOICE)}
-        self.sigma = np.abs(F32(io.out_noise) * (ONE + F32(io.out_noise_std) * drawn[SIGMA]))
+        drawn = {
+            n: source.normal(Stream.FROZEN, outputs, n)
+            for n in (SIGMA, OFFSET, BEND, CHOICE)
+        }
+        self.sigma = np.abs(
+            F32(io.out_noise) * (ONE + F32(io.out_noise_std) * drawn[SIGMA])
+        )
         offset = F32(io.v_offset_std) * drawn[OFFSET]
         self.offset = np.where(
             offset > 0 if io.v_offset_positive else drawn[CHOICE] > 0, offset, ZERO
@@ -66,10 +71,14 @@ class NaiveProduct:
         for value in self.bend:
             total = total + value
         slope = F32(io.slope_calibration * float(top))
-        root = ONE + (total / F32(n_out) + F32(io.r_series)) * slope if slope > 0 else ONE
+        root = (
+            ONE + (total / F32(n_out) + F32(io.r_series)) * slope if slope > 0 else ONE
+        )
         self.gain = root * root
         cells = np.arange(self.weight.size, dtype=np.uint32)
-        factors = ONE + F32(io.w_read_asymmetry_dtod) * source.normal(Stream.FROZEN, cells, FACTOR)
+        factors = ONE + F32(io.w_read_asymmetry_dtod) * source.normal(
+            Stream.FROZEN, cells, FACTOR
+        )
         self.factors = factors.reshape(
             self.weight.shape if self.forward else self.weight.shape[::-1]
         )
@@ -86,7 +95,9 @@ class NaiveProduct:
         step = F32(step_size(io.inp_res, io.inp_bound))
         while True:
             one = _Read(self, source, stream, sample | round_number << 26)
-            y, hit = one.outputs(x, ONE / (alpha * reduce), alpha * reduce * F32(io.out_scale))
+            y, hit = one.outputs(
+                x, ONE / (alpha * reduce), alpha * reduce * F32(io.out_scale)
+            )
             spent = np.floor(reduce) > io.max_bm_factor or (
                 step > 0 and reduce > F32(io.max_bm_res) / step
             )
@@ -106,7 +117,9 @@ class NaiveProduct:
     def _scale(self, x: Floats) -> np.float32:
         kind, top = self.io.noise_management, np.abs(x).max()
         if kind == "AverageAbsMax":
-            self.average = top if self.average < 0 else (ONE - DECAY) * self.average + DECAY * top
+            self.average = (
+                top if self.average < 0 else (ONE - DECAY) * self.average + DECAY * top
+            )
             return self.average
         scales: dict[str, Callable[[], np.float32]] = {
             "None": lambda: ONE,
@@ -118,14 +131,18 @@ class NaiveProduct:
         return scales[kind]()
 
     def _np_sum(self, x: Floats) -> np.float32:
-        plus, minus = (strided(np.maximum(v, ZERO), lambda s, part: s + part) for v in (x, -x))
+        plus, minus = (
+            strided(np.maximum(v, ZERO), lambda s, part: s + part) for v in (x, -x)
+        )
         top = self._limited(np.abs(x).max())
         reach = F32(self.io.out_bound) if self.io.out_bound > 0 else ONE
         scale, step = (
             max(plus, minus) * ASSUMED_WMAX / reach,
             F32(step_size(self.io.inp_res, self.io.inp_bound)),
         )
-        return max(top, min(scale, top * F32(self.io.max_bm_res) / step) if step > 0 else scale)
+        return max(
+            top, min(scale, top * F32(self.io.max_bm_res) / step) if step > 0 else scale
+        )
 
 
 @dataclass
@@ -137,11 +154,17 @@ class _Read:
     stream: int
     block: int
 
-    def outputs(self, x: Floats, scale: np.float32, rescale: np.float32) -> tuple[Floats, bool]:
+    def outputs(
+        self, x: Floats, scale: np.float32, rescale: np.float32
+    ) -> tuple[Floats, bool]:
         """Outputs, and whether one of them asks for bound management."""
         parts = self._parts(self._converted(x, scale))
         currents = [self._currents(part, number) for number, part in enumerate(parts)]
-        if self.owner.io.mv_type not in ("PosNegSeparateDigitalSum", "SplitMode", "BitWise"):
+        if self.owner.io.mv_type not in (
+            "PosNegSeparateDigitalSum",
+            "SplitMode",
+            "BitWise",
+        ):
             total = currents[0]
             for current in currents[1:]:
                 total = total + current
@@ -160,12 +183,16 @@ class _Read:
 
     def _normal(self, sub: int, n: int, number: int = 0) -> Floats:
         at, word = self._places(n)
-        a, b, c, d = self.source.words(self.stream + sub, at | np.uint32(number << 26), self.block)
+        a, b, c, d = self.source.words(
+            self.stream + sub, at | np.uint32(number << 26), self.block
+        )
         return np.choose(word, [*normal_pair(a, b), *normal_pair(c, d)]).astype(F32)
 
     def _dither(self, on: bool, sub: int, n: int, number: int = 0) -> Floats:
         at, word = self._places(n)
-        drawn = self.source.words(self.stream + sub, at | np.uint32(number << 26), self.block)
+        drawn = self.source.words(
+            self.stream + sub, at | np.uint32(number << 26), self.block
+        )
         return (
             uniform_of(np.choose(word, drawn).astype(np.uint32)) - F32(0.5)
             if on
@@ -183,13 +210,18 @@ class _Read:
             self._dither(io.inp_sto_round, INPUT_ROUND, len(x)),
         )
         v = clamp(v, F32(-io.inp_bound), F32(io.inp_bound)) if io.inp_bound > 0 else v
-        v = v + F32(io.inp_noise) * self._normal(INPUT_NOISE, len(x)) if io.inp_noise > 0 else v
+        v = (
+            v + F32(io.inp_noise) * self._normal(INPUT_NOISE, len(x))
+            if io.inp_noise > 0
+            else v
+        )
         return np.where(v < 0, v * (ONE - F32(io.inp_asymmetry)), v)
 
     def _shift(self, number: int) -> int:
-        return {"SplitMode": number * self.owner.io.split_mode_bit_shift, "BitWise": number}.get(
-            self.owner.io.mv_type, 0
-        )
+        return {
+            "SplitMode": number * self.owner.io.split_mode_bit_shift,
+            "BitWise": number,
+        }.get(self.owner.io.mv_type, 0)
 
     def _parts(self, v: Floats) -> list[Floats]:
         """What each pass over the array drives."""
@@ -206,7 +238,10 @@ class _Read:
             numbers = [low, steps >> io.split_mode_bit_shift]
         else:
             numbers = [(steps >> bit) & 1 for bit in range(bits)]
-        return [np.where(v < 0, -(n.astype(F32) * step), n.astype(F32) * step) for n in numbers]
+        return [
+            np.where(v < 0, -(n.astype(F32) * step), n.astype(F32) * step)
+            for n in numbers
+        ]
 
     def _multiply(self, v: Floats, number: int, *, absolute: bool = False) -> Floats:
         w = self.owner.weight
@@ -225,20 +260,36 @@ class _Read:
         if io.ir_drop > 0:
             behind = ONE - np.arange(len(v)).astype(F32) / n
             dropped = self._multiply(v * (ONE - behind * behind), number)
-            c = F32(len(v) / io.ir_drop_g_ratio) * self._multiply(np.abs(v), number, absolute=True)
-            s = s - F32(io.ir_drop) * (c * (c * (F32(0.05) * c - F32(0.2)) + F32(0.5))) * dropped
+            c = F32(len(v) / io.ir_drop_g_ratio) * self._multiply(
+                np.abs(v), number, absolute=True
+            )
+            s = (
+                s
+                - F32(io.ir_drop)
+                * (c * (c * (F32(0.05) * c - F32(0.2)) + F32(0.5)))
+                * dropped
+            )
         if io.v_offset_std > 0 or io.r_series > 0:
-            base = F32(-io.v_offset_w_min) * strided(v, lambda total, part: total + part)
+            base = F32(-io.v_offset_w_min) * strided(
+                v, lambda total, part: total + part
+            )
             own, lost = self._saturated(s + base), self._saturated(base)
             s = (ONE - self.owner.offset) * own - (ONE + self.owner.offset) * lost
         if io.w_noise <= 0 or io.w_noise_type == "None":
             return s
         z = self._normal(WEIGHT_NOISE, len(s), number)
         if io.w_noise_type == "PCMRead":
-            return s + F32(io.w_noise) * np.sqrt(self._multiply(v * v, number, absolute=True)) * z
+            return (
+                s
+                + F32(io.w_noise)
+                * np.sqrt(self._multiply(v * v, number, absolute=True))
+                * z
+            )
         return (
             s
-            + F32(io.w_noise) * np.sqrt(strided(v, lambda total, part: fma(part, part, total))) * z
+            + F32(io.w_noise)
+            * np.sqrt(strided(v, lambda total, part: fma(part, part, total)))
+            * z
         )
 
     def _saturated(self, v: Floats) -> Floats:

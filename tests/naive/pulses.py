@@ -47,7 +47,9 @@ def plan_sample(u: Update, lr: float, granularity: float, x: Floats, d: Floats) 
     if not (u.update_management or u.update_bl_management):
         return Plan(int(length), factor, factor)
     d_top = d_scaled * longest / wanted if wanted > longest else d_scaled
-    return Plan(int(length), factor * np.sqrt(d_top / x_max), factor * np.sqrt(x_max / d_top))
+    return Plan(
+        int(length), factor * np.sqrt(d_top / x_max), factor * np.sqrt(x_max / d_top)
+    )
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,11 @@ def probabilities(u: Update, lines: Lines, source: Source) -> Floats:
     if res <= 0:
         return p
     stream = Stream.ROUND_X if lines.is_x else Stream.ROUND_D
-    dither = source.uniform(stream, lines.numbers, lines.sample << 2) if u.sto_round else F32(0.5)
+    dither = (
+        source.uniform(stream, lines.numbers, lines.sample << 2)
+        if u.sto_round
+        else F32(0.5)
+    )
     return res * m.round_even(p / res + (dither - F32(0.5)))
 
 
@@ -88,7 +94,9 @@ def fire(u: Update, lines: Lines, length: int, source: Source) -> npt.NDArray[np
         (p >= 1) & (p < F32(4294967296.0)), np.minimum(p, F32(4294967040.0)), 0
     ).astype(np.uint64)
     stream = Stream.TRAIN_X if lines.is_x else Stream.TRAIN_D
-    words = [_digits(lines, (stream, w), length, source) for w in range(-(-length // SLOTS))]
+    words = [
+        _digits(lines, (stream, w), length, source) for w in range(-(-length // SLOTS))
+    ]
     digits = np.concatenate(words, axis=1)
     return (digits < target[:, None]) | (p >= F32(4294967296.0))[:, None]
 
@@ -107,23 +115,38 @@ def _digits(
     if lines.shared and length <= SHARED_SLOTS:
         first = lines.sample // 4 * SHARED_SLOTS
         four = [
-            source.words(stream, lines.numbers | 1 << 31, first + slot) for slot in range(slots)
+            source.words(stream, lines.numbers | 1 << 31, first + slot)
+            for slot in range(slots)
         ]
-        return np.stack([words[lines.sample % 4] for words in four], axis=1).astype(np.uint64)
+        return np.stack([words[lines.sample % 4] for words in four], axis=1).astype(
+            np.uint64
+        )
     drawn = [
-        source.words(stream, lines.numbers, first | (w * 8 + block)) for block in range(blocks)
+        source.words(stream, lines.numbers, first | (w * 8 + block))
+        for block in range(blocks)
     ]
-    words = np.stack([word for block in drawn for word in block], axis=1).astype(np.uint64)
+    words = np.stack([word for block in drawn for word in block], axis=1).astype(
+        np.uint64
+    )
     if slots <= FEW_SLOTS:
         return words[:, :slots]
     bits = (words[:, :, None] >> np.arange(slots, dtype=np.uint64)) & np.uint64(1)
     return np.sum(
-        bits << np.arange(31, -1, -1, dtype=np.uint64)[None, :, None], axis=1, dtype=np.uint64
+        bits << np.arange(31, -1, -1, dtype=np.uint64)[None, :, None],
+        axis=1,
+        dtype=np.uint64,
     )
 
 
 def counts(
-    u: Update, x: Floats, d: Floats, plan: Plan, sample: int, source: Source, *, shared: bool = True
+    u: Update,
+    x: Floats,
+    d: Floats,
+    plan: Plan,
+    sample: int,
+    source: Source,
+    *,
+    shared: bool = True,
 ) -> Ints:
     """Pulses of every cell [rows, columns] for one sample; the writes of a transfer share no
     blocks."""
@@ -133,7 +156,8 @@ def counts(
         return np.zeros((len(d), len(x)), np.int64)
     if u.pulse_type in STOCHASTIC:
         x_fires, d_fires = (
-            fire(u, lines, plan.length, source).astype(np.int64) for lines in (columns, rows)
+            fire(u, lines, plan.length, source).astype(np.int64)
+            for lines in (columns, rows)
         )
         return d_fires @ x_fires.T
     p_x, p_d = (probabilities(u, lines, source) for lines in (columns, rows))

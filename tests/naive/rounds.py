@@ -13,7 +13,14 @@ from tests.naive.draws import Source
 from tests.naive.group import NaiveGroup
 from tests.naive.maths import F32, Floats
 from tests.naive.pulses import Ints, counts, plan_sample
-from tests.naive.transfer import CHOPPED, FLIP_OUT, PLAIN, RESET_SLICE, SELECT, NaiveTransfer
+from tests.naive.transfer import (
+    CHOPPED,
+    FLIP_OUT,
+    PLAIN,
+    RESET_SLICE,
+    SELECT,
+    NaiveTransfer,
+)
 
 
 @dataclass
@@ -55,7 +62,11 @@ class NaiveCells:
             return
         trains = self.next_call()
         self.group.update(
-            x, d, lr, update, [trains, *(self.next_call(k) for k in range(len(self.calls)))]
+            x,
+            d,
+            lr,
+            update,
+            [trains, *(self.next_call(k) for k in range(len(self.calls)))],
         )
 
 
@@ -73,7 +84,9 @@ class NaiveRounds(NaiveTransfer):
         self.trains = Source(fast.lead.key, fast.next_call(), fast.lead.step)
         for array in self.arrays:
             array.lead.step += 1
-        self.rates = [self._rate(x_row, d_row) for x_row, d_row in zip(x, d, strict=True)]
+        self.rates = [
+            self._rate(x_row, d_row) for x_row, d_row in zip(x, d, strict=True)
+        ]
         self.reads: list[Read] = []
         self.out_signs: list[np.ndarray] = []
         for b in range(len(x)):
@@ -98,14 +111,17 @@ class NaiveRounds(NaiveTransfer):
             start = self.pointers[k]
             if self.v.get("random_slice", 0):
                 start = min(
-                    int(self.sources[-1].uniform(SELECT, k, b) * F32(self.slices)), self.slices - 1
+                    int(self.sources[-1].uniform(SELECT, k, b) * F32(self.slices)),
+                    self.slices - 1,
                 )
             for q in range(self.v["reads"]):
                 s, e = (start + q) % self.slices, len(self.reads)
                 self.reads.append((b, s, k, e, self.sweep))
                 if s == self.slices - 1:
                     drawn = self.sources[-1].uniform(FLIP_OUT, np.arange(self.lines), e)
-                    self.out_chop = self.out_chop ^ (F32(self.v["out_chop_prob"]) > drawn)
+                    self.out_chop = self.out_chop ^ (
+                        F32(self.v["out_chop_prob"]) > drawn
+                    )
             self.sweep += k == 0 and start + self.v["reads"] >= self.slices
             self.pointers[k] = (start + self.v["reads"]) % self.slices
 
@@ -134,7 +150,9 @@ class NaiveRounds(NaiveTransfer):
         for b, s, k, e, self.sweep in events:
             self.rate, self.out_chop = self.rates[b], self.out_signs[b]
             writes[k].append((s, self._drive(k, s, e)))
-            if k == 0 and self.v.get("reset_prob", 0) > self.sources[-1].uniform(RESET_SLICE, s, e):
+            if k == 0 and self.v.get("reset_prob", 0) > self.sources[-1].uniform(
+                RESET_SLICE, s, e
+            ):
                 chosen[self.cells(s)] = True
             if self.v["rule"] >= CHOPPED:
                 self._flip(s, e)
@@ -156,20 +174,29 @@ class NaiveRounds(NaiveTransfer):
         if self.v["rule"] != PLAIN:
             return float(self.v["step"] * self.arrays[k + 1].granularity)
         return float(
-            self.v["transfer_lr"][k] * (self.given_lr if self.v["scale_transfer"] else 1.0)
+            self.v["transfer_lr"][k]
+            * (self.given_lr if self.v["scale_transfer"] else 1.0)
         )
 
     def _pulse(self, until: np.ndarray, high: int) -> None:
         """Pulses of the fast array: on slice s, those of samples since[s] .. until[s] - 1."""
-        fast, low = self.arrays[0], int(self.since[until > self.since].min(initial=high))
+        fast, low = (
+            self.arrays[0],
+            int(self.since[until > self.since].min(initial=high)),
+        )
         group: NaiveGroup = fast.group
-        sources = [Source(v.key, fast.next_call(k), v.step) for k, v in enumerate(group.devices)]
+        sources = [
+            Source(v.key, fast.next_call(k), v.step)
+            for k, v in enumerate(group.devices)
+        ]
         done = [np.zeros(v.w.size, np.uint32) for v in group.devices]
         for b in range(low, high):
             length, number, up, x = self._sample(b, (self.since <= b) & (b < until))
             for k in group._taking(b, self.trains):
                 for own, way in group._dealt(number, up, k, x):
-                    done[k] = group.devices[k].apply((own, way), length, done[k], sources[k])
+                    done[k] = group.devices[k].apply(
+                        (own, way), length, done[k], sources[k]
+                    )
         for device, pulses, source in zip(group.devices, done, sources, strict=True):
             device.finish(pulses, source)
         self.since = until
@@ -183,8 +210,15 @@ class NaiveRounds(NaiveTransfer):
         by_columns = self.v["by_columns"]
         due = due[None, :] if by_columns else due[:, None]
         x_turn, d_turn = (
-            (self.in_chop, self.out_signs[b]) if by_columns else (self.out_signs[b], self.in_chop)
+            (self.in_chop, self.out_signs[b])
+            if by_columns
+            else (self.out_signs[b], self.in_chop)
         )
         x_down, d_down = np.signbit(x) ^ x_turn, np.signbit(d) ^ d_turn
         up = (d_down[:, None] != x_down[None, :]).ravel()
-        return plan.length, np.where(due, number, 0).ravel(), up, np.where(x_down, F32(-1), F32(1))
+        return (
+            plan.length,
+            np.where(due, number, 0).ravel(),
+            up,
+            np.where(x_down, F32(-1), F32(1)),
+        )

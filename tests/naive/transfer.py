@@ -35,11 +35,15 @@ class NaiveTransfer:
 
     def __post_init__(self) -> None:
         rows, columns = self.arrays[0].shape
-        self.slices, self.lines = (columns, rows) if self.v["by_columns"] else (rows, columns)
+        self.slices, self.lines = (
+            (columns, rows) if self.v["by_columns"] else (rows, columns)
+        )
         links = len(self.arrays) - 1
         # One row for each slice, whatever a slice is.
         self.buffer = np.zeros((links, self.slices, self.lines), F32)
-        self.mean, self.past = (np.zeros((self.slices, self.lines), F32) for _ in range(2))
+        self.mean, self.past = (
+            np.zeros((self.slices, self.lines), F32) for _ in range(2)
+        )
         self.in_chop, self.switched = (np.zeros(self.slices, bool) for _ in range(2))
         self.out_chop = np.zeros(self.lines, bool)
         self.samples, self.sweep, self.pointers = 0, 0, [0] * links
@@ -50,14 +54,21 @@ class NaiveTransfer:
         numbers = self.arrays[0].numbers.reshape(self.arrays[0].shape)
         return numbers[:, slice_] if self.v["by_columns"] else numbers[slice_]
 
-    def learn(self, x: Floats, d: Floats, lr: float, *, call: int, slow_call: int) -> None:
+    def learn(
+        self, x: Floats, d: Floats, lr: float, *, call: int, slow_call: int
+    ) -> None:
         """x [samples, columns], d [samples, rows]."""
         calls = [call] + [slow_call] * (len(self.arrays) - 1)
-        self.sources = [Source(a.key, n, a.step) for a, n in zip(self.arrays, calls, strict=True)]
+        self.sources = [
+            Source(a.key, n, a.step) for a, n in zip(self.arrays, calls, strict=True)
+        ]
         self.lr, self.events = F32(lr), 0
         self.done = np.zeros(self.arrays[0].w.size, np.uint32)
         self.seen_done = self.done.copy()
-        self.flushes, self.read = np.zeros(self.slices, int), np.zeros(self.slices, bool)
+        self.flushes, self.read = (
+            np.zeros(self.slices, int),
+            np.zeros(self.slices, bool),
+        )
         for b, (x_row, d_row) in enumerate(zip(x, d, strict=True)):
             self.rate = self._rate(x_row, d_row)
             self._pulse_fast(x_row, d_row, b)
@@ -79,7 +90,9 @@ class NaiveTransfer:
         if v["auto_scale"]:
             for i, top in enumerate((np.abs(x).max(), np.abs(d).max())):
                 m, t = self.maxima[i], F32(self.decay)
-                self.maxima[i] = m if top == 0 else ((ONE - t) * m + t * top if m > 0 else top)
+                self.maxima[i] = (
+                    m if top == 0 else ((ONE - t) * m + t * top if m > 0 else top)
+                )
         if fast <= 0:
             return self.lr
         if v["auto_scale"]:
@@ -92,7 +105,9 @@ class NaiveTransfer:
         plan = plan_sample(self.update, float(self.rate), self.granularity, x, d)
         number = counts(self.update, x, d, plan, b, source).ravel()
         by_column, by_row = (
-            (self.in_chop, self.out_chop) if self.v["by_columns"] else (self.out_chop, self.in_chop)
+            (self.in_chop, self.out_chop)
+            if self.v["by_columns"]
+            else (self.out_chop, self.in_chop)
         )
         turned = by_row[:, None] ^ by_column[None, :]
         up = ((np.signbit(d)[:, None] != np.signbit(x)[None, :]) ^ turned).ravel()
@@ -123,7 +138,9 @@ class NaiveTransfer:
         if a.params.get("write_noise_std", 0) > 0:
             sigma = F32(a.params["write_noise_std"]) * F32(a.params["dw_min"])
             z = self._normals(k, Stream.WRITE, s, n)[np.isin(self.cells(s), cells)]
-            if n == 0:  # a slice that is not read in this call: written as in a plain update
+            if (
+                n == 0
+            ):  # a slice that is not read in this call: written as in a plain update
                 z = self.sources[k].normal(Stream.WRITE, cells, 0)
             seen[cells] = a.w[cells] + sigma * z
         a.seen = seen
@@ -131,7 +148,9 @@ class NaiveTransfer:
     def _transfer(self, k: int, b: int) -> None:
         last, start = self.sources[-1], self.pointers[k]
         if self.v.get("random_slice", 0):
-            start = min(int(last.uniform(SELECT, k, b) * F32(self.slices)), self.slices - 1)
+            start = min(
+                int(last.uniform(SELECT, k, b) * F32(self.slices)), self.slices - 1
+            )
         for q in range(self.v["reads"]):
             s, e = (start + q) % self.slices, self.events
             self.events += 1
@@ -147,7 +166,8 @@ class NaiveTransfer:
                 self._flip(s, e)
             if k == 0 and s == self.slices - 1 and self.v["out_chop_prob"] > 0:
                 self.out_chop = self.out_chop ^ (
-                    F32(self.v["out_chop_prob"]) > last.uniform(FLIP_OUT, np.arange(self.lines), e)
+                    F32(self.v["out_chop_prob"])
+                    > last.uniform(FLIP_OUT, np.arange(self.lines), e)
                 )
         if k == 0 and start + self.v["reads"] >= self.slices:
             self.sweep += 1
@@ -161,7 +181,9 @@ class NaiveTransfer:
             y = y + F32(v["out_noise"]) * self._normals(-1, READ_NOISE, -1, e)
         if v.get("out_step", 0) > 0:
             dither = (
-                last.uniform(READ_ROUND, lines, e) - F32(0.5) if v.get("out_sto_round") else ZERO
+                last.uniform(READ_ROUND, lines, e) - F32(0.5)
+                if v.get("out_sto_round")
+                else ZERO
             )
             y = F32(v["out_step"]) * round_even(y / F32(v["out_step"]) + dither)
         if v.get("out_bound", 0) > 0:
@@ -171,9 +193,9 @@ class NaiveTransfer:
     def _drive(self, k: int, s: int, e: int) -> Floats:
         """What the next array gets as gradient on the lines of the slice."""
         v, y = self.v, self._read(k, s, e)
-        rate = abs(F32(v["transfer_lr"][k]) * (self.lr if v["scale_transfer"] else ONE)) * F32(
-            v["ratio"][k]
-        )
+        rate = abs(
+            F32(v["transfer_lr"][k]) * (self.lr if v["scale_transfer"] else ONE)
+        ) * F32(v["ratio"][k])
         if v["rule"] == PLAIN:
             return -y
         if v["rule"] == AVERAGED:
@@ -183,20 +205,31 @@ class NaiveTransfer:
             )
             h = self.buffer[k, s] = m * self.buffer[k, s] + (ONE - m) * y
             return np.where(
-                np.abs(h) > F32(v["threshold"]), -(rate * h / F32(v["slow_granularity"])), ZERO
+                np.abs(h) > F32(v["threshold"]),
+                -(rate * h / F32(v["slow_granularity"])),
+                ZERO,
             )
         if v["rule"] == BUFFERED:
             self.buffer[k, s] = self.buffer[k, s] + rate * y
             return -self._take(k, s, F32(v["threshold"]))
         unit = F32(v["buffer_granularity"])
         if v["correct_magnitude"]:
-            unit = self.rate * unit * F32(v["slow_granularity"]) / F32(v["fast_granularity"])
+            unit = (
+                self.rate
+                * unit
+                * F32(v["slow_granularity"])
+                / F32(v["fast_granularity"])
+            )
         scale = rate / unit
         if v.get("correct_accumulation", 0):
-            scale = scale / min(F32(self.sweep % v["sweeps"] + 1), ONE / F32(v["fast_granularity"]))
+            scale = scale / min(
+                F32(self.sweep % v["sweeps"] + 1), ONE / F32(v["fast_granularity"])
+            )
         scales = np.where(self.in_chop[s] ^ self.out_chop, -scale, scale)
         if v["rule"] == CHOPPED:
-            self.buffer[k, s] = scales * y if v.get("no_buffer") else self.buffer[k, s] + scales * y
+            self.buffer[k, s] = (
+                scales * y if v.get("no_buffer") else self.buffer[k, s] + scales * y
+            )
             return -self._take(k, s, ONE)
         if self.switched[s]:
             self.past[s] = self.mean[s]
@@ -214,14 +247,18 @@ class NaiveTransfer:
         if not v["forget"]:
             left = h - (ONE - F32(v["momentum"])) * pulses * unit
             cap = most * F32(v.get("buffer_cap", 0))
-            left = np.clip(left, -cap, cap) if cap > 0 and v["rule"] == DYNAMIC else left
+            left = (
+                np.clip(left, -cap, cap) if cap > 0 and v["rule"] == DYNAMIC else left
+            )
         self.buffer[k, s] = np.where(pulses != 0, left, h)
         return pulses
 
     def _write(self, k: int, s: int, e: int, drive: Floats) -> None:
         a, source, v = self.arrays[k + 1], self.sources[k + 1], self.v
         rate = F32(v["transfer_lr"][k]) * (self.lr if v["scale_transfer"] else ONE)
-        rate = rate if v["rule"] == PLAIN else F32(v["step"]) * F32(v["slow_granularity"])
+        rate = (
+            rate if v["rule"] == PLAIN else F32(v["step"]) * F32(v["slow_granularity"])
+        )
         line = np.zeros(self.slices, F32)
         line[s] = 1
         x, d = (line, drive) if v["by_columns"] else (drive, line)
@@ -238,7 +275,9 @@ class NaiveTransfer:
             0, Stream.RESET, s, e
         )
         a.w = a.w.copy()
-        a.w[cells] = np.clip(w, a.cells["min_bound"][cells], a.cells["max_bound"][cells])
+        a.w[cells] = np.clip(
+            w, a.cells["min_bound"][cells], a.cells["max_bound"][cells]
+        )
         self._show(0, cells, s, 0x20000000 + e)
 
     def _flip(self, s: int, e: int) -> None:
@@ -248,6 +287,8 @@ class NaiveTransfer:
             and self.sweep % v["sweeps"] + 1 == v["sweeps"]
             and (dynamic or not v["chop_random"])
         )
-        drawn = v["chop_random"] and F32(v["in_chop_prob"]) > self.sources[-1].uniform(FLIP, s, e)
+        drawn = v["chop_random"] and F32(v["in_chop_prob"]) > self.sources[-1].uniform(
+            FLIP, s, e
+        )
         self.switched[s] = dynamic and bool(due or drawn)
         self.in_chop[s] ^= bool(due or drawn)

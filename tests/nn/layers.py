@@ -47,10 +47,12 @@ EXAMPLES: dict[type[AnalogLayer], Example] = {
         (4, 9),
     ),
     AnalogConv2d: Example(
-        {"in_channels": 3, "out_channels": 4, "kernel_size": (3, 2), "padding": 1}, (3, 6, 5)
+        {"in_channels": 3, "out_channels": 4, "kernel_size": (3, 2), "padding": 1},
+        (3, 6, 5),
     ),
     AnalogConv3d: Example(
-        {"in_channels": 2, "out_channels": 3, "kernel_size": 2, "dilation": (1, 2, 1)}, (2, 4, 5, 3)
+        {"in_channels": 2, "out_channels": 3, "kernel_size": 2, "dilation": (1, 2, 1)},
+        (2, 4, 5, 3),
     ),
     AnalogRNN: Example({"input_size": 4, "hidden_size": 3, **STACKED}, (5, 4)),
     AnalogLSTM: Example({"input_size": 4, "hidden_size": 3, **STACKED}, (3, 4)),
@@ -98,7 +100,9 @@ def make(
 
 def batch(kind: type[AnalogLayer], size: int = 4, *, seed: int = 5) -> Tensor:
     """Samples for the example of a layer."""
-    return torch.randn(size, *EXAMPLES[kind].sample, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        size, *EXAMPLES[kind].sample, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def call(layer: nn.Module, x: Tensor) -> Tensor:

@@ -17,7 +17,11 @@ RANGED: dict[str, Any] = {
     "device": {"model": "ideal"},
     "algorithm": {"name": "hwa"},
     "tile": {
-        "forward": {"noise_management": "None", "bound_management": "None", "out_bound": 20.0},
+        "forward": {
+            "noise_management": "None",
+            "bound_management": "None",
+            "out_bound": 20.0,
+        },
         "input_range": {"enable": True, "init_value": 0.01},
         "mapping": {"weight_scaling_omega": 1.0},
     },
@@ -34,7 +38,9 @@ def network(*, out_noise: float = 0.3, **ranges: Any) -> tuple[nn.Module, nn.Mod
         "forward": forward,
         "input_range": {**RANGED["tile"]["input_range"], **ranges},
     }
-    return digital, convert_to_analog(digital, TileSpec.from_config({**RANGED, "tile": tile}))
+    return digital, convert_to_analog(
+        digital, TileSpec.from_config({**RANGED, "tile": tile})
+    )
 
 
 def data(count: int = 5) -> list[Tensor]:
@@ -52,7 +58,9 @@ WANTED: dict[str, Any] = {
     "moving_quantile": lambda parts: torch.stack(
         [part.abs().quantile(0.9) for part in parts]
     ).mean(),
-    "moving_std": lambda parts: torch.stack([2.0 * part.std() for part in parts[:3]]).mean(),
+    "moving_std": lambda parts: torch.stack(
+        [2.0 * part.std() for part in parts[:3]]
+    ).mean(),
 }
 
 
@@ -60,7 +68,9 @@ WANTED: dict[str, Any] = {
 def test_ranges_are_those_of_the_inputs_in_floating_point(mode: str) -> None:
     digital, analog = network()
     rows = 3 if mode == "moving_std" else 1000
-    found = calibrate(analog, data(), Calibration(mode, quantile=0.9, std_alpha=2.0, rows=rows))
+    found = calibrate(
+        analog, data(), Calibration(mode, quantile=0.9, std_alpha=2.0, rows=rows)
+    )
     assert list(found) == ["0.grid.tiles.0", "2.grid.tiles.0"]
     hidden = [digital[1](digital[0](x)).detach() for x in data()]
     hidden = [h[h.any(1)] for h in hidden]
@@ -85,7 +95,9 @@ def test_rows_of_zeros_do_not_count(mode: str) -> None:
     how = Calibration(mode, quantile=0.5)
     plain = calibrate(analog, data(2), how)["0.grid.tiles.0"]
     mixed = [torch.cat([x, torch.zeros(100, 6)]) for x in data(2)] + [torch.zeros(5, 6)]
-    assert calibrate(analog, mixed, how)["0.grid.tiles.0"] == pytest.approx(plain, rel=1e-6)
+    assert calibrate(analog, mixed, how)["0.grid.tiles.0"] == pytest.approx(
+        plain, rel=1e-6
+    )
 
 
 def test_a_calibrated_network_gives_nearly_what_the_digital_one_does() -> None:
@@ -104,7 +116,9 @@ def test_ranges_keep_outputs_within_the_adc_if_asked_for(mode: str) -> None:
     for tile in tiles:
         tile.tile.spec.forward.out_bound = 0.05
     plain = calibrate(analog, data(), Calibration(mode, quantile=1.0))
-    raised = calibrate(analog, data(), Calibration(mode, quantile=1.0, output_quantile=0.9))
+    raised = calibrate(
+        analog, data(), Calibration(mode, quantile=1.0, output_quantile=0.9)
+    )
     x = torch.cat(data())
     outputs = (x @ tiles[0].tile.weight.detach().T).abs()
     first = next(iter(raised))
@@ -118,7 +132,8 @@ def test_ranges_keep_outputs_within_the_adc_if_asked_for(mode: str) -> None:
     for tile in tiles:
         tile.tile.spec.forward.out_bound = 1e3
     assert (
-        calibrate(analog, data(), Calibration(mode, quantile=1.0, output_quantile=0.9)) == plain
+        calibrate(analog, data(), Calibration(mode, quantile=1.0, output_quantile=0.9))
+        == plain
     ), "none to raise"
 
 
@@ -127,11 +142,17 @@ def test_nothing_else_changes_and_training_keeps_the_ranges() -> None:
     analog.train()
     analog[2].eval()
     before = copy.deepcopy(analog.state_dict())
-    calls = [(tile.tile.array.calls, tile.tile.read_calls) for tile in analog_tiles(analog)]
+    calls = [
+        (tile.tile.array.calls, tile.tile.read_calls) for tile in analog_tiles(analog)
+    ]
     found = calibrate(analog, [(x, "label") for x in data()])
-    assert calls == [(tile.tile.array.calls, tile.tile.read_calls) for tile in analog_tiles(analog)]
+    assert calls == [
+        (tile.tile.array.calls, tile.tile.read_calls) for tile in analog_tiles(analog)
+    ]
     assert analog.training and not analog[2].training and analog[0].training
-    changed = {k for k, v in analog.state_dict().items() if not torch.equal(v, before[k])}
+    changed = {
+        k for k, v in analog.state_dict().items() if not torch.equal(v, before[k])
+    }
     assert changed and all("input_range" in name for name in changed)
     analog.train()
     analog(100 * data(1)[0])
@@ -143,11 +164,17 @@ def test_a_recurrent_network_and_arguments_by_name() -> None:
     torch.manual_seed(1)
     analog = convert_to_analog(nn.LSTM(6, 4), TileSpec.from_config(RANGED))
     found = calibrate(analog, [{"x": torch.randn(7, 3, 6)}], Calibration("max"))
-    assert list(found) == ["ih_l0.tiles.0", "hh_l0.tiles.0"] and 0 < found["hh_l0.tiles.0"] < 1
+    assert (
+        list(found) == ["ih_l0.tiles.0", "hh_l0.tiles.0"]
+        and 0 < found["hh_l0.tiles.0"] < 1
+    )
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "data": (lambda model: calibrate(model, []), "calibration needs data: no batch was given"),
+    "data": (
+        lambda model: calibrate(model, []),
+        "calibration needs data: no batch was given",
+    ),
     "ranges": (
         lambda _: calibrate(nn.Linear(3, 2), data()),
         r"no tile has an input range: tile\.input_range\.enable",
@@ -177,7 +204,10 @@ def test_an_error_in_the_data_leaves_the_tiles_as_they_were() -> None:
     _, analog = network()
     with pytest.raises(RuntimeError, match="not a batch"):
         calibrate(analog, (_fail() for _ in range(1)))
-    assert not any("forward" in vars(tile) for tile in analog_tiles(analog)) and analog.training
+    assert (
+        not any("forward" in vars(tile) for tile in analog_tiles(analog))
+        and analog.training
+    )
 
 
 def _fail() -> Tensor:

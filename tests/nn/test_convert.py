@@ -25,7 +25,10 @@ class Net(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        first, second = nn.Conv2d(1, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, stride=2, bias=False)
+        first, second = (
+            nn.Conv2d(1, 4, 3, padding="same"),
+            nn.Conv2d(4, 4, 3, stride=2, bias=False),
+        )
         self.block = nn.Sequential(first, nn.ReLU(), second)
         self.fc1 = nn.Linear(36, 36)
         self.fc2 = nn.Linear(36, 5)
@@ -44,7 +47,9 @@ def test_a_network_keeps_its_function_there_and_back() -> None:
     original, x = net().eval(), torch.randn(3, 1, 8, 8)
     analog = convert_to_analog(original, spec(PERFECT))
     assert isinstance(original.fc1, nn.Linear) and isinstance(analog.fc1, AnalogLinear)
-    assert len(list(analog_tiles(analog))) == 4 and not any(m.training for m in analog.modules())
+    assert len(list(analog_tiles(analog))) == 4 and not any(
+        m.training for m in analog.modules()
+    )
     torch.testing.assert_close(analog(x), original(x), rtol=1e-4, atol=1e-5)
     back = convert_to_digital(analog)
     assert not list(analog_tiles(back)) and isinstance(analog.fc1, AnalogLinear)
@@ -63,7 +68,8 @@ def test_every_layer_alone(kind: type[Any], bias: bool) -> None:
     back = convert_to_digital(analog)
     assert type(back) is kind.digital and repr(back) == repr(digital)
     assert all(
-        torch.equal(a, b) for a, b in zip(back.parameters(), digital.parameters(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(back.parameters(), digital.parameters(), strict=True)
     )
     assert any("bias" in name for name, _ in back.named_parameters()) == bias
 
@@ -89,10 +95,15 @@ def test_a_function_may_choose() -> None:
         return spec(PERFECT) if name == "fc1" else None
 
     analog = convert_to_analog(net(), choose)
-    assert asked == {"block.0": "Conv2d", "block.2": "Conv2d", "fc1": "Linear", "fc2": "Linear"}
-    assert [name for name, m in analog.named_modules() if isinstance(m, AnalogTile)] == [
-        "fc1.grid.tiles.0"
-    ]
+    assert asked == {
+        "block.0": "Conv2d",
+        "block.2": "Conv2d",
+        "fc1": "Linear",
+        "fc2": "Linear",
+    }
+    assert [
+        name for name, m in analog.named_modules() if isinstance(m, AnalogTile)
+    ] == ["fc1.grid.tiles.0"]
 
 
 def test_a_shared_layer_stays_shared_and_a_frozen_one_frozen() -> None:
@@ -160,9 +171,15 @@ def test_a_name_that_is_no_layer_is_refused_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"groups": 3}, "groups must divide in_channels and out_channels, not 3 for 4 and 2"),
+        (
+            {"groups": 3},
+            "groups must divide in_channels and out_channels, not 3 for 4 and 2",
+        ),
         ({"groups": 0}, "not 0 for 4 and 2"),
-        ({"kernel_size": (3, 3, 3)}, r"kernel_size must be 2 whole numbers >= 1, not \(3, 3, 3\)"),
+        (
+            {"kernel_size": (3, 3, 3)},
+            r"kernel_size must be 2 whole numbers >= 1, not \(3, 3, 3\)",
+        ),
         ({"stride": 0}, "stride must be 2 whole numbers >= 1, not 0"),
         ({"padding": "same"}, "padding must be 2 whole numbers >= 0, not 'same'"),
     ],
@@ -177,9 +194,13 @@ def test_wrong_arguments_of_a_convolution(settings: dict[str, Any], line: str) -
 
 def test_a_depthwise_convolution_has_a_matrix_for_each_channel() -> None:
     torch.manual_seed(1)
-    twin = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, groups=3), nn.ReLU(), nn.Conv2d(6, 2, 1))
+    twin = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, groups=3), nn.ReLU(), nn.Conv2d(6, 2, 1)
+    )
     analog = convert_to_analog(twin, spec(PERFECT))
-    assert [tuple(tile.get_weights().shape) for tile in analog_tiles(analog[0])] == [(2, 9)] * 3
+    assert [tuple(tile.get_weights().shape) for tile in analog_tiles(analog[0])] == [
+        (2, 9)
+    ] * 3
     x = torch.randn(2, 3, 5, 4)
     torch.testing.assert_close(analog(x), twin(x))
     back = convert_to_digital(analog)

@@ -40,7 +40,9 @@ def test_inputs(kind: type[AnalogLayer], mapping: dict[str, Any]) -> None:
     for seed in range(4):
         way = direction(x, seed)
         wanted = difference(loss(layer, x + STEP * way), loss(layer, x - STEP * way))
-        torch.testing.assert_close((found * way).sum().double(), wanted, rtol=2e-3, atol=2e-4)
+        torch.testing.assert_close(
+            (found * way).sum().double(), wanted, rtol=2e-3, atol=2e-4
+        )
 
 
 @pytest.mark.parametrize("mapping", SPLITS)
@@ -49,7 +51,9 @@ def test_weights_and_biases(kind: type[AnalogLayer], mapping: dict[str, Any]) ->
     start = layer.logical_weights()
     loss(layer, x).backward()
     AnalogSGD(layer.parameters(), lr=1.0).step()
-    found = {name: start[name] - value for name, value in layer.logical_weights().items()}
+    found = {
+        name: start[name] - value for name, value in layer.logical_weights().items()
+    }
     for seed, name in enumerate(start):
         way = direction(start[name], seed)
         sides = []

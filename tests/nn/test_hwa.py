@@ -31,7 +31,11 @@ FIXED_RANGE = {
 
 def spec(**tile: Any) -> TileSpec:
     return TileSpec.from_config(
-        {"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}, "tile": PERFECT | tile}
+        {
+            "device": {"model": "ideal"},
+            "algorithm": {"name": "hwa"},
+            "tile": PERFECT | tile,
+        }
     )
 
 
@@ -45,7 +49,9 @@ def tile_of(layer: nn.Module) -> AnalogTile:
 
 
 def inputs(*shape: int) -> Tensor:
-    return torch.randn(*(shape or (BATCH, IN)), generator=torch.Generator().manual_seed(3))
+    return torch.randn(
+        *(shape or (BATCH, IN)), generator=torch.Generator().manual_seed(3)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +74,8 @@ def slope(loss: Any, value: Tensor, way: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 @pytest.mark.parametrize(
-    "mapping", [{}, {"max_input_size": 5, "max_output_size": 4}, {"learn_out_scaling": True}]
+    "mapping",
+    [{}, {"max_input_size": 5, "max_output_size": 4}, {"learn_out_scaling": True}],
 )
 def test_gradients(kind: str, mapping: dict[str, Any]) -> None:
     torch.manual_seed(1)
@@ -89,7 +96,10 @@ def test_gradients(kind: str, mapping: dict[str, Any]) -> None:
         way = way / way.norm()
         assert value.grad is not None
         torch.testing.assert_close(
-            (value.grad * way).sum().double(), slope(loss, value, way), rtol=2e-3, atol=2e-4
+            (value.grad * way).sum().double(),
+            slope(loss, value, way),
+            rtol=2e-3,
+            atol=2e-4,
         )
 
 
@@ -108,7 +118,10 @@ def test_gradient_of_the_input_range() -> None:
     loss().backward()
     found = state.input_range.value
     torch.testing.assert_close(
-        found.grad.double().sum(), slope(loss, found, torch.ones(1)), rtol=2e-3, atol=1e-3
+        found.grad.double().sum(),
+        slope(loss, found, torch.ones(1)),
+        rtol=2e-3,
+        atol=1e-3,
     )
     layer.zero_grad()
     (-loss()).backward()
@@ -118,14 +131,20 @@ def test_gradient_of_the_input_range() -> None:
 @pytest.mark.parametrize("stop", [False, True])
 @pytest.mark.parametrize("over", [False, True])
 def test_inputs_and_weights_behind_a_range(stop: bool, over: bool) -> None:
-    layer = linear(input_range=FIXED_RANGE | {"stop_at_range": stop, "gradient_over_range": over})
+    layer = linear(
+        input_range=FIXED_RANGE | {"stop_at_range": stop, "gradient_over_range": over}
+    )
     x, d = inputs().requires_grad_(), inputs(BATCH, OUT)
     layer(x).backward(d)
     w = tile_of(layer).tile.weight
     assert x.grad is not None and w.grad is not None
     wanted = d @ w.detach()
-    torch.testing.assert_close(x.grad, torch.where(x.abs() > 0.8, 0.0, wanted) if stop else wanted)
-    torch.testing.assert_close(w.grad, d.T @ x.detach().clamp(-0.8, 0.8) / (0.8 if over else 1.0))
+    torch.testing.assert_close(
+        x.grad, torch.where(x.abs() > 0.8, 0.0, wanted) if stop else wanted
+    )
+    torch.testing.assert_close(
+        w.grad, d.T @ x.detach().clamp(-0.8, 0.8) / (0.8 if over else 1.0)
+    )
 
 
 def test_a_step_changes_logical_weights_as_if_unscaled() -> None:
@@ -152,7 +171,9 @@ def test_a_mini_batch_shares_its_disturbance_with_its_gradients() -> None:
     optimizer.step()
     assert not torch.equal(y, layer(x)), "the next mini-batch meets others"
     layer.eval()
-    torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, *layer.get_weights()))
+    torch.testing.assert_close(
+        layer(x), torch.nn.functional.linear(x, *layer.get_weights())
+    )
 
 
 def test_evaluation_is_disturbed_only_if_asked_for_and_leaves_training_alone() -> None:
@@ -164,7 +185,10 @@ def test_evaluation_is_disturbed_only_if_asked_for_and_leaves_training_alone() -
 
 
 def test_each_product_has_its_own_disturbance_if_asked_for() -> None:
-    layer, x = linear(modifier=NOISE["modifier"] | {"per_forward": True}), inputs().requires_grad_()
+    layer, x = (
+        linear(modifier=NOISE["modifier"] | {"per_forward": True}),
+        inputs().requires_grad_(),
+    )
     first = layer(x)
     tile = tile_of(layer)
     met, second = tile.state.copy.clone(), layer(x)
@@ -204,7 +228,10 @@ def test_clipped_outputs_push_the_range_up(per_input: bool) -> None:
         "out_res": -1,
         "out_noise": 0.0,
     }
-    ranges = FIXED_RANGE | {"manage_output_clipping": True, "clipped_per_input": per_input}
+    ranges = FIXED_RANGE | {
+        "manage_output_clipping": True,
+        "clipped_per_input": per_input,
+    }
     layer, x, d = (
         linear(forward=forward | {"out_bound": 0.3}, input_range=ranges),
         inputs(),
@@ -276,7 +303,10 @@ def test_threads_do_not_matter_in_exact_mode() -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(1)
         layer = AnalogLinear(
-            IN, OUT, tile=spec(**NOISE, **SCALED, forward={}, input_range={"enable": True}), seed=2
+            IN,
+            OUT,
+            tile=spec(**NOISE, **SCALED, forward={}, input_range={"enable": True}),
+            seed=2,
         )
         set_exact(layer)
         optimizer, x = (
@@ -287,7 +317,11 @@ def test_threads_do_not_matter_in_exact_mode() -> None:
             layer(x).square().sum().backward()
             optimizer.step()
         found.append(
-            [value.detach().clone() for value in (x.grad, *layer.parameters()) if value is not None]
+            [
+                value.detach().clone()
+                for value in (x.grad, *layer.parameters())
+                if value is not None
+            ]
         )
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
@@ -315,8 +349,13 @@ def test_wrong_settings_are_told_in_one_line(name: str) -> None:
 
 
 def test_what_needs_gradients_is_refused_elsewhere() -> None:
-    for tile, name in (({"input_range": {"enable": True}}, "input_range"), (NOISE, "modifier")):
-        with pytest.raises(ValueError, match=f"tile.{name} needs weights that learn by gradients"):
+    for tile, name in (
+        ({"input_range": {"enable": True}}, "input_range"),
+        (NOISE, "modifier"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"tile.{name} needs weights that learn by gradients"
+        ):
             AnalogLinear(3, 2, tile=TileSpec.from_config({"tile": tile}))
     with pytest.raises(ValueError, match="it needs device=ideal, not constant_step"):
         AnalogLinear(3, 2, tile=TileSpec.from_config({"algorithm": {"name": "hwa"}}))

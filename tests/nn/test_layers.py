@@ -35,16 +35,22 @@ def test_has_an_example(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
-    "mapping", [{}, {"max_input_size": 5, "max_output_size": 2}, {"digital_bias": False}]
+    "mapping",
+    [{}, {"max_input_size": 5, "max_output_size": 2}, {"digital_bias": False}],
 )
-def test_perfect_tiles_compute_what_torch_computes(kind: Kind, mapping: dict[str, Any]) -> None:
+def test_perfect_tiles_compute_what_torch_computes(
+    kind: Kind, mapping: dict[str, Any]
+) -> None:
     layer = make(kind, PERFECT, **mapping)
     twin = twin_of(layer)
     x = batch(kind).requires_grad_()
     y, expected = call(layer, x), call(twin, x)
     torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
     flow = torch.randn_like(y)
-    found, wanted = torch.autograd.grad(y, x, flow)[0], torch.autograd.grad(expected, x, flow)[0]
+    found, wanted = (
+        torch.autograd.grad(y, x, flow)[0],
+        torch.autograd.grad(expected, x, flow)[0],
+    )
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     (call(layer, x) * flow).sum().backward()
     (call(twin, x) * flow).sum().backward()
@@ -59,7 +65,9 @@ def test_an_input_may_be_a_view(kind: Kind) -> None:
     x = batch(kind, 8)
     view = torch.stack([x, x + 1], -1)[::2, ..., 0]
     assert not view.is_contiguous()
-    assert torch.equal(step(make(kind, NOISY), view), step(make(kind, NOISY), x[::2].contiguous()))
+    assert torch.equal(
+        step(make(kind, NOISY), view), step(make(kind, NOISY), x[::2].contiguous())
+    )
 
 
 def test_an_empty_batch_gives_an_empty_output_and_no_update(kind: Kind) -> None:
@@ -166,7 +174,8 @@ def test_a_loaded_layer_continues_with_the_same_bits(kind: Kind, way: str) -> No
         state = torch.load(file, weights_only=True)
     fresh.load_state_dict(state, strict=True)
     assert all(
-        torch.equal(a, b) for a, b in zip(continued(layer, x), continued(fresh, x), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(continued(layer, x), continued(fresh, x), strict=True)
     )
 
 
@@ -179,7 +188,8 @@ def test_a_pickled_layer_continues_with_the_same_bits(kind: Kind) -> None:
         "a copy takes no unfinished step along"
     )
     assert all(
-        torch.equal(a, b) for a, b in zip(continued(layer, x), continued(copied, x), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(continued(layer, x), continued(copied, x), strict=True)
     )
 
 
@@ -193,7 +203,9 @@ def test_a_deepcopy_has_the_same_cells_and_noise_of_its_own(kind: Kind) -> None:
     for one, other in zip(analog_tiles(first), analog_tiles(layer), strict=True):
         assert torch.equal(one.tile.array.cells, other.tile.array.cells)
     outputs = [step(made, x) for made in (layer, first, second)]
-    assert not any(torch.equal(outputs[a], outputs[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    assert not any(
+        torch.equal(outputs[a], outputs[b]) for a, b in ((0, 1), (0, 2), (1, 2))
+    )
     assert not torch.equal(weights(first), weights(second))
 
 
@@ -231,12 +243,18 @@ def test_a_frozen_layer_passes_gradients_and_does_not_learn(kind: Kind) -> None:
         parameter.requires_grad_(False)
     before = weights(layer)
     step(layer, x)
-    assert torch.equal(weights(layer), before) and x.grad is not None and x.grad.abs().sum() > 0
+    assert (
+        torch.equal(weights(layer), before)
+        and x.grad is not None
+        and x.grad.abs().sum() > 0
+    )
 
 
 def test_the_seed_decides(kind: Kind) -> None:
     x = batch(kind)
-    one, same, other = (continued(make(kind, NOISY, seed=seed), x) for seed in (3, 3, 4))
+    one, same, other = (
+        continued(make(kind, NOISY, seed=seed), x) for seed in (3, 3, 4)
+    )
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -250,7 +268,10 @@ def test_every_tile_of_a_layer_draws_from_a_stream_of_its_own(kind: Kind) -> Non
 def test_a_wrong_shape_is_named(kind: Kind) -> None:
     sample = EXAMPLES[kind].sample
     with pytest.raises(ValueError, match=f"{kind.__name__} takes x") as caught:
-        call(make(kind, PERFECT), torch.zeros(2, sample[0] + 1, *(n + 1 for n in sample[1:])))
+        call(
+            make(kind, PERFECT),
+            torch.zeros(2, sample[0] + 1, *(n + 1 for n in sample[1:])),
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -269,4 +290,6 @@ def test_the_gpu_gives_the_same_updates(kind: Kind) -> None:
     for made, where in ((layer, "cpu"), (there, "cuda")):
         (call(made, x.to(where)) * flow.to(where)).sum().backward()
         AnalogSGD(made.parameters(), lr=0.1).step()
-    torch.testing.assert_close(weights(layer), weights(there).cpu(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        weights(layer), weights(there).cpu(), rtol=1e-4, atol=1e-5
+    )

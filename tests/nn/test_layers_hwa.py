@@ -20,7 +20,11 @@ HWA = {"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}}
 NOISY: dict[str, Any] = {
     **HWA,
     "tile": {
-        "forward": {"noise_management": "None", "bound_management": "None", "out_noise": 0.1},
+        "forward": {
+            "noise_management": "None",
+            "bound_management": "None",
+            "out_noise": 0.1,
+        },
         "modifier": {"type": "AddNormal", "std_dev": 0.1},
         "clip": {"type": "FixedValue", "fixed_value": 1.0},
         "remap": {"type": "ChannelwiseSymmetric"},
@@ -51,13 +55,18 @@ def steps(
 
 
 @pytest.mark.parametrize(
-    "mapping", [{}, {"max_input_size": 5, "max_output_size": 2, "weight_scaling_omega": 0.6}]
+    "mapping",
+    [{}, {"max_input_size": 5, "max_output_size": 2, "weight_scaling_omega": 0.6}],
 )
-def test_perfect_tiles_have_torchs_gradients(kind: Kind, mapping: dict[str, Any]) -> None:
+def test_perfect_tiles_have_torchs_gradients(
+    kind: Kind, mapping: dict[str, Any]
+) -> None:
     layer = make(kind, {**PERFECT, **HWA}, **mapping)
     twin, x = twin_of(layer), batch(kind).requires_grad_()
     flow = torch.randn_like(call(layer, x))
-    found, wanted = (torch.autograd.grad(call(made, x), x, flow)[0] for made in (layer, twin))
+    found, wanted = (
+        torch.autograd.grad(call(made, x), x, flow)[0] for made in (layer, twin)
+    )
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     for made, optimizer in (
         (layer, make_optimizer(layer, {"name": "sgd", "lr": 0.1, "momentum": 0.5})),

@@ -29,22 +29,28 @@ def drawn(*shape: int, seed: int = 1) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "mapping", [{}, {"max_input_size": 3, "max_output_size": 2}, {"weight_scaling_columnwise": 1}]
+    "mapping",
+    [{}, {"max_input_size": 3, "max_output_size": 2}, {"weight_scaling_columnwise": 1}],
 )
 def test_perfect_tiles_compute_as_torch_does(mapping: dict[str, int]) -> None:
     values = 10 * drawn(5, 7)
     matrix = AnalogMatrix(
-        values, exact(**{k: bool(v) if k.startswith("w") else v for k, v in mapping.items()})
+        values,
+        exact(**{k: bool(v) if k.startswith("w") else v for k, v in mapping.items()}),
     )
     assert matrix.shape == (5, 7)
     torch.testing.assert_close(matrix.get(), values)
     for x in (drawn(7), drawn(7, 4)):
         torch.testing.assert_close(matrix @ x, values @ x, atol=1e-4, rtol=1e-5)
     for d in (drawn(5), drawn(5, 4)):
-        torch.testing.assert_close(matrix.rmatvec(d), values.T @ d, atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(
+            matrix.rmatvec(d), values.T @ d, atol=1e-4, rtol=1e-5
+        )
     d, x = drawn(5, 4, seed=2), drawn(7, 4, seed=3)
     matrix.update(d, x, 0.1)
-    torch.testing.assert_close(matrix.get(), values + 0.1 * d @ x.T, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(
+        matrix.get(), values + 0.1 * d @ x.T, atol=1e-4, rtol=1e-5
+    )
     matrix.set(values + 1)
     torch.testing.assert_close(matrix.get(), values + 1)
 
@@ -80,7 +86,9 @@ def test_numpy_gives_numpy() -> None:
 
 def test_what_does_not_fit_is_told() -> None:
     matrix = AnalogMatrix(drawn(3, 4), exact())
-    with pytest.raises(ValueError, match="the matrix is 3 x 4 and does not fit a vector 3"):
+    with pytest.raises(
+        ValueError, match="the matrix is 3 x 4 and does not fit a vector 3"
+    ):
         matrix.matvec(drawn(3))
     with pytest.raises(ValueError, match="the matrix is 3 x 4, not 4 x 3"):
         matrix.set(drawn(4, 3))

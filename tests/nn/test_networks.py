@@ -41,12 +41,16 @@ NETWORKS: dict[str, tuple[Any, int, tuple[int, ...]]] = {
 def test_vision(name: str) -> None:
     build, layers, shape = NETWORKS[name]
     network, x = made(build), torch.randn(shape)
-    analog = convert_to_analog(network, spec(PERFECT, max_input_size=0, max_output_size=0))
+    analog = convert_to_analog(
+        network, spec(PERFECT, max_input_size=0, max_output_size=0)
+    )
     assert len(list(analog_tiles(analog))) == layers
     with torch.no_grad():
         wanted = network(x)
         torch.testing.assert_close(analog(x), wanted, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(convert_to_digital(analog)(x), wanted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            convert_to_digital(analog)(x), wanted, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_patterns_choose_layers_of_a_network() -> None:
@@ -58,7 +62,11 @@ def test_patterns_choose_layers_of_a_network() -> None:
     assert len(list(analog_tiles(analog))) == 3 * 2 + 3, (
         "the last convolution is split into tiles of 192 inputs"
     )
-    assert [t.tile.array.in_size for t in analog_tiles(analog.layer1[1].conv2)] == [192, 192, 192]
+    assert [t.tile.array.in_size for t in analog_tiles(analog.layer1[1].conv2)] == [
+        192,
+        192,
+        192,
+    ]
 
 
 def encoder(**settings: Any) -> nn.TransformerEncoder:
@@ -74,7 +82,9 @@ def encoder(**settings: Any) -> nn.TransformerEncoder:
     return network
 
 
-HIDDEN = torch.tensor([[False, False, False, False, True], [False, False, True, True, True]])
+HIDDEN = torch.tensor(
+    [[False, False, False, False, True], [False, False, True, True, True]]
+)
 MASKS: dict[str, dict[str, Tensor]] = {
     "none": {},
     "padding": {"src_key_padding_mask": HIDDEN},
@@ -89,7 +99,9 @@ MASKS: dict[str, dict[str, Tensor]] = {
     "settings", [{"batch_first": True}, {"norm_first": True}, {"bias": False}], ids=str
 )
 @pytest.mark.parametrize(
-    "excluded", [(), ("*.self_attn",), ("*.linear*",)], ids=["all", "attention", "linear"]
+    "excluded",
+    [(), ("*.self_attn",), ("*.linear*",)],
+    ids=["all", "attention", "linear"],
 )
 def test_transformer_encoder(
     masks: str, settings: dict[str, Any], excluded: tuple[str, ...]
@@ -98,7 +110,9 @@ def test_transformer_encoder(
     analog: Any = convert_to_analog(network, spec(PERFECT), exclude=excluded)
     x = torch.randn(2, 5, 16) if settings.get("batch_first") else torch.randn(5, 2, 16)
     shown = (
-        ~HIDDEN if "src_key_padding_mask" in MASKS[masks] else torch.ones(2, 5, dtype=torch.bool)
+        ~HIDDEN
+        if "src_key_padding_mask" in MASKS[masks]
+        else torch.ones(2, 5, dtype=torch.bool)
     )
     shown = shown if settings.get("batch_first") else shown.T
     for training in (True, False):
@@ -107,9 +121,13 @@ def test_transformer_encoder(
         wanted, found = (made(x, **MASKS[masks])[shown] for made in (network, analog))
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     with torch.no_grad():
-        torch.testing.assert_close(analog(x, **MASKS[masks])[shown], wanted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            analog(x, **MASKS[masks])[shown], wanted, rtol=1e-4, atol=1e-5
+        )
         back = convert_to_digital(analog)
-        torch.testing.assert_close(back(x, **MASKS[masks])[shown], wanted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            back(x, **MASKS[masks])[shown], wanted, rtol=1e-4, atol=1e-5
+        )
     kinds = {type(m) for m in analog.modules()}
     assert (AnalogMultiheadAttention in kinds) == (excluded != ("*.self_attn",))
     assert (AnalogLinear in kinds) == (excluded != ("*.linear*",))
@@ -122,13 +140,17 @@ def test_attention_of_queries_to_something_else() -> None:
     analog = convert_to_analog(twin, spec(PERFECT))
     given = torch.randn(3, 2, 8), torch.randn(4, 2, 6), torch.randn(4, 2, 5)
     for ask in ({}, {"need_weights": False}, {"average_attn_weights": False}):
-        torch.testing.assert_close(analog(*given, **ask), twin(*given, **ask), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            analog(*given, **ask), twin(*given, **ask), rtol=1e-4, atol=1e-5
+        )
     lone = tuple(part[:, 0] for part in given)
     torch.testing.assert_close(analog(*lone), twin(*lone), rtol=1e-4, atol=1e-5)
     back = convert_to_digital(analog)
     assert all(
         torch.equal(a, b)
-        for a, b in zip(back.state_dict().values(), twin.state_dict().values(), strict=True)
+        for a, b in zip(
+            back.state_dict().values(), twin.state_dict().values(), strict=True
+        )
     )
 
 

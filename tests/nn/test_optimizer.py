@@ -32,7 +32,9 @@ def test_hooks_are_called_once_a_step() -> None:
 
 def test_a_profile_names_the_steps() -> None:
     _, optimizer = parts()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU]
+    ) as found:
         optimizer.step()
     assert [
         event.count

@@ -14,13 +14,18 @@ OWN = {"modifier": NOISE["modifier"] | {"per_batch_sample": True}}
 
 
 MADE: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "linear": (lambda tile: AnalogLinear(IN, OUT, bias=False, tile=tile, seed=2), (6, IN)),
+    "linear": (
+        lambda tile: AnalogLinear(IN, OUT, bias=False, tile=tile, seed=2),
+        (6, IN),
+    ),
     "conv": (
         lambda tile: AnalogConv2d(3, 4, 2, bias=False, padding=1, tile=tile, seed=2),
         (6, 3, 5, 5),
     ),
     "lstm": (
-        lambda tile: AnalogLSTM(IN, OUT, bias=False, batch_first=True, tile=tile, seed=2),
+        lambda tile: AnalogLSTM(
+            IN, OUT, bias=False, batch_first=True, tile=tile, seed=2
+        ),
         (6, 4, IN),
     ),
 }
@@ -37,7 +42,10 @@ def test_each_vector_meets_its_own_weights_both_ways(kind: str) -> None:
     )
     (y * torch.arange(1.0, 7).view(-1, *[1] * (y.dim() - 1))).sum().backward()
     assert x.grad is not None
-    assert len(torch.unique(x.grad.flatten(1) / torch.arange(1.0, 7).view(-1, 1), dim=0)) == 6
+    assert (
+        len(torch.unique(x.grad.flatten(1) / torch.arange(1.0, 7).view(-1, 1), dim=0))
+        == 6
+    )
 
 
 def test_gradients_of_vectors_with_weights_of_their_own() -> None:
@@ -48,11 +56,15 @@ def test_gradients_of_vectors_with_weights_of_their_own() -> None:
     y.backward(d)
     weight = tile_of(layer).tile.weight
     assert x.grad is not None and weight.grad is not None
-    torch.testing.assert_close((x.grad * x).sum(1), (y * d).sum(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        (x.grad * x).sum(1), (y * d).sum(1), rtol=1e-4, atol=1e-5
+    )
     assert not torch.allclose(x.grad, d @ weight.detach(), atol=1e-2)
     torch.testing.assert_close(weight.grad, d.T @ x.detach())
     layer.eval()
-    torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, *layer.get_weights()))
+    torch.testing.assert_close(
+        layer(x), torch.nn.functional.linear(x, *layer.get_weights())
+    )
 
 
 def test_the_noise_of_own_weights_has_the_variance_asked_for() -> None:
@@ -60,4 +72,6 @@ def test_the_noise_of_own_weights_has_the_variance_asked_for() -> None:
     noise = (layer(x) - torch.nn.functional.linear(x, *layer.get_weights())).detach()
     wanted = 0.2 * tile_of(layer).tile.weight.detach().abs().max() * x[0].norm()
     torch.testing.assert_close(noise.std(0), wanted.expand(OUT), rtol=0.05, atol=0)
-    torch.testing.assert_close(torch.corrcoef(noise.T), torch.eye(OUT), rtol=0, atol=0.07)
+    torch.testing.assert_close(
+        torch.corrcoef(noise.T), torch.eye(OUT), rtol=0, atol=0.07
+    )

@@ -27,7 +27,9 @@ def by_hand(x: Tensor, window: Window) -> Tensor:
     """The same rows, by torch: pad, then unfold each axis."""
     pads = [pad for pad in reversed(window.padding) for _ in range(2)]
     x = functional.pad(x, pads)
-    starts = [window.step[a] * torch.arange(window.places((9, 8, 11))[a]) for a in range(3)]
+    starts = [
+        window.step[a] * torch.arange(window.places((9, 8, 11))[a]) for a in range(3)
+    ]
     taps = [window.dilation[a] * torch.arange(window.kernel[a]) for a in range(3)]
     z, y, w = (s.view(-1, 1) + t.view(1, -1) for s, t in zip(starts, taps, strict=True))
     seen = x[
@@ -76,7 +78,9 @@ def test_columns_of_ones_take_no_gradient() -> None:
     rows = patches(x, WINDOWS["padded"], ones=2)
     assert torch.equal(rows[:, -2:], torch.ones(rows.shape[0], 2))
     assert torch.equal(rows[:, :-2], patches(x, WINDOWS["padded"]))
-    assert torch.equal(torch.autograd.grad(rows[:, -2:].sum(), x)[0], torch.zeros_like(x))
+    assert torch.equal(
+        torch.autograd.grad(rows[:, -2:].sum(), x)[0], torch.zeros_like(x)
+    )
 
 
 def test_threads_do_not_matter() -> None:
@@ -88,11 +92,15 @@ def test_threads_do_not_matter() -> None:
             torch.set_num_threads(threads)
             y = x.clone().requires_grad_()
             rows = patches(y, WINDOWS["volume"])
-            results.append((rows.detach(), torch.autograd.grad((rows * rows).sum(), y)[0]))
+            results.append(
+                (rows.detach(), torch.autograd.grad((rows * rows).sum(), y)[0])
+            )
     finally:
         torch.set_num_threads(before)
     assert all(
-        torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True)
+        torch.equal(a, b)
+        for other in results[1:]
+        for a, b in zip(results[0], other, strict=True)
     )
 
 
@@ -117,7 +125,8 @@ def test_the_gpu_gives_the_same_bits(name: str) -> None:
     assert torch.equal(rows, others.cpu())
     flow = torch.randn_like(rows)
     assert torch.equal(
-        torch.autograd.grad(rows, x, flow)[0], torch.autograd.grad(others, y, flow.cuda())[0].cpu()
+        torch.autograd.grad(rows, x, flow)[0],
+        torch.autograd.grad(others, y, flow.cuda())[0].cpu(),
     )
 
 

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, unpack_sequence
+from torch.nn.utils.rnn import (
+    PackedSequence,
+    pack_padded_sequence,
+    pack_sequence,
+    unpack_sequence,
+)
 
 from engine.nn import AnalogGRU, AnalogLSTM, AnalogRNN, analog_tiles
 from engine.optim import AnalogSGD
@@ -53,14 +58,20 @@ def first_state(kind: Any, layer: Any, *batch: int) -> Any:
 
 
 def agree(
-    kind: Any, x: Tensor, batch: tuple[int, ...], packs: Any = lambda x: x, **settings: Any
+    kind: Any,
+    x: Tensor,
+    batch: tuple[int, ...],
+    packs: Any = lambda x: x,
+    **settings: Any,
 ) -> None:
     """Outputs, last states, all gradients and the weights after a step are those of torch's
     layer."""
     layer, twin = pair(kind, **settings)
     for given in (None, first_state(kind, layer, *batch)):
         leaves = (
-            [x, *(given if isinstance(given, tuple) else (given,))] if given is not None else [x]
+            [x, *(given if isinstance(given, tuple) else (given,))]
+            if given is not None
+            else [x]
         )
         found, wanted = (states(made(packs(x), given)) for made in (layer, twin))
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
@@ -93,13 +104,21 @@ def test_every_form_is_torchs(kind: Any, form: str) -> None:
 @pytest.mark.parametrize("kind", KINDS, **ids)
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_a_sequence_without_a_batch(kind: Any, batch_first: bool) -> None:
-    agree(kind, torch.randn(5, 4, requires_grad=True), (), num_layers=2, batch_first=batch_first)
+    agree(
+        kind,
+        torch.randn(5, 4, requires_grad=True),
+        (),
+        num_layers=2,
+        batch_first=batch_first,
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS, **ids)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("lengths", [(6, 4, 4, 1), (2, 6, 1, 5), (3, 3)], ids=str)
-def test_packed_sequences_are_torchs(kind: Any, form: str, lengths: tuple[int, ...]) -> None:
+def test_packed_sequences_are_torchs(
+    kind: Any, form: str, lengths: tuple[int, ...]
+) -> None:
     def packs(x: Tensor) -> PackedSequence:
         return pack_padded_sequence(
             x, torch.tensor(lengths), batch_first=True, enforce_sorted=False
@@ -118,7 +137,9 @@ def test_packed_outputs_unpack_in_the_order_of_the_user() -> None:
     layer, twin = pair(AnalogLSTM, bidirectional=True, proj_size=3)
     packed = pack_sequence([torch.randn(n, 4) for n in (2, 5, 3)], enforce_sorted=False)
     (mine, _), (torchs, _) = layer(packed), twin(packed)
-    for found, wanted in zip(unpack_sequence(mine), unpack_sequence(torchs), strict=True):
+    for found, wanted in zip(
+        unpack_sequence(mine), unpack_sequence(torchs), strict=True
+    ):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -136,14 +157,22 @@ def test_states_of_packed_sequences_are_those_of_their_last_steps() -> None:
 
 
 def test_relu() -> None:
-    agree(AnalogRNN, torch.randn(5, 3, 4, requires_grad=True), (3,), nonlinearity="relu")
+    agree(
+        AnalogRNN, torch.randn(5, 3, 4, requires_grad=True), (3,), nonlinearity="relu"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("form", FORMS)
 def test_projected_states(form: str) -> None:
     batch = (5 if FORMS[form].get("batch_first") else 3,)
-    agree(AnalogLSTM, torch.randn(5, 3, 4, requires_grad=True), batch, proj_size=2, **FORMS[form])
+    agree(
+        AnalogLSTM,
+        torch.randn(5, 3, 4, requires_grad=True),
+        batch,
+        proj_size=2,
+        **FORMS[form],
+    )
 
 
 def test_torchs_order_of_arguments() -> None:
@@ -157,7 +186,9 @@ def test_torchs_order_of_arguments() -> None:
         nn.LSTM(**lstm.digital_settings())
     )
     gru = AnalogGRU(4, 6, 2, False, True, 0.5, True, tile=perfect)
-    assert repr(nn.GRU(4, 6, 2, False, True, 0.5, True)) == repr(nn.GRU(**gru.digital_settings()))
+    assert repr(nn.GRU(4, 6, 2, False, True, 0.5, True)) == repr(
+        nn.GRU(**gru.digital_settings())
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS, **ids)
@@ -173,22 +204,38 @@ def test_dropout_between_layers_only_in_training(kind: Any) -> None:
     none, _ = pair(kind, num_layers=2, dropout=1.0)
     nothing = kind.digital(6, 6)
     nothing.load_state_dict(
-        {k.replace("l1", "l0"): v for k, v in none.logical_weights().items() if "l1" in k}
+        {
+            k.replace("l1", "l0"): v
+            for k, v in none.logical_weights().items()
+            if "l1" in k
+        }
     )
-    torch.testing.assert_close(none(x)[0], nothing(torch.zeros(5, 3, 6))[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        none(x)[0], nothing(torch.zeros(5, 3, 6))[0], rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS, **ids)
-def test_a_layer_has_two_grids_and_time_steps_draw_noise_of_their_own(kind: Any) -> None:
+def test_a_layer_has_two_grids_and_time_steps_draw_noise_of_their_own(
+    kind: Any,
+) -> None:
     torch.manual_seed(1)
     layer = kind(4, 6, bias=False, tile=spec(NOISY))
     tiles = list(analog_tiles(layer))
     rows = 6 * layer.gates
-    assert [(t.tile.array.out_size, t.tile.array.in_size) for t in tiles] == [(rows, 4), (rows, 6)]
-    layer.set_logical_weights({k: torch.zeros_like(v) for k, v in layer.logical_weights().items()})
+    assert [(t.tile.array.out_size, t.tile.array.in_size) for t in tiles] == [
+        (rows, 4),
+        (rows, 6),
+    ]
+    layer.set_logical_weights(
+        {k: torch.zeros_like(v) for k, v in layer.logical_weights().items()}
+    )
     before = [t.tile.array.calls for t in tiles]
     y, _ = layer(torch.ones(7, 2, 4))
-    assert [t.tile.array.calls - n for t, n in zip(tiles, before, strict=True)] == [1, 7]
+    assert [t.tile.array.calls - n for t, n in zip(tiles, before, strict=True)] == [
+        1,
+        7,
+    ]
     assert len(torch.unique(y[:, 0], dim=0)) == 7
     given = layer.ih_l0(torch.ones(7, 2, 4)).flatten(0, 1)
     assert len(torch.unique(given, dim=0)) == 14, (
@@ -210,7 +257,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda m: m(pack_sequence([torch.zeros(5, 3)])),
         r"takes packed sequences \[S, 4\], not \[5, 3\]",
     ),
-    "sizes": (lambda m: type(m)(4, 0, tile=spec(PERFECT)), "hidden_size must be 1 at least, not 0"),
+    "sizes": (
+        lambda m: type(m)(4, 0, tile=spec(PERFECT)),
+        "hidden_size must be 1 at least, not 0",
+    ),
     "dropout": (
         lambda m: type(m)(4, 6, dropout=1.5, tile=spec(PERFECT)),
         "dropout must be between 0 and 1, not 1.5",
@@ -270,7 +320,9 @@ def test_pulses_learn_over_time_and_continue_with_the_same_bits(algorithm: str) 
     assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
     again, rest = learner(algorithm)
     again.load_state_dict(model.state_dict())
-    assert train(model, optimizer, range(120, 123)) == train(again, rest, range(120, 123))
+    assert train(model, optimizer, range(120, 123)) == train(
+        again, rest, range(120, 123)
+    )
 
 
 def test_long_sequences_are_one_pass_and_forgotten_steps_are_told(
@@ -281,7 +333,8 @@ def test_long_sequences_are_one_pass_and_forgotten_steps_are_told(
     for _ in range(5):
         layer(torch.randn(12, 2, 4))[0].sum().backward()
     with pytest.raises(
-        RuntimeError, match="5 backward passes without a step: analog tiles learn through"
+        RuntimeError,
+        match="5 backward passes without a step: analog tiles learn through",
     ):
         layer(torch.randn(12, 2, 4))[0].sum().backward()
     AnalogSGD(layer.parameters(), lr=0.1).step()

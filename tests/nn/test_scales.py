@@ -26,17 +26,23 @@ def test_a_step_changes_the_logical_weights_as_if_unscaled(
     perfect = {"is_perfect": True}
     tile = {"forward": perfect, "backward": perfect, "mapping": mapping}
     layer = AnalogLinear(
-        7, 5, tile=TileSpec.from_config({"device": {"model": "ideal"}, "tile": tile}), seed=3
+        7,
+        5,
+        tile=TileSpec.from_config({"device": {"model": "ideal"}, "tile": tile}),
+        seed=3,
     )
     generator = torch.Generator().manual_seed(5)
     layer.set_weights(
-        torch.randn(5, 7, generator=generator) * torch.arange(1, 6)[:, None], torch.zeros(5)
+        torch.randn(5, 7, generator=generator) * torch.arange(1, 6)[:, None],
+        torch.zeros(5),
     )
     before, x = layer.get_weights()[0], torch.randn(4, 7, generator=generator)
     d = torch.randn(4, 5, generator=generator)
     (layer(x) * d).sum().backward()
     AnalogSGD(layer.parameters(), lr=0.1).step()
-    torch.testing.assert_close(layer.get_weights()[0], before - 0.1 * d.T @ x, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        layer.get_weights()[0], before - 0.1 * d.T @ x, atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("algorithm", ["sgd", "hwa"])
@@ -46,14 +52,24 @@ def test_inputs_get_no_gradient_from_clipped_outputs_if_asked_for(
 ) -> None:
     """Also where bound management reads them; tested before the tile's scale. What weights learn is
     not masked."""
-    forward = {"inp_res": -1, "out_res": -1, "out_noise": 0.0, "out_bound": 0.3, "out_scale": 1.5}
+    forward = {
+        "inp_res": -1,
+        "out_res": -1,
+        "out_noise": 0.0,
+        "out_bound": 0.3,
+        "out_scale": 1.5,
+    }
     forward |= {"mask_clipped_gradient": masks}
     tile = {
         "forward": forward,
         "backward": {"is_perfect": True},
         "mapping": {"weight_scaling_omega": 0.5},
     }
-    config = {"device": {"model": "ideal"}, "tile": tile, "algorithm": {"name": algorithm}}
+    config = {
+        "device": {"model": "ideal"},
+        "tile": tile,
+        "algorithm": {"name": algorithm},
+    }
     layer = AnalogLinear(7, 5, tile=TileSpec.from_config(config), seed=3)
     generator = torch.Generator().manual_seed(5)
     weights = torch.randn(5, 7, generator=generator)
@@ -68,7 +84,10 @@ def test_inputs_get_no_gradient_from_clipped_outputs_if_asked_for(
     y.backward(d)
     assert x.grad is not None
     torch.testing.assert_close(
-        x.grad, (d.masked_fill(clipped, 0.0) if masks else d) @ weights, atol=1e-5, rtol=1e-5
+        x.grad,
+        (d.masked_fill(clipped, 0.0) if masks else d) @ weights,
+        atol=1e-5,
+        rtol=1e-5,
     )
     AnalogSGD(layer.parameters(), lr=0.1).step()
     torch.testing.assert_close(

@@ -44,11 +44,27 @@ def test_layers_tiles_and_totals() -> None:
         2,
         "8 x 27",
     )
-    assert (conv.tile_size, conv.cells, conv.reads, conv.digital) == ("2 of 8 x 16", 8 * 27, 4, 2)
+    assert (conv.tile_size, conv.cells, conv.reads, conv.digital) == (
+        "2 of 8 x 16",
+        8 * 27,
+        4,
+        2,
+    )
     assert conv.utilisation == pytest.approx(27 / 32)
     assert (conv.device, conv.algorithm) == ("soft_bounds", "sgd")
-    assert (norm.kind, norm.tiles, norm.digital, norm.utilisation) == ("BatchNorm2d", 0, 16, 0)
-    assert (fc.tiles, fc.reads, fc.cells, fc.digital, fc.utilisation) == (2, 2, 1024, 32 + 2, 1)
+    assert (norm.kind, norm.tiles, norm.digital, norm.utilisation) == (
+        "BatchNorm2d",
+        0,
+        16,
+        0,
+    )
+    assert (fc.tiles, fc.reads, fc.cells, fc.digital, fc.utilisation) == (
+        2,
+        2,
+        1024,
+        32 + 2,
+        1,
+    )
     assert (rest.kind, rest.output, rest.digital) == ("Linear", "not reached", 6)
     totals = found.totals
     assert (
@@ -63,12 +79,17 @@ def test_layers_tiles_and_totals() -> None:
         "layer kind output tiles weights tile cells used reads digital"
     )
     assert lines[1].split()[:3] == ["conv", "AnalogConv2d", "8"] and "84.4%" in lines[1]
-    assert lines[-1] == "1,298 parameters: 1,240 in cells of 4 tiles, 96.9% used; 58 digital"
+    assert (
+        lines[-1]
+        == "1,298 parameters: 1,240 in cells of 4 tiles, 96.9% used; 58 digital"
+    )
     assert json.loads(json.dumps(found.as_data()))["totals"]["tiles"] == 4
 
 
 @pytest.mark.parametrize(
-    "kind", [k for k in LAYERS if "Attention" not in k.__name__], ids=lambda kind: kind.__name__
+    "kind",
+    [k for k in LAYERS if "Attention" not in k.__name__],
+    ids=lambda kind: kind.__name__,
 )
 def test_every_layer_has_all_its_parameters_in_the_table(kind: type) -> None:
     layer = make(kind, PERFECT)
@@ -95,7 +116,9 @@ def test_the_model_stays_as_it_was() -> None:
     assert model.training and not model.norm.training and model.fc.training
     assert [t.tile.array.calls for t in analog_tiles(model)] == calls
     after = model.state_dict()
-    assert all(torch.equal(before[k], after[k]) for k in before if "extra_state" not in k)
+    assert all(
+        torch.equal(before[k], after[k]) for k in before if "extra_state" not in k
+    )
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 

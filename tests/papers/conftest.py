@@ -41,7 +41,9 @@ BIB = "@article{toy2020,\n  title = {Toy & Sons <Ltd>},\n  doi = {10.1000/toy}\n
 
 def figure_text(**changes: Any) -> str:
     """The text of a recipe; `changes` go into its `reproduce` node, None takes a key away."""
-    node = {k: v for k, v in {**FIGURE["reproduce"], **changes}.items() if v is not None}
+    node = {
+        k: v for k, v in {**FIGURE["reproduce"], **changes}.items() if v is not None
+    }
     return yaml.safe_dump({**FIGURE, "reproduce": node}, sort_keys=False)
 
 
@@ -54,7 +56,9 @@ def paper(folder: Path) -> Path:
 
 def record(*words: str, seed: int = 1, error: float = 2.0, **summary: Any) -> Path:
     """A finished run of `conf=toy2020/fig1` with these changes, as `aihw train` would leave it."""
-    config = compose(["conf=toy2020/fig1", *words, f"run.seed={seed}", "seeds=1"]).values
+    config = compose(
+        ["conf=toy2020/fig1", *words, f"run.seed={seed}", "seeds=1"]
+    ).values
     place = run_folder(config)
     accuracy = 1 - error / 100
     entry = {

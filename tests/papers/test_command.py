@@ -21,7 +21,9 @@ def _anew() -> None:
     forget()
 
 
-def test_runs_each_point_once_and_then_only_reads(paper: Path, aihw: Call, folder: Path) -> None:
+def test_runs_each_point_once_and_then_only_reads(
+    paper: Path, aihw: Call, folder: Path
+) -> None:
     first = aihw("reproduce", "toy2020/fig1", "--scaled")
     assert first.code == 0 and "4 runs to do" in first.out
     runs = sorted(folder.glob("runs/toy2020-fig1-scaled/*/summary.json"))
@@ -41,7 +43,9 @@ def test_a_run_of_aihw_train_is_recognised(paper: Path, aihw: Call) -> None:
         line.startswith("aihw train conf=toy2020/fig1 ") for line in words
     )
     assert aihw(*words[2].split()[1:]).code == 0
-    found = json.loads(aihw("reproduce", "toy2020/fig1", "--scaled", "--read", "--json").out)
+    found = json.loads(
+        aihw("reproduce", "toy2020/fig1", "--scaled", "--read", "--json").out
+    )
     assert [len(p["values"]) for p in found["points"]] == [0, 1]
     assert found["kind"] == "ordering" and found["told"].endswith("1 of 4 runs")
 
@@ -64,13 +68,21 @@ def test_memory_is_shown_as_to_be_checked(folder: Path, aihw: Call) -> None:
             "How an expected value is known"
         )
         text = out[0] + out[2].partition("\n")[2]
-        assert "to be checked" in text and "published |" not in text and "published  " not in text
+        assert (
+            "to be checked" in text
+            and "published |" not in text
+            and "published  " not in text
+        )
         assert "**reproduced**, " not in text and "in tolerance" not in text
     assert "ordering: 1 of 1" in aihw("reproduce", "toy2020/fig1", "--read").out
 
 
-def test_list_shows_the_last_result_of_each_figure(paper: Path, aihw: Call, folder: Path) -> None:
-    write(folder / "experiments/toy2020/fig2.yaml", figure_text(needs="a GPU with 1 TB"))
+def test_list_shows_the_last_result_of_each_figure(
+    paper: Path, aihw: Call, folder: Path
+) -> None:
+    write(
+        folder / "experiments/toy2020/fig2.yaml", figure_text(needs="a GPU with 1 TB")
+    )
     record_all()
     lines = aihw("reproduce", "toy2020", "--list").out.splitlines()
     assert "reproduced" in lines[1] and "4 x 0.1 min" in lines[1]
@@ -91,14 +103,17 @@ def test_runs_of_another_configuration_do_not_count(paper: Path, aihw: Call) -> 
     record("optimizer.lr=0.2", seed=1)
     record("algorithm=digital", seed=3)
     found = json.loads(aihw("reproduce", "toy2020/fig1", "--read", "--json").out)
-    assert found["kind"] == "not run here" and not any(p["values"] for p in found["points"])
+    assert found["kind"] == "not run here" and not any(
+        p["values"] for p in found["points"]
+    )
 
 
 def test_unfinished_and_damaged_runs_do_not_count(paper: Path, aihw: Call) -> None:
     record_all()
     place = record(seed=1)
     write(
-        place / "run.json", (place / "run.json").read_text().replace('"finished"', '"interrupted"')
+        place / "run.json",
+        (place / "run.json").read_text().replace('"finished"', '"interrupted"'),
     )
     write(record(seed=2) / "summary.json", "{")
     found = json.loads(aihw("reproduce", "toy2020/fig1", "--read", "--json").out)
@@ -120,7 +135,9 @@ def test_markdown_holds_table_cost_and_kinds(paper: Path, aihw: Call) -> None:
     record_all()
     page = aihw("reproduce", "toy2020", "--list", "--markdown").out
     assert "1 figures: 1 reproduced, 0 ordering, 0 not run here." in page
-    assert "| digital | 2.15 ± 0.07 | 2/2 | 2.00 | +0.15 | ± 0.5 | in tolerance |" in page
+    assert (
+        "| digital | 2.15 ± 0.07 | 2/2 | 2.00 | +0.15 | ± 0.5 | in tolerance |" in page
+    )
     assert "4 runs of 2 epochs, 0.00 h, commit 01234567." in page
 
 
@@ -140,7 +157,11 @@ def test_bad_input_is_told_in_at_most_two_lines(
     paper: Path, aihw: Call, words: list[str], expected: str
 ) -> None:
     found = aihw("reproduce", *words)
-    assert found.code == 2 and expected in found.err and len(found.err.strip().splitlines()) <= 2
+    assert (
+        found.code == 2
+        and expected in found.err
+        and len(found.err.strip().splitlines()) <= 2
+    )
 
 
 def test_several_figures_in_one_pass(paper: Path, aihw: Call, folder: Path) -> None:
@@ -149,8 +170,13 @@ def test_several_figures_in_one_pass(paper: Path, aihw: Call, folder: Path) -> N
     scaled = {"set": ["run.epochs=1"], "minutes": {"all": 0.05, "slow": 3}}
     text = figure_text(points=points, expected=None, order=["slow > 0"], scaled=scaled)
     write(folder / "experiments/toy2020/fig2.yaml", text)
-    first = aihw("reproduce", "toy2020/fig1-scaled", "toy2020/fig2-scaled", "--jobs", "2")
-    assert first.code == 0 and "2 figures: 6 runs to do; about 0.1 h of one core" in first.out
+    first = aihw(
+        "reproduce", "toy2020/fig1-scaled", "toy2020/fig2-scaled", "--jobs", "2"
+    )
+    assert (
+        first.code == 0
+        and "2 figures: 6 runs to do; about 0.1 h of one core" in first.out
+    )
     manifest = json.loads(next(folder.glob("runs/reproduce-*/sweep.json")).read_text())
     jobs = [manifest["points"][job["point"]] for job in manifest["jobs"]]
     assert [job["point"] for job in jobs] == [
@@ -168,8 +194,12 @@ def test_several_figures_in_one_pass(paper: Path, aihw: Call, folder: Path) -> N
     assert "runs to do" not in aihw("reproduce", "toy2020", "--scaled").out
 
 
-def test_a_group_leaves_out_what_needs_more(paper: Path, aihw: Call, folder: Path) -> None:
-    write(folder / "experiments/toy2020/fig2.yaml", figure_text(needs="a GPU with 1 TB"))
+def test_a_group_leaves_out_what_needs_more(
+    paper: Path, aihw: Call, folder: Path
+) -> None:
+    write(
+        folder / "experiments/toy2020/fig2.yaml", figure_text(needs="a GPU with 1 TB")
+    )
     write(
         folder / "experiments/toy2020/fig3.yaml",
         figure_text().replace("dataset:", "dataset:\n  name: mnist"),
@@ -184,13 +214,17 @@ def test_a_group_leaves_out_what_needs_more(paper: Path, aihw: Call, folder: Pat
     assert aihw("reproduce", "toy2020/fig3").code == 2
 
 
-def test_what_all_figures_lack_is_told_once(paper: Path, aihw: Call, folder: Path) -> None:
+def test_what_all_figures_lack_is_told_once(
+    paper: Path, aihw: Call, folder: Path
+) -> None:
     text = figure_text().replace("dataset:", "dataset:\n  name: mnist")
     for number in range(1, 5):
         write(folder / f"experiments/toy2020/fig{number}.yaml", text)
     found = aihw("reproduce", "toy2020")
     assert found.code == 2 and found.out == ""
-    assert found.err.startswith("error: none of these 4 figures can run: dataset.root: no train-")
+    assert found.err.startswith(
+        "error: none of these 4 figures can run: dataset.root: no train-"
+    )
     assert len(found.err.splitlines()) == 2
     write(folder / "experiments/toy2020/fig4.yaml", figure_text())
     some = aihw("reproduce", "toy2020", "--scaled", "--time-limit", "1e-9")
@@ -198,9 +232,15 @@ def test_what_all_figures_lack_is_told_once(paper: Path, aihw: Call, folder: Pat
     assert "left out: toy2020/fig1, toy2020/fig2, toy2020/fig3: " in some.out
 
 
-def test_a_pass_ends_at_its_time_limit_and_goes_on(paper: Path, aihw: Call, folder: Path) -> None:
+def test_a_pass_ends_at_its_time_limit_and_goes_on(
+    paper: Path, aihw: Call, folder: Path
+) -> None:
     found = aihw("reproduce", "toy2020/fig1", "--time-limit", "1e-9")
-    assert found.code == 130 and "the time is over" in found.out and "aihw resume" in found.out
+    assert (
+        found.code == 130
+        and "the time is over" in found.out
+        and "aihw resume" in found.out
+    )
     assert found.out.strip().splitlines()[-1].startswith("not run here")
     assert not list(folder.glob("runs/toy2020-fig1/*/summary.json"))
     place = next(folder.glob("runs/toy2020-fig1/reproduce-*"))
@@ -208,8 +248,12 @@ def test_a_pass_ends_at_its_time_limit_and_goes_on(paper: Path, aihw: Call, fold
     assert len(list(folder.glob("runs/toy2020-fig1/*/summary.json"))) == 4
 
 
-def test_a_later_pass_may_change_how_runs_are_made(paper: Path, aihw: Call, folder: Path) -> None:
-    assert aihw("reproduce", "toy2020/fig1", "--scaled", "--time-limit", "1e-9").code != 0
+def test_a_later_pass_may_change_how_runs_are_made(
+    paper: Path, aihw: Call, folder: Path
+) -> None:
+    assert (
+        aihw("reproduce", "toy2020/fig1", "--scaled", "--time-limit", "1e-9").code != 0
+    )
     assert aihw("reproduce", "toy2020/fig1", "--scaled", "run.threads=3").code == 0
     runs = sorted(folder.glob("runs/toy2020-fig1-scaled/*/run.json"))
     assert [json.loads(path.read_text())["threads"] for path in runs] == [3] * 4
@@ -243,19 +287,28 @@ def test_evaluated_figures_train_program_and_test(folder: Path, aihw: Call) -> N
     assert found.code == 0, found.err
     assert len(list(folder.glob("runs/toy2020-fig1/*-1/summary.json"))) == 1
     assert len(list(folder.glob("runs/toy2020-fig1/*-1/eval/*/summary.json"))) == 1
-    values = json.loads(aihw("reproduce", "toy2020/fig1", "--read", "--json").out)["points"]
+    values = json.loads(aihw("reproduce", "toy2020/fig1", "--read", "--json").out)[
+        "points"
+    ]
     assert [len(p["values"]) for p in values] == [1, 1, 1]
     assert "runs to do" not in aihw("reproduce", "toy2020/fig1").out
-    assert " 1 run of 2 epochs, " in aihw("reproduce", "toy2020", "--list", "--markdown").out
+    assert (
+        " 1 run of 2 epochs, "
+        in aihw("reproduce", "toy2020", "--list", "--markdown").out
+    )
 
 
-def test_floating_point_counts_whatever_its_unused_cells_are(paper: Path, aihw: Call) -> None:
+def test_floating_point_counts_whatever_its_unused_cells_are(
+    paper: Path, aihw: Call
+) -> None:
     record("algorithm=digital", "device=ecram", "tile=perfect", error=1.9)
     found = json.loads(aihw("reproduce", "toy2020/fig1", "--read", "--json").out)
     assert [len(p["values"]) for p in found["points"]] == [1, 0]
 
 
-def test_parts_that_decide_nothing_may_be_of_another_version(paper: Path, aihw: Call) -> None:
+def test_parts_that_decide_nothing_may_be_of_another_version(
+    paper: Path, aihw: Call
+) -> None:
     place = record(seed=1)
     text = (
         (place / "config.yaml")

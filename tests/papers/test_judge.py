@@ -28,9 +28,14 @@ GOOD: Mapping[str, Sequence[float]] = {"digital": (2.0, 2.2), "pulsed": (3.1, 3.
 
 
 def judged(
-    errors: Mapping[str, Sequence[float]] = GOOD, *, scaled: bool = False, **changes: Any
+    errors: Mapping[str, Sequence[float]] = GOOD,
+    *,
+    scaled: bool = False,
+    **changes: Any,
 ) -> Judgement:
-    figure = read_figure("toy2020/fig1", yaml.safe_load(figure_text(**changes)), "here.yaml")
+    figure = read_figure(
+        "toy2020/fig1", yaml.safe_load(figure_text(**changes)), "here.yaml"
+    )
     runs = {
         name: [
             Run(seed, Path(), {"test_accuracy": 1 - error / 100}, {})
@@ -99,7 +104,8 @@ def test_an_ordering_with_a_missing_side_is_open() -> None:
 
 def test_a_collapsed_network_is_named() -> None:
     assert any(
-        "at chance" in note and "pulsed" in note for note in judged({"pulsed": (88.65, 3.0)}).notes
+        "at chance" in note and "pulsed" in note
+        for note in judged({"pulsed": (88.65, 3.0)}).notes
     )
     assert not judged().notes
 
@@ -123,8 +129,14 @@ def test_orderings(order: str, holds: bool) -> None:
 
 def test_names_with_spaces_numbers_and_signs() -> None:
     names = ("c-TTv2 0.5", "1 %", "64 10", "7-bit DAC")
-    assert terms("c-TTv2 0.5 < 1 % + 2", names) == ("<", [("c-TTv2 0.5", 0.0), ("1 %", 2.0)])
-    assert terms("64 10 > 7-bit DAC - 0.5", names)[1] == [("64 10", 0.0), ("7-bit DAC", -0.5)]
+    assert terms("c-TTv2 0.5 < 1 % + 2", names) == (
+        "<",
+        [("c-TTv2 0.5", 0.0), ("1 %", 2.0)],
+    )
+    assert terms("64 10 > 7-bit DAC - 0.5", names)[1] == [
+        ("64 10", 0.0),
+        ("7-bit DAC", -0.5),
+    ]
 
 
 def test_metrics() -> None:
@@ -149,7 +161,10 @@ def test_metrics() -> None:
         ({"evidence": None}, ("evidence",)),
         ({"minutes": "long"}, ("minutes", "number")),
         ({"minutes": {"pulsed": 3}}, ("minutes must hold `all`",)),
-        ({"minutes": {"all": 3, "pulse": 1}}, ("no point begins with 'pulse'", "nearest: pulsed")),
+        (
+            {"minutes": {"all": 3, "pulse": 1}},
+            ("no point begins with 'pulse'", "nearest: pulsed"),
+        ),
         ({"ordr": ["a < b"]}, ("ordr", "nearest: order")),
         ({"expected": {"pulse": 3.0}}, ("pulse", "nearest: pulsed")),
         ({"order": ["digital < puls"]}, ("puls", "nearest: pulsed")),
@@ -158,7 +173,10 @@ def test_metrics() -> None:
         ({"tolerance": None}, ("tolerance is missing",)),
         ({"points": {}}, ("neither points nor axes",)),
         ({"points": {"a": ["optimizer.lr"]}}, ("key=value",)),
-        ({"order": None, "expected": None}, ("neither expected values nor an ordering",)),
+        (
+            {"order": None, "expected": None},
+            ("neither expected values nor an ordering",),
+        ),
         ({"scaled": {"minutes": 1}}, ("scaled needs set",)),
         ({"axes": {"x": ["1"]}}, ("axes.x",)),
     ],
@@ -177,7 +195,9 @@ def test_axes_are_multiplied_out() -> None:
     axes = {"kind": {"A": [], "B": "algorithm=digital"}, "lr": "optimizer.lr=0.1,0.2"}
     figure = read_figure(
         "x/y",
-        yaml.safe_load(figure_text(points=None, axes=axes, expected=None, order=["A 0.1 < B 0.2"])),
+        yaml.safe_load(
+            figure_text(points=None, axes=axes, expected=None, order=["A 0.1 < B 0.2"])
+        ),
         "here.yaml",
     )
     assert [p.name for p in figure.points] == ["A 0.1", "A 0.2", "B 0.1", "B 0.2"]

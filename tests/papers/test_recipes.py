@@ -37,8 +37,13 @@ def test_complete(name: str) -> None:
     assert figure.grade in GRADES and figure.evidence and figure.place
     assert PLACE.search(figure.source), f"{name}: no DOI, no arXiv number"
     assert (FOUND[name].parent / "paper.bib").is_file()
-    assert all(figure.minutes_of(point.name) > 0 for point in figure.points) and figure.seeds >= 1
-    assert figure.order or all(figure.tolerance_of(point) > 0 for point in figure.expected)
+    assert (
+        all(figure.minutes_of(point.name) > 0 for point in figure.points)
+        and figure.seeds >= 1
+    )
+    assert figure.order or all(
+        figure.tolerance_of(point) > 0 for point in figure.expected
+    )
     if figure.paper in FROM_MEMORY:
         assert figure.grade == MEMORY and figure.known == "to be checked"
     if (
@@ -52,21 +57,30 @@ def test_complete(name: str) -> None:
 @functools.cache
 def composed(name: str) -> list[dict[str, Any]]:
     """The configuration of every point, in full."""
-    return list(configurations([run for run in planned(load(name, FOUND[name])) if run.seed == 1]))
+    return list(
+        configurations(
+            [run for run in planned(load(name, FOUND[name])) if run.seed == 1]
+        )
+    )
 
 
 @pytest.mark.parametrize("name", FOUND)
 def test_every_point_composes_and_differs(name: str) -> None:
     figure = load(name, FOUND[name])
     runs = [run for run in planned(figure) if run.seed == 1]
-    texts = [json.dumps(config, sort_keys=True, default=str) for config in composed(name)]
+    texts = [
+        json.dumps(config, sort_keys=True, default=str) for config in composed(name)
+    ]
     assert len(set(texts)) == len({run.point.training for run in runs}), (
         "two points are the same run"
     )
     if figure.scaled:
         small = next(iter(configurations(list(planned(figure, scaled=True))[:1])))
         full = json.loads(texts[0])
-        size = [(c["run"]["epochs"], c["dataset"]["train_samples"] or 10**9) for c in (small, full)]
+        size = [
+            (c["run"]["epochs"], c["dataset"]["train_samples"] or 10**9)
+            for c in (small, full)
+        ]
         assert size[0] < size[1], "the smaller version is not smaller"
         assert small["name"] == f"{name}-scaled"
 
@@ -81,7 +95,11 @@ def test_builds_its_networks(name: str) -> None:
     kinds: dict[tuple[str, ...], dict[str, Any]] = {}
     for config in composed(name):
         kinds.setdefault(
-            (config["algorithm"]["name"], config["device"]["model"], json.dumps(config["layers"])),
+            (
+                config["algorithm"]["name"],
+                config["device"]["model"],
+                json.dumps(config["layers"]),
+            ),
             config,
         )
     for config in kinds.values():
@@ -92,5 +110,9 @@ def test_builds_its_networks(name: str) -> None:
         info = Info((10,), 30, TEXT) if text else Info((1, 28, 28), 10)
         model, _ = build(config, info, torch.device("cpu"))
         with torch.no_grad():
-            x = torch.zeros(2, 10, dtype=torch.int64) if text else torch.zeros(2, 1, 28, 28)
+            x = (
+                torch.zeros(2, 10, dtype=torch.int64)
+                if text
+                else torch.zeros(2, 1, 28, 28)
+            )
             assert torch.isfinite(model(x)).all()

@@ -65,12 +65,16 @@ def test_whole_in_itself(paper: Path, aihw: Call) -> None:
     assert "toy2020/fig1" in structure.ids
 
 
-def test_holds_figure_table_configuration_versions_and_citation(paper: Path, aihw: Call) -> None:
+def test_holds_figure_table_configuration_versions_and_citation(
+    paper: Path, aihw: Call
+) -> None:
     record_all()
     text = page(aihw)
     assert text.count("<svg") == 2
     assert (
-        "<td>2.15 ± 0.07</td>" in text and "<th>published</th>" in text and "in tolerance" in text
+        "<td>2.15 ± 0.07</td>" in text
+        and "<th>published</th>" in text
+        and "in tolerance" in text
     )
     assert "dw_min:" in text and "conf=toy2020/fig1" in text
     assert "aihw 1.2.3" in text and "commit 0123456789abcd" in text
@@ -85,7 +89,9 @@ def test_the_picture_shows_results_and_expected_values(paper: Path, aihw: Call) 
     assert {"digital", "pulsed", "published, with tolerance", "epoch"} <= shown
 
 
-def test_a_smaller_version_is_never_beside_published_values(paper: Path, aihw: Call) -> None:
+def test_a_smaller_version_is_never_beside_published_values(
+    paper: Path, aihw: Call
+) -> None:
     record("run.epochs=1", "name=toy2020/fig1-scaled", error=2.0)
     text = page(aihw)
     assert "<th>published</th>" not in text and "kind reproduced" not in text
@@ -110,7 +116,9 @@ def test_nothing_recorded_still_gives_a_page(folder: Path, aihw: Call) -> None:
     assert "a GPU" in text and "no run is recorded" in text and "not run here" in text
 
 
-def test_every_figure_has_one_result_at_least(paper: Path, aihw: Call, folder: Path) -> None:
+def test_every_figure_has_one_result_at_least(
+    paper: Path, aihw: Call, folder: Path
+) -> None:
     write(folder / "experiments/toy2020/fig0.yaml", figure_text(needs="a GPU"))
     write(folder / "experiments/toy2020/fig2.yaml", figure_text(needs="a cluster"))
     record_all()

@@ -15,11 +15,17 @@ SIZE = 6
 PERFECT = {"transfer_forward": {"is_perfect": True}}
 
 
-def error(device: DeviceSpec, name: str, steps: int, **params: Any) -> tuple[float, Tile, Any]:
+def error(
+    device: DeviceSpec, name: str, steps: int, **params: Any
+) -> tuple[float, Tile, Any]:
     """Root mean square of W - W* over the last tenth of the steps; gradients are W - W* plus
     noise."""
     tile = Tile(
-        SIZE, SIZE, TileSpec(device, algorithm=AlgorithmSpec(name, params)), seed=3, tile_id=4
+        SIZE,
+        SIZE,
+        TileSpec(device, algorithm=AlgorithmSpec(name, params)),
+        seed=3,
+        tile_id=4,
     )
     module = find_algorithm(name)
     state = module.init(tile, tile.spec)
@@ -61,9 +67,9 @@ def test_noise_pulls_sgd_to_the_symmetry_point_but_not_residual_learning() -> No
     for name in ("residual", "residual_v2"):
         mixed, _, state = error(fine, name, 1500, transfer_lr=0.02, **PERFECT)
         assert mixed < 0.6 * plain, (name, mixed, plain)
-        assert state.fast.weight.detach().abs().mean() < 0.5 * state.last.abs().mean(), (
-            "P has not come to rest"
-        )
+        assert (
+            state.fast.weight.detach().abs().mean() < 0.5 * state.last.abs().mean()
+        ), "P has not come to rest"
 
 
 def test_more_tiles_of_few_states_leave_less() -> None:

@@ -30,10 +30,13 @@ PULSED = [name for name in device_names() if not find_device(name).ideal]
 def spec(model: str, **params: Any) -> DeviceSpec:
     device = find_device(model)
     follows = (
-        device.derive({k: p.default for k, p in device.params.items()}) if device.derive else {}
+        device.derive({k: p.default for k, p in device.params.items()})
+        if device.derive
+        else {}
     )
     return DeviceSpec(
-        model, {k: v for k, v in params.items() if k in device.params and k not in follows}
+        model,
+        {k: v for k, v in params.items() if k in device.params and k not in follows},
     )
 
 
@@ -48,14 +51,20 @@ def test_cells_are_those_of_an_array_and_answer_alike(model: str) -> None:
     device = spec(model, dw_min_std=0.0, dw_min=0.01, write_noise_std=0.0)
     found = response(device)
     array = CellArray(1, found.weights.shape[1], device, trains=False)
-    assert torch.equal(array.parameter("min_bound")[0], torch.from_numpy(found.weights[0]))
+    assert torch.equal(
+        array.parameter("min_bound")[0], torch.from_numpy(found.weights[0])
+    )
     array.set_weights(array.parameter("min_bound"))
     for moment, sign in ((1, 1), (2, 1)):
         array.pulse(sign * found.each)
-        assert torch.equal(array.weight.data[0], torch.from_numpy(found.weights[moment])), moment
+        assert torch.equal(
+            array.weight.data[0], torch.from_numpy(found.weights[moment])
+        ), moment
     array.pulse((MOMENTS - 2) * found.each)
     array.pulse(-found.each)
-    assert torch.equal(array.weight.data[0], torch.from_numpy(found.weights[MOMENTS + 1]))
+    assert torch.equal(
+        array.weight.data[0], torch.from_numpy(found.weights[MOMENTS + 1])
+    )
 
 
 def test_steps_of_soft_bounds_fall_to_zero_at_the_bounds() -> None:
@@ -78,7 +87,9 @@ def test_the_symmetry_point_moves_with_the_asymmetry_of_the_steps() -> None:
 
 
 def test_a_device_of_constant_steps_has_no_symmetry_point() -> None:
-    assert np.isnan(response(spec("constant_step", **QUIET, up_down=0.1)).symmetry).all()
+    assert np.isnan(
+        response(spec("constant_step", **QUIET, up_down=0.1)).symmetry
+    ).all()
 
 
 def test_spread_between_cells_is_that_of_the_device() -> None:
@@ -98,6 +109,10 @@ def test_a_curve_does_not_need_torch() -> None:
         "measure(DeviceSpec('soft_bounds', {})); print('torch' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "False"

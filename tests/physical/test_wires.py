@@ -28,10 +28,14 @@ def tile_of(**io: Any) -> Tile:
     tile = Tile(
         OUT,
         IN,
-        TileSpec(device=DeviceSpec("ideal"), forward=IO(**QUIET | {"inp_res": 1 / 62} | io)),
+        TileSpec(
+            device=DeviceSpec("ideal"), forward=IO(**QUIET | {"inp_res": 1 / 62} | io)
+        ),
     )
     generator = np.random.default_rng(1)
-    tile.array.set_weights(torch.from_numpy(generator.normal(0, 0.3, (OUT, IN)).astype(np.float32)))
+    tile.array.set_weights(
+        torch.from_numpy(generator.normal(0, 0.3, (OUT, IN)).astype(np.float32))
+    )
     return tile.eval()
 
 
@@ -67,7 +71,9 @@ def column(g: np.ndarray, x: np.ndarray, times: np.ndarray, wires: Wires) -> np.
     return (voltage[:, -1] - wires.v_read) * end
 
 
-def simulated(tile: Tile, x: np.ndarray, wires: Wires, seen: np.ndarray, gain: float) -> np.ndarray:
+def simulated(
+    tile: Tile, x: np.ndarray, wires: Wires, seen: np.ndarray, gain: float
+) -> np.ndarray:
     """y [B, O] of inputs on the steps of the DAC."""
     steps = int(32 * wires.time_scale)
     times = np.linspace(0, 1, steps)
@@ -83,10 +89,16 @@ def simulated(tile: Tile, x: np.ndarray, wires: Wires, seen: np.ndarray, gain: f
                 g[before : before + IN] = seen[2 * pair : 2 * pair + 2, o].T
                 order = slice(None, None, -1) if o % 2 else slice(None)
                 i = column(g[order].astype(np.float64), inputs[order], times, wires)
-                charge = i.sum() if wires.integration == "sum" else i.sum() + (i[0] - i[-1]) / 2
+                charge = (
+                    i.sum()
+                    if wires.integration == "sum"
+                    else i.sum() + (i[0] - i[-1]) / 2
+                )
                 if wires.adc_quantized:
                     charge = (
-                        np.trunc(charge / 100 * wires.adc_frequency) * 100 / wires.adc_frequency
+                        np.trunc(charge / 100 * wires.adc_frequency)
+                        * 100
+                        / wires.adc_frequency
                     )
                 y[b, o] += factor * charge / (steps - 1) / 0.2 / gain
     return y
@@ -95,7 +107,11 @@ def simulated(tile: Tile, x: np.ndarray, wires: Wires, seen: np.ndarray, gain: f
 CASES: dict[str, dict[str, Any]] = {
     "as published": {"adc_quantized": False},
     "thin wires": {"resistance": 30.0, "adc_quantized": False},
-    "trapezium": {"resistance": 30.0, "adc_quantized": False, "integration": "trapezium"},
+    "trapezium": {
+        "resistance": 30.0,
+        "adc_quantized": False,
+        "integration": "trapezium",
+    },
     "finer time": {"resistance": 30.0, "adc_quantized": False, "time_scale": 3.0},
     "few segments": {"resistance": 30.0, "segments": 2, "adc_quantized": False},
     "as few rows as there can be": {
@@ -110,7 +126,11 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_reads(name: str) -> None:
-    tile, x, wires = tile_of(), vectors(), Wires(enabled=True, **{"rows": 32, **CASES[name]})
+    tile, x, wires = (
+        tile_of(),
+        vectors(),
+        Wires(enabled=True, **{"rows": 32, **CASES[name]}),
+    )
     programmed = program(
         [tile], InferenceSpec("none", converter=PAIRS, wires=wires, compensation="none")
     )
@@ -144,7 +164,8 @@ def test_drift_reaches_the_wires_and_restore_takes_them_away() -> None:
     tile, x = tile_of(), torch.from_numpy(vectors())
     plain = tile.mvm(x)
     with program(
-        [tile], InferenceSpec("pcm", wires=Wires(enabled=True, rows=32), compensation="none")
+        [tile],
+        InferenceSpec("pcm", wires=Wires(enabled=True, rows=32), compensation="none"),
     ) as programmed:
         early = tile.mvm(x)
         programmed.drift_to("1y")
@@ -155,12 +176,20 @@ def test_drift_reaches_the_wires_and_restore_takes_them_away() -> None:
 def test_what_cannot_be_read_through_wires() -> None:
     wires = Wires(enabled=True, rows=32)
     cases: list[tuple[dict[str, Any], InferenceSpec, str]] = [
-        ({"bound_management": "Iterative"}, InferenceSpec(wires=wires), "bound_management=None"),
+        (
+            {"bound_management": "Iterative"},
+            InferenceSpec(wires=wires),
+            "bound_management=None",
+        ),
         ({"ir_drop": 1.0}, InferenceSpec(wires=wires), "ir_drop=0"),
         ({"is_perfect": True}, InferenceSpec(wires=wires), "mv_type"),
         ({"inp_res": 0.0}, InferenceSpec(wires=wires), "DAC with steps"),
         ({}, InferenceSpec("reram_cmo", wires=wires), "pairs of devices"),
-        ({}, InferenceSpec(wires=Wires(enabled=True, rows=16)), "at least as many rows"),
+        (
+            {},
+            InferenceSpec(wires=Wires(enabled=True, rows=16)),
+            "at least as many rows",
+        ),
         ({}, InferenceSpec(wires=Wires(enabled=True, rows=30)), "multiple of segments"),
     ]
     for io, spec, message in cases:
@@ -172,10 +201,18 @@ def expected_noise(g: np.ndarray, lasts: np.ndarray) -> np.ndarray:
     """Standard deviations [O] of the charges of cells g [O, I] in uS, read with inputs that last so
     many steps [I]."""
     rise = [0.00021926, -0.00187352, 0.00655714, -0.0146159, 0.02578764]
-    level = [1.11906167e-9, -9.08576764e-9, 3.07015063e-8, -6.77079241e-8, 1.17763144e-7]
+    level = [
+        1.11906167e-9,
+        -9.08576764e-9,
+        3.07015063e-8,
+        -6.77079241e-8,
+        1.17763144e-7,
+    ]
     of_mean = np.log10(lasts.mean())
     sigma = np.where(
-        g == 0, 0, np.polyval(rise, of_mean) * np.abs(g) + 1e6 * np.polyval(level, of_mean)
+        g == 0,
+        0,
+        np.polyval(rise, of_mean) * np.abs(g) + 1e6 * np.polyval(level, of_mean),
     )
     return np.asarray(np.sqrt((sigma**2 * lasts**2).sum(1)))
 
@@ -189,12 +226,15 @@ def test_read_noise_is_that_of_each_vector(mode: str, converter: Converter) -> N
         tile.array.weight[0, :4] = 0.0
     spec = Wires(enabled=True, resistance=0.0, adc_quantized=False, read_noise=scale)
     programmed = program(
-        [tile], InferenceSpec("none", converter=converter, wires=spec, compensation="none")
+        [tile],
+        InferenceSpec("none", converter=converter, wires=spec, compensation="none"),
     )
     conductances = programmed.tiles[0].conductances
     assert conductances.seen is not None
     seen = conductances.seen.numpy().astype(np.float64)
-    x = torch.from_numpy(np.stack([np.full(IN, 1 / 31), np.linspace(-1, 1, IN)]).astype(np.float32))
+    x = torch.from_numpy(
+        np.stack([np.full(IN, 1 / 31), np.linspace(-1, 1, IN)]).astype(np.float32)
+    )
     y = tile.mvm(x.repeat_interleave(many, 0)).view(2, many, OUT)
     for vector, found in zip(x.numpy(), y.std(1).numpy(), strict=True):
         lasts = np.abs(np.round(vector * 31))
@@ -209,7 +249,10 @@ def test_read_noise_is_that_of_each_vector(mode: str, converter: Converter) -> N
             for k, f in enumerate(converter.significance or [1.0])
         ]
         square = sum(
-            (f * w * expected_noise(g, p)) ** 2 for f, g in pairs for w, p in parts if p.any()
+            (f * w * expected_noise(g, p)) ** 2
+            for f, g in pairs
+            for w, p in parts
+            if p.any()
         )
         np.testing.assert_allclose(
             found, scale * np.sqrt(square) / 31 / conductances.gain, rtol=0.05
@@ -222,7 +265,10 @@ def test_read_noise_of_a_vector_is_its_own() -> None:
             tile_of(noise_management="None"),
             Wires(enabled=True, rows=32, read_noise=read_noise),
         )
-        program([tile], InferenceSpec("none", converter=PAIRS, wires=wires, compensation="none"))
+        program(
+            [tile],
+            InferenceSpec("none", converter=PAIRS, wires=wires, compensation="none"),
+        )
         return tile
 
     x = torch.from_numpy(vectors())

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from engine.readers.wording import brief, first_line, in_a_line, listed, shortened, unknown
+from engine.readers.wording import (
+    brief,
+    first_line,
+    in_a_line,
+    listed,
+    shortened,
+    unknown,
+)
 
 
 def test_values_are_cut() -> None:
     """In the middle, so that both ends can be recognised."""
     assert brief("x") == "'x'" and brief(1.5) == "1.5" and brief([1, 2]) == "[1, 2]"
-    for value in ("x" * 9000, list(range(9000)), {str(k): [k] * 99 for k in range(99)}, 10**9000):
+    for value in (
+        "x" * 9000,
+        list(range(9000)),
+        {str(k): [k] * 99 for k in range(99)},
+        10**9000,
+    ):
         assert len(brief(value)) <= 100
     assert brief(10**5000) == "a number of about 5001 digits"
 
@@ -28,7 +40,9 @@ def test_names() -> None:
     assert unknown("zzz", ["ecram", "pcm"]) == "there are ecram, pcm"
     assert unknown("z" * 9000, []) == "there are none"
     many = listed((f"name{k}" for k in range(100)), "aihw ls device")
-    assert many.startswith("name0, name1") and many.endswith("more (see aihw ls device)")
+    assert many.startswith("name0, name1") and many.endswith(
+        "more (see aihw ls device)"
+    )
     assert len(many) < 250
 
 

@@ -71,7 +71,10 @@ def test_merges(text: str, value: dict[str, Any]) -> None:
 
 
 LAUGHS = "\n".join(
-    ["l0: &l0 [x, x]", *(f"l{k}: &l{k} [{', '.join([f'*l{k - 1}'] * 9)}]" for k in range(1, 9))]
+    [
+        "l0: &l0 [x, x]",
+        *(f"l{k}: &l{k} [{', '.join([f'*l{k - 1}'] * 9)}]" for k in range(1, 9)),
+    ]
 )
 
 
@@ -116,7 +119,12 @@ def test_refused(text: str, said: str) -> None:
     with pytest.raises(UserError) as error:
         parse_yaml(text, HERE)
     line = str(error.value)
-    assert said in line and line.startswith("mine.yaml") and "\n" not in line and len(line) < 300
+    assert (
+        said in line
+        and line.startswith("mine.yaml")
+        and "\n" not in line
+        and len(line) < 300
+    )
 
 
 def test_a_long_list_of_keys_in_a_message_is_cut() -> None:
@@ -180,7 +188,11 @@ def test_what_we_write_reads_back() -> None:
         "\x1b",
         "é",
     )
-    values: dict[str, Any] = {"a": list(texts), "b": twice, "c": {"b": twice, "n": None, "t": True}}
+    values: dict[str, Any] = {
+        "a": list(texts),
+        "b": twice,
+        "c": {"b": twice, "n": None, "t": True},
+    }
     text = dump_yaml(values)
     assert parse_yaml(text, HERE) == values and "&" not in text
     # Other programs read the records too.
@@ -190,7 +202,9 @@ def test_what_we_write_reads_back() -> None:
 def test_packaged_files_mean_what_other_parsers_read() -> None:
     """Nobody's recipe changes its meaning here."""
     paths = sorted(
-        p for d in ("experiments", "presets", "conf") for p in (packaged_data() / d).rglob("*.yaml")
+        p
+        for d in ("experiments", "presets", "conf")
+        for p in (packaged_data() / d).rglob("*.yaml")
     )
     assert paths
     for path in paths:

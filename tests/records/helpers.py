@@ -21,7 +21,12 @@ def config(lr: float = 0.1, seed: int = 1, **changes: Any) -> dict[str, Any]:
     the dots."""
     values: dict[str, Any] = {
         "name": "made",
-        "device": {"model": "constant_step", "about": "", "dw_min": 0.001, "w_max": 0.6},
+        "device": {
+            "model": "constant_step",
+            "about": "",
+            "dw_min": 0.001,
+            "w_max": 0.6,
+        },
         "tile": {"about": "", "forward": {"out_noise": 0.06}},
         "algorithm": {"name": "sgd", "about": "plain"},
         "model": {"name": "mlp", "hidden": [16]},
@@ -51,7 +56,9 @@ def accuracy(values: dict[str, Any]) -> float:
     )
 
 
-def write_run(root: Path, values: dict[str, Any], *, number: int = 0, **record: Any) -> Path:
+def write_run(
+    root: Path, values: dict[str, Any], *, number: int = 0, **record: Any
+) -> Path:
     """A finished run; `number` makes the hash of its configuration."""
     seed, identity = values["run"]["seed"], f"{number:012x}"
     folder = root / values["name"] / f"{identity}-{seed}"
@@ -67,7 +74,9 @@ def write_run(root: Path, values: dict[str, Any], *, number: int = 0, **record: 
             "device": "cpu", "threads": 1, "citations": ["A paper"], **record}  # fmt: skip
     summary = {"status": "finished", "name": values["name"], "test_accuracy": final, "test_loss": 0.5,
                "best_test_accuracy": final, "epochs": EPOCHS, "samples": 40, "seconds": 2.0, "seed": seed}  # fmt: skip
-    text = yaml.dump(values, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+    text = yaml.dump(
+        values, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False
+    )
     (folder / "config.yaml").write_text(text)
     (folder / "run.json").write_text(json.dumps(told))
     lines = [",".join(str(row[column]) for column in COLUMNS) for row in rows]
@@ -80,7 +89,8 @@ def write_run(root: Path, values: dict[str, Any], *, number: int = 0, **record: 
 def write_sweep(root: Path, count: int = 24) -> list[Path]:
     """Runs over learning rates, step sizes and three seeds."""
     return [
-        write_run(root, values, number=number // 3) for number, values in enumerate(points(count))
+        write_run(root, values, number=number // 3)
+        for number, values in enumerate(points(count))
     ]
 
 
@@ -88,4 +98,6 @@ def points(count: int) -> Iterator[dict[str, Any]]:
     """Configurations of a sweep; every three differ only in their seed."""
     for number in range(count):
         point = number // 3
-        yield config(RATES[point % 4], 1 + number % 3, device__dw_min=0.001 * (1 + point // 4))
+        yield config(
+            RATES[point % 4], 1 + number % 3, device__dw_min=0.001 * (1 + point // 4)
+        )

@@ -36,7 +36,9 @@ def test_ls_shows_what_tells_the_runs_apart(aihw: Aihw) -> None:
     assert len(rows) == 24 and set(rows[0]) == {
         "run", "status", "device.dw_min", "optimizer.lr", "seed", "test_accuracy", "epochs", "seconds", "started"
     }  # fmt: skip
-    text = aihw("runs", "ls", "lr=0.1", "seed=1", "--columns", "dw_min,model,host").out.splitlines()
+    text = aihw(
+        "runs", "ls", "lr=0.1", "seed=1", "--columns", "dw_min,model,host"
+    ).out.splitlines()
     assert text[0].split() == ["run", "device.dw_min", "model.name", "host"]
     assert [line.split()[1:] for line in text[1:]] == [
         ["0.001", "mlp", "here"],
@@ -53,7 +55,9 @@ def test_ls_sorts_and_limits(aihw: Aihw) -> None:
         0.938,
     ] and "3 of 24 rows" in result.err
     rising = table(aihw("runs", "ls", "--sort", "lr", "--csv"))
-    assert [float(row["optimizer.lr"]) for row in rising] == sorted([0.01, 0.03, 0.1, 0.3] * 6)
+    assert [float(row["optimizer.lr"]) for row in rising] == sorted(
+        [0.01, 0.03, 0.1, 0.3] * 6
+    )
 
 
 def test_statistics_over_seeds_and_groups(aihw: Aihw) -> None:
@@ -80,7 +84,9 @@ def test_best_names_configuration_and_run(aihw: Aihw, sweep: list[Path]) -> None
     assert float(lowest[0]["best"]) == 2.0
 
 
-def test_several_folders_and_sweeps(aihw: Aihw, folder: Path, sweep: list[Path]) -> None:
+def test_several_folders_and_sweeps(
+    aihw: Aihw, folder: Path, sweep: list[Path]
+) -> None:
     write_run(folder / "other", config(seed=9), number=99)
     assert len(table(aihw("runs", "ls", "runs", "other", "--csv"))) == 25
     (folder / "runs/made/sweep-1").mkdir()
@@ -92,9 +98,13 @@ def test_several_folders_and_sweeps(aihw: Aihw, folder: Path, sweep: list[Path])
 def test_a_run_is_named_by_the_beginning_of_its_id(aihw: Aihw) -> None:
     assert [
         row["seed"]
-        for row in table(aihw("runs", "ls", "made/000000000003", "--csv", "--columns", "seed"))
+        for row in table(
+            aihw("runs", "ls", "made/000000000003", "--csv", "--columns", "seed")
+        )
     ] == list("123")
-    assert aihw("runs", "show", "000000000003-2").out.startswith("runs/made/000000000003-2\n")
+    assert aihw("runs", "show", "000000000003-2").out.startswith(
+        "runs/made/000000000003-2\n"
+    )
 
 
 def test_show_tells_everything(aihw: Aihw, sweep: list[Path]) -> None:
@@ -103,7 +113,11 @@ def test_show_tells_everything(aihw: Aihw, sweep: list[Path]) -> None:
     )
     evaluation.parent.rename(sweep[0] / "eval")
     place = sweep[0] / "eval" / evaluation.name
-    summary = {"status": "finished", "accuracy": 0.5, "points": [{"after": "1 d", "mean": 0.5}]}
+    summary = {
+        "status": "finished",
+        "accuracy": 0.5,
+        "points": [{"after": "1 d", "mean": 0.5}],
+    }
     (place / "summary.json").write_text(json.dumps(summary))
     text = aihw("runs", "show", str(sweep[0])).out
     for words in ("id made/000000000000-1", "commit abc", "torch 2.9", "lr 0.01", "test_accuracy 0.89", "A paper",
@@ -126,9 +140,15 @@ def test_compare_shows_only_what_differs(aihw: Aihw, sweep: list[Path]) -> None:
         "best_test_accuracy",
     ]
     text = aihw("runs", "compare", str(sweep[0]), str(sweep[4])).out
-    assert re.search(r"optimizer\.lr +0\.01 +0\.03", text) and "device.model" not in text
+    assert (
+        re.search(r"optimizer\.lr +0\.01 +0\.03", text) and "device.model" not in text
+    )
     many = aihw("runs", "compare", "lr=0.1,0.3").out.splitlines()
-    assert len(many) == 13 and many[0].split()[:3] == ["run", "device.dw_min", "optimizer.lr"]
+    assert len(many) == 13 and many[0].split()[:3] == [
+        "run",
+        "device.dw_min",
+        "optimizer.lr",
+    ]
 
 
 STARTS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
@@ -148,20 +168,30 @@ def test_plot_writes_images(aihw: Aihw, folder: Path, name: str) -> None:
         assert result.code == 0 and (folder / place / name).read_bytes().startswith(
             STARTS[name[-3:]]
         ), result.err
-    assert (folder / "figures" / name).read_bytes() == (folder / "again" / name).read_bytes(), (
-        "the same to the byte"
-    )
+    assert (folder / "figures" / name).read_bytes() == (
+        folder / "again" / name
+    ).read_bytes(), "the same to the byte"
 
 
 def test_a_figure_that_nobody_could_read_is_refused(aihw: Aihw, folder: Path) -> None:
     for number in range(13):
-        values = config() | {"name": f"n{number}", "model": {"name": "mlp", "hidden": [number]}}
+        values = config() | {
+            "name": f"n{number}",
+            "model": {"name": "mlp", "hidden": [number]},
+        }
         write_run(folder / "many", values, number=number)
     for out in ([], ["--out", "a.png"]):
         result = aihw("runs", "plot", "many", *out)
-        assert result.code == 2 and "13 curves" in result.err and "model.hidden" in result.err
+        assert (
+            result.code == 2
+            and "13 curves" in result.err
+            and "model.hidden" in result.err
+        )
         assert "--group" in result.err and not (folder / "a.png").exists()
-    assert aihw("runs", "plot", "many", "--group", "model.name", "--out", "a.png").code == 0
+    assert (
+        aihw("runs", "plot", "many", "--group", "model.name", "--out", "a.png").code
+        == 0
+    )
 
 
 def test_a_long_legend_stands_below_the_axes(aihw: Aihw, folder: Path) -> None:
@@ -171,14 +201,19 @@ def test_a_long_legend_stands_below_the_axes(aihw: Aihw, folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert aihw("runs", "plot", "long", "--out", "a.svg", "--width", "3").code == 0
-        assert aihw("runs", "plot", "lr=0.1", "--out", "b.svg", "--width", "3").code == 0
+        assert (
+            aihw("runs", "plot", "lr=0.1", "--out", "b.svg", "--width", "3").code == 0
+        )
     heights = [
-        float(re.search(r'height="([\d.]+)pt"', Path(f).read_text())[1]) for f in ("a.svg", "b.svg")
+        float(re.search(r'height="([\d.]+)pt"', Path(f).read_text())[1])
+        for f in ("a.svg", "b.svg")
     ]
     assert heights[0] > 1.5 * heights[1]
 
 
-def test_runs_of_other_tasks_are_left_out_of_learning_curves(aihw: Aihw, folder: Path) -> None:
+def test_runs_of_other_tasks_are_left_out_of_learning_curves(
+    aihw: Aihw, folder: Path
+) -> None:
     first = write_run(folder / "two", config(), number=1)
     second = write_run(folder / "two", config(seed=2), number=2)
     (second / "metrics.csv").write_text("repeat,accuracy\n1,0.5\n")
@@ -214,7 +249,8 @@ def test_an_image_shows_text_scales_and_error_bars(aihw: Aihw, folder: Path) -> 
         "none",
     )
     assert (
-        ">step<" in (folder / "b.svg").read_text() and ">share<" in (folder / "b.svg").read_text()
+        ">step<" in (folder / "b.svg").read_text()
+        and ">share<" in (folder / "b.svg").read_text()
     )
 
 
@@ -222,12 +258,27 @@ def test_the_numbers_behind_a_figure(aihw: Aihw) -> None:
     rows = table(aihw("runs", "plot", "dw_min=0.001", "--x", "lr", "--csv"))
     assert [float(row["optimizer.lr"]) for row in rows] == [0.01, 0.03, 0.1, 0.3]
     middle = rows[2]
-    assert float(middle["test_accuracy"]) == pytest.approx(0.94) and middle["runs"] == "3"
-    assert float(middle["high"]) - float(middle["low"]) == pytest.approx(2 * 0.0049683, rel=1e-4)
-    ends = table(aihw("runs", "plot", "dw_min=0.001", "--x", "lr", "--csv", "--error", "range"))[2]
+    assert (
+        float(middle["test_accuracy"]) == pytest.approx(0.94) and middle["runs"] == "3"
+    )
+    assert float(middle["high"]) - float(middle["low"]) == pytest.approx(
+        2 * 0.0049683, rel=1e-4
+    )
+    ends = table(
+        aihw("runs", "plot", "dw_min=0.001", "--x", "lr", "--csv", "--error", "range")
+    )[2]
     assert (float(ends["low"]), float(ends["high"])) == (0.938, 0.942)
     curves = table(
-        aihw("runs", "plot", "lr=0.1", "--metric", "train_loss", "--csv", "--error", "std")
+        aihw(
+            "runs",
+            "plot",
+            "lr=0.1",
+            "--metric",
+            "train_loss",
+            "--csv",
+            "--error",
+            "std",
+        )
     )
     assert [float(row["train_loss"]) for row in curves[:4]] == pytest.approx(
         [1, 1 / 2, 1 / 3, 1 / 4]
@@ -293,7 +344,10 @@ def test_wrong_input_is_one_line(aihw: Aihw, words: list[str], reason: str) -> N
     (Path("cache") / "empty").mkdir(parents=True)
     result = aihw("runs", *words)
     assert result.code == 2 and reason in result.err and result.out == ""
-    assert len([line for line in result.err.splitlines() if line.startswith("error: ")]) == 1
+    assert (
+        len([line for line in result.err.splitlines() if line.startswith("error: ")])
+        == 1
+    )
 
 
 def test_without_a_runs_folder(aihw: Aihw, folder: Path) -> None:
@@ -302,7 +356,9 @@ def test_without_a_runs_folder(aihw: Aihw, folder: Path) -> None:
     assert "neither a folder nor a condition" in aihw("runs", "show", "abc").err
 
 
-def test_folders_that_cannot_be_read_are_named(aihw: Aihw, folder: Path, sweep: list[Path]) -> None:
+def test_folders_that_cannot_be_read_are_named(
+    aihw: Aihw, folder: Path, sweep: list[Path]
+) -> None:
     newer = write_run(folder / "runs", config(seed=7), number=70, format=FORMAT + 1)
     sweep[0].joinpath("run.json").write_text("{")
     (sweep[1] / "metrics.csv").write_text("epoch,test_accuracy\n1,0.5\n2,what\n")
@@ -314,7 +370,9 @@ def test_folders_that_cannot_be_read_are_named(aihw: Aihw, folder: Path, sweep: 
         f"note: {newer.relative_to(folder)} was written by a newer version of aihw (format {FORMAT + 1}); update aihw"
         in result.err
     )
-    assert f"note: {(sweep[0] / 'run.json').relative_to(folder)} is damaged" in result.err
+    assert (
+        f"note: {(sweep[0] / 'run.json').relative_to(folder)} is damaged" in result.err
+    )
     plotted = aihw("runs", "plot", "seed=2")
     assert plotted.code == 0 and "metrics.csv line 3 is damaged" in plotted.err
     for verb in ("show", "compare"):

@@ -10,14 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from engine.readers.run_files import ADVICE, DamagedRun, read_config, read_metrics, read_summary
+from engine.readers.run_files import (
+    ADVICE,
+    DamagedRun,
+    read_config,
+    read_metrics,
+    read_summary,
+)
 from engine.settings import UserError
 from tests.cli.conftest import Result
 from tests.records.helpers import config, write_run
 
 Aihw = Callable[..., Result]
 BOMB = "\n".join(
-    ["l0: &l0 [x, x]", *(f"l{k}: &l{k} [{', '.join([f'*l{k - 1}'] * 9)}]" for k in range(1, 9))]
+    [
+        "l0: &l0 [x, x]",
+        *(f"l{k}: &l{k} [{', '.join([f'*l{k - 1}'] * 9)}]" for k in range(1, 9)),
+    ]
 )
 # File, its new content, and what is said of it.
 DAMAGE = {
@@ -34,9 +43,21 @@ DAMAGE = {
         "status is missing",
     ),
     "record of nothing": ("run.json", "", "run.json is damaged"),
-    "summary a list": ("summary.json", "[]", "summary.json is missing or damaged: it holds []"),
-    "summary a number": ("summary.json", "5", "summary.json is missing or damaged: it holds 5"),
-    "summary nested": ("summary.json", '{"a":' * 9000, "summary.json is missing or damaged"),
+    "summary a list": (
+        "summary.json",
+        "[]",
+        "summary.json is missing or damaged: it holds []",
+    ),
+    "summary a number": (
+        "summary.json",
+        "5",
+        "summary.json is missing or damaged: it holds 5",
+    ),
+    "summary nested": (
+        "summary.json",
+        '{"a":' * 9000,
+        "summary.json is missing or damaged",
+    ),
     "summary with odd values": (
         "summary.json",
         '{"status": "finished", "test_accuracy": [1]}',
@@ -44,7 +65,11 @@ DAMAGE = {
     ),
     "no summary": ("summary.json", None, "summary.json is missing or damaged"),
     "configuration a bomb": ("config.yaml", BOMB, "more than 200000 values"),
-    "configuration a circle": ("config.yaml", "device: &a {x: *a}", "an alias that holds itself"),
+    "configuration a circle": (
+        "config.yaml",
+        "device: &a {x: *a}",
+        "an alias that holds itself",
+    ),
     "configuration with objects": (
         "config.yaml",
         "device: !!set {a}",
@@ -107,7 +132,9 @@ def test_metrics(aihw: Aihw, hurt: Path) -> None:
     result = aihw("runs", "plot", "--out", "a.svg")
     assert result.code == 0 and "Traceback" not in result.err
     (hurt / "metrics.csv").write_text("epoch,test_accuracy\n1,0.5\n2\n")
-    with pytest.raises(DamagedRun, match="line 3 is damaged: it has another number of fields"):
+    with pytest.raises(
+        DamagedRun, match="line 3 is damaged: it has another number of fields"
+    ):
         read_metrics(hurt)
 
 
@@ -124,7 +151,9 @@ def test_no_files(aihw: Aihw, hurt: Path, kind: str) -> None:
         else:
             path.symlink_to("/dev/zero" if kind == "link" else name)
     result = aihw("runs", "ls")
-    assert result.code == 0 and f"{1:012x}-1" in result.out and f"{2:012x}-2" in result.out
+    assert (
+        result.code == 0 and f"{1:012x}-1" in result.out and f"{2:012x}-2" in result.out
+    )
     for read in (read_summary, read_config):
         with pytest.raises(UserError, match="is missing or damaged"):
             read(hurt)

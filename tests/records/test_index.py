@@ -30,7 +30,8 @@ def values(root: Path, key: str = "test_accuracy") -> list[object]:
 
 def test_runs_are_found_at_any_depth_oldest_first(tmp_path: Path) -> None:
     written = [
-        write_run(tmp_path / place, config(), number=n) for n, place in enumerate(("b", "a/x", "a"))
+        write_run(tmp_path / place, config(), number=n)
+        for n, place in enumerate(("b", "a/x", "a"))
     ]
     (tmp_path / "a" / "notes").mkdir()
     shutil.copytree(written[0], tmp_path / "a" / ".new-unfinished")
@@ -43,7 +44,9 @@ def test_a_folder_named_twice_gives_its_runs_once(tmp_path: Path) -> None:
     assert len(find_runs([tmp_path, folder, folder.parent]).runs) == 1
 
 
-def test_links_add_no_runs_and_those_that_lead_elsewhere_are_named(tmp_path: Path) -> None:
+def test_links_add_no_runs_and_those_that_lead_elsewhere_are_named(
+    tmp_path: Path,
+) -> None:
     root, other = tmp_path / "runs", tmp_path / "other"
     first = write_run(root, config(seed=1))
     write_run(other, config(seed=2))
@@ -69,7 +72,10 @@ def test_many_links_to_a_folder_above_do_not_multiply(tmp_path: Path) -> None:
 
 
 def test_a_link_in_the_place_of_a_file_is_not_read(tmp_path: Path) -> None:
-    first, second = write_run(tmp_path, config(seed=1)), write_run(tmp_path, config(seed=2))
+    first, second = (
+        write_run(tmp_path, config(seed=1)),
+        write_run(tmp_path, config(seed=2)),
+    )
     (second / "summary.json").unlink()
     (second / "summary.json").symlink_to(first / "summary.json")
     found = find_runs([tmp_path])
@@ -99,12 +105,17 @@ def test_without_a_home_folder_there_is_no_index(
     write_run(tmp_path, config())
     monkeypatch.delenv("AIHW_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    monkeypatch.setattr(
+        Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home"))
+    )
     assert len(find_runs([tmp_path]).runs) == 1
 
 
 def test_the_index_follows_the_folders(tmp_path: Path) -> None:
-    first, second = write_run(tmp_path, config(seed=1)), write_run(tmp_path, config(seed=2))
+    first, second = (
+        write_run(tmp_path, config(seed=1)),
+        write_run(tmp_path, config(seed=2)),
+    )
     assert len(values(tmp_path)) == 2
     summary = json.loads((first / "summary.json").read_text())
     (first / "summary.json").write_text(json.dumps({**summary, "test_accuracy": 0.125}))
@@ -116,10 +127,14 @@ def test_the_index_follows_the_folders(tmp_path: Path) -> None:
     assert 0.5 in values(tmp_path, "device.dw_min")
 
 
-def test_unchanged_runs_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanged_runs_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_sweep(tmp_path, 6)
     before = find_runs([tmp_path]).runs
-    monkeypatch.setattr(index, "read_values", lambda folder: pytest.fail(f"{folder} is read again"))
+    monkeypatch.setattr(
+        index, "read_values", lambda folder: pytest.fail(f"{folder} is read again")
+    )
     after = find_runs([tmp_path]).runs
     assert [vars(run) for run in after] == [vars(run) for run in before]
 
@@ -139,7 +154,9 @@ def test_an_index_that_cannot_be_used_is_made_anew(tmp_path: Path, damage: str) 
             base.execute(f"PRAGMA user_version = {index.VERSION + 1}")
             base.execute("DROP TABLE parts")
     else:
-        path.write_bytes(b"rubbish" * 1000 if damage == "rubbish" else content[: len(content) // 2])
+        path.write_bytes(
+            b"rubbish" * 1000 if damage == "rubbish" else content[: len(content) // 2]
+        )
     assert values(root) == expected and path.is_file()
     assert values(root) == expected
 
@@ -166,7 +183,8 @@ def test_broken_runs_are_told_and_the_others_listed(tmp_path: Path) -> None:
             len(line.splitlines()) == 1 for line in found.problems
         )
         assert any(
-            f"newer version of aihw (format {FORMAT + 1})" in line for line in found.problems
+            f"newer version of aihw (format {FORMAT + 1})" in line
+            for line in found.problems
         )
 
 
@@ -183,7 +201,11 @@ def test_a_run_with_a_broken_result_is_still_listed(tmp_path: Path) -> None:
 def test_the_result_of_an_unfinished_run_is_its_last_epoch(tmp_path: Path) -> None:
     write_run(tmp_path, config(), status="failed")
     run = find_runs([tmp_path]).runs[0]
-    assert run.status == "failed" and run.value("epochs") == 4 and run.value("test_loss") == 0.5
+    assert (
+        run.status == "failed"
+        and run.value("epochs") == 4
+        and run.value("test_loss") == 0.5
+    )
 
 
 def test_a_run_that_was_killed_is_interrupted(tmp_path: Path) -> None:
@@ -210,10 +232,24 @@ def test_processes_may_look_at_the_same_time(tmp_path: Path) -> None:
 
 def _listing(root: Path, *words: str) -> tuple[float, list[str]]:
     """Seconds of a processor and lines of `aihw runs ls` in a process of its own."""
-    command = [sys.executable, "-m", "aihw_cli", "runs", "ls", str(root), "--csv", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "aihw_cli",
+        "runs",
+        "ls",
+        str(root),
+        "--csv",
+        *words,
+    ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True, env=dict(os.environ)
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ),
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

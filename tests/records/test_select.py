@@ -12,7 +12,14 @@ import pytest
 from aihw_cli.main import main
 from engine.presets import load_member
 from engine.records.differ import differing, distinguishing
-from engine.records.group import best_first, distinct, group_by, less_is_better, mixed, over_seeds
+from engine.records.group import (
+    best_first,
+    distinct,
+    group_by,
+    less_is_better,
+    mixed,
+    over_seeds,
+)
 from engine.records.index import find_runs
 from engine.records.run import Run, all_keys, complete_key
 from engine.records.select import read_condition, select
@@ -80,7 +87,9 @@ def test_what_is_no_condition() -> None:
         ("about", "may mean device.about, tile.about, algorithm.about"),
     ],
 )
-def test_unknown_keys_name_the_nearest(runs: list[Run], name: str, message: str) -> None:
+def test_unknown_keys_name_the_nearest(
+    runs: list[Run], name: str, message: str
+) -> None:
     with pytest.raises(UserError, match=message) as caught:
         complete_key(name, all_keys(runs))
     assert len(str(caught.value).splitlines()) == 1
@@ -89,7 +98,9 @@ def test_unknown_keys_name_the_nearest(runs: list[Run], name: str, message: str)
 def test_a_preset_is_recognised_with_changed_values(tmp_path: Path) -> None:
     for number, name in enumerate(("ecram", "reram_sb")):
         write_run(
-            tmp_path, config(device={**load_member("device", name), "dw_min": 0.01}), number=number
+            tmp_path,
+            config(device={**load_member("device", name), "dw_min": 0.01}),
+            number=number,
         )
     runs = find_runs([tmp_path]).runs
     assert len(chosen(runs, "device=ecram")) == 1
@@ -130,7 +141,11 @@ def test_groups_over_seeds(runs: list[Run]) -> None:
     groups = over_seeds(runs)
     assert len(groups) == 8 and all(len(group.runs) == 3 for group in groups)
     best = best_first(groups, "test_accuracy", lowest=False)[0]
-    assert best.keys == {"device.dw_min": 0.001, "optimizer.lr": 0.1, "hash": "000000000002"}
+    assert best.keys == {
+        "device.dw_min": 0.001,
+        "optimizer.lr": 0.1,
+        "hash": "000000000002",
+    }
     found = best.spread("test_accuracy")
     assert found.mean == pytest.approx(0.94) and found.std == pytest.approx(0.002)
     assert found.ci95 == pytest.approx(4.302653 * 0.002 / math.sqrt(3), rel=1e-5)
@@ -145,23 +160,34 @@ def test_groups_by_a_key_say_what_they_mix(runs: list[Run]) -> None:
 
 
 def test_groups_without_a_result_come_last(tmp_path: Path) -> None:
-    write_run(tmp_path, config(seed=1), number=1, status="failed").joinpath("metrics.csv").unlink()
+    write_run(tmp_path, config(seed=1), number=1, status="failed").joinpath(
+        "metrics.csv"
+    ).unlink()
     write_run(tmp_path, config(lr=0.3), number=2)
-    groups = best_first(over_seeds(find_runs([tmp_path]).runs), "test_accuracy", lowest=True)
+    groups = best_first(
+        over_seeds(find_runs([tmp_path]).runs), "test_accuracy", lowest=True
+    )
     assert [group.spread("test_accuracy").count for group in groups] == [1, 0]
 
 
 def test_less_is_better() -> None:
     assert [
-        less_is_better(name) for name in ("test_loss", "seconds", "test_accuracy", "final_error")
+        less_is_better(name)
+        for name in ("test_loss", "seconds", "test_accuracy", "final_error")
     ] == [1, 1, 0, 1]
 
 
 def test_statistics() -> None:
     found = spread([1.0, 2.0, 3.0, math.nan, 6.0])
     assert (found.count, found.mean, found.low, found.high) == (4, 3.0, 1.0, 6.0)
-    assert found.std == pytest.approx(2.160247) and found.ci95 == pytest.approx(3.437425, rel=1e-5)
-    assert spread([2.0]).mean == 2.0 and math.isnan(spread([2.0]).ci95) and spread([]).count == 0
+    assert found.std == pytest.approx(2.160247) and found.ci95 == pytest.approx(
+        3.437425, rel=1e-5
+    )
+    assert (
+        spread([2.0]).mean == 2.0
+        and math.isnan(spread([2.0]).ci95)
+        and spread([]).count == 0
+    )
 
 
 def test_a_copy_a_link_and_a_repetition_of_a_run_count_once(

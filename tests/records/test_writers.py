@@ -26,7 +26,10 @@ def in_tensorboard(folder: Path) -> Scalars:
 
     found = EventAccumulator(str(folder / "tensorboard"))
     found.Reload()
-    return {tag: [(e.step, e.value) for e in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+    return {
+        tag: [(e.step, e.value) for e in found.Scalars(tag)]
+        for tag in found.Tags()["scalars"]
+    }
 
 
 def in_mlflow(folder: Path) -> Scalars:
@@ -40,7 +43,9 @@ def in_mlflow(folder: Path) -> Scalars:
     data = client.get_run(kept["run_id"]).data
     assert data.params["optimizer.lr"] == "0.05" and data.tags["aihw.seed"] == "7"
     return {
-        name: [(m.step, m.value) for m in client.get_metric_history(kept["run_id"], name)]
+        name: [
+            (m.step, m.value) for m in client.get_metric_history(kept["run_id"], name)
+        ]
         for name in data.metrics
     }
 
@@ -70,9 +75,13 @@ def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """Each writer that is installed; MLflow with no tracking server of the user's."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     package = "json" if request.param == "jsonl" else request.param
-    pytest.importorskip(package, reason=f"the extra aihw[{request.param}] is not installed")
+    pytest.importorskip(
+        package, reason=f"the extra aihw[{request.param}] is not installed"
+    )
     if request.param == "mlflow":
-        pytest.importorskip("sqlalchemy", reason="the extra aihw[mlflow] is not installed")
+        pytest.importorskip(
+            "sqlalchemy", reason="the extra aihw[mlflow] is not installed"
+        )
     return str(request.param)
 
 
@@ -80,7 +89,11 @@ def expected(folder: Path) -> Scalars:
     """The metrics of a run, as scalars over epochs."""
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    return {k: [(int(r["epoch"]), float(r[k])) for r in rows] for k in rows[0] if k != "epoch"}
+    return {
+        k: [(int(r["epoch"]), float(r[k])) for r in rows]
+        for k in rows[0]
+        if k != "epoch"
+    }
 
 
 def agree(found: Scalars, wanted: Scalars) -> None:
@@ -90,7 +103,9 @@ def agree(found: Scalars, wanted: Scalars) -> None:
     for key, values in wanted.items():
         assert [step for step, _ in found[key]] == [step for step, _ in values]
         if key != "seconds":
-            assert [v for _, v in found[key]] == pytest.approx([v for _, v in values], rel=1e-6)
+            assert [v for _, v in found[key]] == pytest.approx(
+                [v for _, v in values], rel=1e-6
+            )
 
 
 def test_which_there_are() -> None:
@@ -100,7 +115,9 @@ def test_which_there_are() -> None:
 def test_a_run_that_was_interrupted_is_followed(
     tmp_path: Path, every_step_is_reported: None
 ) -> None:
-    pytest.importorskip("tensorboard", reason="the extra aihw[tensorboard] is not installed")
+    pytest.importorskip(
+        "tensorboard", reason="the extra aihw[tensorboard] is not installed"
+    )
     config = small_config(tmp_path, run={"log": ["tensorboard"], "checkpoint_every": 4})
     folder = run_folder(config)
     with pytest.raises(KeyboardInterrupt):
@@ -111,7 +128,9 @@ def test_a_run_that_was_interrupted_is_followed(
     agree(in_tensorboard(folder), expected(folder))
 
 
-def test_the_checkpoint_may_be_older_than_the_metrics(tmp_path: Path, name: str) -> None:
+def test_the_checkpoint_may_be_older_than_the_metrics(
+    tmp_path: Path, name: str
+) -> None:
     import shutil
 
     config = small_config(tmp_path, run={"log": [name]})
@@ -120,7 +139,9 @@ def test_the_checkpoint_may_be_older_than_the_metrics(tmp_path: Path, name: str)
     for path in (folder / "checkpoint").glob("000003-*"):
         shutil.rmtree(path)
     record = (
-        (folder / "run.json").read_text().replace('"status": "finished"', '"status": "running"')
+        (folder / "run.json")
+        .read_text()
+        .replace('"status": "finished"', '"status": "running"')
     )
     (folder / "run.json").write_text(record)
     resume(folder, Recorder())
@@ -157,10 +178,14 @@ class Broken:
         raise OSError("the server\nis gone")
 
 
-def test_a_writer_that_fails_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_that_fails_stops_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
     monkeypatch.setattr(
-        writers, "_module", lambda _: type("Module", (), {"Writer": Broken, "PACKAGE": "os"})
+        writers,
+        "_module",
+        lambda _: type("Module", (), {"Writer": Broken, "PACKAGE": "os"}),
     )
     following = Writers(tmp_path, said.append)
     following.begin({"run": {"log": ["mlflow"]}}, {})

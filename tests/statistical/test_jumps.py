@@ -12,7 +12,10 @@ from engine.tile.cells import CellArray
 from engine.tile.settings import DeviceSpec
 
 CASES = {
-    "constant_step": ("constant_step.ConstantStep", {"dw_min": 0.002, "dw_min_std": 3.0}),
+    "constant_step": (
+        "constant_step.ConstantStep",
+        {"dw_min": 0.002, "dw_min_std": 3.0},
+    ),
     "soft_bounds": (
         "soft_bounds.SoftBounds",
         {"dw_min": 0.01, "dw_min_std": 1.0, "mult_noise": False},
@@ -58,7 +61,9 @@ def after(model: str, params: dict[str, float], start: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("start", [0.0, 0.45])
 @pytest.mark.parametrize("name", list(CASES))
-def test_jumps_leave_the_weights_of_single_pulses(tmp_path: Path, name: str, start: float) -> None:
+def test_jumps_leave_the_weights_of_single_pulses(
+    tmp_path: Path, name: str, start: float
+) -> None:
     params = CASES[name][1] | SAME
     jumped = after(name, params, start)
     single = after(one_by_one(tmp_path, name), params, start)
@@ -67,7 +72,9 @@ def test_jumps_leave_the_weights_of_single_pulses(tmp_path: Path, name: str, sta
     assert abs(jumped.mean() - single.mean()) < 5 * error
     assert float(jumped.std() / single.std()) == pytest.approx(1.0, abs=0.02)
     shares = torch.linspace(0.01, 0.99, 25, dtype=torch.float64)
-    distance = (torch.quantile(jumped, shares) - torch.quantile(single, shares)).abs().max()
+    distance = (
+        (torch.quantile(jumped, shares) - torch.quantile(single, shares)).abs().max()
+    )
     assert distance < 0.08 * single.std()
 
 

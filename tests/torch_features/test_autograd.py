@@ -11,9 +11,25 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
-from engine.nn import AnalogConv2d, AnalogLayer, AnalogLinear, analog_tiles, convert_to_analog
+from engine.nn import (
+    AnalogConv2d,
+    AnalogLayer,
+    AnalogLinear,
+    analog_tiles,
+    convert_to_analog,
+)
 from engine.optim import make_optimizer
-from tests.nn.layers import LAYERS, NOISY, PERFECT, batch, call, make, spec, twin_of, weights
+from tests.nn.layers import (
+    LAYERS,
+    NOISY,
+    PERFECT,
+    batch,
+    call,
+    make,
+    spec,
+    twin_of,
+    weights,
+)
 from tests.nn.test_layers_hwa import HWA
 from tests.nn.test_layers_hwa import NOISY as NOISY_HWA
 
@@ -27,7 +43,9 @@ SECOND = "second derivatives do not go through analog tiles"
 
 @every_layer
 @noisy
-def test_second_derivatives_are_refused(kind: type[AnalogLayer], base: dict[str, Any]) -> None:
+def test_second_derivatives_are_refused(
+    kind: type[AnalogLayer], base: dict[str, Any]
+) -> None:
     """Also by `torch.autograd.grad`, which passes by what does not lead to its inputs, and where the
     only way is a weight."""
     layer = make(kind, base)
@@ -39,18 +57,29 @@ def test_second_derivatives_are_refused(kind: type[AnalogLayer], base: dict[str,
     x = batch(kind).requires_grad_()
     with pytest.raises(RuntimeError, match=SECOND):
         slope(x).square().sum().backward()
-    if kind.__name__ in ("AnalogLinear", "AnalogConv1d", "AnalogConv2d", "AnalogConv3d"):
+    if kind.__name__ in (
+        "AnalogLinear",
+        "AnalogConv1d",
+        "AnalogConv2d",
+        "AnalogConv3d",
+    ):
         flow = torch.ones_like(call(layer, x)).requires_grad_()
         (first,) = torch.autograd.grad(call(layer, x), x, flow, create_graph=True)
         with pytest.raises(RuntimeError, match=SECOND):
             torch.autograd.grad(first.sum(), flow)
     with pytest.raises(RuntimeError, match=SECOND):
-        torch.autograd.functional.hessian(lambda v: call(layer, v).square().sum(), x.detach())
+        torch.autograd.functional.hessian(
+            lambda v: call(layer, v).square().sum(), x.detach()
+        )
 
 
 @exact
 def test_a_graph_of_the_gradient_alone_changes_nothing(base: dict[str, Any]) -> None:
-    layer, twin, x = make(AnalogConv2d, base), make(AnalogConv2d, base), batch(AnalogConv2d)
+    layer, twin, x = (
+        make(AnalogConv2d, base),
+        make(AnalogConv2d, base),
+        batch(AnalogConv2d),
+    )
     for made, graph in ((layer, True), (twin, False)):
         optimizer = make_optimizer(made, {"name": "analog_sgd", "lr": 0.1})
         call(made, x).square().sum().backward(create_graph=graph)
@@ -81,7 +110,10 @@ def test_checkpointing_is_torchs(
     twin = twin_of(layer)
     optimizer = make_optimizer(layer, {"name": "analog_sgd", "lr": 0.1})
     for _ in range(2):
-        for made, step in ((layer, optimizer), (twin, torch.optim.SGD(twin.parameters(), lr=0.1))):
+        for made, step in (
+            (layer, optimizer),
+            (twin, torch.optim.SGD(twin.parameters(), lr=0.1)),
+        ):
             step.zero_grad()
             checkpoint(
                 lambda v, m=made: call(m, v), x, use_reentrant=reentrant
@@ -100,7 +132,9 @@ def test_checkpointing_trains_noisy_tiles(
     layer, x = make(kind, base), batch(kind).requires_grad_()
     optimizer = make_optimizer(layer, {"name": "analog_sgd", "lr": 0.01})
     before = weights(layer)
-    checkpoint(lambda v: call(layer, v), x, use_reentrant=reentrant).square().sum().backward()
+    checkpoint(
+        lambda v: call(layer, v), x, use_reentrant=reentrant
+    ).square().sum().backward()
     optimizer.step()
     assert not torch.equal(weights(layer), before)
 
@@ -113,13 +147,19 @@ def test_checkpointing_counts_a_batch_once(reentrant: bool) -> None:
         layer = AnalogLinear(
             4,
             3,
-            tile=spec({**HWA, "tile": {"input_range": {"enable": True, "init_from_data": 5}}}),
+            tile=spec(
+                {**HWA, "tile": {"input_range": {"enable": True, "init_from_data": 5}}}
+            ),
             seed=1,
         )
         limit = next(analog_tiles(layer)).state.input_range
         for number in range(3):
             x = (torch.linspace(-1, 1, 8).view(2, 4) * (number + 1)).requires_grad_()
-            y = checkpoint(layer, x, use_reentrant=reentrant) if way == "again" else layer(x)
+            y = (
+                checkpoint(layer, x, use_reentrant=reentrant)
+                if way == "again"
+                else layer(x)
+            )
             y.sum().backward()
         assert (limit.batches, float(limit.seen)) == (3, 3.0)
         ranges[way] = limit.value.detach().clone()
@@ -151,7 +191,11 @@ def test_hooks_of_layers_meet_gradients(base: dict[str, Any]) -> None:
 
 @noisy
 def test_anomaly_detection_and_inference_mode(base: dict[str, Any]) -> None:
-    layer, same, x = make(AnalogLinear, base), make(AnalogLinear, base), batch(AnalogLinear)
+    layer, same, x = (
+        make(AnalogLinear, base),
+        make(AnalogLinear, base),
+        batch(AnalogLinear),
+    )
     with torch.autograd.detect_anomaly(check_nan=True):
         y = layer(x)
         y.sum().backward()
@@ -177,7 +221,9 @@ TRANSFORMS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_transforms_of_functions_are_refused(name: str, base: dict[str, Any]) -> None:
     layer, x = make(AnalogLinear, base), batch(AnalogLinear)
-    with pytest.raises((RuntimeError, TypeError, ValueError, torch.fx.proxy.TraceError)):
+    with pytest.raises(
+        (RuntimeError, TypeError, ValueError, torch.fx.proxy.TraceError)
+    ):
         TRANSFORMS[name](layer, x)
     layer(x)
 
@@ -185,13 +231,18 @@ def test_transforms_of_functions_are_refused(name: str, base: dict[str, Any]) ->
 @noisy
 def test_forward_mode_is_refused(base: dict[str, Any]) -> None:
     layer, x = make(AnalogLinear, base), batch(AnalogLinear)
-    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="forward mode"):
+    with (
+        forward_ad.dual_level(),
+        pytest.raises(NotImplementedError, match="forward mode"),
+    ):
         layer(forward_ad.make_dual(x, x))
 
 
 @noisy
 @pytest.mark.parametrize("whole", [False, True], ids=["network", "step"])
-def test_the_compiler_leaves_tiles_as_they_are(base: dict[str, Any], whole: bool) -> None:
+def test_the_compiler_leaves_tiles_as_they_are(
+    base: dict[str, Any], whole: bool
+) -> None:
     """Traced, kernels read memory that is not there: outputs were wrong, and the heap broken."""
     results = []
     for compiled in (False, True):
@@ -199,7 +250,11 @@ def test_the_compiler_leaves_tiles_as_they_are(base: dict[str, Any], whole: bool
         layers = [nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 3), nn.Tanh()]
         network = convert_to_analog(nn.Sequential(*layers), spec(base))
         optimizer = make_optimizer(network, {"name": "analog_sgd", "lr": 0.05})
-        run = torch.compile(network, backend="eager") if compiled and not whole else network
+        run = (
+            torch.compile(network, backend="eager")
+            if compiled and not whole
+            else network
+        )
 
         def step(x: Tensor, run: Any = run, optimizer: Any = optimizer) -> Tensor:
             run.zero_grad()

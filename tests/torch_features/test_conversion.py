@@ -85,20 +85,27 @@ def weight_of_another_kind(change: Callable[[Tensor], Tensor]) -> nn.Module:
     ("change", "kind"),
     [
         (lambda w: w.to_sparse(), "not sparse: take its to_dense"),
-        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "quantized: take its dequan"),
+        (
+            lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8),
+            "quantized: take its dequan",
+        ),
         (lambda w: w * 1j, "complex"),
         (lambda w: w.to("meta"), "meta"),
         (lambda w: w / 0, "not finite"),
         (lambda w: w.double() * 1e42, "not finite in float32"),
     ],
 )
-def test_weights_of_another_kind_are_refused(change: Callable[[Tensor], Tensor], kind: str) -> None:
+def test_weights_of_another_kind_are_refused(
+    change: Callable[[Tensor], Tensor], kind: str
+) -> None:
     net = weight_of_another_kind(change)
     assert kind in reason(net)
 
 
 def test_quantized_layers_are_refused() -> None:
-    net = torch.ao.quantization.quantize_dynamic(network(), {nn.Linear}, dtype=torch.qint8)
+    net = torch.ao.quantization.quantize_dynamic(
+        network(), {nn.Linear}, dtype=torch.qint8
+    )
     assert "a quantized Linear: convert the network before" in reason(net)
 
 
@@ -117,17 +124,22 @@ def test_matrices_of_unknown_layers_are_not_left_digital_in_silence() -> None:
     net = network()
     net[2] = Transposed()
     assert "2 (Transposed)" in reason(net)
-    assert convert_to_analog(net, spec(PERFECT), exclude=["2"])(torch.rand(1, 2, 6, 6)).shape == (
+    assert convert_to_analog(net, spec(PERFECT), exclude=["2"])(
+        torch.rand(1, 2, 6, 6)
+    ).shape == (
         1,
         4,
     )
     convert_to_analog(
-        nn.Sequential(nn.Embedding(5, 4), nn.LayerNorm((3, 4)), nn.PReLU()), spec(PERFECT)
+        nn.Sequential(nn.Embedding(5, 4), nn.LayerNorm((3, 4)), nn.PReLU()),
+        spec(PERFECT),
     )
 
 
 @pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str
+)
 def test_the_type_of_a_network_stays(kind: Any, dtype: torch.dtype) -> None:
     net = nn.Sequential(kind.digital(**EXAMPLES[kind].settings)).to(dtype)
     analog = convert_to_analog(net, spec(PERFECT))
@@ -138,7 +150,9 @@ def test_the_type_of_a_network_stays(kind: Any, dtype: torch.dtype) -> None:
         torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-7)
     x = batch(kind).to(dtype)
     assert call(analog[0], x).dtype is dtype
-    assert {p.dtype for p in convert_to_digital(analog.float()).parameters()} == {torch.float32}
+    assert {p.dtype for p in convert_to_digital(analog.float()).parameters()} == {
+        torch.float32
+    }
 
 
 def test_hooks_move_along() -> None:
@@ -203,7 +217,9 @@ def test_cells_of_further_arrays_are_no_digital_parameters(tile: TileSpec) -> No
 
 
 def test_an_example_has_the_type_of_the_network() -> None:
-    net = nn.Sequential(nn.Linear(4, 4).bfloat16(), AnalogLinear(4, 2, tile=spec(PERFECT)))
+    net = nn.Sequential(
+        nn.Linear(4, 4).bfloat16(), AnalogLinear(4, 2, tile=spec(PERFECT))
+    )
     assert analog_summary(net, (1, 4)).rows[1].output == "2"
 
 
@@ -246,7 +262,11 @@ def built(arch: str, size: int) -> nn.Module:
 def test_networks_of_torchvision_say_what_images_they_take() -> None:
     for arch, size, message in (
         ("alexnet", 8, "model.arch: alexnet does not take images of 8 x 8"),
-        ("vit_b_16", 20, "model.arch: vit_b_16 does not take images of 20 x 20: .*patch"),
+        (
+            "vit_b_16",
+            20,
+            "model.arch: vit_b_16 does not take images of 20 x 20: .*patch",
+        ),
         ("squeezenet1_1", 8, "Output size is too small"),
     ):
         with pytest.raises(UserError, match=message) as caught:

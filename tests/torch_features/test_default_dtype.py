@@ -44,11 +44,19 @@ ALGORITHMS = [name for name in algorithm_names() if name not in ("digital", "hwa
 READS: dict[str, dict[str, Any]] = {
     "asymmetry": {"w_read_asymmetry_dtod": 0.1, "mv_type": "PosNegSeparate"},
     "average": {"noise_management": "AverageAbsMax"},
-    "bitwise": {"mv_type": "BitWise", "bound_management": "None", "noise_management": "None"},
+    "bitwise": {
+        "mv_type": "BitWise",
+        "bound_management": "None",
+        "noise_management": "None",
+    },
     "iterative": {"out_bound": 0.5, "bound_management": "Iterative"},
     "noise of weights": {"w_noise_type": "AdditiveConstant", "w_noise": 0.05},
     "spreads": {"out_nonlinearity": 0.1, "out_nonlinearity_std": 0.1},
-    "split": {"mv_type": "SplitMode", "bound_management": "None", "noise_management": "None"},
+    "split": {
+        "mv_type": "SplitMode",
+        "bound_management": "None",
+        "noise_management": "None",
+    },
     "voltage drop": {"ir_drop": 1.0},
 }
 
@@ -83,7 +91,10 @@ def trained(layer: Any, x: Tensor) -> list[Tensor]:
         optimizer.step()
         outputs.append(y.detach())
     outputs.append(call(layer.eval(), x).detach())
-    return [*outputs, *(v for v in layer.state_dict().values() if isinstance(v, Tensor))]
+    return [
+        *outputs,
+        *(v for v in layer.state_dict().values() if isinstance(v, Tensor)),
+    ]
 
 
 @pytest.mark.parametrize("base", [NOISY, NOISY_HWA], ids=["pulses", "gradients"])
@@ -97,7 +108,11 @@ def test_layers(kind: type[AnalogLayer], base: dict[str, Any]) -> None:
 def test_algorithms(name: str) -> None:
     tile = {"mapping": {"weight_scaling_omega": 0.5}}
     spec = TileSpec.from_config(
-        {"device": NOISY["device"], "algorithm": {"name": name, **RANK.get(name, {})}, "tile": tile}
+        {
+            "device": NOISY["device"],
+            "algorithm": {"name": name, **RANK.get(name, {})},
+            "tile": tile,
+        }
     )
     same_for_all(
         lambda: trained(
@@ -115,7 +130,9 @@ def test_groups_and_presets(name: str) -> None:
 
 @pytest.mark.parametrize("name", READS)
 def test_products(name: str) -> None:
-    spec = TileSpec.from_config({"device": {"model": "ideal"}, "tile": {"forward": READS[name]}})
+    spec = TileSpec.from_config(
+        {"device": {"model": "ideal"}, "tile": {"forward": READS[name]}}
+    )
     x = torch.linspace(-1, 1, 18, dtype=torch.float32).view(3, 6)
     same_for_all(lambda: trained(AnalogLinear(6, 4, tile=spec, seed=1), x))
 
@@ -123,7 +140,9 @@ def test_products(name: str) -> None:
 def test_cells() -> None:
     def work() -> list[Tensor]:
         array = (
-            AnalogLinear(6, 4, tile=TileSpec.from_config(NOISY), seed=1).grid.tiles[0].tile.array
+            AnalogLinear(6, 4, tile=TileSpec.from_config(NOISY), seed=1)
+            .grid.tiles[0]
+            .tile.array
         )
         for name, values in (("pulse", [3]), ("decay", []), ("diffuse", []), ("clip", [0.3]),
                              ("reset", [0, 2]), ("drift", [10.0])):  # fmt: skip
@@ -174,7 +193,11 @@ def test_wires_and_pulses() -> None:
         left = pulses.write(written, rounds=3)
         with program(layer, spec, seed=1):
             y = layer(torch.ones(2, 8, dtype=torch.float32))
-        return [y.detach(), written.get_weights()[0], torch.tensor(left, dtype=torch.float64)]
+        return [
+            y.detach(),
+            written.get_weights()[0],
+            torch.tensor(left, dtype=torch.float64),
+        ]
 
     same_for_all(work)
 
@@ -197,7 +220,10 @@ def test_solvers() -> None:
     def work() -> list[Tensor]:
         matrix = linalg.AnalogMatrix(rows, "idealized", seed=1)
         matrix.update([0.1, 0.2], [1.0, 0.3, 0.2])
-        y = [torch.as_tensor(v) for v in (matrix @ [1.0, 2.0, 3.0003], matrix.rmatvec([0.1, 0.2]))]
+        y = [
+            torch.as_tensor(v)
+            for v in (matrix @ [1.0, 2.0, 3.0003], matrix.rmatvec([0.1, 0.2]))
+        ]
         return [matrix.get(), *y]
 
     same_for_all(work)
@@ -220,7 +246,10 @@ def test_conversion() -> None:
         network = torch.nn.Sequential(torch.nn.Linear(4, 3, dtype=torch.float32))
         analog = convert_to_analog(network, preset("idealized"))
         digital = convert_to_digital(analog)
-        return [*digital.state_dict().values(), *(t.get_weights() for t in analog_tiles(analog))]
+        return [
+            *digital.state_dict().values(),
+            *(t.get_weights() for t in analog_tiles(analog)),
+        ]
 
     same_for_all(work)
 
@@ -238,12 +267,19 @@ def test_no_tensor_is_made_in_the_default_type() -> None:
     found = []
     for path in sorted((ROOT / "engine").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            if not isinstance(node, ast.Call) or not isinstance(
+                node.func, ast.Attribute
+            ):
                 continue
-            made = ast.unparse(node.func).startswith("torch.") and node.func.attr in FACTORIES
+            made = (
+                ast.unparse(node.func).startswith("torch.")
+                and node.func.attr in FACTORIES
+            )
             named = any(keyword.arg == "dtype" for keyword in node.keywords)
             if made and not named and not _copies_an_array(node):
-                found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
+                found.append(
+                    f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+                )
     assert not found, "name a dtype"
 
 

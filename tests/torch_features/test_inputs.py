@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from engine.linalg import AnalogMatrix
-from engine.nn import AnalogLayer, AnalogLinear, AnalogLSTM, AnalogMultiheadAttention, analog_tiles
+from engine.nn import (
+    AnalogLayer,
+    AnalogLinear,
+    AnalogLSTM,
+    AnalogMultiheadAttention,
+    analog_tiles,
+)
 from engine.presets import preset
 from engine.tile.tile import Tile
 from tests.nn.layers import LAYERS, NOISY, PERFECT, batch, call, make, spec
@@ -28,7 +34,9 @@ def test_other_types_are_refused_by_name(
     kind: type[AnalogLayer], base: str, dtype: torch.dtype
 ) -> None:
     name = str(dtype).removeprefix("torch.")
-    message = rf"^{kind.__name__} takes floating-point inputs, not {name}: convert them with"
+    message = (
+        rf"^{kind.__name__} takes floating-point inputs, not {name}: convert them with"
+    )
     layer, x = make(kind, BASES[base]), batch(kind).abs().to(dtype)
     with pytest.raises(TypeError, match=message) as caught:
         call(layer, x)
@@ -37,7 +45,9 @@ def test_other_types_are_refused_by_name(
 
 @every_layer
 @pytest.mark.parametrize("base", BASES)
-def test_sparse_and_traced_inputs_are_refused(kind: type[AnalogLayer], base: str) -> None:
+def test_sparse_and_traced_inputs_are_refused(
+    kind: type[AnalogLayer], base: str
+) -> None:
     layer, x = make(kind, BASES[base]), batch(kind)
     with pytest.raises(TypeError, match="takes dense inputs, not sparse_coo ones"):
         call(layer, x.to_sparse())
@@ -68,29 +78,42 @@ def test_tiles_refuse_what_layers_refuse() -> None:
 def test_states_keys_and_values_are_inputs_too() -> None:
     lstm = AnalogLSTM(4, 3, tile=spec(PERFECT), seed=1)
     states = tuple(torch.ones(1, 2, 3, dtype=torch.int64) for _ in range(2))
-    with pytest.raises(TypeError, match="first state, takes floating-point inputs, not int64"):
+    with pytest.raises(
+        TypeError, match="first state, takes floating-point inputs, not int64"
+    ):
         lstm(torch.ones(5, 2, 4), states)
     packed = nn.utils.rnn.pack_sequence([torch.ones(2, 4, dtype=torch.int64)])
-    with pytest.raises(TypeError, match="AnalogLSTM takes floating-point inputs, not int64"):
+    with pytest.raises(
+        TypeError, match="AnalogLSTM takes floating-point inputs, not int64"
+    ):
         lstm(packed)
     attention = AnalogMultiheadAttention(4, 2, tile=spec(PERFECT), seed=1)
     x = torch.ones(3, 2, 4)
     for given in ((x, x.long(), x), (x, x, x.bool())):
-        with pytest.raises(TypeError, match="AnalogMultiheadAttention takes floating-point"):
+        with pytest.raises(
+            TypeError, match="AnalogMultiheadAttention takes floating-point"
+        ):
             attention(*given)
 
 
-@pytest.mark.parametrize("vector", [[1, 2], torch.tensor([1, 2]), torch.tensor([True, False])])
+@pytest.mark.parametrize(
+    "vector", [[1, 2], torch.tensor([1, 2]), torch.tensor([True, False])]
+)
 def test_whole_vectors_give_real_products(vector: Any) -> None:
     """Solvers promote, as NumPy does: a product of whole numbers is not cut to whole numbers."""
     values = torch.tensor([[0.25, -0.125], [0.5, 0.3]])
     matrix = AnalogMatrix(values, preset("ideal", forward={"is_perfect": True}))
     found = torch.as_tensor(matrix @ vector)
-    torch.testing.assert_close(found, values @ torch.as_tensor(vector, dtype=torch.float32))
+    torch.testing.assert_close(
+        found, values @ torch.as_tensor(vector, dtype=torch.float32)
+    )
 
 
 def test_complex_matrices_and_vectors_are_refused() -> None:
-    matrix, values = AnalogMatrix(torch.eye(2) / 2, "ideal"), torch.ones(2, dtype=torch.complex64)
+    matrix, values = (
+        AnalogMatrix(torch.eye(2) / 2, "ideal"),
+        torch.ones(2, dtype=torch.complex64),
+    )
     attempts = (
         lambda: matrix @ values,
         lambda: matrix @ values.numpy(),

@@ -34,7 +34,9 @@ def networks(tile: TileSpec) -> tuple[nn.Module, nn.Module, Tensor]:
     return digital, convert_to_analog(digital, tile), torch.randn(6, 4)
 
 
-def both(change: Callable[[nn.Module], Any], tile: TileSpec, factor: float = 30.0) -> list[Any]:
+def both(
+    change: Callable[[nn.Module], Any], tile: TileSpec, factor: float = 30.0
+) -> list[Any]:
     """One SGD step of a digital network and of the same one on perfect tiles, between which
     `change` sees each; the weights must be equal."""
     digital, analog, x = networks(tile)
@@ -63,16 +65,24 @@ def combinations() -> list[tuple[Any, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(("kind", "settings"), combinations())
-def test_every_optimizer_of_torch_is_refused(kind: Any, settings: dict[str, Any]) -> None:
+def test_every_optimizer_of_torch_is_refused(
+    kind: Any, settings: dict[str, Any]
+) -> None:
     _, analog, x = networks(spec(NOISY))
     optimizer = kind(analog.parameters(), lr=0.1, **settings)
     loss = analog(x).square().sum()
     loss.backward()
-    step = (lambda: optimizer.step(lambda: loss)) if kind is torch.optim.LBFGS else optimizer.step
+    step = (
+        (lambda: optimizer.step(lambda: loss))
+        if kind is torch.optim.LBFGS
+        else optimizer.step
+    )
     with pytest.raises(RuntimeError) as caught:
         step()
     if kind is not torch.optim.SparseAdam:  # has reasons of its own
-        assert "learn by pulses, which engine.optim.AnalogSGD makes" in str(caught.value)
+        assert "learn by pulses, which engine.optim.AnalogSGD makes" in str(
+            caught.value
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -109,7 +119,9 @@ def test_gradients_cannot_be_set_nor_hooked() -> None:
 
 def test_adam_beside_pulses() -> None:
     torch.manual_seed(1)
-    network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), AnalogLinear(5, 3, tile=spec(NOISY)))
+    network = nn.Sequential(
+        nn.Linear(4, 5), nn.Tanh(), AnalogLinear(5, 3, tile=spec(NOISY))
+    )
     adam = torch.optim.Adam(digital_parameters(network), lr=0.1)
     pulses = AnalogSGD(pulsed_parameters(network), lr=0.1)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
@@ -121,14 +133,18 @@ def test_adam_beside_pulses() -> None:
     assert {id(p) for p in everything} == {id(p) for p in network.parameters()}
 
 
-@pytest.mark.parametrize("mapping", [{}, {"weight_scaling_omega": 0.5}], ids=["plain", "scaled"])
+@pytest.mark.parametrize(
+    "mapping", [{}, {"weight_scaling_omega": 0.5}], ids=["plain", "scaled"]
+)
 @pytest.mark.parametrize("foreach", [None, False, True])
 @pytest.mark.parametrize("norm", [1.0, 2.0, float("inf")])
 def test_clipping_by_norm_is_torchs(
     norm: float, foreach: bool | None, mapping: dict[str, Any]
 ) -> None:
     def clip(network: nn.Module) -> Tensor:
-        return nn.utils.clip_grad_norm_(network.parameters(), 0.7, norm, foreach=foreach)
+        return nn.utils.clip_grad_norm_(
+            network.parameters(), 0.7, norm, foreach=foreach
+        )
 
     wanted, found = both(clip, spec(PERFECT, **mapping))
     torch.testing.assert_close(found, wanted)
@@ -166,7 +182,9 @@ def test_gradients_are_shown_and_scaled(mapping: dict[str, Any]) -> None:
     for network in (digital, analog):
         network(x).square().sum().backward()
         network(x).sum().backward()
-    for wanted, tile in zip((digital[0], digital[2]), analog_tiles(analog), strict=True):
+    for wanted, tile in zip(
+        (digital[0], digital[2]), analog_tiles(analog), strict=True
+    ):
         found, right = tile.held.grad, wanted.weight.grad
         torch.testing.assert_close(found.dense(), right)
         for of in (
@@ -188,7 +206,9 @@ def test_a_scaler_changes_nothing(unscale: bool, mapping: dict[str, Any]) -> Non
     for scale in (None, 1024.0):
         _, analog, x = networks(spec(NOISY, **mapping))
         optimizer = AnalogSGD(analog.parameters(), lr=0.1)
-        scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
+        scaler = torch.amp.GradScaler(
+            "cpu", init_scale=scale or 1.0, enabled=scale is not None
+        )
         for _ in range(2):
             optimizer.zero_grad()
             scaler.scale(analog(x).square().sum()).backward()
@@ -212,10 +232,14 @@ def test_a_scaler_leaves_a_step_out_where_numbers_overflow() -> None:
     scaler.step(optimizer)
     scaler.update()
     assert scaler.get_scale() == 2.0**19
-    assert all(torch.equal(p, b) for p, b in zip(analog.parameters(), before, strict=True))
+    assert all(
+        torch.equal(p, b) for p, b in zip(analog.parameters(), before, strict=True)
+    )
 
 
-@pytest.mark.parametrize("base", [PERFECT, {**PERFECT, **HWA}], ids=["pulses", "gradients"])
+@pytest.mark.parametrize(
+    "base", [PERFECT, {**PERFECT, **HWA}], ids=["pulses", "gradients"]
+)
 @pytest.mark.parametrize("way", ["module", "module, to zero", "optimizer", "optimizer, to zero",
                                  "each None", "each zero", "plain optimizer"])  # fmt: skip
 def test_every_way_to_drop_gradients(way: str, base: dict[str, Any]) -> None:

@@ -43,10 +43,14 @@ def _rank(rank: int, meeting: str) -> None:
 
 def _pulsed(rank: int) -> None:
     torch.manual_seed(1)
-    network = nn.Sequential(AnalogLinear(4, 3, tile=spec(NOISY), seed=1), nn.Linear(3, 2))
+    network = nn.Sequential(
+        AnalogLinear(4, 3, tile=spec(NOISY), seed=1), nn.Linear(3, 2)
+    )
     network(torch.ones(1, 4))  # a product before it is wrapped must not hide what comes
     model = DistributedDataParallel(network)
-    with pytest.raises(RuntimeError, match="pulsed tiles cannot be trained under Distributed"):
+    with pytest.raises(
+        RuntimeError, match="pulsed tiles cannot be trained under Distributed"
+    ):
         model(torch.rand(8, 4))
     with torch.no_grad():
         model(torch.rand(8, 4))
@@ -75,7 +79,9 @@ def _ranges(rank: int) -> None:
     """Input ranges start from the data of all ranks, whatever each of them sees."""
     torch.manual_seed(1)
     tile = spec(NOISY_HWA)
-    network = nn.Sequential(AnalogLinear(6, 4, tile=tile), AnalogLinear(4, 2, tile=tile))
+    network = nn.Sequential(
+        AnalogLinear(6, 4, tile=tile), AnalogLinear(4, 2, tile=tile)
+    )
     model = DistributedDataParallel(network)
     optimizer = AnalogSGD(model.parameters(), lr=0.05)
     torch.manual_seed(rank + 1)
@@ -105,11 +111,15 @@ def _sharded() -> None:
     for base in (NOISY, NOISY_HWA):
         network = nn.Sequential(AnalogLinear(4, 4, tile=spec(base), seed=1))
         with pytest.raises(TypeError, match="the weights of a tile were replaced"):
-            fully_shard(network, mesh=init_device_mesh("cpu", (RANKS,)))(torch.rand(2, 4))
+            fully_shard(network, mesh=init_device_mesh("cpu", (RANKS,)))(
+                torch.rand(2, 4)
+            )
 
 
 def test_a_tile_computes_the_same_in_another_process() -> None:
-    layers = [AnalogLinear(4, 3, tile=spec(base), seed=1) for base in (NOISY, NOISY_HWA)]
+    layers = [
+        AnalogLinear(4, 3, tile=spec(base), seed=1) for base in (NOISY, NOISY_HWA)
+    ]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found = pool.map(_output, layers)
     assert found == [_output(layer) for layer in layers]

@@ -15,7 +15,17 @@ from torch.nn.utils import prune
 from engine.linalg import AnalogMatrix
 from engine.nn import AnalogConv2d, AnalogLayer, AnalogLinear, analog_tiles
 from engine.optim import AnalogSGD
-from tests.nn.layers import LAYERS, NOISY, PERFECT, batch, call, make, spec, step, weights
+from tests.nn.layers import (
+    LAYERS,
+    NOISY,
+    PERFECT,
+    batch,
+    call,
+    make,
+    spec,
+    step,
+    weights,
+)
 from tests.nn.test_layers_hwa import HWA
 from tests.nn.test_layers_hwa import NOISY as NOISY_HWA
 
@@ -34,7 +44,9 @@ def refused(layer: AnalogLayer, *given: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("mapping", [{}, {"digital_bias": False}, {"max_input_size": 3}])
+@pytest.mark.parametrize(
+    "mapping", [{}, {"digital_bias": False}, {"max_input_size": 3}]
+)
 def test_what_does_not_fit_is_refused(mapping: dict[str, Any]) -> None:
     layer = AnalogLinear(4, 3, tile=spec(PERFECT, **mapping), seed=1)
     bare = AnalogLinear(4, 3, bias=False, tile=spec(PERFECT, **mapping), seed=1)
@@ -44,18 +56,28 @@ def test_what_does_not_fit_is_refused(mapping: dict[str, Any]) -> None:
     assert refused(layer, w.flatten()) == "the weight must be [3, 4], not [12]"
     assert refused(layer, w[0]) == "the weight must be [3, 4], not [4]"
     assert (
-        refused(conv, torch.rand(3, 3, 2, 5)) == "the weight must be [5, 2, 3, 3], not [3, 3, 2, 5]"
+        refused(conv, torch.rand(3, 3, 2, 5))
+        == "the weight must be [5, 2, 3, 3], not [3, 3, 2, 5]"
     )
-    assert refused(conv, torch.rand(5, 18)) == "the weight must be [5, 2, 3, 3], not [5, 18]"
+    assert (
+        refused(conv, torch.rand(5, 18))
+        == "the weight must be [5, 2, 3, 3], not [5, 18]"
+    )
     for wrong in (torch.ones(1), torch.ones(()), torch.ones(3, 1), torch.ones(4)):
         assert refused(layer, w, wrong).startswith("the bias must be [3], not")
     assert refused(bare, w, b) == "a bias was given to a layer without one (bias=False)"
     for number in (float("nan"), float("inf"), 1e39):
-        assert "not finite" in refused(layer, torch.full((3, 4), number, dtype=torch.float64))
-        assert "not finite" in refused(layer, w, torch.full((3,), number, dtype=torch.float64))
+        assert "not finite" in refused(
+            layer, torch.full((3, 4), number, dtype=torch.float64)
+        )
+        assert "not finite" in refused(
+            layer, w, torch.full((3,), number, dtype=torch.float64)
+        )
     assert "sparse" in refused(layer, w.to_sparse())
     assert "complex" in refused(layer, w * 1j)
-    assert "quantized" in refused(layer, torch.quantize_per_tensor(w, 0.1, 0, torch.qint8))
+    assert "quantized" in refused(
+        layer, torch.quantize_per_tensor(w, 0.1, 0, torch.qint8)
+    )
     assert "meta" in refused(layer, w.to("meta"))
     assert refused(layer, w.tolist()) == "the weight must be a tensor, not list"
 
@@ -74,7 +96,9 @@ def test_other_numbers_are_converted() -> None:
     layer = AnalogLinear(2, 2, bias=False, tile=spec(PERFECT), seed=1)
     for kind in (torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.int64):
         layer.set_weights(torch.tensor([[1, 0], [0, -1]], dtype=kind))
-        assert torch.equal(layer.get_weights()[0], torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
+        assert torch.equal(
+            layer.get_weights()[0], torch.tensor([[1.0, 0.0], [0.0, -1.0]])
+        )
     layer.set_weights(torch.tensor([[0.1, 0.2], [0.3, 0.4]]).T)
     assert torch.equal(layer.get_weights()[0], torch.tensor([[0.1, 0.3], [0.2, 0.4]]))
 
@@ -94,7 +118,10 @@ def test_named_weights_must_be_all_and_fit(kind: type[AnalogLayer]) -> None:
     for given, message in wrong:
         with pytest.raises(ValueError, match=message):
             layer.set_logical_weights(
-                {**{n: v + 1 for n, v in given.items()}, last: given.get(last, right[last])}
+                {
+                    **{n: v + 1 for n, v in given.items()},
+                    last: given.get(last, right[last]),
+                }
                 if last in given
                 else given
             )
@@ -118,7 +145,9 @@ def test_tiles_and_matrices_do_not_spread_weights_out() -> None:
 
 @every_layer
 @both
-def test_loading_by_assignment_is_loading(kind: type[AnalogLayer], base: dict[str, Any]) -> None:
+def test_loading_by_assignment_is_loading(
+    kind: type[AnalogLayer], base: dict[str, Any]
+) -> None:
     x = batch(kind)
     source, assigned, copied = (make(kind, base, seed=seed) for seed in (3, 4, 4))
     step(source, x)
@@ -133,7 +162,9 @@ def test_loading_by_assignment_is_loading(kind: type[AnalogLayer], base: dict[st
             assert torch.equal(tensor, copied.state_dict()[name])
             assert tensor.dtype is copied.state_dict()[name].dtype
     for tile in analog_tiles(assigned):
-        assert any(tile.tile.weight is p for p in kept.values()), "the optimizer lost its parameter"
+        assert any(tile.tile.weight is p for p in kept.values()), (
+            "the optimizer lost its parameter"
+        )
     before = weights(assigned)
     call(assigned, x).sum().backward()
     optimizer.step()
@@ -174,7 +205,9 @@ def replaced(layer: AnalogLinear, way: str) -> None:
 @pytest.mark.parametrize(
     "base", [PERFECT, {**PERFECT, **HWA}, NOISY], ids=["perfect", "hwa", "noisy"]
 )
-@pytest.mark.parametrize("way", ["parameter", "pruned", "half", "double", "transposed", "smaller"])
+@pytest.mark.parametrize(
+    "way", ["parameter", "pruned", "half", "double", "transposed", "smaller"]
+)
 def test_other_memory_is_refused(way: str, base: dict[str, Any]) -> None:
     layer = AnalogLinear(4, 3, tile=spec(base), seed=1)
     layer(torch.ones(2, 4))
@@ -227,7 +260,11 @@ def overwriting() -> Iterator[None]:
 @pytest.mark.usefixtures("overwriting")
 @both
 def test_moves_that_make_new_parameters(base: dict[str, Any]) -> None:
-    moved, same, x = make(AnalogLinear, base), make(AnalogLinear, base), batch(AnalogLinear)
+    moved, same, x = (
+        make(AnalogLinear, base),
+        make(AnalogLinear, base),
+        batch(AnalogLinear),
+    )
     assert torch.equal(step(moved.to("cpu"), x), step(same, x))
     assert torch.equal(weights(moved), weights(same))
 

@@ -50,9 +50,11 @@ def unharmed(victim: Path) -> bool:
     """Whether everything outside is as it was."""
     found = sorted(p.relative_to(victim).as_posix() for p in victim.rglob("*"))
     texts = {p.read_text() for p in victim.rglob("*") if p.is_file()}
-    return found == ["000001-000000000", "000001-000000000/state.json", "file"] and texts == {
-        "precious\n"
-    }
+    return found == [
+        "000001-000000000",
+        "000001-000000000/state.json",
+        "file",
+    ] and texts == {"precious\n"}
 
 
 @pytest.fixture
@@ -85,7 +87,9 @@ def test_a_link_is_not_followed(interrupted: Path, victim: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_a_link_to_nowhere_makes_nothing(interrupted: Path, victim: Path, name: str) -> None:
+def test_a_link_to_nowhere_makes_nothing(
+    interrupted: Path, victim: Path, name: str
+) -> None:
     replace(interrupted / name, victim / "new")
     try:
         resume(interrupted, Recorder())
@@ -108,7 +112,9 @@ def loop(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [pipe, endless, loop])
 @pytest.mark.parametrize("name", [*WRITTEN[:-1], "config.yaml"])
-def test_nothing_blocks(interrupted: Path, name: str, make: Callable[[Path], None]) -> None:
+def test_nothing_blocks(
+    interrupted: Path, name: str, make: Callable[[Path], None]
+) -> None:
     (interrupted / name).unlink(missing_ok=True)
     make(interrupted / name)
     for read in (run_status, has_metrics, lambda folder: resume(folder, Recorder())):
@@ -126,7 +132,9 @@ def test_a_run_folder_may_be_reached_by_a_link(interrupted: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", ["eval", "eval/x"])
-def test_an_evaluation_stays_in_its_run(interrupted: Path, victim: Path, depth: str) -> None:
+def test_an_evaluation_stays_in_its_run(
+    interrupted: Path, victim: Path, depth: str
+) -> None:
     place = interrupted / depth
     place.parent.mkdir(exist_ok=True)
     place.symlink_to(victim)
@@ -139,7 +147,9 @@ def test_an_evaluation_stays_in_its_run(interrupted: Path, victim: Path, depth: 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     path = tmp_path / "small" / "x-1"
-    left, fresh, other = (path.parent / f".new-{name}-00" for name in ("x-1", "x-1-1", "y-1"))
+    left, fresh, other = (
+        path.parent / f".new-{name}-00" for name in ("x-1", "x-1-1", "y-1")
+    )
     for place in (left, fresh, other):
         place.mkdir(parents=True)
     for place in (left, other):
@@ -154,7 +164,9 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [pipe, endless, loop, Path.mkdir])
-def test_only_ordinary_files_are_read(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_only_ordinary_files_are_read(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     make(tmp_path / "x")
     for follow in (True, False):
         with pytest.raises(OSError):

@@ -44,7 +44,10 @@ def test_no_character_acts_on_a_terminal() -> None:
     acting = {"Cc", "Cf", "Cs", "Zl", "Zp"}
     for point in range(sys.maxunicode + 1):
         character = chr(point)
-        if unicodedata.category(character) in acting and character not in "\u200c\u200d":
+        if (
+            unicodedata.category(character) in acting
+            and character not in "\u200c\u200d"
+        ):
             shown = visible(character)
             assert shown.isascii() and shown.isprintable(), hex(point)
 
@@ -59,7 +62,10 @@ def test_a_label_holds_no_formula() -> None:
 
 
 def test_json_without_numbers_that_it_lacks() -> None:
-    value = {1: [math.nan, (math.inf, 1.5)], "a": {"b": -math.inf, "c": None, "d": True}}
+    value = {
+        1: [math.nan, (math.inf, 1.5)],
+        "a": {"b": -math.inf, "c": None, "d": True},
+    }
     found = json.loads(to_json(value), parse_constant=pytest.fail)
     assert found == {"1": [None, [None, 1.5]], "a": {"b": None, "c": None, "d": True}}
 

@@ -91,7 +91,9 @@ def gammas(s: Any) -> tuple[float, ...]:
     number = getattr(s, "arrays", 2)
     found = s.gamma_vec or [s.gamma ** (number - 1 - k) for k in range(number)]
     if len(found) != number:
-        raise ValueError(f"algorithm.gamma_vec must have {number} numbers, not {len(found)}")
+        raise ValueError(
+            f"algorithm.gamma_vec must have {number} numbers, not {len(found)}"
+        )
     if found[-1] == 0:
         raise ValueError(
             "algorithm.gamma_vec must not end with 0: the last array is the one that keeps the weight"

@@ -20,10 +20,14 @@ class Chopped(Shared):
     """Settings of chopped transfers."""
 
     transfer_every: float = setting(
-        1.0, "period of the reads; < 0 = that share of a cell's states, by slice", "samples"
+        1.0,
+        "period of the reads; < 0 = that share of a cell's states, by slice",
+        "samples",
     )
     scale_fast_lr: bool = like(Shared, "scale_fast_lr", False)
-    gamma_vec: list[float] = numbers("share of both arrays in the weight; empty = gamma and 1")
+    gamma_vec: list[float] = numbers(
+        "share of both arrays in the weight; empty = gamma and 1"
+    )
     in_chop_prob: float = setting(
         0.1,
         "probability that a slice's chopper switches at its read, or one over the period",
@@ -36,18 +40,27 @@ class Chopped(Shared):
     auto_granularity: float = setting(
         0.0, "> 0: the unit also grows with this over the reads of a sweep", minimum=0
     )
-    auto_scale: bool = setting(False, "fast_lr follows the largest inputs and gradients seen")
-    auto_momentum: float = setting(0.99, "memory of those largest values", above=0, maximum=1)
+    auto_scale: bool = setting(
+        False, "fast_lr follows the largest inputs and gradients seen"
+    )
+    auto_momentum: float = setting(
+        0.99, "memory of those largest values", above=0, maximum=1
+    )
     correct_gradient_magnitudes: bool = setting(
         False, "what is read counts in units of the fast learning rate"
     )
     gamma_with_choppers: bool = setting(
         True, "the fast array's share in the weight has the signs of its choppers"
     )
-    step: float = setting(1.0, "size of a write", "steps of the visible array", minimum=0)
-    momentum: float = setting(0.0, "share of the buffer that a write leaves", minimum=0, maximum=1)
+    step: float = setting(
+        1.0, "size of a write", "steps of the visible array", minimum=0
+    )
+    momentum: float = setting(
+        0.0, "share of the buffer that a write leaves", minimum=0, maximum=1
+    )
     forget_buffer: bool = setting(
-        True, "a write leaves momentum times the buffer; otherwise only its pulses are taken off"
+        True,
+        "a write leaves momentum times the buffer; otherwise only its pulses are taken off",
     )
     transfer_update: OnePulse = field(default_factory=OnePulse)
 

@@ -35,11 +35,15 @@ class Chi(nn.Module):
         self.register_buffer("chi", torch.zeros_like(tile.array.weight.data))
         one_hot = torch.eye(rows, dtype=torch.float32, device=self.chi.device)
         self.register_buffer(
-            "one_hot", one_hot.repeat(lanes, 1, 1) if lanes > 1 else one_hot, persistent=False
+            "one_hot",
+            one_hot.repeat(lanes, 1, 1) if lanes > 1 else one_hot,
+            persistent=False,
         )
         # Management is what turns whole numbers into pulses: the largest of a row fires in every
         # slot.
-        self.write = replace(tile.spec.update, update_bl_management=True, update_management=True)
+        self.write = replace(
+            tile.spec.update, update_bl_management=True, update_management=True
+        )
 
     def clear(self) -> None:
         """Forgets all gradients."""
@@ -72,9 +76,18 @@ class Chi(nn.Module):
             s.n_rows_per_transfer if s.n_rows_per_transfer > 0 else array.out_size,
         )
         args.random_row = int(s.random_row and args.count < args.rows)
-        args.rate, args.unit, args.transfer, args.call = lr, unit, int(due), array.next_call()
+        args.rate, args.unit, args.transfer, args.call = (
+            lr,
+            unit,
+            int(due),
+            array.next_call(),
+        )
         whole = self._room()
-        fill(args, ("x", "d", "chi", "whole", "control"), (x, d, self.chi, whole, array.control))
+        fill(
+            args,
+            ("x", "d", "chi", "whole", "control"),
+            (x, d, self.chi, whole, array.control),
+        )
         self._step(args, parallel=x.is_cuda)
         if due:
             array.update(whole, self.one_hot, unit * s.transfer_lr, self.write)
@@ -97,7 +110,9 @@ class Chi(nn.Module):
             return None
         partial = self.chi.new_empty(later, *self.chi.shape)
         args.partial = partial.data_ptr()
-        args.items = later * args.replicas * -(-args.rows // SUMMED_ROWS) * -(-args.cols // 32)
+        args.items = (
+            later * args.replicas * -(-args.rows // SUMMED_ROWS) * -(-args.cols // 32)
+        )
         program.run("sum_products", args, warp=True)
         return partial
 
@@ -106,7 +121,9 @@ class Chi(nn.Module):
         """Whether each further update does the same: it ends with a transfer of all rows."""
         s, rows = self.settings, self.chi.shape[-2]
         begun = self.updates > 0 or not s.transfer_first
-        return bool(begun and s.transfer_every == 1 and s.n_rows_per_transfer in (-1, rows))
+        return bool(
+            begun and s.transfer_every == 1 and s.n_rows_per_transfer in (-1, rows)
+        )
 
     def _room(self) -> Tensor:
         """Where whole steps go; kept from call to call while it is small."""
@@ -131,8 +148,16 @@ class Chi(nn.Module):
             return v
         array, out = tile.array, torch.empty_like(v)
         args = read_struct("digital/digital.cuh", "QuantiseArgs")()
-        args.batch, args.n, args.items = v.shape[-2], v.shape[-1], v.numel() // v.shape[-1]
-        args.half, args.stochastic, args.call = bins // 2, int(stochastic), array.next_call()
+        args.batch, args.n, args.items = (
+            v.shape[-2],
+            v.shape[-1],
+            v.numel() // v.shape[-1],
+        )
+        args.half, args.stochastic, args.call = (
+            bins // 2,
+            int(stochastic),
+            array.next_call(),
+        )
         fill(args, ("v", "q", "control"), (v, out, array.control))
         digital_program(v.device.type).run("quantise_lines", args, warp=True)
         return out

@@ -80,7 +80,9 @@ class LearnedRange(nn.Module):
         program.run("cut_inputs", args, warps=warps_of(args.items, args.cols))
         return v
 
-    def gradient(self, x: Tensor, d: Tensor, clipped: Tensor | None, *, width: int) -> Tensor:
+    def gradient(
+        self, x: Tensor, d: Tensor, clipped: Tensor | None, *, width: int
+    ) -> Tensor:
         """The gradient [1] of the range for inputs x [B, I] whose cut ones have the gradient d [B,
         I].
 
@@ -113,15 +115,26 @@ class LearnedRange(nn.Module):
         args.kept = x.new_empty(
             x.shape[0], FIGURES
         )  # lives as long as the struct that points to it
-        fill(args, ("x", "figures", "range", "seen"), (x, args.kept, self.value, self.seen))
+        fill(
+            args,
+            ("x", "figures", "range", "seen"),
+            (x, args.kept, self.value, self.seen),
+        )
         return args
 
 
 def _range_args(s: InputRange) -> Any:
     """What the settings say, in the form of the kernels."""
     args = read_struct(HEADER, "RangeArgs")()
-    args.first_batches, args.std_alpha, args.decay = s.init_from_data, s.init_std_alpha, s.decay
-    args.input_share, args.output_share = s.input_min_percentage, s.output_min_percentage
+    args.first_batches, args.std_alpha, args.decay = (
+        s.init_from_data,
+        s.init_std_alpha,
+        s.decay,
+    )
+    args.input_share, args.output_share = (
+        s.input_min_percentage,
+        s.output_min_percentage,
+    )
     args.gradient_scale, args.relative = s.gradient_scale, int(s.gradient_relative)
     args.per_input, args.stop = int(s.clipped_per_input), int(s.stop_at_range)
     return args

@@ -35,7 +35,9 @@ class LowRank(nn.Module):
             if settings.io_aux is None
             else read_settings(IO, settings.io_aux, "algorithm.io_aux")
         )
-        spec = TileSpec(forward=io or tile.spec.forward, backward=io or tile.spec.backward)
+        spec = TileSpec(
+            forward=io or tile.spec.forward, backward=io or tile.spec.backward
+        )
         array = tile.array
         shapes = ((settings.rank, array.in_size), (array.out_size, settings.rank))
         self.in_factor, self.out_factor = (
@@ -117,7 +119,11 @@ class LowRank(nn.Module):
         )
         out = torch.empty_like(array.weight.data)
         args = read_struct("digital/digital.cuh", "NumberArgs")()
-        args.items, args.replicas, args.call = out.numel(), array.lanes, array.next_call()
+        args.items, args.replicas, args.call = (
+            out.numel(),
+            array.lanes,
+            array.next_call(),
+        )
         args.uniform = int(kind == "uniform")
         scales = {
             "uniform": 1 / math.sqrt(inputs),
@@ -128,7 +134,9 @@ class LowRank(nn.Module):
         fill(args, ("out", "control"), (out, array.control))
         digital_program(out.device.type).run("draw_numbers", args, threads=1)
         if kind == "orthogonal":
-            rows = torch.linalg.qr(out.double().cpu().mT)[0].mT * self.settings.init_gain
+            rows = (
+                torch.linalg.qr(out.double().cpu().mT)[0].mT * self.settings.init_gain
+            )
             out = rows.to(out).contiguous()
         array.set_weights(out)
 
@@ -137,7 +145,9 @@ def effective_rank(change: Tensor) -> Tensor:
     """exp of the entropy of the singular values of [.., O, I] over their sum; 0 for zeros (Roy &
     Vetterli 2007)."""
     values = torch.linalg.svdvals(change.double())
-    shares = values / values.sum(-1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
+    shares = values / values.sum(-1, keepdim=True).clamp_min(
+        torch.finfo(values.dtype).tiny
+    )
     return torch.special.entr(shares).sum(-1).exp() * (values[..., 0] > 0)
 
 

@@ -34,7 +34,11 @@ class WeightOverride:
     def __init__(
         self, array: Readable, weight: Tensor, per_sample: PerSampleNoise | None = None
     ) -> None:
-        self.out_size, self.in_size, self.lanes = array.out_size, array.in_size, array.lanes
+        self.out_size, self.in_size, self.lanes = (
+            array.out_size,
+            array.in_size,
+            array.lanes,
+        )
         self.weight, self.control, self.per_sample = weight, array.control, per_sample
 
 
@@ -46,7 +50,9 @@ class PerSampleNoise:
         self, array: Readable, modifier: WeightModifier, *, call: int, stream: int
     ) -> None:
         args, self.ends = _prepared(array, modifier, call=call, stream=stream)
-        self.settings = torch.frombuffer(bytearray(args), dtype=torch.uint8).to(array.weight.device)
+        self.settings = torch.frombuffer(bytearray(args), dtype=torch.uint8).to(
+            array.weight.device
+        )
 
     def data_ptr(self) -> int:
         """Where the kernels find the settings."""
@@ -108,13 +114,18 @@ def _modify_args(modifier: WeightModifier) -> Any:
     args.res = 2 * share if modifier.convention == "Torch" else share
     args.type = choice(HEADER, "ModifierType", modifier.type)
     args.as_torch = int(modifier.convention == "Torch")
-    args.sto_round, args.relative = int(modifier.sto_round), int(modifier.rel_to_actual_wmax)
+    args.sto_round, args.relative = (
+        int(modifier.sto_round),
+        int(modifier.rel_to_actual_wmax),
+    )
     args.degree = len(modifier.coeffs)
     args.coeffs[: args.degree] = modifier.coeffs
     return args
 
 
-def settle(weight: Tensor, scale: Tensor | None, clip: WeightClip, *, remap: WeightRemap) -> None:
+def settle(
+    weight: Tensor, scale: Tensor | None, clip: WeightClip, *, remap: WeightRemap
+) -> None:
     """Clips the weights [O, I] in place, then remaps them, which changes `scale` [O] as well."""
     remaps = remap.type != "None"
     if (
@@ -130,7 +141,10 @@ def settle(weight: Tensor, scale: Tensor | None, clip: WeightClip, *, remap: Wei
         choice(HEADER, "RemapType", remap.type),
     )
     args.fixed_value, args.sigma = clip.fixed_value, clip.sigma
-    args.remapped_wmax, args.max_scale_range = remap.remapped_wmax, remap.max_scale_range
+    args.remapped_wmax, args.max_scale_range = (
+        remap.remapped_wmax,
+        remap.max_scale_range,
+    )
     args.max_scale_ref = remap.max_scale_ref
     figures, limits = data.new_empty(args.rows, FIGURES), data.new_empty(FIGURES)
     fill(args, ("w", "figures", "limits"), (data, figures, limits))

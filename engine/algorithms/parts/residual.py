@@ -20,7 +20,9 @@ class Residual(Shared):
 
     units_in_mbatch: bool = like(Shared, "units_in_mbatch", True)
     fast_lr: float = setting(
-        0.0, "learning rate alpha of the fast array; 0 = that of the optimizer", minimum=0
+        0.0,
+        "learning rate alpha of the fast array; 0 = that of the optimizer",
+        minimum=0,
     )
     transfer_lr: float = setting(
         0.01, "learning rate beta of the transfers; 0 = no transfers", minimum=0
@@ -38,7 +40,10 @@ def residual_wiring(size: tuple[int, int], s: Any, rule: str, **more: Any) -> Wi
     TransferPlan."""
     from engine.tile.transfers.wiring import Wiring
 
-    every, gamma = more.pop("every", (s.transfer_every,)), more.pop("gamma", (s.gamma, 1.0))
+    every, gamma = (
+        more.pop("every", (s.transfer_every,)),
+        more.pop("gamma", (s.gamma, 1.0)),
+    )
     slices = size[1] if s.transfer_columns else size[0]
     wiring = Wiring(
         rule=rule,

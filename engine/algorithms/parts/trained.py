@@ -46,7 +46,9 @@ class Trained(nn.Module):
         super().__init__()
         self.modifier, self.clip, self.remap = spec.modifier, spec.clip, spec.remap
         self.ranges, self.analog_backward = spec.input_range, analog_backward
-        self.input_range = LearnedRange(spec.input_range) if spec.input_range.enable else None
+        self.input_range = (
+            LearnedRange(spec.input_range) if spec.input_range.enable else None
+        )
         self.active = is_active(spec.modifier)
         shared = self.active and not spec.modifier.per_batch_sample
         copy = torch.empty_like(tile.array.weight.data) if shared else None
@@ -62,7 +64,10 @@ class Trained(nn.Module):
         begins."""
         if not self.active or not (tile.training or self.modifier.enable_during_test):
             return None
-        array, stream = tile.array, TRAINING_STREAM if tile.training else EVALUATION_STREAM
+        array, stream = (
+            tile.array,
+            TRAINING_STREAM if tile.training else EVALUATION_STREAM,
+        )
         if self.copy is None:
             call = array.next_call() if tile.training else tile.read_calls
             return WeightOverride(
@@ -73,16 +78,21 @@ class Trained(nn.Module):
         if not tile.training:
             room = torch.empty_like(self.copy)
             return WeightOverride(
-                array, modify(array, self.modifier, room, call=tile.read_calls, stream=stream)
+                array,
+                modify(array, self.modifier, room, call=tile.read_calls, stream=stream),
             )
         if self.stale or self.modifier.per_forward:
             # Products of the same mini-batch that drew before keep theirs for their way back.
-            room = torch.empty_like(self.copy) if self.modifier.per_forward else self.copy
+            room = (
+                torch.empty_like(self.copy) if self.modifier.per_forward else self.copy
+            )
             modify(array, self.modifier, room, call=array.next_call(), stream=stream)
             self.copy, self.stale = room, False
         return WeightOverride(array, self.copy)
 
-    def settle(self, tile: Tile, scale: Tensor | None, out_scale: Tensor | None) -> None:
+    def settle(
+        self, tile: Tile, scale: Tensor | None, out_scale: Tensor | None
+    ) -> None:
         """Clips and remaps the weights after an optimizer step; what follows draws a new copy."""
         if self.remap.type != "None" and scale is not None and out_scale is not None:
             scale.mul_(out_scale.detach())
@@ -193,13 +203,20 @@ class _TrainedProduct(torch.autograd.Function):
                     back,
                 )
             if needs_range or (
-                state.input_range is not None and state.ranges.stop_at_range and grad_x is not None
+                state.input_range is not None
+                and state.ranges.stop_at_range
+                and grad_x is not None
             ):
-                found = state.input_range.gradient(x, grad_x, clipped, width=back.shape[1])
+                found = state.input_range.gradient(
+                    x, grad_x, clipped, width=back.shape[1]
+                )
                 grad_range = found if needs_range else None
             if needs_weight:
                 grad_weight = _outer(state, own, cut)
-                if state.input_range is not None and not state.ranges.gradient_over_range:
+                if (
+                    state.input_range is not None
+                    and not state.ranges.gradient_over_range
+                ):
                     grad_weight.mul_(state.input_range.value.detach())
         return grad_x if needs_x else None, grad_weight, grad_range, grad_scale, None
 
@@ -229,7 +246,9 @@ class Rows:
         self.control = x.new_zeros(1, words("random.cuh", "Control"), dtype=torch.int32)
 
 
-def _spread(state: Trained, saved: Any, d: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Any]:
+def _spread(
+    state: Trained, saved: Any, d: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None, Any]:
     """d [B, O] as the way back to the inputs takes it, and as the weights' gradient does; clipped
     outputs [B]. `saved` are outputs, scale and learned scale where they count."""
     seen, scale, learned = saved
@@ -237,10 +256,19 @@ def _spread(state: Trained, saved: Any, d: Tensor) -> tuple[Tensor, Tensor, Tens
         return d, d, None, None
     args = read_struct("hwa/range.cuh", "OutputArgs")()
     args.items, (args.rows, args.cols), args.limit = d.shape[0], d.shape, state.limit
-    back, own, clipped = torch.empty_like(d), torch.empty_like(d), d.new_empty(d.shape[0])
+    back, own, clipped = (
+        torch.empty_like(d),
+        torch.empty_like(d),
+        d.new_empty(d.shape[0]),
+    )
     fill(args, ("d", "back", "own", "clipped"), (d, back, own, clipped))
     limit = None if state.input_range is None else state.input_range.value
-    for name, tensor in (("y", seen), ("scale", scale), ("learned", learned), ("range", limit)):
+    for name, tensor in (
+        ("y", seen),
+        ("scale", scale),
+        ("learned", learned),
+        ("range", limit),
+    ):
         setattr(args, name, None if tensor is None else tensor.data_ptr())
     args.scale_step = int(scale is not None and scale.numel() > 1)
     args.learned_step = int(learned is not None and learned.numel() > 1)

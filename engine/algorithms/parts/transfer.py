@@ -34,14 +34,18 @@ class Read(Settings):
     is_perfect: bool = setting(False, "exact reads; only out_scale still applies")
     inp_bound: float = setting(1.0, "DAC range; <= 0 = no bound", "normalised input")
     inp_res: float = setting(
-        1 / 126, "DAC step as a share of its range; > 1 = number of steps; <= 0 = continuous"
+        1 / 126,
+        "DAC step as a share of its range; > 1 = number of steps; <= 0 = continuous",
     )
     out_bound: float = setting(12.0, "ADC range; <= 0 = no bound", "normalised output")
     out_res: float = setting(
-        1 / 510, "ADC step as a share of its range; > 1 = number of steps; <= 0 = continuous"
+        1 / 510,
+        "ADC step as a share of its range; > 1 = number of steps; <= 0 = continuous",
     )
     out_sto_round: bool = setting(False, "the ADC rounds stochastically")
-    out_noise: float = setting(0.06, "noise before the ADC", "normalised output", minimum=0)
+    out_noise: float = setting(
+        0.06, "noise before the ADC", "normalised output", minimum=0
+    )
     out_scale: float = setting(1.0, "digital factor after the ADC")
     out_asymmetry: float = setting(0.0, "negative outputs are weaker by this share")
 
@@ -51,7 +55,9 @@ class OnePulse(Update):
     """The pulsed update of a transfer that writes whole pulses: each line fires surely, once."""
 
     desired_bl: int = setting(1, "most pulses of one write", "pulses", minimum=1)
-    update_bl_management: bool = setting(False, "trains are as short as each write allows")
+    update_bl_management: bool = setting(
+        False, "trains are as short as each write allows"
+    )
     update_management: bool = setting(
         False, "probabilities of rows and columns are balanced for each write"
     )
@@ -64,7 +70,9 @@ class Shared:
     transfer_every: float = setting(
         1.0, "period of the reads of the fast array", "samples", above=0
     )
-    units_in_mbatch: bool = setting(False, "the period counts mini-batches, not samples")
+    units_in_mbatch: bool = setting(
+        False, "the period counts mini-batches, not samples"
+    )
     transfer_columns: bool = setting(True, "reads and writes columns; otherwise rows")
     fast_lr: float = setting(
         1.0, "learning rate of the fast array; 0 = that of the optimizer", minimum=0
@@ -72,7 +80,9 @@ class Shared:
     scale_fast_lr: bool = setting(
         True, "fast_lr is a factor of the optimizer's learning rate, not absolute"
     )
-    transfer_lr: float = setting(1.0, "learning rate of the transfers; 0 = no transfers", minimum=0)
+    transfer_lr: float = setting(
+        1.0, "learning rate of the transfers; 0 = no transfers", minimum=0
+    )
     scale_transfer_lr: bool = setting(
         True, "transfer_lr is a factor of the optimizer's learning rate, not absolute"
     )
@@ -106,7 +116,9 @@ def checked_settings(spec: TileSpec, kind: type) -> Any:
     name, devices = spec.algorithm.name, spec.algorithm.devices
     for array in devices:
         if array not in ARRAYS:
-            raise ValueError(f"{name} has no array {array!r}; it has {', '.join(ARRAYS)}")
+            raise ValueError(
+                f"{name} has no array {array!r}; it has {', '.join(ARRAYS)}"
+            )
     s = settings_of(spec.algorithm, kind)
     fast = devices.get("fast", spec.device)
     for key, device, pulses in (

@@ -9,11 +9,17 @@ from engine.devices.base import Param
 
 LINEAR_PARAMS = {
     "mult_noise": Param(
-        True, "", "pulse noise scales with the step at this weight, not with the step at 0"
+        True,
+        "",
+        "pulse noise scales with the step at this weight, not with the step at 0",
     ),
     "reverse_up": Param(False, "", "the up step vanishes at the lower bound instead"),
-    "reverse_down": Param(False, "", "the down step vanishes at the upper bound instead"),
-    "reverse_offset": Param(0.01, "weight", "distance of that zero beyond the bound", minimum=0),
+    "reverse_down": Param(
+        False, "", "the down step vanishes at the upper bound instead"
+    ),
+    "reverse_offset": Param(
+        0.01, "weight", "distance of that zero beyond the bound", minimum=0
+    ),
 } | WRITE_NOISE
 
 LINEAR_CELLS = {

@@ -38,9 +38,12 @@ def read_steps(path: Path) -> dict[str, Any]:
     }
     unit = max(interpolate(weight, columns[name], 0.0) for name in NEEDED[1:])
     if unit <= 0.0:
-        raise ValueError(f"{path}: at weight 0 neither an up nor a down step is positive")
+        raise ValueError(
+            f"{path}: at weight 0 neither an up nor a down step is positive"
+        )
     scaled = {
-        k.replace("step", "table"): [v / unit for v in values] for k, values in tables.items()
+        k.replace("step", "table"): [v / unit for v in values]
+        for k, values in tables.items()
     }
     return {"w_min": weight[0], "w_max": weight[-1], "dw_min": unit, **scaled}
 
@@ -66,7 +69,9 @@ def _grid(weight: list[float]) -> list[float]:
     """Evenly spread nodes: the measured weights where these already are, else as many as a table
     can hold."""
     low, span, last = weight[0], weight[-1] - weight[0], len(weight) - 1
-    even = all(abs(v - (low + span * k / last)) < 1e-6 * span for k, v in enumerate(weight))
+    even = all(
+        abs(v - (low + span * k / last)) < 1e-6 * span for k, v in enumerate(weight)
+    )
     nodes = len(weight) if even and len(weight) <= MAX_NODES else MAX_NODES
     return [low + span * k / (nodes - 1) for k in range(nodes)]
 
@@ -87,7 +92,9 @@ def _read_columns(path: Path) -> Columns:
         for (n, _), cells in zip(numbered[1:], table[1:], strict=True)
     )
     if len(rows) < 2 or any(a[0] == b[0] for a, b in pairwise(rows)):
-        raise ValueError(f"{path} must hold at least two rows, each with a weight of its own")
+        raise ValueError(
+            f"{path} must hold at least two rows, each with a weight of its own"
+        )
     order = [name for name in NEEDED + SPREADS if name in header]
     columns = {name: [row[k] for row in rows] for k, name in enumerate(order)}
     return {name: [0.0] * len(rows) for name in SPREADS} | columns
@@ -98,7 +105,9 @@ def _check_header(path: Path, header: list[str]) -> None:
         if name not in header:
             near = nearest_of(name, header)
             hint = f" (is it {near!r}?)" if near else ""
-            raise ValueError(f"{path} has no column {name!r}{hint}; it needs {', '.join(NEEDED)}")
+            raise ValueError(
+                f"{path} has no column {name!r}{hint}; it needs {', '.join(NEEDED)}"
+            )
     for name in header:
         if name not in NEEDED + SPREADS or header.count(name) > 1:
             raise ValueError(

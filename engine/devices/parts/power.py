@@ -13,14 +13,19 @@ POWER_PARAMS = {
         0.1, "of pow_gamma", "device-to-device spread of the exponent", minimum=0
     ),
     "pow_up_down": Param(
-        0.0, "of pow_gamma", "asymmetry: > 0 lowers the down exponent only, < 0 the up one"
+        0.0,
+        "of pow_gamma",
+        "asymmetry: > 0 lowers the down exponent only, < 0 the up one",
     ),
     "pow_up_down_dtod": Param(
         0.0, "of pow_gamma", "spread of the asymmetry (up +r, down -r)", minimum=0
     ),
 }
 
-POWER_CELLS = {"gamma_up": "exponent of the up step", "gamma_down": "exponent of the down step"}
+POWER_CELLS = {
+    "gamma_up": "exponent of the up step",
+    "gamma_down": "exponent of the down step",
+}
 
 POWER_CONSTRUCT = """
 float common = 1.0f + p.pow_gamma_dtod * noise();

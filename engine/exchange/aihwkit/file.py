@@ -91,7 +91,9 @@ def read_source(path: Path) -> Source:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except OSError as problem:
-        raise UserError(f"{path} cannot be read: {problem.strerror or problem}") from problem
+        raise UserError(
+            f"{path} cannot be read: {problem.strerror or problem}"
+        ) from problem
     except SafetensorError as problem:
         raise UserError(f"{path} is no file of safetensors: {problem}") from problem
     # Content that is JSON, but not of this format, fails somewhere in the middle of reading.
@@ -99,8 +101,17 @@ def read_source(path: Path) -> Source:
         return _source(path, content, tensors)
     except UserError:
         raise
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as problem:
-        raise UserError(f"{path} is damaged: {type(problem).__name__} {problem}") from problem
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        ValueError,
+        OverflowError,
+    ) as problem:
+        raise UserError(
+            f"{path} is damaged: {type(problem).__name__} {problem}"
+        ) from problem
 
 
 def _content(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -110,11 +121,15 @@ def _content(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     text = metadata.get("content", "")
     # Before it is parsed: a parser takes many times the memory of its text.
     if len(text) > MAX_TEXT:
-        raise UserError(f"{path}: its settings are {len(text)} characters, more than {MAX_TEXT}")
+        raise UserError(
+            f"{path}: its settings are {len(text)} characters, more than {MAX_TEXT}"
+        )
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise UserError(f"{path} is damaged: its settings are no JSON ({problem})") from problem
+        raise UserError(
+            f"{path} is damaged: its settings are no JSON ({problem})"
+        ) from problem
     version = content.get("version", 0) if isinstance(content, dict) else None
     if not isinstance(version, int):
         raise UserError(f"{path} is damaged: it does not say its version")
@@ -129,7 +144,9 @@ def _source(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> 
     if not tiles:
         raise UserError(f"{path} holds no tile")
     if len(tiles) > MAX_TILES or len(configs) > MAX_CONFIGS:
-        raise UserError(f"{path}: {len(tiles)} tiles of {len(configs)} kinds are too many")
+        raise UserError(
+            f"{path}: {len(tiles)} tiles of {len(configs)} kinds are too many"
+        )
     # What follows walks through settings recursively.
     for config in configs:
         _check_depth(path, config)
@@ -144,13 +161,17 @@ def _source(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> 
     # Safetensors sorts names; where networks differ in theirs, their order tells what is what.
     listed = content.get("digital", [])
     unsorted = _with_prefix(tensors, DIGITAL)
-    digital = {name: unsorted[name] for name in (*listed, *unsorted) if name in unsorted}
+    digital = {
+        name: unsorted[name] for name in (*listed, *unsorted) if name in unsorted
+    }
     for name in (*digital, *found):
         _check_name(path, name)
     layers = {entry["name"]: _layer(path, entry) for entry in content.get("layers", [])}
     # Texts of strangers are shown, cut to a length that a terminal can bear.
     left = [str(line)[:300] for line in content.get("left", [])]
-    return Source(path, str(content.get("aihwkit", ""))[:40], found, digital, layers, left)
+    return Source(
+        path, str(content.get("aihwkit", ""))[:40], found, digital, layers, left
+    )
 
 
 def _check_grid(path: Path, name: str, tiles: list[SourceTile]) -> None:
@@ -167,7 +188,10 @@ def _check_grid(path: Path, name: str, tiles: list[SourceTile]) -> None:
 def _layer(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     """What a file says of a layer beside its tiles."""
     shape = entry.get("shape") or []
-    if not all(isinstance(size, int) and size > 0 for size in shape) or len(shape) > MAX_AXES:
+    if (
+        not all(isinstance(size, int) and size > 0 for size in shape)
+        or len(shape) > MAX_AXES
+    ):
         raise UserError(f"{path}: layer {entry['name']!r} has no shape {shape!r}")
     return {"shape": list(shape), "bias": str(entry.get("bias", ""))}
 
@@ -182,7 +206,9 @@ def _tile(
         raise UserError(f"{path}: tile {name} has no matrix of weights")
     for key, value in tensors.items():
         if key.startswith("hidden.") and value.shape != weights.shape:
-            raise UserError(f"{path}: tile {name}: {key} is not of the shape of the weights")
+            raise UserError(
+                f"{path}: tile {name}: {key} is not of the shape of the weights"
+            )
     grid, _, position = name.partition(f"{GRID}.array.")
     where = (0, 0)
     if position:
@@ -193,11 +219,15 @@ def _tile(
     if entry.get("learning_rate") is not None:
         scalars["learning_rate"] = float(entry["learning_rate"])
     config = configs[int(entry["config"])]
-    return SourceTile(grid.removesuffix(GRID), where, str(entry["class"]), config, scalars, tensors)
+    return SourceTile(
+        grid.removesuffix(GRID), where, str(entry["class"]), config, scalars, tensors
+    )
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    return {
+        k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
+    }
 
 
 def _check_name(path: Path, name: str) -> None:

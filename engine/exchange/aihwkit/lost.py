@@ -30,7 +30,9 @@ class Losses:
 
     found: list[Lost] = field(default_factory=list)
 
-    def add(self, where: str, why: str, value: Any = None, *, matters: bool = True) -> None:
+    def add(
+        self, where: str, why: str, value: Any = None, *, matters: bool = True
+    ) -> None:
         """Note one setting or state."""
         lost = Lost(where, why, value, matters)
         if lost not in self.found:

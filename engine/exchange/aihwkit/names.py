@@ -91,7 +91,10 @@ def match(ours: Shapes, theirs: Shapes, what: str) -> dict[str, str]:
     # Networks of the same make, written with other names: modules are listed as they are made.
     if list(ours.values()) == list(theirs.values()):
         return dict(zip(ours, theirs, strict=True))
-    here, there = _named(ours, set(ours) - set(theirs)), _named(theirs, set(theirs) - set(ours))
+    here, there = (
+        _named(ours, set(ours) - set(theirs)),
+        _named(theirs, set(theirs) - set(ours)),
+    )
     raise UserError(f"{what}s differ: the network has {here}, the file {there}")
 
 
@@ -110,12 +113,16 @@ def _start(longer: Iterable[str], shorter: Iterable[str]) -> str | None:
     otherwise."""
     wanted = set(longer)
     first = next(iter(shorter), "")
-    starts = (name.removesuffix(first) for name in wanted if f".{name}".endswith(f".{first}"))
+    starts = (
+        name.removesuffix(first) for name in wanted if f".{name}".endswith(f".{first}")
+    )
     return next((s for s in starts if {s + name for name in shorter} == wanted), None)
 
 
 def _named(shapes: Shapes, names: Iterable[str]) -> str:
-    listed = [f"{name} ({_text(shapes[name])})" for name in shapes if name in set(names)]
+    listed = [
+        f"{name} ({_text(shapes[name])})" for name in shapes if name in set(names)
+    ]
     more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
     return ", ".join(listed[:SHOWN]) + more if listed else "no other"
 

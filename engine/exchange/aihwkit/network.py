@@ -44,7 +44,9 @@ def load(model: nn.Module, file: str | Path) -> Losses:
 
 def grids_of(model: nn.Module) -> dict[str, TileGrid]:
     """Every matrix on tiles of a network, by its path."""
-    return {name: part for name, part in model.named_modules() if isinstance(part, TileGrid)}
+    return {
+        name: part for name, part in model.named_modules() if isinstance(part, TileGrid)
+    }
 
 
 def matched(model: nn.Module, source: Source) -> dict[str, str]:
@@ -90,7 +92,9 @@ def learning_rates(source: Source) -> list[float]:
     return sorted(found)
 
 
-def _parameters(source: Source, grid: str, name: GridName, losses: Losses) -> dict[str, Tensor]:
+def _parameters(
+    source: Source, grid: str, name: GridName, losses: Losses
+) -> dict[str, Tensor]:
     """The weight and bias of one matrix, in the shape of torch's layer where the file knows it."""
     tiles, layer = source.tiles[grid], source.layers.get(grid, {})
     weight = _joined(tiles)
@@ -103,7 +107,9 @@ def _parameters(source: Source, grid: str, name: GridName, losses: Losses) -> di
         losses.add(name.weight, why)
     shape = layer.get("shape") or list(weight.shape)
     if math.prod(shape) != weight.numel():
-        raise UserError(f"{source.path}: {grid} is said to be {shape}, and is {list(weight.shape)}")
+        raise UserError(
+            f"{source.path}: {grid} is said to be {shape}, and is {list(weight.shape)}"
+        )
     found = {name.weight: weight.reshape(shape).contiguous()}
     if bias is not None:
         found[name.bias] = bias
@@ -118,7 +124,9 @@ def _separated(
     weight, bias = whole["weight"], whole.get("bias")
     hidden, rest = divmod(weight.shape[0], GATES)
     if rest or weight.shape[1] <= hidden:
-        raise UserError(f"{source.path}: {grid} is {list(weight.shape)}, which no LSTM has")
+        raise UserError(
+            f"{source.path}: {grid} is {list(weight.shape)}, which no LSTM has"
+        )
     losses.add(
         grid,
         "its cells, as layers here have a matrix each for inputs and state; its weights are carried",
@@ -127,7 +135,9 @@ def _separated(
     found = {inputs.weight: weight[:, :-hidden], state.weight: weight[:, -hidden:]}
     # Torch adds two biases where the one matrix has one.
     return (
-        found if bias is None else found | {inputs.bias: bias, state.bias: torch.zeros_like(bias)}
+        found
+        if bias is None
+        else found | {inputs.bias: bias, state.bias: torch.zeros_like(bias)}
     )
 
 
@@ -161,14 +171,18 @@ def _load_tile(tile: AnalogTile, source: SourceTile, path: str, losses: Losses) 
         restore(tile, source, losses)
     except Misfit as problem:
         config = source.config.get("class", "")
-        raise UserError(f"{path} does not fit {config} of the file: {problem}") from problem
+        raise UserError(
+            f"{path} does not fit {config} of the file: {problem}"
+        ) from problem
 
 
 def _load_bias(grid: TileGrid, path: str, bias: Tensor | None) -> None:
     target = grid.bias
     if (bias is None) != (target is None):
         here, there = ("a", "no") if bias is None else ("no", "a")
-        raise UserError(f"{path} has {here} digital bias here, and {there} one in the file")
+        raise UserError(
+            f"{path} has {here} digital bias here, and {there} one in the file"
+        )
     if target is not None and bias is not None:
         target.data.copy_(bias)
 

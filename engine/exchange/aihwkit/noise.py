@@ -26,7 +26,9 @@ def inference(setup: Setup, losses: Losses, *, as_released: bool = False) -> Val
     compensation = setup.get("drift_compensation")
     kind = "none" if compensation is None else ""
     if compensation is not None:
-        kind = words.COMPENSATIONS.get(words.nearest_class(compensation, words.COMPENSATIONS), "")
+        kind = words.COMPENSATIONS.get(
+            words.nearest_class(compensation, words.COMPENSATIONS), ""
+        )
         if not kind:
             losses.add("drift_compensation", "own class", compensation["class"])
     if kind:
@@ -41,7 +43,9 @@ def noise_model(setup: Setup, losses: Losses) -> Values:
     known = words.noise_models()
     theirs = words.nearest_class(setup, known)
     if not theirs:
-        raise Untranslatable(f"noise model {setup.get('class')} has nothing like it here")
+        raise Untranslatable(
+            f"noise model {setup.get('class')} has nothing like it here"
+        )
     model, unused = find_noise_model(known[theirs]), UNUSED.get(theirs, ())
     left = {
         key: value
@@ -91,11 +95,16 @@ def _tables(left: Values) -> Values:
             "coeff": [c for _, row in rows for c in row],
         }
     if "coeff_dict" in left:
-        noise["prog_coeff"] = _acceptance(left.pop("coeff_dict"), left.pop("acceptance_range"))
+        noise["prog_coeff"] = _acceptance(
+            left.pop("coeff_dict"), left.pop("acceptance_range")
+        )
     if "decay_dict" in left:
         decay = left.pop("decay_dict")
         noise |= {"decay_mean": decay["mean"][0]}
-        noise |= {"decay_std_slope": decay["std"][0], "decay_std_offset": decay["std"][1]}
+        noise |= {
+            "decay_std_slope": decay["std"][0],
+            "decay_std_offset": decay["std"][1],
+        }
     if "read_dict" in left:
         read = left.pop("read_dict")
         noise |= {"read_factor": read["K"], "t_read": read["t_read"]}

@@ -18,7 +18,9 @@ IDLE_STEPS = {
 IDLE_OTHERWISE = ("x_res_implicit", "d_res_implicit")
 
 
-def pulses(values: Values, *, writes: bool = False, as_released: bool = False) -> Values:
+def pulses(
+    values: Values, *, writes: bool = False, as_released: bool = False
+) -> Values:
     """A pulsed update; `writes` says that it is the write of a transfer, whose exact form goes
     through the device.
 
@@ -54,7 +56,11 @@ def converters(values: Values) -> Values:
 def wires(forward: Setup, *, as_released: bool = False) -> Values:
     """The section `inference.wires` of a periphery whose wires drop voltage over time."""
     found: Values = {"enabled": True}
-    found |= {ours: forward[theirs] for theirs, ours in words.WIRES.items() if theirs in forward}
+    found |= {
+        ours: forward[theirs]
+        for theirs, ours in words.WIRES.items()
+        if theirs in forward
+    }
     # Theirs scales the wire resistance; here the resistance itself is given.
     found["resistance"] = found.get("resistance", 0.15) * forward.get("ir_drop", 1.0)
     if forward.get("apply_xdep_pcm_read_noise"):

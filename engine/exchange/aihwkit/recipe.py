@@ -40,7 +40,9 @@ def settings_by_grid(
                 f"{source.path}: {grid}: its settings are damaged ({kind})"
             ) from problem
         for lost in translation.losses.found:
-            losses.add(f"{grid}: {lost.where}", lost.why, lost.value, matters=lost.matters)
+            losses.add(
+                f"{grid}: {lost.where}", lost.why, lost.value, matters=lost.matters
+            )
     return found
 
 
@@ -59,7 +61,9 @@ def recipe(settings: Mapping[str, Sections]) -> Values:
     found = sections(common, ABOUT)
     if layers:
         found["layers"] = layers
-    programmed = next((v["inference"] for v in settings.values() if "inference" in v), None)
+    programmed = next(
+        (v["inference"] for v in settings.values() if "inference" in v), None
+    )
     if programmed is not None:
         add_inference(found, programmed)
     return found

@@ -11,7 +11,12 @@ DRAWN = ("Stochastic", "StochasticCompressed", "MeanCount")
 UNUSED = {
     "BufferedTransferCompound": ("with_reset_prob",),
     "ChoppedTransferCompound": ("with_reset_prob", "thres_scale"),
-    "DynamicTransferCompound": ("with_reset_prob", "thres_scale", "out_chop_prob", "no_buffer"),
+    "DynamicTransferCompound": (
+        "with_reset_prob",
+        "thres_scale",
+        "out_chop_prob",
+        "no_buffer",
+    ),
 }
 NEVER = 10**9
 
@@ -71,7 +76,11 @@ def mixed_precision(values: Values) -> Values:
 def modifier(values: Values) -> Values:
     """The modifier of a compiled tile, which takes a number of steps as a step: wider than 2, it
     rounds all to 0."""
-    if values["type"] in ("Discretize", "DoReFa") and values["res"] > 2 and not values["sto_round"]:
+    if (
+        values["type"] in ("Discretize", "DoReFa")
+        and values["res"] > 2
+        and not values["sto_round"]
+    ):
         return {**values, "type": "Copy", "pdrop": 1.0}
     return values
 
@@ -95,5 +104,11 @@ def bypassed(device: Values, update: Values) -> bool:
     """Whether the visible weight learns exactly, past what the device is composed of."""
     # Mixed precision goes on with its own transfers where only pulses are left out.
     exact = ("None", "NoneWithDevice")
-    kinds = exact[:1] if "device" in device else exact if "unit_cell_devices" in device else ()
+    kinds = (
+        exact[:1]
+        if "device" in device
+        else exact
+        if "unit_cell_devices" in device
+        else ()
+    )
     return update.get("pulse_type") in kinds

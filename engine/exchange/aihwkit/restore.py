@@ -59,7 +59,8 @@ def restore(tile: AnalogTile, source: SourceTile, losses: Losses) -> None:
         raise Misfit(str(problem)) from problem
     if values["weights"].shape != tile.tile.weight.shape:
         found, wanted = (
-            "x".join(map(str, shape)) for shape in (values["weights"].shape, tile.tile.weight.shape)
+            "x".join(map(str, shape))
+            for shape in (values["weights"].shape, tile.tile.weight.shape)
         )
         raise Misfit(f"its weights are {found}, not {wanted}")
     # Kinds are compared first, so that other devices are told before any weight has changed.
@@ -70,7 +71,9 @@ def restore(tile: AnalogTile, source: SourceTile, losses: Losses) -> None:
             try:
                 slot.write(values[name].to(tile.tile.weight.device))
             except (RuntimeError, ValueError) as problem:
-                raise Misfit(f"{name} does not fit: {str(problem).splitlines()[0]}") from problem
+                raise Misfit(
+                    f"{name} does not fit: {str(problem).splitlines()[0]}"
+                ) from problem
     state.settle(tile)
     _note_rest(places, values, source, losses)
 
@@ -81,31 +84,46 @@ def collect(tile: AnalogTile, batch: int = 1) -> dict[str, Tensor]:
     return {name: slot.read() for name, slot in state.slots(tile, batch).items()}
 
 
-def _check_cells(places: Mapping[str, state.Slot], values: Mapping[str, Tensor]) -> None:
+def _check_cells(
+    places: Mapping[str, state.Slot], values: Mapping[str, Tensor]
+) -> None:
     """Raises Misfit unless both sides have the same constants and hidden weights."""
     ours = {name for name in places if name.startswith(state.HIDDEN)}
     theirs = {name for name in values if name.startswith(state.HIDDEN)}
     for name in sorted(ours - theirs):
-        raise Misfit(f"it has no {name.removeprefix(state.HIDDEN)}: other devices or algorithm")
+        raise Misfit(
+            f"it has no {name.removeprefix(state.HIDDEN)}: other devices or algorithm"
+        )
     for name in sorted(theirs - ours):
-        raise Misfit(f"{name.removeprefix(state.HIDDEN)} has no place: other devices or algorithm")
+        raise Misfit(
+            f"{name.removeprefix(state.HIDDEN)} has no place: other devices or algorithm"
+        )
 
 
 def _fill_scales(
     tile: AnalogTile, places: Mapping[str, state.Slot], values: dict[str, Tensor]
 ) -> None:
     """Scales of 1 where one side has none; one scale for all outputs where the other has each."""
-    for name, scale in (("mapping_scales", tile.scale), ("out_scaling_alpha", tile.out_scale)):
+    for name, scale in (
+        ("mapping_scales", tile.scale),
+        ("out_scaling_alpha", tile.out_scale),
+    ):
         given = values.get(name)
         if scale is None and given is not None:
             if not bool((given == 1).all()):
                 setting = "tile.mapping.weight_scaling_omega or learn_out_scaling"
-                raise Misfit(f"{name} is not 1, and the tile has no such scale ({setting})")
+                raise Misfit(
+                    f"{name} is not 1, and the tile has no such scale ({setting})"
+                )
             del values[name]
         # A model that learned without scales computes the same with scales of 1.
         elif scale is not None and given is None:
             values[name] = torch.ones_like(scale)
-        elif scale is not None and given is not None and given.numel() == 1 < scale.numel():
+        elif (
+            scale is not None
+            and given is not None
+            and given.numel() == 1 < scale.numel()
+        ):
             values[name] = given.reshape(1).expand(scale.shape)
 
 
@@ -120,9 +138,13 @@ def _note_rest(
         if name in places or SCRATCH.search(short) or short == "learning_rate":
             continue
         # Counters that never moved, of algorithms that here have none.
-        if short.rpartition(".")[2] in IDLE and bool(((value == 0) | (value == 1)).all()):
+        if short.rpartition(".")[2] in IDLE and bool(
+            ((value == 0) | (value == 1)).all()
+        ):
             continue
-        losses.add(f"{source.grid}: {short}", "a state of which there is nothing like it here")
+        losses.add(
+            f"{source.grid}: {short}", "a state of which there is nothing like it here"
+        )
 
 
 def logical_weights(tile: SourceTile) -> Tensor:

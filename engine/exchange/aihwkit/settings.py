@@ -34,7 +34,12 @@ TRANSFER_PARTS = ("unit_cell_devices", "construction_seed", "no_self_transfer",
                   "transfer_forward", "transfer_update")  # fmt: skip
 # Members of a configuration that say how it is computed, not what.
 HOW = ("tile_class", "tile_array_class", "simulator_tile_class")
-REFRESH = ("refresh_every", "units_in_mbatch", "refresh_upper_thres", "refresh_lower_thres")
+REFRESH = (
+    "refresh_every",
+    "units_in_mbatch",
+    "refresh_upper_thres",
+    "refresh_lower_thres",
+)
 # Cells of several devices: what is read, and a mirror image that this engine draws anew.
 GROUP_PARTS = ("unit_cell_devices", "construction_seed", "update_policy", "first_update_idx",
                "gamma_vec", "refresh_forward", "refresh_update", "copy_inverted")  # fmt: skip
@@ -56,14 +61,18 @@ class Translation:
         kinds = words.TRAINED + words.PULSED + words.EXACT
         kind = words.nearest_class(setup, kinds)
         if not kind:
-            raise Untranslatable(f"configuration {setup.get('class')} has nothing like it here")
+            raise Untranslatable(
+                f"configuration {setup.get('class')} has nothing like it here"
+            )
         parts = self._learning(setup, kind)
         tile = self._tile(setup, trained=kind in words.TRAINED)
         if kind in words.EXACT:
             tile |= {"forward": {"is_perfect": True}, "backward": {"is_perfect": True}}
         found: Values = {**parts, "tile": tile}
         if setup.get("noise_model") is not None:
-            found["inference"] = noise.inference(setup, self.losses, as_released=self.as_released)
+            found["inference"] = noise.inference(
+                setup, self.losses, as_released=self.as_released
+            )
             if "ir_drop_segments" in setup["forward"]:
                 found["inference"]["wires"] = periphery.wires(
                     setup["forward"], as_released=self.as_released
@@ -79,10 +88,15 @@ class Translation:
             return self._group(setup, words.GROUPS[group], where)
         kind = words.nearest_class(setup, words.devices())
         if not kind:
-            raise Untranslatable(f"device class {setup.get('class')} has nothing like it here")
+            raise Untranslatable(
+                f"device class {setup.get('class')} has nothing like it here"
+            )
         model = words.devices()[kind]
         values = self.known(_flat(setup), find_device(model).params, where)
-        return {"model": model, **(released.device(model, values) if self.as_released else values)}
+        return {
+            "model": model,
+            **(released.device(model, values) if self.as_released else values),
+        }
 
     def io(self, setup: Setup, where: str) -> Values:
         """The periphery of one direction."""
@@ -92,7 +106,9 @@ class Translation:
         values = periphery.converters(self.known(plain, _names(IO), where))
         return released.periphery(values) if self.as_released else values
 
-    def update(self, setup: Setup, where: str = "update", *, writes: bool = False) -> Values:
+    def update(
+        self, setup: Setup, where: str = "update", *, writes: bool = False
+    ) -> Values:
         """The pulsed update, of a tile or of the writes of a transfer."""
         values = self.known(setup, _names(Update), where)
         return periphery.pulses(values, writes=writes, as_released=self.as_released)
@@ -107,7 +123,9 @@ class Translation:
                 found[key] = value
             elif key in STATISTICS:
                 if value:
-                    self.losses.add(f"{where}.{key}", STATISTICS[key], value, matters=False)
+                    self.losses.add(
+                        f"{where}.{key}", STATISTICS[key], value, matters=False
+                    )
             elif value != "None":
                 self.losses.add(f"{where}.{key}", "unknown here", value)
         return found
@@ -118,7 +136,10 @@ class Translation:
         if kind in words.TRAINED:
             return {"device": self.device(device), "algorithm": {"name": "hwa"}}
         if self.as_released and released.bypassed(device, update):
-            return {"device": self._bypassing(device, update), "algorithm": {"name": "sgd"}}
+            return {
+                "device": self._bypassing(device, update),
+                "algorithm": {"name": "sgd"},
+            }
         if words.nearest_class(device, (words.MIXED_PRECISION,)):
             return self._mixed_precision(device)
         family = words.nearest_class(device, words.TRANSFERS)
@@ -134,7 +155,9 @@ class Translation:
 
     def _mixed_precision(self, device: Setup) -> Values:
         names = _names(find_algorithm("mixed_precision").Settings)
-        plain = {k: v for k, v in device.items() if k not in ("device", "construction_seed")}
+        plain = {
+            k: v for k, v in device.items() if k not in ("device", "construction_seed")
+        }
         values = self.known(plain, names, "device")
         values = released.mixed_precision(values) if self.as_released else values
         return {
@@ -172,7 +195,11 @@ class Translation:
             if not device.get("no_self_transfer", True):
                 why = "the release also transfers the last array to itself"
                 self.losses.add("device.no_self_transfer", why, "false")
-        idle = [k for k in values if k not in names and values[k] == NEUTRAL.get(k, object())]
+        idle = [
+            k
+            for k in values
+            if k not in names and values[k] == NEUTRAL.get(k, object())
+        ]
         values = {k: v for k, v in values.items() if k not in idle}
         # Before this setting existed, the learning rate of the fast array was absolute.
         values.setdefault("scale_fast_lr", False)
@@ -193,19 +220,33 @@ class Translation:
         for key, value in setup.items():
             idle = key in (*TEXTS, *names, *IDLE_READS) or setup["is_perfect"]
             if not idle and value != usual.get(key):
-                self.losses.add(f"transfer_forward.{key}", "reads of a transfer lack it", value)
+                self.losses.add(
+                    f"transfer_forward.{key}", "reads of a transfer lack it", value
+                )
         return {key: value for key, value in setup.items() if key in names}
 
     def _group(self, setup: Setup, model: str, where: str) -> Values:
         """Cells of several devices."""
         parts = [p for p in setup["unit_cell_devices"] if not isinstance(p, str)]
         # One-sided pairs of the release have its first device twice, whatever the second one is.
-        parts = parts[:1] if model == "one_sided" else parts[:2] if model != "vector" else parts
-        found = [self.device(p, f"{where}.unit_cell_devices[{k}]") for k, p in enumerate(parts)]
+        parts = (
+            parts[:1]
+            if model == "one_sided"
+            else parts[:2]
+            if model != "vector"
+            else parts
+        )
+        found = [
+            self.device(p, f"{where}.unit_cell_devices[{k}]")
+            for k, p in enumerate(parts)
+        ]
         # Equal devices are named once.
         alike = all(one == found[0] for one in found)
         repeats = {"copies": len(found)} if model == "vector" and alike else {}
-        cells = {chr(ord("a") + k): one for k, one in enumerate(found[:1] if alike else found)}
+        cells = {
+            chr(ord("a") + k): one
+            for k, one in enumerate(found[:1] if alike else found)
+        }
         plain = {k: v for k, v in setup.items() if k not in GROUP_PARTS}
         known = self.known(plain, REFRESH if model == "one_sided" else (), where)
         if setup.get("copy_inverted"):
@@ -226,9 +267,13 @@ class Translation:
         names = _names(OneSided)
         found: Values = {}
         if "refresh_forward" in setup and "refresh_forward" in names:
-            found["refresh_forward"] = self.io(setup["refresh_forward"], "refresh_forward")
+            found["refresh_forward"] = self.io(
+                setup["refresh_forward"], "refresh_forward"
+            )
         if "refresh_update" in setup:
-            found["refresh_update"] = self.update(setup["refresh_update"], "refresh_update")
+            found["refresh_update"] = self.update(
+                setup["refresh_update"], "refresh_update"
+            )
         return found
 
     def _tile(self, setup: Setup, *, trained: bool) -> Values:
@@ -284,7 +329,9 @@ class Translation:
         """Notes what lies beside the settings of a tile and is not carried."""
         runtime = setup.get("runtime", {})
         if runtime.get("data_type", "float") != "float":
-            self.losses.add("runtime.data_type", "tiles compute in float32", runtime["data_type"])
+            self.losses.add(
+                "runtime.data_type", "tiles compute in float32", runtime["data_type"]
+            )
         parts = ("runtime", "pre_post", "mapping", "forward", "backward", "update", "device",
                  "noise_model", "drift_compensation", "clip", "remap", "modifier")  # fmt: skip
         for key, value in setup.items():
@@ -292,7 +339,9 @@ class Translation:
                 self.losses.add(key, "unknown here", value)
         quantised = setup.get("pre_post", {}).get("periph_quant", {}).get("n_bits", 0)
         if quantised:
-            self.losses.add("pre_post.periph_quant.n_bits", "digital values are exact", quantised)
+            self.losses.add(
+                "pre_post.periph_quant.n_bits", "digital values are exact", quantised
+            )
 
 
 def _names(kind: type) -> set[str]:
@@ -305,7 +354,9 @@ def _flat(setup: Setup) -> Values:
     flat: Values = {}
     for key, value in setup.items():
         if isinstance(value, dict):
-            flat |= {f"{key}_{inner}": v for inner, v in value.items() if inner not in TEXTS}
+            flat |= {
+                f"{key}_{inner}": v for inner, v in value.items() if inner not in TEXTS
+            }
         elif value is not None:
             flat[key] = value
     return flat

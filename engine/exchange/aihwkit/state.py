@@ -63,7 +63,9 @@ def view(tensor: Tensor) -> Slot:
 
 def number(read: Callable[[], float], write: Callable[[float], None]) -> Slot:
     """A slot that is a single number."""
-    return Slot(lambda: torch.tensor([read()], dtype=torch.float64), lambda v: write(float(v)))
+    return Slot(
+        lambda: torch.tensor([read()], dtype=torch.float64), lambda v: write(float(v))
+    )
 
 
 def constant(value: float, like: Tensor, name: str) -> Slot:
@@ -71,7 +73,9 @@ def constant(value: float, like: Tensor, name: str) -> Slot:
 
     def write(given: Tensor) -> None:
         if not bool((given == value).all()):
-            raise ValueError(f"{name} is not {value:g} everywhere, as it is without its setting")
+            raise ValueError(
+                f"{name} is not {value:g} everywhere, as it is without its setting"
+            )
 
     return Slot(lambda: torch.full_like(like, value), write)
 
@@ -153,7 +157,9 @@ def _cells(array: Cells, end: str, prefix: str) -> Iterator[Named]:
     if isinstance(array, CellGroup):
         # Of a one-sided pair, aihwkit counts the device that lowers the weight first.
         sided = isinstance(array.settings, OneSided)
-        for index, single in enumerate(reversed(array.arrays) if sided else array.arrays):
+        for index, single in enumerate(
+            reversed(array.arrays) if sided else array.arrays
+        ):
             yield from _cells(single, f"_{index}", f"{prefix}{index}.")
             yield f"{HIDDEN}hidden_weights_{index}", view(single.weight.data)
         return
@@ -235,11 +241,18 @@ def _transfer(tile: AnalogTile, state: Transfer) -> Iterator[Named]:
             raise ValueError("cells of several devices within an array of a transfer")
         yield from _cells(array, f"_{index}", f"{DEVICE}{index}.")
         # Where the tile shows a sum, the last array keeps its weights beside it.
-        shown = state.last if array is last and state.last is not None else array.weight.data
+        shown = (
+            state.last
+            if array is last and state.last is not None
+            else array.weight.data
+        )
         yield f"{HIDDEN}hidden_weights_{index}", view(shown)
     yield from _buffers(state)
     counters = state.counters[0]
-    yield f"{DEVICE}current_slice_indices", view(counters[SLICES : SLICES + len(arrays)])
+    yield (
+        f"{DEVICE}current_slice_indices",
+        view(counters[SLICES : SLICES + len(arrays)]),
+    )
     yield f"{DEVICE}current_update_idx", view(counters[SAMPLES])
     if wiring.rule not in ("chopped", "dynamic"):
         return
@@ -291,6 +304,10 @@ def _row(row: Tensor, common: bool) -> Slot:
     """A number for each output, or one for all of them (`common` of aihwkit)."""
 
     def write(value: Tensor) -> None:
-        row.copy_(value.expand(row.shape) if value.numel() == 1 else value.reshape(row.shape))
+        row.copy_(
+            value.expand(row.shape) if value.numel() == 1 else value.reshape(row.shape)
+        )
 
-    return Slot(lambda: row[:1].detach().clone() if common else row.detach().clone(), write)
+    return Slot(
+        lambda: row[:1].detach().clone() if common else row.detach().clone(), write
+    )

@@ -73,13 +73,22 @@ CELLS = {
     "diffusion_rates": "diffusion_rate",
     "persistent_weights": "persistent",
 }
-UNUSED_CELLS = {"decay_scales": 1.0, "diffusion_rates": 0.0, "reset_bias": 0.0, "drift_nu": 0.0}
+UNUSED_CELLS = {
+    "decay_scales": 1.0,
+    "diffusion_rates": 0.0,
+    "reset_bias": 0.0,
+    "drift_nu": 0.0,
+}
 
 
 @functools.cache
 def devices() -> dict[str, str]:
     """Step models of this engine by the names of aihwkit's classes."""
-    return {find_device(name).aihwkit: name for name in device_names() if find_device(name).aihwkit}
+    return {
+        find_device(name).aihwkit: name
+        for name in device_names()
+        if find_device(name).aihwkit
+    }
 
 
 @functools.cache

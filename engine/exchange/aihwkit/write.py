@@ -24,7 +24,9 @@ def save(model: nn.Module, file: str | Path, *, batch_size: int = 1) -> None:
 
     grids = {name: m for name, m in model.named_modules() if isinstance(m, TileGrid)}
     if not grids:
-        raise UserError("there is no analog tile in the network: nothing to write for aihwkit")
+        raise UserError(
+            "there is no analog tile in the network: nothing to write for aihwkit"
+        )
     tensors: dict[str, Tensor] = {}
     tiles: list[dict[str, Any]] = []
     for path, grid in grids.items():
@@ -32,7 +34,9 @@ def save(model: nn.Module, file: str | Path, *, batch_size: int = 1) -> None:
         theirs = _their_name(model, path)
         for tile, suffix in zip(analog_tiles(grid), _suffixes(grid), strict=True):
             entry, state = _tile(tile, f"{theirs}{GRID}{suffix}", batch_size)
-            tensors |= {f"tile.{len(tiles)}.{key}": value for key, value in state.items()}
+            tensors |= {
+                f"tile.{len(tiles)}.{key}": value for key, value in state.items()
+            }
             tiles.append(entry)
         if grid.bias is not None:
             tensors[f"{DIGITAL}{theirs}{GRID}.bias"] = grid.bias.data
@@ -44,14 +48,21 @@ def save(model: nn.Module, file: str | Path, *, batch_size: int = 1) -> None:
     }  # fmt: skip
     metadata = {"format": FORMAT, "content": json.dumps(content)}
     # The format takes neither views nor memory that two tensors share.
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    plain = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in tensors.items()
+    }
     try:
         files.write_bytes(Path(file), serialise(plain, metadata))
     except OSError as problem:
-        raise UserError(f"cannot write {file}: {problem.strerror or problem}") from problem
+        raise UserError(
+            f"cannot write {file}: {problem.strerror or problem}"
+        ) from problem
 
 
-def _tile(tile: AnalogTile, name: str, batch: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _tile(
+    tile: AnalogTile, name: str, batch: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The entry and the tensors of one tile; single numbers stand in the entry."""
     try:
         found = collect(tile, batch)

@@ -21,7 +21,9 @@ FROM_DATA: dict[str, Callable[[Info], Any]] = {
     "num_classes": lambda info: info.classes,
     "classes": lambda info: info.classes,
     "in_channels": lambda info: info.shape[0] if len(info.shape) == 3 else None,
-    "image_size": lambda info: info.shape[1] if info.shape[1:2] == info.shape[2:] else None,
+    "image_size": lambda info: (
+        info.shape[1] if info.shape[1:2] == info.shape[2:] else None
+    ),
     "in_features": lambda info: info.size,
     "input_shape": lambda info: info.shape,
 }
@@ -55,7 +57,9 @@ class Argument:
             return tuple(found) if self.as_tuple else found
         found = _plain(what, value, self.kind)
         if self.choices and found not in self.choices:
-            raise UserError(f"{what} must be one of {', '.join(self.choices)}, not {brief(value)}")
+            raise UserError(
+                f"{what} must be one of {', '.join(self.choices)}, not {brief(value)}"
+            )
         return tuple(found) if self.as_tuple and isinstance(found, list) else found
 
 
@@ -93,7 +97,10 @@ def _arguments(function: Callable[..., Any]) -> Iterator[Argument]:
         return  # built in, without a signature
     hints = _hints(function)
     for name, parameter in parameters.items():
-        named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        named = parameter.kind in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        )
         if not named or name in RESERVED:
             continue
         required = parameter.default is parameter.empty
@@ -142,7 +149,11 @@ def _kind_of_hint(hint: Any) -> tuple[str, tuple[str, ...] | None, bool]:
     name = getattr(origin or hint, "__name__", "")
     if name in SEQUENCES:
         kinds = {one for one in inner if one is not Ellipsis}
-        kind = next(iter(kinds)).__name__ if len(kinds) == 1 and kinds <= set(PLAIN) else "any"
+        kind = (
+            next(iter(kinds)).__name__
+            if len(kinds) == 1 and kinds <= set(PLAIN)
+            else "any"
+        )
         return f"list of {kind}", None, name == "tuple"
     return "any", None, False
 
@@ -150,7 +161,11 @@ def _kind_of_hint(hint: Any) -> tuple[str, tuple[str, ...] | None, bool]:
 def _kind_of_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         kinds = {type(item) for item in value}
-        kind = next(iter(kinds)).__name__ if len(kinds) == 1 and kinds <= set(PLAIN) else "any"
+        kind = (
+            next(iter(kinds)).__name__
+            if len(kinds) == 1 and kinds <= set(PLAIN)
+            else "any"
+        )
         return f"list of {kind}"
     return type(value).__name__ if type(value) in PLAIN else "any"
 
@@ -172,5 +187,7 @@ def _plain(what: str, value: Any, kind: str) -> Any:
         return float(value)
     if type(value).__name__ != kind:
         names = {"bool": "true or false", "int": "a whole number", "float": "a number"}
-        raise UserError(f"{what} must be {names.get(kind, 'a text')}, not {brief(value)}")
+        raise UserError(
+            f"{what} must be {names.get(kind, 'a text')}, not {brief(value)}"
+        )
     return value

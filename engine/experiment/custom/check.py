@@ -55,18 +55,25 @@ def check_output(config: Mapping[str, Any], model: nn.Module, info: Info) -> Non
     import torch
 
     kind = torch.float32 if info.kind == IMAGES else torch.int64
-    name, shape = f"model {shown_name(config['model']['name'])}", " x ".join(map(str, info.shape))
+    name, shape = (
+        f"model {shown_name(config['model']['name'])}",
+        " x ".join(map(str, info.shape)),
+    )
     try:
         with torch.no_grad():
             found = model(torch.zeros(SAMPLES, *info.shape, dtype=kind))
     except UserError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as problem:
-        raise UserError(f"{name} does not fit samples of {shape}: {first_line(problem)}") from None
+        raise UserError(
+            f"{name} does not fit samples of {shape}: {first_line(problem)}"
+        ) from None
     # A text has scores of all characters at each of its places.
     wanted = (SAMPLES, info.classes, *(info.shape if info.kind != IMAGES else ()))
     if tuple(found.shape) != wanted:
-        shapes = [" x ".join(map(str, size)) or "one number" for size in (found.shape, wanted)]
+        shapes = [
+            " x ".join(map(str, size)) or "one number" for size in (found.shape, wanted)
+        ]
         loss, dataset = config["loss"]["name"], shown_name(config["dataset"]["name"])
         raise UserError(
             f"{name} returns {shapes[0]} for {SAMPLES} samples of {shape}; the loss {loss} wants "

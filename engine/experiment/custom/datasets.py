@@ -48,7 +48,13 @@ class Custom:
         """A digest of all samples and labels, wherever they come from."""
         data = self.load(settings)
         digest = hashlib.sha256()
-        for part in (data.train_x, data.train_y, data.test_x, data.test_y, data.valid_x):
+        for part in (
+            data.train_x,
+            data.train_y,
+            data.test_x,
+            data.test_y,
+            data.valid_x,
+        ):
             if part is not None:
                 digest.update(f"{tuple(part.shape)}\n".encode())
                 digest.update(part.contiguous().numpy().tobytes())
@@ -74,12 +80,15 @@ def find(name: str) -> Custom:
         own = [
             key
             for key, value in members.items()
-            if callable(value) and getattr(value, "__module__", "") == code.module.__name__
+            if callable(value)
+            and getattr(value, "__module__", "") == code.module.__name__
         ]
         raise UserError(
             f"{code.path} has no dataset {attribute!r}; it has {', '.join(sorted(own)) or 'none'}"
         )
-    return Custom(name, found, code.path, (inspect.getdoc(found) or "").partition("\n")[0])
+    return Custom(
+        name, found, code.path, (inspect.getdoc(found) or "").partition("\n")[0]
+    )
 
 
 @functools.lru_cache(maxsize=2)
@@ -91,14 +100,22 @@ def _load(dataset: Custom, settings: str, permitted: bool) -> Data:
     what = f"dataset {shown_name(dataset.name)}"
     parts = {name: _part(dataset, what, given, name) for name in _names(dataset)}
     found = {name: part for name, part in parts.items() if part is not None}
-    x = {name: samples(f"{what}: {name}", values) for name, (values, _) in found.items()}
+    x = {
+        name: samples(f"{what}: {name}", values) for name, (values, _) in found.items()
+    }
     y, classes = labels(what, {name: truth for name, (_, truth) in found.items()})
     if "test" not in x:
         test = held_out(y["train"], {"name": dataset.name, **given})
         x = {"train": x["train"][~test], "test": x["train"][test]}
         y = {"train": y["train"][~test], "test": y["train"][test]}
     return Data(
-        x["train"], y["train"], x["test"], y["test"], classes, x.get("valid"), y.get("valid")
+        x["train"],
+        y["train"],
+        x["test"],
+        y["test"],
+        classes,
+        x.get("valid"),
+        y.get("valid"),
     )
 
 
@@ -119,7 +136,11 @@ def _part(dataset: Custom, what: str, given: Mapping[str, Any], name: str) -> An
     import numpy as np
 
     taken = _taken(dataset)
-    values = {key: given[key] for key in HANDED_ON if key in taken and given.get(key) is not None}
+    values = {
+        key: given[key]
+        for key in HANDED_ON
+        if key in taken and given.get(key) is not None
+    }
     for key in ("root", "path"):
         if values.get(key):
             values[key] = str(user_path(values[key]))
@@ -143,7 +164,9 @@ def _part(dataset: Custom, what: str, given: Mapping[str, Any], name: str) -> An
     arrays = [np.asarray(sample) for sample, _ in pairs]
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
-        raise UserError(f"{what}: samples of different shapes, such as {sorted(shapes)[:2]}")
+        raise UserError(
+            f"{what}: samples of different shapes, such as {sorted(shapes)[:2]}"
+        )
     return np.stack(arrays), np.asarray([_label(label) for _, label in pairs])
 
 

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.experiment.custom.arguments import FROM_DATA, Argument, arguments_of, given_values
+from engine.experiment.custom.arguments import (
+    FROM_DATA,
+    Argument,
+    arguments_of,
+    given_values,
+)
 from engine.settings import UserError
 from engine.trust.load import load_code, shown_name, user_code
 
@@ -82,7 +87,9 @@ def find(name: str) -> Network:
     if not attribute:
         if len(classes) != 1:
             names = ", ".join(sorted(classes)) or "none"
-            raise UserError(f"{name}: name one of its networks as {name}:NAME; it has {names}")
+            raise UserError(
+                f"{name}: name one of its networks as {name}:NAME; it has {names}"
+            )
         attribute = next(iter(classes))
     found = members.get(attribute)
     if not callable(found):

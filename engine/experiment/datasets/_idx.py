@@ -87,8 +87,12 @@ def read_idx(path: Path, dims: int) -> np.ndarray[Any, Any]:
         promised = head + math.prod(shape)
         # A small gzip file may unpack to gigabytes: no more is read than the header announces, and
         # one byte that tells a longer file.
-        possible = min(promised, path.stat().st_size * (RATIO if path.suffix == ".gz" else 1))
-        require_memory(NUMBERS * possible, f"{path}: its header promises {promised} bytes; it")
+        possible = min(
+            promised, path.stat().st_size * (RATIO if path.suffix == ".gz" else 1)
+        )
+        require_memory(
+            NUMBERS * possible, f"{path}: its header promises {promised} bytes; it"
+        )
         raw = start + file.read(possible + 1 - len(start))
     if len(raw) != promised:
         what = "truncated" if len(raw) < promised else "too long"
@@ -111,9 +115,13 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             f"{path}: truncated: the gzip stream ends too early; fetch it again"
         ) from problem
     except (gzip.BadGzipFile, zlib.error) as problem:
-        raise UserError(f"{path}: damaged gzip file ({problem}); fetch it again") from problem
+        raise UserError(
+            f"{path}: damaged gzip file ({problem}); fetch it again"
+        ) from problem
     except OSError as problem:
-        raise UserError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+        raise UserError(
+            f"{path}: cannot be read: {problem.strerror or problem}"
+        ) from problem
 
 
 def load_idx(paths: list[Path]) -> Data:
@@ -134,11 +142,17 @@ def _pair(images_path: Path, labels_path: Path) -> tuple[torch.Tensor, torch.Ten
 
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if not images[:1].size:
-        raise UserError(f"{images_path}: there are no images in it, or images without pixels")
+        raise UserError(
+            f"{images_path}: there are no images in it, or images without pixels"
+        )
     if len(images) != len(labels):
         raise UserError(
             f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path}"
         )
     if labels.max() >= CLASSES:
-        raise UserError(f"{labels_path}: label {labels.max()} is not one of 0 to {CLASSES - 1}")
-    return torch.tensor(images).unsqueeze(1).float().div_(255), torch.tensor(labels).long()
+        raise UserError(
+            f"{labels_path}: label {labels.max()} is not one of 0 to {CLASSES - 1}"
+        )
+    return torch.tensor(images).unsqueeze(1).float().div_(255), torch.tensor(
+        labels
+    ).long()

@@ -31,7 +31,9 @@ def files(settings: Mapping[str, Any]) -> list[Path]:
     """The six files: binary in `root` or `root`/cifar-10-batches-bin, else torchvision's
     cifar-10-batches-py."""
     root = user_path(str(settings.get("root") or "data"))
-    forms = [[folder / f"{part}.bin" for part in PARTS] for folder in (root, root / BINARY)]
+    forms = [
+        [folder / f"{part}.bin" for part in PARTS] for folder in (root, root / BINARY)
+    ]
     forms += [
         [folder / part for part in PARTS]
         for folder in (root / PICKLED, root)
@@ -59,7 +61,9 @@ def load(settings: Mapping[str, Any]) -> Data:
     if paths[0].suffix == ".bin":
         train, test = _records(paths[:5], limits[0]), _records(paths[5:], limits[1])
     else:
-        train, test = (_unpickled(paths[0].parent, part == "train") for part in ("train", "test"))
+        train, test = (
+            _unpickled(paths[0].parent, part == "train") for part in ("train", "test")
+        )
     return Data(*_tensors(*train, limits[0]), *_tensors(*test, limits[1]), CLASSES)
 
 
@@ -67,7 +71,9 @@ def _present(paths: list[Path]) -> int:
     return sum(path.is_file() for path in paths)
 
 
-def _records(paths: list[Path], limit: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _records(
+    paths: list[Path], limit: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Images and labels of binary files, until there are `limit` of them (0 = all)."""
     import numpy as np
 
@@ -78,7 +84,9 @@ def _records(paths: list[Path], limit: int) -> tuple[np.ndarray[Any, Any], np.nd
         try:
             raw = np.fromfile(path, np.uint8)
         except OSError as problem:
-            raise UserError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+            raise UserError(
+                f"{path}: cannot be read: {problem.strerror or problem}"
+            ) from problem
         if len(raw) == 0 or len(raw) % RECORD:
             raise UserError(
                 f"{path}: not whole: {len(raw)} bytes are no multiple of {RECORD}; fetch it again"
@@ -93,7 +101,9 @@ def _records(paths: list[Path], limit: int) -> tuple[np.ndarray[Any, Any], np.nd
     return whole[:, 1:].reshape(-1, *SHAPE), whole[:, 0]
 
 
-def _unpickled(folder: Path, train: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _unpickled(
+    folder: Path, train: bool
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     import numpy as np
     from torchvision.datasets import CIFAR10
 

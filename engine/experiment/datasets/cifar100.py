@@ -27,9 +27,12 @@ def files(settings: Mapping[str, Any]) -> list[Path]:
     """Both files: binary in `root` or `root`/cifar-100-binary, else torchvision's."""
     root = user_path(str(settings.get("root") or "data"))
     forms = [
-        [folder / f"{part}.bin" for part in ("train", "test")] for folder in (root, root / BINARY)
+        [folder / f"{part}.bin" for part in ("train", "test")]
+        for folder in (root, root / BINARY)
     ]
-    forms += [[folder / part for part in ("train", "test")] for folder in (root / PICKLED,)]
+    forms += [
+        [folder / part for part in ("train", "test")] for folder in (root / PICKLED,)
+    ]
     for form in forms:
         if all(path.is_file() for path in form):
             return form
@@ -61,7 +64,9 @@ def _records(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         )
     records = raw.reshape(-1, RECORD)
     if records[:, 1].max() >= CLASSES:
-        raise UserError(f"{path}: no CIFAR-100 file: it has a label {records[:, 1].max()}")
+        raise UserError(
+            f"{path}: no CIFAR-100 file: it has a label {records[:, 1].max()}"
+        )
     return records[:, 2:].reshape(-1, *SHAPE), records[:, 1]
 
 
@@ -71,7 +76,9 @@ def _unpickled(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     from torchvision.datasets import CIFAR100
 
     try:
-        found = CIFAR100(str(path.parent.parent), train=path.name == "train", download=False)
+        found = CIFAR100(
+            str(path.parent.parent), train=path.name == "train", download=False
+        )
     except RuntimeError as problem:
         raise UserError(
             f"{path}: not the published file (its checksum differs); fetch it again"

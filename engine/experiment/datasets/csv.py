@@ -26,7 +26,11 @@ def files(settings: Mapping[str, Any]) -> list[Path]:
     """The file that `dataset.path` names."""
     path = user_path(str(settings.get("path") or ""))
     if not settings.get("path") or not path.is_file():
-        what = f"no file {path}" if settings.get("path") else "csv needs dataset.path=FILE.csv"
+        what = (
+            f"no file {path}"
+            if settings.get("path")
+            else "csv needs dataset.path=FILE.csv"
+        )
         raise UserError(f"dataset.path: {what}")
     return [path]
 
@@ -50,7 +54,9 @@ def load(settings: Mapping[str, Any]) -> Data:
     return Data(x[~test], y[~test], x[test], y[test], classes)
 
 
-def rows_numbered(head: list[str], rows: list[list[str]]) -> list[tuple[int, list[str]]]:
+def rows_numbered(
+    head: list[str], rows: list[list[str]]
+) -> list[tuple[int, list[str]]]:
     """Rows with the numbers of their lines."""
     return list(enumerate(rows, 2 if head else 1))
 
@@ -70,9 +76,13 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]]:
     width = len(head or rows[0])
     for line, row in enumerate(rows, 1 + named):
         if len(row) != width:
-            raise UserError(f"{path} line {line}: {len(row)} columns instead of {width}")
+            raise UserError(
+                f"{path} line {line}: {len(row)} columns instead of {width}"
+            )
     if not rows or width < 2:
-        raise UserError(f"{path}: a table needs a column of numbers, one of labels, and samples")
+        raise UserError(
+            f"{path}: a table needs a column of numbers, one of labels, and samples"
+        )
     return head, rows
 
 
@@ -91,7 +101,9 @@ def _numbers(path: Path, line: int, row: list[str], label: int) -> list[float]:
         if column == label:
             continue
         if not _is_number(text):
-            raise UserError(f"{path} line {line}: {brief(text)} is no number (column {column + 1})")
+            raise UserError(
+                f"{path} line {line}: {brief(text)} is no number (column {column + 1})"
+            )
         found.append(float(text))
     return found
 

@@ -17,9 +17,7 @@ from engine.settings import UserError
 if TYPE_CHECKING:
     from engine.experiment.data import Data
 
-ABOUT = (
-    "Handwritten digits, 8 x 8 grey values scaled to 0 to 1; 1442 for training, 355 for testing."
-)
+ABOUT = "Handwritten digits, 8 x 8 grey values scaled to 0 to 1; 1442 for training, 355 for testing."
 SOURCE = "Alpaydin & Kaynak, Cascading classifiers, Kybernetika 34:369 (1998), doi:10.24432/C50P49"
 SHAPE, CLASSES = (1, 8, 8), 10
 TEST_EVERY = 5
@@ -63,4 +61,10 @@ def load(settings: Mapping[str, Any]) -> Data:
         torch.from_numpy(np.flatnonzero(~test)),
         torch.from_numpy(np.flatnonzero(test)),
     )
-    return Data(images[train_at], truth[train_at], images[test_at], truth[test_at], classes=CLASSES)
+    return Data(
+        images[train_at],
+        truth[train_at],
+        images[test_at],
+        truth[test_at],
+        classes=CLASSES,
+    )

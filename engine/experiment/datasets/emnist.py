@@ -17,8 +17,17 @@ if TYPE_CHECKING:
     from engine.experiment.data import Data, Info
 
 ABOUT = "Handwritten letters and digits, 28 x 28 grey values in 0 to 1; dataset.split=balanced, letters, digits, ..."
-SOURCE = "Cohen, Afshar, Tapson & van Schaik, IJCNN 2017, doi:10.1109/IJCNN.2017.7966217"
-SPLITS = {"balanced": 47, "byclass": 62, "bymerge": 47, "digits": 10, "letters": 26, "mnist": 10}
+SOURCE = (
+    "Cohen, Afshar, Tapson & van Schaik, IJCNN 2017, doi:10.1109/IJCNN.2017.7966217"
+)
+SPLITS = {
+    "balanced": 47,
+    "byclass": 62,
+    "bymerge": 47,
+    "digits": 10,
+    "letters": 26,
+    "mnist": 10,
+}
 
 
 def files(settings: Mapping[str, Any]) -> list[Path]:
@@ -62,30 +71,43 @@ def load(settings: Mapping[str, Any]) -> Data:
 def _split(settings: Mapping[str, Any]) -> str:
     split = str(settings.get("split") or "balanced")
     if split not in SPLITS:
-        raise UserError(f"dataset.split: EMNIST has no {split!r}; {unknown(split, SPLITS)}")
+        raise UserError(
+            f"dataset.split: EMNIST has no {split!r}; {unknown(split, SPLITS)}"
+        )
     return split
 
 
 def _present(root: Path, names: list[str]) -> dict[str, Path]:
     folders = (root / "EMNIST" / "raw", root / "raw", root)
-    pairs = [(n, folder / f"{n}{end}") for n in names for folder in folders for end in (".gz", "")]
+    pairs = [
+        (n, folder / f"{n}{end}")
+        for n in names
+        for folder in folders
+        for end in (".gz", "")
+    ]
     return {name: path for name, path in pairs if path.is_file()}
 
 
-def _pair(images: Path, labels: Path, *, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _pair(
+    images: Path, labels: Path, *, split: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
 
     x, y = read_idx(images, 3), read_idx(labels, 1)
     if len(x) != len(y) or x.shape[1:] != (28, 28):
         shape = " x ".join(map(str, x.shape))
-        raise UserError(f"{images}: images of {shape} for the {len(y)} labels of {labels}")
+        raise UserError(
+            f"{images}: images of {shape} for the {len(y)} labels of {labels}"
+        )
     numbers = torch.tensor(y, dtype=torch.int64)
     if split == "letters":  # its labels count from 1
         numbers -= 1
     if len(numbers) == 0 or numbers.min() < 0 or numbers.max() >= SPLITS[split]:
         raise UserError(f"{labels}: labels that the split {split} does not have")
     # The files hold every image with rows and columns exchanged.
-    return torch.tensor(x, dtype=torch.float32).transpose(1, 2).unsqueeze(1).div_(255), numbers
+    return torch.tensor(x, dtype=torch.float32).transpose(1, 2).unsqueeze(1).div_(
+        255
+    ), numbers
 
 
 def _download(root: Path, split: str) -> None:

@@ -27,7 +27,11 @@ ABOUT = "Images of your own in folders named by their class, with or without tra
 SOURCE = ""
 # Images of many sizes are transformed one by one, as they are read.
 TRANSFORMS = True
-TRAIN, TEST, VALID = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
+TRAIN, TEST, VALID = (
+    ("train", "training"),
+    ("test", "testing"),
+    ("val", "valid", "validation"),
+)
 Paths = list[tuple[Path, int]]
 
 
@@ -68,7 +72,9 @@ def load(settings: Mapping[str, Any]) -> Data:
     from engine.experiment.data import Data
 
     parts, classes = _found(settings)
-    images = {name: _images(part, settings, name) for name, part in parts.items() if part}
+    images = {
+        name: _images(part, settings, name) for name, part in parts.items() if part
+    }
     labels = {
         name: torch.tensor([label for _, label in part], dtype=torch.int64)
         for name, part in parts.items()
@@ -77,7 +83,10 @@ def load(settings: Mapping[str, Any]) -> Data:
     if "test" not in images:
         test = held_out(labels["train"], settings)
         images["test"], labels["test"] = images["train"][test], labels["train"][test]
-        images["train"], labels["train"] = images["train"][~test], labels["train"][~test]
+        images["train"], labels["train"] = (
+            images["train"][~test],
+            labels["train"][~test],
+        )
     return Data(
         images["train"],
         labels["train"],
@@ -111,7 +120,9 @@ def _found(settings: Mapping[str, Any]) -> tuple[dict[str, Paths], list[str]]:
             f"dataset.root: {home} holds {len(classes)} class folders ({listed(classes)}); "
             "put the images of each class into a folder of its own"
         )
-    return {n: _listed(p, home, classes) for n, p in homes.items() if p is not None}, classes
+    return {
+        n: _listed(p, home, classes) for n, p in homes.items() if p is not None
+    }, classes
 
 
 def _listed(home: Path, first: Path, classes: list[str]) -> Paths:
@@ -120,11 +131,15 @@ def _listed(home: Path, first: Path, classes: list[str]) -> Paths:
     found: Paths = []
     for place in _folders(home):
         if place.name not in classes:
-            raise UserError(f"dataset.root: {home} has a class {place.name}, which {first} lacks")
+            raise UserError(
+                f"dataset.root: {home} has a class {place.name}, which {first} lacks"
+            )
         label = classes.index(place.name)
         images = sorted(p for p in place.rglob("*") if p.suffix.lower() in ENDINGS)
         if not images and home == first:
-            raise UserError(f"dataset.root: {place} holds no images ({', '.join(ENDINGS)})")
+            raise UserError(
+                f"dataset.root: {place} holds no images ({', '.join(ENDINGS)})"
+            )
         found += [(path, label) for path in images]
     if not found:
         raise UserError(f"dataset.root: {home} holds no images")
@@ -132,7 +147,9 @@ def _listed(home: Path, first: Path, classes: list[str]) -> Paths:
 
 
 def _folders(home: Path) -> list[Path]:
-    return sorted(p for p in home.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(
+        p for p in home.iterdir() if p.is_dir() and not p.name.startswith(".")
+    )
 
 
 def _first(root: Path, names: tuple[str, ...]) -> Path | None:
@@ -147,8 +164,14 @@ def _images(part: Paths, settings: Mapping[str, Any], name: str) -> torch.Tensor
 
     transform = make_transform("transforms", settings.get("transforms"))
     first = _read(part[0][0], settings)
-    shape = first.shape if transform is None else apply_to("transforms", transform, first).shape
-    require_memory(4 * len(part) * shape.numel(), f"{len(part)} images of {_size(shape)}")
+    shape = (
+        first.shape
+        if transform is None
+        else apply_to("transforms", transform, first).shape
+    )
+    require_memory(
+        4 * len(part) * shape.numel(), f"{len(part)} images of {_size(shape)}"
+    )
 
     def one(path: Path) -> torch.Tensor:
         image = _read(path, settings)

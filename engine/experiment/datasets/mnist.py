@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from engine.experiment.data import Data
 
 ABOUT = "Handwritten digits, 28 x 28 grey values scaled to 0 to 1; 60000 for training, 10000 for testing."
-SOURCE = "LeCun, Bottou, Bengio & Haffner, Proc. IEEE 86:2278 (1998), doi:10.1109/5.726791"
+SOURCE = (
+    "LeCun, Bottou, Bengio & Haffner, Proc. IEEE 86:2278 (1998), doi:10.1109/5.726791"
+)
 SHAPE, CLASSES = (1, 28, 28), 10
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from engine.experiment.data import Data
 
-ABOUT = "Arrays of your own in a .npz file: images or rows of numbers, and their labels."
+ABOUT = (
+    "Arrays of your own in a .npz file: images or rows of numbers, and their labels."
+)
 SOURCE = ""
 PARTS = {"train": "train", "test": "test", "val": "valid", "valid": "valid"}
 KINDS = {"x": "x", "images": "x", "image": "x", "data": "x", "inputs": "x",
@@ -32,7 +34,11 @@ def files(settings: Mapping[str, Any]) -> list[Path]:
     """The file that `dataset.path` names."""
     path = user_path(str(settings.get("path") or ""))
     if not settings.get("path") or not path.is_file():
-        what = f"no file {path}" if settings.get("path") else "npz needs dataset.path=FILE.npz"
+        what = (
+            f"no file {path}"
+            if settings.get("path")
+            else "npz needs dataset.path=FILE.npz"
+        )
         raise UserError(f"dataset.path: {what}")
     return [path]
 
@@ -47,7 +53,9 @@ def load(settings: Mapping[str, Any]) -> Data:
     outputs, classes = labels(str(path), y)
     for name, part in inputs.items():
         if len(part) != len(outputs[name]):
-            raise UserError(f"{path}: {len(part)} samples and {len(outputs[name])} labels ({name})")
+            raise UserError(
+                f"{path}: {len(part)} samples and {len(outputs[name])} labels ({name})"
+            )
     if "test" not in inputs:
         test = held_out(outputs["train"], settings)
         inputs |= {"test": inputs["train"][test], "train": inputs["train"][~test]}
@@ -63,7 +71,9 @@ def load(settings: Mapping[str, Any]) -> Data:
     )
 
 
-def _parts(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]:
+def _parts(
+    path: Path,
+) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]:
     """Arrays of samples and of labels by their part. Raises UserError."""
     import numpy as np
 
@@ -77,7 +87,9 @@ def _parts(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, np.nd
                 if meaning is not None:
                     found[meaning[0]][meaning[1]] = archive[name]
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as problem:
-        raise UserError(f"{path}: not a file of plain NumPy arrays: {problem}") from problem
+        raise UserError(
+            f"{path}: not a file of plain NumPy arrays: {problem}"
+        ) from problem
     if "train" not in found["x"] or set(found["x"]) != set(found["y"]):
         raise UserError(
             f"{path} holds {listed(names)}; it needs x_train and y_train (and x_test, y_test), or x and y"

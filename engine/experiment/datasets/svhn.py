@@ -55,13 +55,23 @@ def _read(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     try:
         found = loadmat(str(path), variable_names=("X", "y"))
         images, labels = found["X"], found["y"].astype(np.int64).flatten()
-    except Exception as problem:  # of many kinds: the reader computes with what stands there
+    except (
+        Exception
+    ) as problem:  # of many kinds: the reader computes with what stands there
         raise UserError(f"{path}: no file of SVHN: {first_line(problem)}") from problem
-    if images.shape != (32, 32, 3, len(labels)) or images.dtype != np.uint8 or not len(labels):
+    if (
+        images.shape != (32, 32, 3, len(labels))
+        or images.dtype != np.uint8
+        or not len(labels)
+    ):
         shape = " x ".join(map(str, images.shape))
-        raise UserError(f"{path}: images of {shape} {images.dtype} for {len(labels)} labels")
+        raise UserError(
+            f"{path}: images of {shape} {images.dtype} for {len(labels)} labels"
+        )
     if labels.min() < 0 or labels.max() > TEN:
-        raise UserError(f"{path}: labels {labels.min()} to {labels.max()}, they must be digits")
+        raise UserError(
+            f"{path}: labels {labels.min()} to {labels.max()}, they must be digits"
+        )
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(3, 2, 0, 1)))
     return pixels.float().div_(255), torch.from_numpy(labels % TEN)
 

@@ -95,7 +95,9 @@ def _part(settings: Mapping[str, Any], key: str, whole: int) -> int:
     return int(wanted if wanted >= 1 else wanted * whole)
 
 
-def _streams(signs: torch.Tensor, many: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _streams(
+    signs: torch.Tensor, many: int, length: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Samples [N, T] and labels, so that rows k and k + `many` follow each other; fewer streams of
     a short text."""
     many = max(1, min(many, (len(signs) - 1) // length))
@@ -104,6 +106,11 @@ def _streams(signs: torch.Tensor, many: int, length: int) -> tuple[torch.Tensor,
 
     def cut(first: int) -> torch.Tensor:
         rows = signs[first : first + many * each].view(many, each)[:, : pieces * length]
-        return rows.reshape(many, pieces, length).transpose(0, 1).reshape(-1, length).contiguous()
+        return (
+            rows.reshape(many, pieces, length)
+            .transpose(0, 1)
+            .reshape(-1, length)
+            .contiguous()
+        )
 
     return cut(0), cut(1)

@@ -23,7 +23,9 @@ def samples(what: str, x: np.ndarray[Any, Any]) -> torch.Tensor:
 
     if x.dtype.kind not in "biuf" or x.ndim < 2 or x.ndim > 4 or len(x) == 0:
         shape = " x ".join(map(str, x.shape))
-        raise UserError(f"{what} must hold numbers of 2 to 4 dimensions, not {shape} of {x.dtype}")
+        raise UserError(
+            f"{what} must hold numbers of 2 to 4 dimensions, not {shape} of {x.dtype}"
+        )
     values = torch.from_numpy(np.ascontiguousarray(x.astype(np.float32)))
     if not bool(values.isfinite().all()):
         raise UserError(f"{what} holds numbers that are not finite")
@@ -49,7 +51,9 @@ def labels(
     for name, values in flat.items():
         strange = sorted(set(values) - set(kinds))
         if strange:
-            raise UserError(f"{what}: {name} has the label {strange[0]!r}, which training lacks")
+            raise UserError(
+                f"{what}: {name} has the label {strange[0]!r}, which training lacks"
+            )
     if len(kinds) < 2:
         raise UserError(f"{what}: all training samples have the label {kinds[0]!r}")
     made = {
@@ -64,7 +68,9 @@ def _flat(what: str, y: np.ndarray[Any, Any]) -> list[Any]:
         y = y[:, 0]
     if y.ndim != 1 or y.dtype.kind not in "iubUSf":
         shape = " x ".join(map(str, y.shape))
-        raise UserError(f"{what} must hold one label a sample, not {shape} of {y.dtype}")
+        raise UserError(
+            f"{what} must hold one label a sample, not {shape} of {y.dtype}"
+        )
     found = y.tolist()
     if y.dtype.kind == "f" and any(value != int(value) for value in found):
         raise UserError(f"{what} holds {found[0]:g}: labels are whole numbers or names")

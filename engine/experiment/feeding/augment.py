@@ -56,7 +56,10 @@ class Batches:
         """The inputs x [B, C, H, W] of each of the lists of sample numbers, in their order."""
         samples = Samples(self.x, self.transform, (self.seed, epoch))
         batches = [part.tolist() for part in parts]
-        settings: dict[str, Any] = {"num_workers": self.workers, "batch_sampler": batches}
+        settings: dict[str, Any] = {
+            "num_workers": self.workers,
+            "batch_sampler": batches,
+        }
         if self.workers:
             # The loader itself draws a seed for its workers, which nothing here uses.
             settings["generator"] = torch.Generator().manual_seed(self.seed)

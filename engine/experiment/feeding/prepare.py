@@ -44,7 +44,10 @@ class Normalize:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         import torch
 
-        for values, apply in ((self.mean, torch.Tensor.sub), (self.std, torch.Tensor.div)):
+        for values, apply in (
+            (self.mean, torch.Tensor.sub),
+            (self.std, torch.Tensor.div),
+        ):
             if values:
                 numbers = torch.tensor(values, dtype=torch.float32)
                 x = apply(x, numbers.view(-1, *[1] * (x.dim() - 2)))
@@ -70,7 +73,9 @@ def transformed_info(info: Info, settings: Mapping[str, Any]) -> Info:
     if transform is None:
         return info
     _check_images(info.shape, settings)
-    shape = apply_to("transforms", transform, torch.zeros(info.shape, dtype=torch.float32)).shape
+    shape = apply_to(
+        "transforms", transform, torch.zeros(info.shape, dtype=torch.float32)
+    ).shape
     return replace(info, shape=tuple(shape))
 
 
@@ -83,7 +88,9 @@ def prepared(data: Data, settings: Mapping[str, Any]) -> Data:
     if transform is not None:
         data = _each(data, lambda x: _in_portions(transform, x))
     if settings.get("normalize") and data.train_y.dim() > 1:
-        raise UserError(f"dataset.normalize: samples of {settings['name']} are no numbers but text")
+        raise UserError(
+            f"dataset.normalize: samples of {settings['name']} are no numbers but text"
+        )
     statistics = _statistics(data.train_x) if settings.get("normalize") else None
     found = statistics or settings
     normalize = Normalize(tuple(found.get("mean") or ()), tuple(found.get("std") or ()))
@@ -105,7 +112,9 @@ def prepared(data: Data, settings: Mapping[str, Any]) -> Data:
 def _each(data: Data, function: Callable[[torch.Tensor], torch.Tensor]) -> Data:
     """A dataset with a function applied to the samples of every part."""
     parts = {key: getattr(data, key) for key in ("train_x", "test_x", "valid_x")}
-    changed: dict[str, Any] = {key: function(x) for key, x in parts.items() if x is not None}
+    changed: dict[str, Any] = {
+        key: function(x) for key, x in parts.items() if x is not None
+    }
     return replace(data, **changed)
 
 
@@ -134,7 +143,9 @@ def _check_images(shape: tuple[int, ...], settings: Mapping[str, Any]) -> None:
         )
 
 
-def _check_channels(normalize: Normalize, data: Data, settings: Mapping[str, Any]) -> None:
+def _check_channels(
+    normalize: Normalize, data: Data, settings: Mapping[str, Any]
+) -> None:
     channels = data.train_x.shape[1]
     for key in ("mean", "std"):
         given = len(getattr(normalize, key))

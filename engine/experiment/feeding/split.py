@@ -20,7 +20,9 @@ def held_out(labels: torch.Tensor, settings: Mapping[str, Any]) -> torch.Tensor:
 
     part = float(settings.get("test_part", 0.1))
     if part >= 1:
-        raise UserError(f"dataset.test_part must be below 1 for {settings['name']}, not {part:g}")
+        raise UserError(
+            f"dataset.test_part must be below 1 for {settings['name']}, not {part:g}"
+        )
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     generator = torch.Generator().manual_seed(SEED)
     for label in labels.unique():

@@ -36,8 +36,13 @@ def make_transform(key: str, entries: Any) -> Transform | None:
     if not entries:
         return None
     if not isinstance(entries, Sequence) or isinstance(entries, str):
-        raise UserError(f"dataset.{key} must be a list of transforms, not {brief(entries)}")
-    steps = [_step(f"dataset.{key}[{number}]", key, entry) for number, entry in enumerate(entries)]
+        raise UserError(
+            f"dataset.{key} must be a list of transforms, not {brief(entries)}"
+        )
+    steps = [
+        _step(f"dataset.{key}[{number}]", key, entry)
+        for number, entry in enumerate(entries)
+    ]
 
     def apply(x: torch.Tensor) -> torch.Tensor:
         for step in steps:
@@ -78,9 +83,13 @@ def _step(where: str, key: str, entry: Any) -> Transform:
     known = [p for p in inspect.signature(kind).parameters if p != "inplace"]
     for argument, value in arguments.items():
         if argument not in known:
-            raise UserError(f"{where}: {name} has no {brief(argument)}; {unknown(argument, known)}")
+            raise UserError(
+                f"{where}: {name} has no {brief(argument)}; {unknown(argument, known)}"
+            )
         if isinstance(value, Mapping):
-            raise UserError(f"{where}.{argument} must be a value or a list, not {brief(value)}")
+            raise UserError(
+                f"{where}.{argument} must be a value or a list, not {brief(value)}"
+            )
     try:
         made: Transform = kind(**arguments)
     except (TypeError, ValueError, KeyError) as problem:

@@ -71,7 +71,17 @@ LEFT_OUT = {
     # Like run.start: the content of the file counts.
     "model": ("weights",),
 }
-SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "run", "layers")
+SECTIONS = (
+    "device",
+    "tile",
+    "algorithm",
+    "model",
+    "dataset",
+    "loss",
+    "optimizer",
+    "run",
+    "layers",
+)
 WORDS = ("about", "source", "cite")
 # Settings that came later: at these values a run is what it was without them, and keeps its name.
 LATER: dict[str, dict[str, Any]] = {
@@ -141,7 +151,9 @@ def _physics(config: Mapping[str, Any]) -> str:
     """The kernels of the run, and the declaration of each device at its place."""
     chosen = acting_sections(config)
     devices = {
-        place: declaration_digest(find_noise(name) if kind == "noise_model" else find_pulsed(name))
+        place: declaration_digest(
+            find_noise(name) if kind == "noise_model" else find_pulsed(name)
+        )
         for place, kind, name in _declared(chosen)
         if name not in GROUPS
     }
@@ -155,7 +167,11 @@ def _declared(values: Any, place: str = "") -> Iterator[tuple[str, str, str]]:
         return
     for key, value in values.items():
         inner = f"{place}.{key}"
-        if isinstance(value, str) and key in NAMED_FILES and not inner.startswith(".model"):
+        if (
+            isinstance(value, str)
+            and key in NAMED_FILES
+            and not inner.startswith(".model")
+        ):
             yield inner, key, value
         else:
             yield from _declared(value, inner)
@@ -182,7 +198,9 @@ def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
         chosen[section] = {k: v for k, v in values.items() if _counts(section, k, v)}
     if "layers" in chosen:
         chosen["layers"] = _rules(chosen["layers"])
-    for key in getattr(find_task(task_of(config)), "LEFT_OUT", ()) if "task" in chosen else ():
+    for key in (
+        getattr(find_task(task_of(config)), "LEFT_OUT", ()) if "task" in chosen else ()
+    ):
         del chosen["task"][key]
     return chosen
 
@@ -199,7 +217,11 @@ def acting_sections(config: Mapping[str, Any]) -> dict[str, Any]:
     """The sections that decide the result. Without tiles, neither device nor periphery does."""
     found = {section: config.get(section) or {} for section in sections_of(config)}
     if not has_tiles(config):
-        return {key: values for key, values in found.items() if key not in ("device", "tile")}
+        return {
+            key: values
+            for key, values in found.items()
+            if key not in ("device", "tile")
+        }
     if "device" in found:
         found["device"] = {"model": "constant_step", **found["device"]}
     return found
@@ -228,7 +250,9 @@ def _clean(value: Any, section: str = "") -> Any:
     """Without texts for the reader. A file of the user's own is hashed by its content."""
     if isinstance(value, Mapping):
         return {
-            k: "a file" if may_name_code(k, section) and is_device_file(v) else _clean(v, k)
+            k: "a file"
+            if may_name_code(k, section) and is_device_file(v)
+            else _clean(v, k)
             for k, v in value.items()
             if k not in WORDS
         }

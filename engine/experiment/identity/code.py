@@ -24,13 +24,17 @@ def _digest(name: str) -> str:
     """What the code behind a name does, and which part of it is meant."""
     home, paths = code_files(name)
     digest = hashlib.sha256(name.partition(":")[2].encode())
-    for number, path in enumerate(sorted(paths, key=lambda path: (path != paths[0], path))):
+    for number, path in enumerate(
+        sorted(paths, key=lambda path: (path != paths[0], path))
+    ):
         # Only modules that are imported by their name have one that counts.
         shown = path.relative_to(home).as_posix() if number else ""
         try:
             text = python_digest(path.read_bytes())
         except SyntaxError as problem:
-            raise CodeError(f"{path.name} line {problem.lineno}: SyntaxError") from problem
+            raise CodeError(
+                f"{path.name} line {problem.lineno}: SyntaxError"
+            ) from problem
         digest.update(f"{shown} {text}\n".encode())
     if set(INSTALLED) & set(home.parts):
         digest.update(_version(name.partition(":")[0].partition(".")[0]).encode())

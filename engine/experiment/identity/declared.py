@@ -36,7 +36,9 @@ def declaration_digest(declared: Device | NoiseModel) -> str:
     for field in fields(declared):
         value = getattr(declared, field.name)
         if field.name not in LEFT_OUT:
-            parts[field.name] = list(value) if field.name in EXPLAINED else _plain(value)
+            parts[field.name] = (
+                list(value) if field.name in EXPLAINED else _plain(value)
+            )
     if users_file is not None:
         parts["file"] = python_digest(users_file.read_bytes())
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -27,7 +27,16 @@ USED_BY = {
     "split": ("emnist",),
 }
 # Sections that a task may leave unused. `inference` is kept for a later evaluation in any case.
-PHYSICS = ("device", "tile", "algorithm", "model", "dataset", "loss", "optimizer", "layers")
+PHYSICS = (
+    "device",
+    "tile",
+    "algorithm",
+    "model",
+    "dataset",
+    "loss",
+    "optimizer",
+    "layers",
+)
 NONE = "None"
 # Which settings a schedule reads beside the learning rate.
 SCHEDULES = {
@@ -77,7 +86,9 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def _unless(config: Mapping[str, Any], gate: str, prefix: str, names: tuple[str, ...]) -> Effects:
+def _unless(
+    config: Mapping[str, Any], gate: str, prefix: str, names: tuple[str, ...]
+) -> Effects:
     """Settings below `prefix` that need another one, `gate`, which is off: zero, false or None."""
     value = _value(config, gate)
     if value in (None, 0, False, NONE):
@@ -105,9 +116,15 @@ def _of_data(config: Mapping[str, Any]) -> Effects:
     for key, names in USED_BY.items():
         # Of a dataset of the user's own only its code knows what it uses.
         if name is not None and name not in names and not is_code(name):
-            yield f"dataset.{key}", f"it is for dataset={' or '.join(names)}, not {name}"
+            yield (
+                f"dataset.{key}",
+                f"it is for dataset={' or '.join(names)}, not {name}",
+            )
     if not _value(config, "dataset.augment") and name != "folder":
-        yield "dataset.workers", "there is nothing for them to do without dataset.augment"
+        yield (
+            "dataset.workers",
+            "there is nothing for them to do without dataset.augment",
+        )
 
 
 def _of_schedule(config: Mapping[str, Any]) -> Effects:
@@ -123,7 +140,11 @@ def _of_algorithms(config: Mapping[str, Any]) -> Effects:
     names = set(algorithm_names(config)) - {DIGITAL}
     evaluated = task_of(config) == "evaluate"
     if evaluated or names == {HWA}:
-        why = "nothing is trained" if evaluated else "algorithm=hwa learns by gradients, not pulses"
+        why = (
+            "nothing is trained"
+            if evaluated
+            else "algorithm=hwa learns by gradients, not pulses"
+        )
         yield "tile.update", why
         if evaluated or _value(config, "algorithm.analog_backward") is False:
             exact = "its way back is exact without algorithm.analog_backward"
@@ -132,7 +153,10 @@ def _of_algorithms(config: Mapping[str, Any]) -> Effects:
     # their other keys.
     if HWA not in names:
         for part in ("modifier", "clip", "remap", "input_range"):
-            yield f"tile.{part}", f"it needs algorithm=hwa, not {', '.join(sorted(names))}"
+            yield (
+                f"tile.{part}",
+                f"it needs algorithm=hwa, not {', '.join(sorted(names))}",
+            )
 
 
 def _of_tile(config: Mapping[str, Any]) -> Effects:
@@ -140,15 +164,24 @@ def _of_tile(config: Mapping[str, Any]) -> Effects:
         yield from _of_periphery(config, direction)
     if _value(config, "tile.update.pulse_type") != "DeterministicImplicit":
         for key in ("x_res_implicit", "d_res_implicit"):
-            yield f"tile.update.{key}", "it is for tile.update.pulse_type=DeterministicImplicit"
+            yield (
+                f"tile.update.{key}",
+                "it is for tile.update.pulse_type=DeterministicImplicit",
+            )
     scaled = ("weight_scaling_columnwise", "weight_scaling_lr_compensation")
-    yield from _unless(config, "tile.mapping.weight_scaling_omega", "tile.mapping.", scaled)
+    yield from _unless(
+        config, "tile.mapping.weight_scaling_omega", "tile.mapping.", scaled
+    )
     learned = ("out_scaling_columnwise",)
-    yield from _unless(config, "tile.mapping.learn_out_scaling", "tile.mapping.", learned)
+    yield from _unless(
+        config, "tile.mapping.learn_out_scaling", "tile.mapping.", learned
+    )
     yield from _unless(config, "tile.clip.type", "tile.clip.", ("fixed_value", "sigma"))
     remapped = ("remapped_wmax", "max_scale_range", "max_scale_ref")
     yield from _unless(config, "tile.remap.type", "tile.remap.", remapped)
-    ranges = tuple(key for key in _value(config, "tile.input_range") or () if key != "enable")
+    ranges = tuple(
+        key for key in _value(config, "tile.input_range") or () if key != "enable"
+    )
     yield from _unless(config, "tile.input_range.enable", "tile.input_range.", ranges)
 
 
@@ -167,7 +200,12 @@ def _of_periphery(config: Mapping[str, Any], where: str) -> Effects:
     }
     for gate, names in gates.items():
         yield from _unless(config, f"{where}.{gate}", f"{where}.", names)
-    managed = ("max_bm_factor", "max_bm_res", "bm_test_negative_bound", "bm_negative_hit_clears")
+    managed = (
+        "max_bm_factor",
+        "max_bm_res",
+        "bm_test_negative_bound",
+        "bm_negative_hit_clears",
+    )
     yield from _unless(config, f"{where}.bound_management", f"{where}.", managed)
     if _value(config, f"{where}.mv_type") != "SplitMode":
         yield f"{where}.split_mode_bit_shift", f"it is for {where}.mv_type=SplitMode"
@@ -189,5 +227,7 @@ def _of_inference(config: Mapping[str, Any]) -> Effects:
     if _value(config, "inference.programming") == "open_loop":
         for key in ("verify_band", "verify_rounds"):
             yield f"inference.{key}", "inference.programming is open_loop"
-    wires = tuple(key for key in _value(config, "inference.wires") or () if key != "enabled")
+    wires = tuple(
+        key for key in _value(config, "inference.wires") or () if key != "enabled"
+    )
     yield from _unless(config, "inference.wires.enabled", "inference.wires.", wires)

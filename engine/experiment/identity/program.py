@@ -73,7 +73,9 @@ def engine_digest() -> str:
     """
     # The names of the files and their times stand for their content, which changes with them.
     paths = [path for path in sorted(ENGINE.rglob("*.py")) if _decides(path)]
-    stamps = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
+    stamps = [
+        (str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths
+    ]
     key = hashlib.sha256(repr(stamps).encode()).hexdigest()[:LENGTH]
     kept = cache_dir() / "program" / key
     try:
@@ -96,7 +98,11 @@ def digest_of(paths: list[Path]) -> str:
     other."""
     digest = hashlib.sha256()
     for path in paths:
-        name = path.relative_to(ENGINE).as_posix() if path.is_relative_to(ENGINE) else path.name
+        name = (
+            path.relative_to(ENGINE).as_posix()
+            if path.is_relative_to(ENGINE)
+            else path.name
+        )
         digest.update(f"{name} {python_digest(path.read_bytes())}\n".encode())
     return digest.hexdigest()[:LENGTH]
 
@@ -115,7 +121,9 @@ def changed_since(record: Mapping[str, Any]) -> list[str]:
     """How this program differs from the one that worked on a run last; empty if it does not."""
     stretches = record.get("stretches")
     if not stretches:
-        return ["it was begun by an earlier version of aihw, which did not record its program"]
+        return [
+            "it was begun by an earlier version of aihw, which did not record its program"
+        ]
     return changes(stretches[-1], this_program())
 
 

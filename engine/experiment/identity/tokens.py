@@ -11,7 +11,9 @@ import re
 from collections.abc import Iterator
 
 # Strings come first: a comment sign inside one starts no comment.
-COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')|//[^\n]*|/\*.*?\*/', re.DOTALL)
+COMMENT = re.compile(
+    r'("(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')|//[^\n]*|/\*.*?\*/', re.DOTALL
+)
 WORDS = r"""
     "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'             # texts and characters
     | \.?\d(?:[eEpP][+-]|[\w.])*                        # numbers
@@ -30,7 +32,9 @@ def tokens(text: str) -> list[str]:
     """The tokens of a text; a preprocessor directive is one token, without needless blanks."""
     joined = text.replace("\\\n", " ")
     plain = COMMENT.sub(lambda found: found[1] or " ", joined)
-    found = (_directive(t) if t.lstrip().startswith("#") else t for t in TOKEN.findall(plain))
+    found = (
+        _directive(t) if t.lstrip().startswith("#") else t for t in TOKEN.findall(plain)
+    )
     return [token for token in found if token]
 
 

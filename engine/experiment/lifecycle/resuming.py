@@ -25,7 +25,11 @@ INFERENCE = "inference"
 
 
 def check_identity(
-    folder: Path, record: Mapping[str, Any], config: Mapping[str, Any], *, changed_program: bool
+    folder: Path,
+    record: Mapping[str, Any],
+    config: Mapping[str, Any],
+    *,
+    changed_program: bool,
 ) -> None:
     """A result under the recorded hash must come from what the hash was made of. Raises
     UserError."""
@@ -38,8 +42,14 @@ def check_identity(
     try:
         now = identity_parts(config)
     except (KeyError, TypeError, AttributeError) as problem:
-        raise damaged(folder / "config.yaml", f"it lacks {first_line(problem)}") from problem
-    changed = [MEANINGS.get(key, key) for key in now | before if now.get(key) != before.get(key)]
+        raise damaged(
+            folder / "config.yaml", f"it lacks {first_line(problem)}"
+        ) from problem
+    changed = [
+        MEANINGS.get(key, key)
+        for key in now | before
+        if now.get(key) != before.get(key)
+    ]
     if changed:
         raise UserError(
             f"{folder} cannot go on: {', '.join(changed)} changed since it began; "
@@ -74,7 +84,10 @@ def note_program(
 def free_keys() -> list[str]:
     """Keys that may change when a run goes on, because they decide nothing of its result."""
     return [
-        f"{section}.{key}" for section, keys in LEFT_OUT.items() for key in keys if key not in KNOWN
+        f"{section}.{key}"
+        for section, keys in LEFT_OUT.items()
+        for key in keys
+        if key not in KNOWN
     ]
 
 
@@ -92,7 +105,9 @@ def altered(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 def altered_inference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The settings of inference that differ, which only a later evaluation uses."""
-    return sorted(_unequal(before.get(INFERENCE) or {}, after.get(INFERENCE) or {}, INFERENCE))
+    return sorted(
+        _unequal(before.get(INFERENCE) or {}, after.get(INFERENCE) or {}, INFERENCE)
+    )
 
 
 def _unequal(before: Any, after: Any, key: str) -> Iterator[str]:

@@ -16,7 +16,9 @@ VALID = "valid_accuracy"
 OPTIONAL = ("test_perplexity", "valid_accuracy", "valid_loss", "valid_perplexity")
 
 
-def summarise(place: Place, record: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
+def summarise(
+    place: Place, record: Mapping[str, Any], verdict: Verdict
+) -> dict[str, Any]:
     """The figures of a training that has come to its end. Infinite and undefined
     figures are None."""
     last, best = place.rows[-1], best_row(place.rows)
@@ -33,12 +35,17 @@ def summarise(place: Place, record: Mapping[str, Any], verdict: Verdict) -> dict
         "epochs": place.epoch,
         "samples": place.samples,
         "seconds": last["seconds"],
-        "samples_per_second": round(place.samples / max(place.training_seconds, 1e-9), 1),
+        "samples_per_second": round(
+            place.samples / max(place.training_seconds, 1e-9), 1
+        ),
         "seed": record["seed"],
     }
     if verdict.reason:
         figures["reason"] = verdict.reason
-    return {**{key: _number(value) for key, value in figures.items()}, "notes": verdict.notes}
+    return {
+        **{key: _number(value) for key, value in figures.items()},
+        "notes": verdict.notes,
+    }
 
 
 def best_row(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -53,7 +53,9 @@ class Verdict:
     notes: list[str] = field(default_factory=list)
 
 
-def judge(config: Mapping[str, Any], outcome: Outcome, command: Sequence[str] = ()) -> Verdict:
+def judge(
+    config: Mapping[str, Any], outcome: Outcome, command: Sequence[str] = ()
+) -> Verdict:
     """How a training of `config` ended. `command` holds the words of the command that began it."""
     lr = float(config["optimizer"]["lr"])
     if reason := divergence(config, outcome):
@@ -95,14 +97,18 @@ def divergence(config: Mapping[str, Any], outcome: Outcome) -> str:
 
 def _reference(config: Mapping[str, Any], outcome: Outcome) -> float:
     """The loss that a network has without having learned: its first one, or that of guessing."""
-    guess = 0.0 if config["loss"]["name"] == "mse" else math.log(max(outcome.classes, 2))
+    guess = (
+        0.0 if config["loss"]["name"] == "mse" else math.log(max(outcome.classes, 2))
+    )
     start = outcome.start_loss if outcome.start_loss is not None else 0.0
     reference = max(guess, start if math.isfinite(start) else 0.0)
     return reference or math.inf
 
 
 def _start(outcome: Outcome) -> str:
-    return "" if outcome.start_loss is None else f"{outcome.start_loss:.3g} at its start"
+    return (
+        "" if outcome.start_loss is None else f"{outcome.start_loss:.3g} at its start"
+    )
 
 
 def _learned(accuracy: float, outcome: Outcome) -> bool:
@@ -130,7 +136,11 @@ def _of_learning(config: Mapping[str, Any], outcome: Outcome) -> Iterator[Remark
         if grown:
             yield text, "optimizer.lr", lr / 10
         elif last < FLAT * start:
-            yield f"{text}, but the loss falls", "run.epochs", str(3 * int(config["run"]["epochs"]))
+            yield (
+                f"{text}, but the loss falls",
+                "run.epochs",
+                str(3 * int(config["run"]["epochs"])),
+            )
         else:
             yield text, "optimizer.lr", 5 * lr if lr > 0 else 0.01
     elif grown:
@@ -158,7 +168,10 @@ def _of_devices(config: Mapping[str, Any], outcome: Outcome) -> Iterator[Remark]
     pulses = int(((config.get("tile") or {}).get("update") or {}).get("desired_bl", 1))
     trained = set(algorithm_names(config)) & set(PULSED)
     for place, device in _devices(sections):
-        step, span = float(device["dw_min"]), float(device["w_max"]) - float(device["w_min"])
+        step, span = (
+            float(device["dw_min"]),
+            float(device["w_max"]) - float(device["w_min"]),
+        )
         reach = outcome.samples * pulses * step
         if step > LARGE_STEP * span > 0:
             text = f"{place}.dw_min={step:g} is more than half of the range of a weight ({span:g})"
@@ -174,7 +187,10 @@ def _of_devices(config: Mapping[str, Any], outcome: Outcome) -> Iterator[Remark]
 def _devices(values: Any, place: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every device with steps and bounds, and where it stands."""
     if isinstance(values, Mapping):
-        if all(isinstance(values.get(key), int | float) for key in ("dw_min", "w_max", "w_min")):
+        if all(
+            isinstance(values.get(key), int | float)
+            for key in ("dw_min", "w_max", "w_min")
+        ):
             yield place, values
         for key, value in values.items():
             yield from _devices(value, f"{place}.{key}" if place else str(key))

@@ -15,7 +15,12 @@ class Characters(nn.Module):
     stay in a batch."""
 
     def __init__(
-        self, layers: list[nn.Module], scores: nn.Module, output: nn.Module, *, dropout: float
+        self,
+        layers: list[nn.Module],
+        scores: nn.Module,
+        output: nn.Module,
+        *,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.layers, self.scores, self.output = nn.ModuleList(layers), scores, output
@@ -59,7 +64,13 @@ class Characters(nn.Module):
         if kept is None or kept.shape[3] < streams or kept.device != where:
             hidden = int(self.layers[0].hidden_size)  # type: ignore[arg-type]
             state = torch.zeros(
-                len(self.layers), 2, 1, streams, hidden, dtype=torch.float32, device=where
+                len(self.layers),
+                2,
+                1,
+                streams,
+                hidden,
+                dtype=torch.float32,
+                device=where,
             )
             if kept is not None:
                 state[:, :, :, : kept.shape[3]] = kept

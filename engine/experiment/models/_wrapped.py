@@ -13,7 +13,9 @@ from engine.trust.load import user_code
 class Wrapped(nn.Module):
     """Gives x to the network, and its result to `output`; errors are told in the user's lines."""
 
-    def __init__(self, network: nn.Module, output: nn.Module, *, path: Path, what: str) -> None:
+    def __init__(
+        self, network: nn.Module, output: nn.Module, *, path: Path, what: str
+    ) -> None:
         super().__init__()
         self.network, self.output = network, output
         self.path, self.what = path, what

@@ -38,5 +38,8 @@ def build(
         for number, (inputs, outputs) in enumerate(itertools.pairwise(sizes), 1)
     ]
     return Characters(
-        lstms, make.linear("fc", hidden, rows=info.classes), make.output(), dropout=dropout
+        lstms,
+        make.linear("fc", hidden, rows=info.classes),
+        make.output(),
+        dropout=dropout,
     )

@@ -20,13 +20,19 @@ SOURCE = ""
 
 
 def build(
-    make: Maker, info: Info, *, hidden: Sequence[int] = (64,), activation: str = "sigmoid"
+    make: Maker,
+    info: Info,
+    *,
+    hidden: Sequence[int] = (64,),
+    activation: str = "sigmoid",
 ) -> nn.Module:
     """Layers fc1, fc2, ... with `activation` between them."""
     from torch import nn
 
     if min(hidden, default=1) < 1:
-        raise UserError(f"model mlp: hidden must be 1 at least in each place, not {list(hidden)}")
+        raise UserError(
+            f"model mlp: hidden must be 1 at least in each place, not {list(hidden)}"
+        )
     widths = [info.size, *hidden, info.classes]
     layers: list[nn.Module] = [nn.Flatten()]
     for number, (columns, rows) in enumerate(pairwise(widths), 1):

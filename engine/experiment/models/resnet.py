@@ -37,19 +37,35 @@ def build(
 
     channels, stages = info.shape[0], _stages(info, blocks, width=width, growth=growth)
     width = stages[0]
-    first = make.conv2d("conv1", (channels, width), kernel_size=3, padding=1, bias=False)
+    first = make.conv2d(
+        "conv1", (channels, width), kernel_size=3, padding=1, bias=False
+    )
     layers: list[nn.Module] = [first, nn.BatchNorm2d(width), nn.ReLU()]
     channels = width
     for number in range(3 * blocks):
-        wide, stride = stages[number // blocks], 2 if number in (blocks, 2 * blocks) else 1
+        wide, stride = (
+            stages[number // blocks],
+            2 if number in (blocks, 2 * blocks) else 1,
+        )
         name, short = f"block{number + 1}", None
         one = make.conv2d(
-            f"{name}_conv1", (channels, wide), kernel_size=3, stride=stride, padding=1, bias=False
+            f"{name}_conv1",
+            (channels, wide),
+            kernel_size=3,
+            stride=stride,
+            padding=1,
+            bias=False,
         )
-        two = make.conv2d(f"{name}_conv2", (wide, wide), kernel_size=3, padding=1, bias=False)
+        two = make.conv2d(
+            f"{name}_conv2", (wide, wide), kernel_size=3, padding=1, bias=False
+        )
         if project and channels != wide:
             short = make.conv2d(
-                f"{name}_short", (channels, wide), kernel_size=1, stride=stride, bias=False
+                f"{name}_short",
+                (channels, wide),
+                kernel_size=1,
+                stride=stride,
+                bias=False,
             )
         layers.append(Residual((one, two, short), wide, stride=stride))
         channels = wide
@@ -61,7 +77,9 @@ def build(
     return make.sequential(*layers, make.output())
 
 
-def _stages(info: Info, blocks: int, *, width: int, growth: tuple[float, ...]) -> list[int]:
+def _stages(
+    info: Info, blocks: int, *, width: int, growth: tuple[float, ...]
+) -> list[int]:
     """Channels of the three stages. Raises UserError for what makes no network."""
     _, *extents = info.shape
     if min(extents) < SMALLEST:

@@ -30,19 +30,25 @@ def build(make: Maker, info: Info, *, arch: str = "resnet18") -> nn.Module:
 
     names = [name for name in models.list_models(module=models) if name not in SEVERAL]
     if arch not in names:
-        raise UserError(f"model.arch: torchvision has no {arch!r}; {unknown(arch, names)}")
+        raise UserError(
+            f"model.arch: torchvision has no {arch!r}; {unknown(arch, names)}"
+        )
     if info.shape[0] not in (1, COLOURS):
         raise UserError(
             f"model torchvision: images must have 1 or {COLOURS} channels, not {info.shape[0]}"
         )
     settings = {"image_size": info.shape[1]} if arch.startswith(SIZED) else {}
     try:
-        network = models.get_model(arch, weights=None, num_classes=info.classes, **settings)
+        network = models.get_model(
+            arch, weights=None, num_classes=info.classes, **settings
+        )
         _try(network, info)
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         size = " x ".join(map(str, info.shape[1:]))
-        raise UserError(f"model.arch: {arch} does not take images of {size}: {reason}") from error
+        raise UserError(
+            f"model.arch: {arch} does not take images of {size}: {reason}"
+        ) from error
     return Coloured(make.convert(network), make.output(), COLOURS)
 
 

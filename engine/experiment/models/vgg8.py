@@ -33,7 +33,10 @@ def build(make: Maker, info: Info, *, hidden: int = 384) -> nn.Module:
     layers: list[nn.Module] = []
     for pair, wide in enumerate(CHANNELS):
         first, second = f"conv{2 * pair + 1}", f"conv{2 * pair + 2}"
-        layers += [make.conv2d(first, (channels, wide), kernel_size=3, padding=1), nn.ReLU()]
+        layers += [
+            make.conv2d(first, (channels, wide), kernel_size=3, padding=1),
+            nn.ReLU(),
+        ]
         layers += [
             make.conv2d(second, (wide, wide), kernel_size=3, padding=1),
             nn.BatchNorm2d(wide),
@@ -41,5 +44,11 @@ def build(make: Maker, info: Info, *, hidden: int = 384) -> nn.Module:
         ]
         layers.append(nn.MaxPool2d(2))
         channels, height, width = wide, height // 2, width // 2
-    layers += [nn.Flatten(), make.linear("fc1", channels * height * width, rows=hidden), nn.ReLU()]
-    return make.sequential(*layers, make.linear("fc2", hidden, rows=info.classes), make.output())
+    layers += [
+        nn.Flatten(),
+        make.linear("fc1", channels * height * width, rows=hidden),
+        nn.ReLU(),
+    ]
+    return make.sequential(
+        *layers, make.linear("fc2", hidden, rows=info.classes), make.output()
+    )

@@ -35,7 +35,9 @@ def results_svg(found: Judgement) -> str:
 
 def curves_svg(found: Judgement) -> str:
     """Test error after each epoch, a line for each point; empty if the runs have no epochs."""
-    curves = {p.point.name: _curve([run.folder for run in p.runs]) for p in found.points}
+    curves = {
+        p.point.name: _curve([run.folder for run in p.runs]) for p in found.points
+    }
     known = [(name, curve) for name, curve in curves.items() if len(curve) > 1]
     shown = known[:MOST_LINES]
     if not shown:
@@ -60,7 +62,10 @@ def curves_svg(found: Judgement) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("test error, %")
-        _legend(axes, f"{len(shown)} of {len(known)} points" if len(shown) < len(known) else "")
+        _legend(
+            axes,
+            f"{len(shown)} of {len(known)} points" if len(shown) < len(known) else "",
+        )
 
     return _svg((6.4, 3.2), draw)
 
@@ -68,7 +73,9 @@ def curves_svg(found: Judgement) -> str:
 def _lines(axes: Axes, found: Judgement) -> None:
     """The last axis of the figure across, a line for each place on the others."""
     series = _series(found)
-    places = list(dict.fromkeys(p.point.labels[-1] for points in series.values() for p in points))
+    places = list(
+        dict.fromkeys(p.point.labels[-1] for points in series.values() for p in points)
+    )
     for name, points in series.items():
         across = [places.index(p.point.labels[-1]) for p in points]
         spread = [0.0 if math.isnan(p.std) else p.std for p in points]
@@ -81,23 +88,35 @@ def _lines(axes: Axes, found: Judgement) -> None:
             label=plain_label(name),
         )
         known = [
-            (x, p.expected) for x, p in zip(across, points, strict=True) if p.expected is not None
+            (x, p.expected)
+            for x, p in zip(across, points, strict=True)
+            if p.expected is not None
         ]
         if known:
             color = line.lines[0].get_color()
             axes.plot(
-                *zip(*known, strict=True), marker="s", mfc="none", linestyle="none", color=color
+                *zip(*known, strict=True),
+                marker="s",
+                mfc="none",
+                linestyle="none",
+                color=color,
             )
     for p in found.points:
         if not p.point.labels and p.values:
             axes.axhline(
-                p.mean, linestyle=":", color="gray", linewidth=1, label=plain_label(p.point.name)
+                p.mean,
+                linestyle=":",
+                color="gray",
+                linewidth=1,
+                label=plain_label(p.point.name),
             )
     axes.set_xticks(range(len(places)), [plain_label(place) for place in places])
     axes.set_xlabel(plain_label(found.figure.axes[-1]))
     axes.set_ylabel(plain_label(found.figure.axis))
     if any(p.expected is not None for p in found.points):
-        axes.plot([], [], "s", mfc="none", color="gray", label=plain_label(found.figure.known))
+        axes.plot(
+            [], [], "s", mfc="none", color="gray", label=plain_label(found.figure.known)
+        )
     _legend(axes, plain_label(", ".join(found.figure.axes[:-1])))
 
 
@@ -147,7 +166,13 @@ def _bars(axes: Axes, found: Judgement) -> None:
     axes.set_xlabel(plain_label(found.figure.axis))
     handles, labels = axes.get_legend_handles_labels()
     named = {"expected": f"{plain_label(found.figure.known)}, with tolerance"}
-    axes.legend(handles, [named.get(x, x) for x in labels], frameon=False, fontsize=7, loc="best")
+    axes.legend(
+        handles,
+        [named.get(x, x) for x in labels],
+        frameon=False,
+        fontsize=7,
+        loc="best",
+    )
 
 
 def _first(found: Judgement, point: PointResult) -> bool:
@@ -168,10 +193,19 @@ def _curve(folders: Sequence[Path]) -> list[float]:
     for folder in folders:
         try:
             lines = read_text(folder / "metrics.csv").splitlines()
-            rows.append([100 * (1 - float(row["test_accuracy"])) for row in csv.DictReader(lines)])
+            rows.append(
+                [
+                    100 * (1 - float(row["test_accuracy"]))
+                    for row in csv.DictReader(lines)
+                ]
+            )
         except (OSError, KeyError, ValueError):
             continue
-    return [sum(values) / len(values) for values in zip(*rows, strict=False)] if rows else []
+    return (
+        [sum(values) / len(values) for values in zip(*rows, strict=False)]
+        if rows
+        else []
+    )
 
 
 def _svg(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:

@@ -65,7 +65,9 @@ class PointResult:
     @property
     def chance(self) -> bool:
         """Whether a run has learned nothing: such a number is a collapse, not a result."""
-        return any(float(r.summary.get("test_accuracy") or 1) <= CHANCE for r in self.runs)
+        return any(
+            float(r.summary.get("test_accuracy") or 1) <= CHANCE for r in self.runs
+        )
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,13 @@ class Judgement:
         return sum(p.wanted for p in self.points)
 
 
-def judge(figure: Figure, runs: Mapping[str, Sequence[Run]], *, scaled: bool) -> Judgement:
+def judge(
+    figure: Figure, runs: Mapping[str, Sequence[Run]], *, scaled: bool
+) -> Judgement:
     """Judge the runs of each point of a figure."""
-    points = tuple(_point(figure, p, runs.get(p.name, ()), scaled) for p in figure.points)
+    points = tuple(
+        _point(figure, p, runs.get(p.name, ()), scaled) for p in figure.points
+    )
     orders = tuple(_order(text, points) for text in figure.orders(scaled))
     found = Judgement(figure, scaled, points, orders)
     kind, told = _verdict(found)
@@ -121,7 +127,9 @@ def value_of(metric: str, summary: Mapping[str, Any]) -> float:
     return 100.0 * (1.0 - value) if metric.endswith("error") else 100.0 * value
 
 
-def _point(figure: Figure, point: Point, runs: Sequence[Run], scaled: bool) -> PointResult:
+def _point(
+    figure: Figure, point: Point, runs: Sequence[Run], scaled: bool
+) -> PointResult:
     kept = [
         (run, value)
         for run in runs
@@ -142,11 +150,15 @@ def _point(figure: Figure, point: Point, runs: Sequence[Run], scaled: bool) -> P
 def _order(text: str, points: Sequence[PointResult]) -> OrderResult:
     means = {p.point.name: p.mean for p in points}
     sign, parts = terms(text, tuple(means))
-    sides = tuple(number + (means[name] if name is not None else 0.0) for name, number in parts)
+    sides = tuple(
+        number + (means[name] if name is not None else 0.0) for name, number in parts
+    )
     if any(math.isnan(side) for side in sides):
         return OrderResult(text, sides, None)
     return OrderResult(
-        text, sides, all((a < b) if sign == "<" else (a > b) for a, b in itertools.pairwise(sides))
+        text,
+        sides,
+        all((a < b) if sign == "<" else (a > b) for a, b in itertools.pairwise(sides)),
     )
 
 
@@ -154,7 +166,9 @@ def _verdict(found: Judgement) -> tuple[str, str]:
     figure = found.figure
     if not found.present:
         return NOT_RUN, figure.needs or "no run of it is recorded"
-    named = [p for p in found.points if p.expected is not None and figure.grade == FULL_TEXT]
+    named = [
+        p for p in found.points if p.expected is not None and figure.grade == FULL_TEXT
+    ]
     complete = all(p.complete for p in found.points)
     parts = [_values_told(named)] if named else []
     parts += [_orders_told(found.orders)] if found.orders else []
@@ -169,8 +183,12 @@ def _verdict(found: Judgement) -> tuple[str, str]:
 def _values_told(points: Sequence[PointResult]) -> str:
     judged = [p for p in points if p.inside is not None]
     inside = [p for p in judged if p.inside]
-    off = ", ".join(f"{p.point.name} off by {p.off:+.2g}" for p in judged if not p.inside)
-    return f"{len(inside)} of {len(points)} values in tolerance" + (f" ({off})" if off else "")
+    off = ", ".join(
+        f"{p.point.name} off by {p.off:+.2g}" for p in judged if not p.inside
+    )
+    return f"{len(inside)} of {len(points)} values in tolerance" + (
+        f" ({off})" if off else ""
+    )
 
 
 def _orders_told(orders: Sequence[OrderResult]) -> str:
@@ -190,5 +208,7 @@ def _notes(found: Judgement) -> list[str]:
     if collapsed:
         notes.append(f"at chance, nothing was learned: {', '.join(collapsed)}")
     if any(run.older for p in found.points for run in p.runs):
-        notes.append("some runs were made with other physics texts than those of this version")
+        notes.append(
+            "some runs were made with other physics texts than those of this version"
+        )
     return notes

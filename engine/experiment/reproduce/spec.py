@@ -29,7 +29,10 @@ METRICS = {
     "best_test_error": ("best_test_accuracy", "best test error, %"),
     "best_test_accuracy": ("best_test_accuracy", "best test accuracy, %"),
     "evaluated_error": ("evaluated_accuracy", "test error on programmed devices, %"),
-    "evaluated_accuracy": ("evaluated_accuracy", "test accuracy on programmed devices, %"),
+    "evaluated_accuracy": (
+        "evaluated_accuracy",
+        "test accuracy on programmed devices, %",
+    ),
 }
 ALL = "all"
 EVALUATE = "eval."  # begins the changes of a point that concern its evaluation, not its training
@@ -117,7 +120,11 @@ class Figure:
 
     def orders(self, scaled: bool) -> tuple[str, ...]:
         """The orderings that are judged: those of the smaller version, if it has its own."""
-        return self.scaled.order if scaled and self.scaled and self.scaled.order else self.order
+        return (
+            self.scaled.order
+            if scaled and self.scaled and self.scaled.order
+            else self.order
+        )
 
 
 def begins(point: str, words: str) -> bool:
@@ -125,9 +132,29 @@ def begins(point: str, words: str) -> bool:
     return f"{point} ".startswith(f"{words} ")
 
 
-TEXTS = ("place", "metric", "grade", "evidence", "assumed", "left_out", "needs", "remark", "unit")
+TEXTS = (
+    "place",
+    "metric",
+    "grade",
+    "evidence",
+    "assumed",
+    "left_out",
+    "needs",
+    "remark",
+    "unit",
+)
 REQUIRED = ("place", "metric", "grade", "evidence", "minutes")
-OWN = ("points", "axes", "expected", "tolerance", "order", "scaled", "evaluate", "minutes", *TEXTS)
+OWN = (
+    "points",
+    "axes",
+    "expected",
+    "tolerance",
+    "order",
+    "scaled",
+    "evaluate",
+    "minutes",
+    *TEXTS,
+)
 MOST_POINTS = 1000
 SCALED = ("set", "order", "minutes")
 
@@ -147,10 +174,14 @@ def read_figure(name: str, recipe: Mapping[str, Any], where: str) -> Figure:
             raise UserError(f"{where}: {key} is missing")
     if not isinstance(node["grade"], str) or node["grade"] not in GRADES:
         given = brief(node["grade"])
-        raise UserError(f"{where}: reproduce.grade must be one of {', '.join(GRADES)}, not {given}")
+        raise UserError(
+            f"{where}: reproduce.grade must be one of {', '.join(GRADES)}, not {given}"
+        )
     seeds = recipe.get("seeds", 1)
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-        raise UserError(f"{where}: seeds must be a whole number >= 1, not {brief(seeds)}")
+        raise UserError(
+            f"{where}: seeds must be a whole number >= 1, not {brief(seeds)}"
+        )
     axes = _axes(where, node.get("axes", {}))
     points = (*_points(where, node.get("points", {})), *_product(where, axes))
     figure = Figure(
@@ -165,12 +196,16 @@ def read_figure(name: str, recipe: Mapping[str, Any], where: str) -> Figure:
     return figure
 
 
-def terms(order: str, names: tuple[str, ...]) -> tuple[str, list[tuple[str | None, float]]]:
+def terms(
+    order: str, names: tuple[str, ...]
+) -> tuple[str, list[tuple[str | None, float]]]:
     """An ordering `a < b + 0.5 < c`: its sign, and each term as (point or None, number). Raises
     ValueError."""
     sign = next((s for s in ("<", ">") if f" {s} " in order), "")
     if not sign or (f" {'<' if sign == '>' else '>'} " in order):
-        raise ValueError(f"{order!r} is no ordering; write a < b, a < 3, or a > b + 0.5 > c")
+        raise ValueError(
+            f"{order!r} is no ordering; write a < b, a < 3, or a > b + 0.5 > c"
+        )
     return sign, [_term(text.strip(), names) for text in order.split(f" {sign} ")]
 
 
@@ -213,7 +248,9 @@ def _check(where: str, figure: Figure) -> None:
         except ValueError as problem:
             raise UserError(f"{where}: reproduce.order: {problem}") from None
     if not figure.order and not figure.expected:
-        raise UserError(f"{where}: reproduce has neither expected values nor an ordering")
+        raise UserError(
+            f"{where}: reproduce has neither expected values nor an ordering"
+        )
 
 
 def _points(where: str, node: Any) -> Iterator[Point]:
@@ -239,22 +276,32 @@ def _axes(where: str, node: Any) -> dict[str, dict[str, tuple[str, ...]]]:
             raise UserError(
                 f"{where}: reproduce.axes.{axis} must hold `place: [key=value, ...]` or be `key=a,b,c`"
             )
-        axes[str(axis)] = {str(k): _overrides(where, str(k), v) for k, v in given.items()}
+        axes[str(axis)] = {
+            str(k): _overrides(where, str(k), v) for k, v in given.items()
+        }
     return axes
 
 
-def _product(where: str, axes: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Iterator[Point]:
+def _product(
+    where: str, axes: Mapping[str, Mapping[str, tuple[str, ...]]]
+) -> Iterator[Point]:
     count = math.prod(map(len, axes.values()))
     if count > MOST_POINTS:
-        raise UserError(f"{where}: reproduce.axes are {count} points; {MOST_POINTS} are allowed")
+        raise UserError(
+            f"{where}: reproduce.axes are {count} points; {MOST_POINTS} are allowed"
+        )
     for labels in itertools.product(*axes.values()) if axes else ():
-        changes = [places[label] for places, label in zip(axes.values(), labels, strict=True)]
+        changes = [
+            places[label] for places, label in zip(axes.values(), labels, strict=True)
+        ]
         yield Point(" ".join(labels), tuple(itertools.chain(*changes)), labels)
 
 
 def _overrides(where: str, name: str, given: Any) -> tuple[str, ...]:
     words = given.split() if isinstance(given, str) else given
-    if not isinstance(words, list) or not all(isinstance(w, str) and "=" in w for w in words):
+    if not isinstance(words, list) or not all(
+        isinstance(w, str) and "=" in w for w in words
+    ):
         raise UserError(
             f"{where}: reproduce: {name!r} must hold key=value changes, not {brief(given)}"
         )
@@ -271,7 +318,9 @@ def _scaled(where: str, node: Any) -> Scaled | None:
     if not changes or "minutes" not in node:
         raise UserError(f"{where}: reproduce.scaled needs set and minutes")
     minutes = _minutes(where, node["minutes"])
-    return Scaled(changes, _texts(where, "scaled.order", node.get("order", [])), minutes)
+    return Scaled(
+        changes, _texts(where, "scaled.order", node.get("order", [])), minutes
+    )
 
 
 def _minutes(where: str, given: Any) -> dict[str, float]:
@@ -287,7 +336,9 @@ def _minutes(where: str, given: Any) -> dict[str, float]:
 
 def _tolerance(where: str, node: Mapping[str, Any]) -> dict[str, float]:
     given = node.get("tolerance", {})
-    return _numbers(where, "tolerance", given if isinstance(given, Mapping) else {ALL: given})
+    return _numbers(
+        where, "tolerance", given if isinstance(given, Mapping) else {ALL: given}
+    )
 
 
 def _numbers(where: str, key: str, given: Any) -> dict[str, float]:
@@ -298,17 +349,25 @@ def _numbers(where: str, key: str, given: Any) -> dict[str, float]:
 
 def _number(where: str, key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{where}: reproduce.{key} must be a number, not {brief(value)}")
+        raise UserError(
+            f"{where}: reproduce.{key} must be a number, not {brief(value)}"
+        )
     return float(value)
 
 
 def _texts(where: str, key: str, given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
-        raise UserError(f"{where}: reproduce.{key} must be a list of texts, not {brief(given)}")
+        raise UserError(
+            f"{where}: reproduce.{key} must be a list of texts, not {brief(given)}"
+        )
     return tuple(given)
 
 
-def _known(where: str, prefix: str, node: Mapping[str, Any], names: tuple[str, ...]) -> None:
+def _known(
+    where: str, prefix: str, node: Mapping[str, Any], names: tuple[str, ...]
+) -> None:
     for key in node:
         if key not in names:
-            raise UserError(f"{where}: unknown key {prefix}.{key}; {unknown(key, names)}")
+            raise UserError(
+                f"{where}: unknown key {prefix}.{key}; {unknown(key, names)}"
+            )

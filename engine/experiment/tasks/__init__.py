@@ -54,4 +54,6 @@ def find_task(name: str) -> ModuleType:
 
 def task_settings(config: Mapping[str, Any], kind: type[T]) -> T:
     """The `Settings` of the task that `config` names."""
-    return kind(**{key: value for key, value in config["task"].items() if key != "name"})
+    return kind(
+        **{key: value for key, value in config["task"].items() if key != "name"}
+    )

@@ -30,21 +30,33 @@ def plot_course(
     write_bytes(path, content)
 
 
-def _figure(points: Sequence[Mapping[str, Any]], reference: tuple[str, float]) -> Figure:
+def _figure(
+    points: Sequence[Mapping[str, Any]], reference: tuple[str, float]
+) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     ways = list(dict.fromkeys(point["compensation"] for point in points))
     for way, color in zip(ways, COLORS, strict=False):
-        own = sorted((p for p in points if p["compensation"] == way), key=lambda p: p["time"])
-        name = "without compensation" if way == "none" else f"{way.replace('_', ' ')} compensation"
+        own = sorted(
+            (p for p in points if p["compensation"] == way), key=lambda p: p["time"]
+        )
+        name = (
+            "without compensation"
+            if way == "none"
+            else f"{way.replace('_', ' ')} compensation"
+        )
         # A logarithmic axis has no place for 0 s: it stands at its left end.
         times, means, spreads = zip(
             *((max(p["time"], EARLIEST), p["mean"], p["std"]) for p in own), strict=True
         )
-        axes.errorbar(times, means, spreads, color=color, marker="o", capsize=3, label=name)
-    axes.axhline(reference[1], color="black", linestyle="--", linewidth=1, label=reference[0])
+        axes.errorbar(
+            times, means, spreads, color=color, marker="o", capsize=3, label=name
+        )
+    axes.axhline(
+        reference[1], color="black", linestyle="--", linewidth=1, label=reference[0]
+    )
     axes.set_xscale("log")
     marks = {max(point["time"], EARLIEST): point["after"] for point in points}
     axes.set_xticks(list(marks), [plain_label(text) for text in marks.values()])

@@ -44,7 +44,11 @@ def is_weights_file(path: Path) -> bool:
 
 def home_of(path: Path) -> Path:
     """The run folder of a path, which may also mean its best checkpoint (`RUN/best`)."""
-    return path.parent if path.name == BEST and (path.parent / "run.json").is_file() else path
+    return (
+        path.parent
+        if path.name == BEST and (path.parent / "run.json").is_file()
+        else path
+    )
 
 
 def fingerprint(path: Path) -> str:
@@ -118,7 +122,9 @@ def trained(
     return model, layers
 
 
-def start_from(model: nn.Module, path: Path, config: Mapping[str, Any], *, info: Info) -> None:
+def start_from(
+    model: nn.Module, path: Path, config: Mapping[str, Any], *, info: Info
+) -> None:
     """Gives `model` the logical weights at `path`, whatever they were trained on, and all else that
     was learned; from a file of aihwkit also its cells, and the state of its algorithms."""
     if is_source(path):
@@ -137,15 +143,23 @@ def start_from(model: nn.Module, path: Path, config: Mapping[str, Any], *, info:
     for name, layer in model.named_modules():
         if isinstance(layer, AnalogLayer):
             layer.set_logical_weights(digital.get_submodule(name).state_dict())
-    model.load_state_dict({key: learned[key] for key in own if key in learned}, strict=False)
+    model.load_state_dict(
+        {key: learned[key] for key in own if key in learned}, strict=False
+    )
 
 
 def fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
     """Loads `state`. Raises UserError that names the keys that are missing, unexpected, or of
     another shape."""
     own = model.state_dict()
-    state = {key: _unfolded(value, own.get(key)) for key, value in with_prefix(state, own).items()}
-    missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
+    state = {
+        key: _unfolded(value, own.get(key))
+        for key, value in with_prefix(state, own).items()
+    }
+    missing, unexpected = (
+        [k for k in own if k not in state],
+        [k for k in state if k not in own],
+    )
     shapes = [
         f"{key} {_shape(state[key])} instead of {_shape(own[key])}"
         for key in own
@@ -154,7 +168,11 @@ def fit(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
         and not key.endswith(EXTRA_STATE)
         and getattr(own[key], "shape", None) != getattr(state[key], "shape", None)
     ]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    problems = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": shapes,
+    }
     told = [f"{what}: {_few(_bare(keys))}" for what, keys in problems.items() if keys]
     if told:
         raise UserError(f"{path} does not fit the model; {'; '.join(told)}")
@@ -193,7 +211,9 @@ def _read_run(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     read_record(folder)
     found = load_checkpoint(place)
     if found is None and place.name == BEST:
-        raise UserError(f"{folder} has no {BEST} checkpoint: it was trained without run.keep_best")
+        raise UserError(
+            f"{folder} has no {BEST} checkpoint: it was trained without run.keep_best"
+        )
     if found is None:
         if run_status(folder) in DONE:
             again = f"aihw train conf={folder / 'config.yaml'} --again"
@@ -229,7 +249,9 @@ def _read_file(path: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except OSError as problem:
-        raise UserError(f"{path} cannot be read: {problem.strerror or problem}") from problem
+        raise UserError(
+            f"{path} cannot be read: {problem.strerror or problem}"
+        ) from problem
 
 
 def _plain(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
@@ -237,8 +259,14 @@ def _plain(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
     import torch
 
     if tensor.is_quantized or tensor.layout != torch.strided:
-        how = "quantized" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
-        raise UserError(f"{path}: {name} is {how}; save dense tensors of floating-point numbers")
+        how = (
+            "quantized"
+            if tensor.is_quantized
+            else str(tensor.layout).removeprefix("torch.")
+        )
+        raise UserError(
+            f"{path}: {name} is {how}; save dense tensors of floating-point numbers"
+        )
     return tensor.detach()
 
 

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
 ABOUT = "Program trained weights on noisy devices, several times, let them drift, and test at each time."
 SOURCE = "Rasch et al., Nat. Commun. 14:5282 (2023), doi:10.1038/s41467-023-40770-4"
-SECTIONS = ("device", "tile", "algorithm", "model", "dataset", "loss", "layers", "inference")
+SECTIONS = (
+    "device",
+    "tile",
+    "algorithm",
+    "model",
+    "dataset",
+    "loss",
+    "layers",
+    "inference",
+)
 FIGURE, LOWER_IS_BETTER = "accuracy", False
 LEFT_OUT = ("weights",)
 HWA = "hwa"
@@ -45,7 +54,9 @@ class Settings:
         choices=("quantile", "max", "moving_quantile", "moving_std"),
     )
     quantile: float = setting(
-        0.99995, "share of the inputs within the range (quantile, moving_quantile)", maximum=1
+        0.99995,
+        "share of the inputs within the range (quantile, moving_quantile)",
+        maximum=1,
     )
     output_quantile: float = setting(
         0.0,
@@ -53,7 +64,9 @@ class Settings:
         minimum=0,
         maximum=1,
     )
-    calibration_samples: int = setting(1000, "training samples that are looked at", minimum=1)
+    calibration_samples: int = setting(
+        1000, "training samples that are looked at", minimum=1
+    )
 
 
 def check(settings: Settings) -> None:
@@ -84,7 +97,10 @@ def trained_for_tiles(config: Mapping[str, Any]) -> bool:
         config.get("algorithm"),
         *(own.get("algorithm") for own in (config.get("layers") or {}).values()),
     ]
-    return any(one == HWA or (isinstance(one, Mapping) and one.get("name") == HWA) for one in named)
+    return any(
+        one == HWA or (isinstance(one, Mapping) and one.get("name") == HWA)
+        for one in named
+    )
 
 
 def lies_on_tiles(config: Mapping[str, Any]) -> bool:
@@ -109,7 +125,9 @@ def examine(config: Mapping[str, Any]) -> None:
     model, _ = on_tiles(config, load_data(config["dataset"]).info, torch.device("cpu"))
     # What a file of tensors is evaluated with names its weights alone.
     chosen = {
-        f.name for f in fields(Settings) if config["task"].get(f.name, f.default) != f.default
+        f.name
+        for f in fields(Settings)
+        if config["task"].get(f.name, f.default) != f.default
     }
     changed = sorted(chosen - {"weights", "checkpoint"})
     if changed and (lies_on_tiles(config) or not has_ranges(model)):
@@ -121,7 +139,9 @@ def examine(config: Mapping[str, Any]) -> None:
         raise UserError(f"task.{changed[0]} means nothing here: {why}")
 
 
-def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
+def run(
+    config: Mapping[str, Any], folder: RunFolder, reporter: Reporter
+) -> dict[str, Any]:
     """Test after each programming and time. Goes on after the programmings that are in metrics.csv
     already."""
     from engine.experiment.data import load_data
@@ -132,10 +152,15 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     from engine.inference import InferenceSpec
     from engine.inference.times import label
 
-    where, spec = processor(config["run"]), InferenceSpec.from_config(config["inference"])
+    where, spec = (
+        processor(config["run"]),
+        InferenceSpec.from_config(config["inference"]),
+    )
     data = load_data(config["dataset"], seed=int(config["run"]["seed"])).to(where)
     model, digital = on_tiles(config, data.info, where)
-    found_ranges = {} if lies_on_tiles(config) else calibrated(model, config, data.train_x)
+    found_ranges = (
+        {} if lies_on_tiles(config) else calibrated(model, config, data.train_x)
+    )
     if found_ranges:
         shown = ", ".join(f"{name} {value:.3g}" for name, value in found_ranges.items())
         reporter.message(f"input ranges from training data: {shown}")
@@ -147,7 +172,8 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
         return evaluate(network, config, data.test_x, data.test_y)
 
     rows = read_rows(
-        folder.path / "metrics.csv", len(spec.times) * (1 if spec.compensation == NONE else 2)
+        folder.path / "metrics.csv",
+        len(spec.times) * (1 if spec.compensation == NONE else 2),
     )
     done = rows[-1]["repeat"] if rows else 0
     for new in course(model, spec, test, seed=int(config["run"]["seed"]), done=done):
@@ -158,16 +184,28 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
             for r in new
             if r["compensation"] == spec.compensation
         ]
-        reporter.message(f"programming {new[0]['repeat']}/{spec.repeats}: {', '.join(told)}")
+        reporter.message(
+            f"programming {new[0]['repeat']}/{spec.repeats}: {', '.join(told)}"
+        )
     found = points(rows)
     with writing("the results", folder.path):
         write_csv(folder.path / "accuracy.csv", found, list(found[0]))
-        plot_course(found, (reference_name(config), reference), folder.path / "accuracy.png")
+        plot_course(
+            found, (reference_name(config), reference), folder.path / "accuracy.png"
+        )
     last = [point for point in found if point["compensation"] == spec.compensation][-1]
-    figures: dict[str, Any] = {"reference": reference_name(config), "reference_accuracy": reference}
+    figures: dict[str, Any] = {
+        "reference": reference_name(config),
+        "reference_accuracy": reference,
+    }
     if found_ranges:
         figures["input_ranges"] = found_ranges
-    return {**figures, "accuracy": last["mean"], "after": last["after"], "points": found}
+    return {
+        **figures,
+        "accuracy": last["mean"],
+        "after": last["after"],
+        "points": found,
+    }
 
 
 def reference_name(config: Mapping[str, Any]) -> str:
@@ -180,10 +218,15 @@ def has_ranges(model: nn.Module) -> bool:
     """Whether any tile of a network has an input range."""
     from engine.nn import analog_tiles
 
-    return any(getattr(tile.state, "input_range", None) is not None for tile in analog_tiles(model))
+    return any(
+        getattr(tile.state, "input_range", None) is not None
+        for tile in analog_tiles(model)
+    )
 
 
-def calibrated(model: nn.Module, config: Mapping[str, Any], x: torch.Tensor) -> dict[str, float]:
+def calibrated(
+    model: nn.Module, config: Mapping[str, Any], x: torch.Tensor
+) -> dict[str, float]:
     """Sets the input ranges of tiles that have some, as they follow from training inputs x; returns
     them by layer."""
     from engine.nn import AnalogLayer, Calibration, calibrate
@@ -199,8 +242,15 @@ def calibrated(model: nn.Module, config: Mapping[str, Any], x: torch.Tensor) -> 
         output_quantile=settings.output_quantile,
     )
     found = calibrate(model, x[: settings.calibration_samples].split(size), how)
-    layers = [name for name, module in model.named_modules() if isinstance(module, AnalogLayer)]
-    own = {name: [v for tile, v in found.items() if tile.startswith(f"{name}.")] for name in layers}
+    layers = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, AnalogLayer)
+    ]
+    own = {
+        name: [v for tile, v in found.items() if tile.startswith(f"{name}.")]
+        for name in layers
+    }
     return {name: max(values) for name, values in own.items() if values}
 
 
@@ -232,7 +282,11 @@ def on_tiles(
 
     def spec(path: str, _: nn.Module) -> TileSpec | None:
         own = layer_config(config, paths.get(path, ""))
-        return None if own["algorithm"].get("name") == "digital" else TileSpec.from_config(own)
+        return (
+            None
+            if own["algorithm"].get("name") == "digital"
+            else TileSpec.from_config(own)
+        )
 
     torch.manual_seed(int(config["run"]["seed"]))
     try:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from engine.experiment.runs import RunFolder
     from engine.experiment.train import Reporter
 
-ABOUT = (
-    "Program random matrices on devices and compare their products, at one time, with exact ones."
+ABOUT = "Program random matrices on devices and compare their products, at one time, with exact ones."
+SOURCE = (
+    "Rasch et al., Nat. Commun. 14:5282 (2023), doi:10.1038/s41467-023-40770-4, eq. 20"
 )
-SOURCE = "Rasch et al., Nat. Commun. 14:5282 (2023), doi:10.1038/s41467-023-40770-4, eq. 20"
 SECTIONS = ("device", "tile", "algorithm", "inference")
 FIGURE, LOWER_IS_BETTER = "mvm_error", True
 SEEDS = (1 << 62) - 1
@@ -32,12 +32,19 @@ class Settings:
 
     rows: int = setting(512, "outputs of a matrix", minimum=1)
     columns: int = setting(512, "inputs of a matrix", minimum=1)
-    weight_std: float = setting(0.246, "standard deviation of the normal weights", above=0)
+    weight_std: float = setting(
+        0.246, "standard deviation of the normal weights", above=0
+    )
     weight_limit: float = setting(
-        1.0, "weights are clipped to plus or minus this, which takes all of g_max", above=0
+        1.0,
+        "weights are clipped to plus or minus this, which takes all of g_max",
+        above=0,
     )
     zeros: float = setting(
-        0.0, "share of inputs that are 0; the others are uniform in -1 to 1", minimum=0, maximum=1
+        0.0,
+        "share of inputs that are 0; the others are uniform in -1 to 1",
+        minimum=0,
+        maximum=1,
     )
     vectors: int = setting(256, "vectors for each matrix", minimum=1)
     matrices: int = setting(10, "matrices, each programmed once", minimum=1)
@@ -50,7 +57,9 @@ def check(settings: Settings) -> None:
         raise ValueError("task.zeros must be < 1: without inputs there are no outputs")
 
 
-def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
+def run(
+    config: Mapping[str, Any], folder: RunFolder, reporter: Reporter
+) -> dict[str, Any]:
     """Measure, and write the error of each matrix."""
     import torch
 
@@ -63,10 +72,16 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     for number in range(settings.matrices):
         seed = derive(int(config["run"]["seed"]), number) & SEEDS
         weight, x = draw(settings, torch.Generator().manual_seed(seed))
-        matrix = programmed_matrix(config, weight, seed=seed, time=settings.time, device=where)
+        matrix = programmed_matrix(
+            config, weight, seed=seed, time=settings.time, device=where
+        )
         exact, found = weight @ x, matrix.matvec(x.to(where)).cpu()
         rows.append(
-            {"matrix": number + 1, "mvm_error": error(found, exact), "slope": slope(found, exact)}
+            {
+                "matrix": number + 1,
+                "mvm_error": error(found, exact),
+                "slope": slope(found, exact),
+            }
         )
         folder.write_metrics(rows)
         reporter.message(
@@ -87,12 +102,16 @@ def draw(settings: Settings, generator: torch.Generator) -> tuple[Tensor, Tensor
     shape = (settings.rows, settings.columns)
     limit = settings.weight_limit
     weight = (
-        settings.weight_std * torch.randn(shape, dtype=torch.float32, generator=generator)
+        settings.weight_std
+        * torch.randn(shape, dtype=torch.float32, generator=generator)
     ).clamp(-limit, limit)
     # The largest weight takes g_max, as if a weight at the limit had been drawn.
     weight.view(-1)[weight.abs().argmax()] = limit
     x = (
-        2 * torch.rand(settings.columns, settings.vectors, dtype=torch.float32, generator=generator)
+        2
+        * torch.rand(
+            settings.columns, settings.vectors, dtype=torch.float32, generator=generator
+        )
         - 1
     )
     return weight, x * (

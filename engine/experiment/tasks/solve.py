@@ -29,15 +29,24 @@ class Settings:
     """The equations and the two solvers."""
 
     size: int = setting(500, "number of equations", minimum=2)
-    band: int = setting(0, "diagonals on each side of the main one; 0 = the full matrix", minimum=0)
+    band: int = setting(
+        0, "diagonals on each side of the main one; 0 = the full matrix", minimum=0
+    )
     copies: int = setting(
-        4, "arrays that hold the matrix side by side; their products are averaged", minimum=1
+        4,
+        "arrays that hold the matrix side by side; their products are averaged",
+        minimum=1,
     )
     inner_steps: int = setting(
-        5, "steps of conjugate gradients with analog products in a refinement", minimum=1
+        5,
+        "steps of conjugate gradients with analog products in a refinement",
+        minimum=1,
     )
     tolerance: float = setting(
-        1e-5, "largest norm of the residual at the end", unit="of the norm of b", above=0
+        1e-5,
+        "largest norm of the residual at the end",
+        unit="of the norm of b",
+        above=0,
     )
     most_refinements: int = setting(200, "the solver gives up after so many", minimum=1)
     time: float = setting(0.0, "age of the programmed cells", unit="s", minimum=0)
@@ -46,10 +55,14 @@ class Settings:
 def check(settings: Settings) -> None:
     """Raises ValueError for settings that do not fit together."""
     if settings.band >= settings.size:
-        raise ValueError(f"task.band must be < task.size = {settings.size}, not {settings.band}")
+        raise ValueError(
+            f"task.band must be < task.size = {settings.size}, not {settings.band}"
+        )
 
 
-def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
+def run(
+    config: Mapping[str, Any], folder: RunFolder, reporter: Reporter
+) -> dict[str, Any]:
     """Solve, and write the residual after each refinement."""
     import torch
 
@@ -61,7 +74,9 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     where = processor(config["run"])
     matrix = decaying_matrix(settings.size, settings.band)
     b = torch.rand(
-        settings.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        settings.size,
+        generator=torch.Generator().manual_seed(seed),
+        dtype=torch.float64,
     )
     seeds = [derive(seed, copy) & SEEDS for copy in range(settings.copies)]
     matrices = [
@@ -99,7 +114,12 @@ def decaying_matrix(size: int, band: int = 0) -> Tensor:
 
 
 def refine(
-    matrix: Tensor, b: Tensor, settings: Settings, *, inner: Apply, told: Callable[[float], None]
+    matrix: Tensor,
+    b: Tensor,
+    settings: Settings,
+    *,
+    inner: Apply,
+    told: Callable[[float], None],
 ) -> Tensor:
     """Iterative refinement: x grows by inner solutions of A z = r, where r is the exact
     residual."""
@@ -112,14 +132,18 @@ def refine(
         if not settings.tolerance < residual < math.inf:
             break
         scale = r.norm()
-        x = x + scale * conjugate_gradients(inner, r / scale, steps=settings.inner_steps)
+        x = x + scale * conjugate_gradients(
+            inner, r / scale, steps=settings.inner_steps
+        )
         r = b - matrix @ x
         residual = float(r.norm() / b.norm())
         told(residual)
     return x
 
 
-def conjugate_gradients(apply: Apply, b: Tensor, *, steps: int, tolerance: float = 0.0) -> Tensor:
+def conjugate_gradients(
+    apply: Apply, b: Tensor, *, steps: int, tolerance: float = 0.0
+) -> Tensor:
     """An approximate solution of A z = b after `steps` products, or fewer if the residual falls
     below `tolerance`."""
     z, _ = _conjugate_gradients(apply, b, steps, tolerance)

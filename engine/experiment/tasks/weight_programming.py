@@ -31,7 +31,9 @@ class Settings:
     target_std: float = setting(
         0.3, "standard deviation of the target weights", unit="weight", above=0
     )
-    target_max: float = setting(0.6, "target weights are clipped here", unit="weight", above=0)
+    target_max: float = setting(
+        0.6, "target weights are clipped here", unit="weight", above=0
+    )
     steps: int = setting(20000, "mini-batches", minimum=1)
     batch_size: int = setting(1, "samples in a mini-batch", minimum=1)
     lr: float = setting(
@@ -48,7 +50,9 @@ def check(settings: Settings) -> None:
         )
 
 
-def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dict[str, Any]:
+def run(
+    config: Mapping[str, Any], folder: RunFolder, reporter: Reporter
+) -> dict[str, Any]:
     """Learn, and write the error of the weights as it falls; the figure is its mean over the last
     quarter."""
     import torch
@@ -69,13 +73,16 @@ def run(config: Mapping[str, Any], folder: RunFolder, reporter: Reporter) -> dic
     except ValueError as problem:
         raise UserError(str(problem)) from problem
     target = (
-        s.target_std * torch.randn(s.rows, s.columns, dtype=torch.float32, generator=draws)
+        s.target_std
+        * torch.randn(s.rows, s.columns, dtype=torch.float32, generator=draws)
     ).clamp(-s.target_max, s.target_max)
     optimizer, rows = AnalogSGD(layer.parameters(), lr=s.lr), list[dict[str, Any]]()
     layer.set_weights(torch.zeros_like(target))
     aim, every = target.to(where), s.steps // s.reports
     for step in range(1, s.steps + 1):
-        x = torch.randn(s.batch_size, s.columns, dtype=torch.float32, generator=draws).to(where)
+        x = torch.randn(
+            s.batch_size, s.columns, dtype=torch.float32, generator=draws
+        ).to(where)
         optimizer.zero_grad()
         loss = 0.5 * (layer(x) - x @ aim.T).square().sum() / s.batch_size
         loss.backward()

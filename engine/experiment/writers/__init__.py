@@ -53,7 +53,10 @@ class Writers:
         """Open what `config` asks for."""
         for name in _wanted(config):
             self._try(
-                name, lambda name: self._put(name, _module(name).Writer(self.path, config, record))
+                name,
+                lambda name: self._put(
+                    name, _module(name).Writer(self.path, config, record)
+                ),
             )
 
     def rows(self, rows: Sequence[Row]) -> None:
@@ -79,7 +82,9 @@ class Writers:
     def _try(self, name: str, work: Callable[[str], None]) -> None:
         try:
             work(name)
-        except Exception as problem:  # of any kind, from a program that the result does not need
+        except (
+            Exception
+        ) as problem:  # of any kind, from a program that the result does not need
             self._open.pop(name, None)
             first = (str(problem).splitlines() or [""])[0]
             self.log(f"run.log: {name} is given up: {type(problem).__name__}: {first}")
@@ -87,7 +92,11 @@ class Writers:
 
 def numbers(row: Row) -> dict[str, float]:
     """The entries of a row that are numbers, without its count of epochs."""
-    return {k: float(v) for k, v in row.items() if isinstance(v, int | float) and k != "epoch"}
+    return {
+        k: float(v)
+        for k, v in row.items()
+        if isinstance(v, int | float) and k != "epoch"
+    }
 
 
 def step(row: Row, place: int) -> int:

@@ -18,7 +18,9 @@ FILE = "metrics.jsonl"
 class Writer:
     """Writes the whole file anew each time, as metrics.csv is: a run that goes on repeats no line."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]
+    ) -> None:
         self._path, self._lines = path / FILE, [""]
 
     def rows(self, rows: Sequence[Row]) -> None:

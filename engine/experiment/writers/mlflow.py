@@ -24,7 +24,9 @@ STATUS = {"finished": "FINISHED", "diverged": "FAILED"}
 class Writer:
     """Goes on with the run that mlflow.json in the run folder names, or begins one."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]
+    ) -> None:
         home = path.parent.parent
         # Several runs of a sweep begin at once: one of them makes the tables and the experiment.
         with lock(home / "mlflow.lock", seconds=WAIT_SECONDS):
@@ -46,7 +48,8 @@ class Writer:
             for name, value in numbers(row).items():
                 if name not in self._steps:
                     self._steps[name] = {
-                        found.step for found in self._client.get_metric_history(self._run, name)
+                        found.step
+                        for found in self._client.get_metric_history(self._run, name)
                     }
                 if step(row, place) not in self._steps[name]:
                     self._steps[name].add(step(row, place))
@@ -57,22 +60,31 @@ class Writer:
     def finish(self, summary: Mapping[str, Any]) -> None:
         """The status, and the result as a tag."""
         self._client.set_tag(self._run, "aihw.summary", to_json(summary))
-        self._client.set_terminated(self._run, STATUS.get(str(summary.get("status")), "FINISHED"))
+        self._client.set_terminated(
+            self._run, STATUS.get(str(summary.get("status")), "FINISHED")
+        )
 
     def close(self) -> None:
         """A run without a result stays open; it may be resumed."""
 
-    def _begin(self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    def _begin(
+        self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]
+    ) -> str:
         from mlflow.entities import Param
 
         name = path.parent.name
         found = self._client.get_experiment_by_name(name)
-        experiment = found.experiment_id if found else self._client.create_experiment(name)
+        experiment = (
+            found.experiment_id if found else self._client.create_experiment(name)
+        )
         tags = {
-            f"aihw.{key}": str(record.get(key) or "") for key in ("id", "hash", "seed", "commit")
+            f"aihw.{key}": str(record.get(key) or "")
+            for key in ("id", "hash", "seed", "commit")
         }
         run = self._client.create_run(
-            experiment, run_name=path.name, tags={**tags, "aihw.folder": str(path.absolute())}
+            experiment,
+            run_name=path.name,
+            tags={**tags, "aihw.folder": str(path.absolute())},
         )
         parameters = [Param(key, str(value)[:LENGTH]) for key, value in _flat(config)]
         for some in _portions(parameters):

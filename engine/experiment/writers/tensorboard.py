@@ -18,7 +18,9 @@ class Writer:
     """Writes tensorboard/ below the run folder, from the first row on: what a crash left over is
     not kept."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         remove_tree(path / HOME)
@@ -42,7 +44,9 @@ class Writer:
     def finish(self, summary: Mapping[str, Any]) -> None:
         """The result as a text."""
         rows = "\n".join(
-            f"| {k} | {v} |" for k, v in summary.items() if isinstance(v, int | float | str)
+            f"| {k} | {v} |"
+            for k, v in summary.items()
+            if isinstance(v, int | float | str)
         )
         self._events.add_text("summary", f"| | |\n|-|-|\n{rows}")
 

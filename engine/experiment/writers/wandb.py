@@ -16,7 +16,9 @@ DONE = ("finished",)
 class Writer:
     """One run of W&B under the name of the run folder; one that goes on continues it."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], record: Mapping[str, Any]
+    ) -> None:
         import wandb
 
         online = wandb.setup().settings.mode == "online" and bool(wandb.api.api_key)

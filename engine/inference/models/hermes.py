@@ -3,7 +3,13 @@ weight."""
 
 from engine.devices.base import Param
 from engine.inference.base import NoiseModel
-from engine.inference.parts import AGE, POWER_LAW, PROGRAM_PARAMS, PROGRAM_POLYNOMIAL, check_terms
+from engine.inference.parts import (
+    AGE,
+    POWER_LAW,
+    PROGRAM_PARAMS,
+    PROGRAM_POLYNOMIAL,
+    check_terms,
+)
 
 Hermes = NoiseModel(
     name="hermes",
@@ -19,13 +25,22 @@ Hermes = NoiseModel(
             "programming noise: coefficients of 1, G_T / g_max, (G_T / g_max)^2, ...",
         ),
         "prog_coeff_g_max": Param(
-            20.7, "uS", "g_max at which it was measured; the noise scales with g_max", above=0
+            20.7,
+            "uS",
+            "g_max at which it was measured; the noise scales with g_max",
+            above=0,
         ),
         "num_devices": Param(
-            2, "devices", "devices for each sign of a weight, 1 or 2", minimum=1, maximum=2
+            2,
+            "devices",
+            "devices for each sign of a weight, 1 or 2",
+            minimum=1,
+            maximum=2,
         ),
         "drift_scale": Param(1.0, "", "factor of the drift exponents", minimum=0),
-        "t_0": Param(300.0, "s", "time between programming and the first read", above=0),
+        "t_0": Param(
+            300.0, "s", "time between programming and the first read", above=0
+        ),
         "read_noise_scale": Param(1.0, "", "factor of the read noise", minimum=0),
         "t_read": Param(512e-9, "s", "width of the read pulse", above=0),
     },

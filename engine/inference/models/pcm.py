@@ -25,10 +25,18 @@ Pcm = NoiseModel(
     params=PROGRAM_PARAMS
     | DRIFT_PARAMS
     | {
-        "nu_mean_slope": Param(-0.0155, "", "mean drift exponent: slope over ln(G_T / g_max)"),
-        "nu_mean_offset": Param(0.0244, "", "mean drift exponent at g_max, before its limits"),
-        "nu_mean_min": Param(0.049, "", "lower limit of the mean drift exponent", minimum=0),
-        "nu_mean_max": Param(0.1, "", "upper limit of the mean drift exponent", minimum=0),
+        "nu_mean_slope": Param(
+            -0.0155, "", "mean drift exponent: slope over ln(G_T / g_max)"
+        ),
+        "nu_mean_offset": Param(
+            0.0244, "", "mean drift exponent at g_max, before its limits"
+        ),
+        "nu_mean_min": Param(
+            0.049, "", "lower limit of the mean drift exponent", minimum=0
+        ),
+        "nu_mean_max": Param(
+            0.1, "", "upper limit of the mean drift exponent", minimum=0
+        ),
         "nu_std_slope": Param(
             -0.0125, "", "spread of the drift exponent: slope over ln(G_T / g_max)"
         ),

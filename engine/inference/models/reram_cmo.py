@@ -15,14 +15,26 @@ ReRamCmo = NoiseModel(
     "HfOx ReRAM devices, arXiv:2502.04524 (2025); coefficients as fitted in aihwkit",
     params={
         "prog_coeff": Param(
-            [0.00081107, 0.00106879], "uS, 1", "programming noise: constant, and factor of G_T"
+            [0.00081107, 0.00106879],
+            "uS, 1",
+            "programming noise: constant, and factor of G_T",
         ),
-        "prog_noise_scale": Param(1.0, "", "factor of the programming noise", minimum=0),
-        "decay_mean": Param(-0.08900206, "uS", "mean change of a conductance over ln(t / s)"),
-        "decay_std_slope": Param(0.04201137, "uS", "spread of that change over ln(t / s)"),
-        "decay_std_offset": Param(0.41183342, "uS", "spread of that change at 1 s", minimum=0),
+        "prog_noise_scale": Param(
+            1.0, "", "factor of the programming noise", minimum=0
+        ),
+        "decay_mean": Param(
+            -0.08900206, "uS", "mean change of a conductance over ln(t / s)"
+        ),
+        "decay_std_slope": Param(
+            0.04201137, "uS", "spread of that change over ln(t / s)"
+        ),
+        "decay_std_offset": Param(
+            0.41183342, "uS", "spread of that change at 1 s", minimum=0
+        ),
         "drift_scale": Param(1.0, "", "factor of the change", minimum=0),
-        "read_factor": Param(0.0277316483, "uS", "read noise over log10(G / uS)", minimum=0),
+        "read_factor": Param(
+            0.0277316483, "uS", "read noise over log10(G / uS)", minimum=0
+        ),
         "t_read": Param(1e-6, "s", "width of the read pulse", above=0),
         "read_noise_scale": Param(1.0, "", "factor of the read noise", minimum=0),
     },

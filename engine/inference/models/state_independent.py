@@ -14,9 +14,13 @@ StateIndependent = NoiseModel(
     source="as in aihwkit",
     params={
         "prog_coeff": Param(
-            [0.2], "uS", "programming noise: coefficients of 1, G_T / g_max, (G_T / g_max)^2, ..."
+            [0.2],
+            "uS",
+            "programming noise: coefficients of 1, G_T / g_max, (G_T / g_max)^2, ...",
         ),
-        "prog_noise_scale": Param(1.0, "", "factor of the programming noise", minimum=0),
+        "prog_noise_scale": Param(
+            1.0, "", "factor of the programming noise", minimum=0
+        ),
         "nu_mean": Param(0.1, "", "mean drift exponent"),
         "nu_std": Param(0.05, "", "spread of the drift exponent", minimum=0),
         "drift_scale": Param(1.0, "", "factor of the drift exponents", minimum=0),

@@ -39,7 +39,9 @@ class SampleRecorder(Protocol):
     """What a gradient needs of the tile whose samples it shows; `AnalogTile` is one."""
 
     held: torch.nn.Parameter  # the weight [O, I]
-    pending: list[tuple[Tensor, Tensor]]  # x [B, I] and d [B, O] of every recorded batch
+    pending: list[
+        tuple[Tensor, Tensor]
+    ]  # x [B, I] and d [B, O] of every recorded batch
 
     def scale_samples(self, factor: Tensor | float) -> None: ...
 
@@ -68,7 +70,9 @@ class SampleGradient(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         name = func._schema.name.removeprefix("aten::")
         # In-place functions return their argument, those over lists of tensors return nothing.
         if name in FACTORS:

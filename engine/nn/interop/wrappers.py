@@ -42,7 +42,11 @@ def refuse_parallel() -> None:
     Torch averages gradients over the ranks, but pulses follow samples, of which each rank has
     others: the cells of the ranks would drift apart."""
     active = DistributedDataParallel._active_ddp_module
-    if active is not None and torch.is_grad_enabled() and active.process_group.size() > 1:
+    if (
+        active is not None
+        and torch.is_grad_enabled()
+        and active.process_group.size() > 1
+    ):
         raise RuntimeError(PARALLEL)
 
 

@@ -34,7 +34,9 @@ class MvmKernel(enum.Enum):
     FIXED_ORDER = "a product in a fixed order alone"
     VECTOR = "mvm_vector: all stages of a vector by one thread (CPU) or one block (GPU)"
     ROWS_CPU = "mvm_rows: products in blocks of four vectors and four rows of weights"
-    PANELS_CPU = "mvm_panels: products with 64 outputs' weights laid out for all vectors"
+    PANELS_CPU = (
+        "mvm_panels: products with 64 outputs' weights laid out for all vectors"
+    )
     STAGES_TORCH = "mvm_input, torch's products of all sections, mvm_output"
     STAGES_FIXED_ORDER = "mvm_input, products in a fixed order, mvm_output"
     STAGES_WIRES = "mvm_input, the product of wires with voltage drop, mvm_output"
@@ -75,7 +77,10 @@ class MvmCase:
     @property
     def few_on_gpu(self) -> bool:
         """Whether cuBLAS would take several times as long as a kernel of our own."""
-        few = 1 < self.batch <= FEW_VECTORS_GPU and self.n_in * self.n_out <= FEW_WEIGHTS_GPU
+        few = (
+            1 < self.batch <= FEW_VECTORS_GPU
+            and self.n_in * self.n_out <= FEW_WEIGHTS_GPU
+        )
         return not self.on_cpu and self.forward and few
 
     @property
@@ -86,7 +91,11 @@ class MvmCase:
         fits = self.n_in * self.n_out <= SMALL_MATRIX_GPU
         if self.forward:
             return fits and self.multiplications <= SMALL_PRODUCT_GPU
-        most = SMALL_BACKWARD_GPU if self.n_in <= SHORT_ROWS_GPU else SMALL_BACKWARD_GPU >> 3
+        most = (
+            SMALL_BACKWARD_GPU
+            if self.n_in <= SHORT_ROWS_GPU
+            else SMALL_BACKWARD_GPU >> 3
+        )
         return fits and self.multiplications <= most
 
 
@@ -115,8 +124,13 @@ STRATEGIES = (
         ),
     ),
     Strategy(MvmKernel.VECTOR, lambda c: c.small or (c.exact and c.on_cpu)),
-    Strategy(MvmKernel.PANELS_CPU, lambda c: c.on_cpu and c.sections > 1 and c.one_set_of_weights),
-    Strategy(MvmKernel.STAGES_FIXED_ORDER, lambda c: c.exact or c.per_sample or c.few_on_gpu),
+    Strategy(
+        MvmKernel.PANELS_CPU,
+        lambda c: c.on_cpu and c.sections > 1 and c.one_set_of_weights,
+    ),
+    Strategy(
+        MvmKernel.STAGES_FIXED_ORDER, lambda c: c.exact or c.per_sample or c.few_on_gpu
+    ),
     Strategy(MvmKernel.STAGES_TORCH, lambda c: True),
 )
 

@@ -18,7 +18,9 @@ from engine.jit.programs import Program, fill
 from engine.jit.struct import read_constant, read_enum
 
 EXACT = int(read_enum("trains/trains.cuh", "PulseType")["EXACT"])
-GROUP, SPAN = (read_constant("trains/trains.cuh", name) for name in ("GROUP", "HIT_SPAN"))
+GROUP, SPAN = (
+    read_constant("trains/trains.cuh", name) for name in ("GROUP", "HIT_SPAN")
+)
 COUNTED_GROUPS = read_constant("trains/gpu/masks.cu", "COUNTED_GROUPS")
 MEASURED = read_constant("trains/trains.cu", "MEASURED")
 LISTED_CELLS = read_constant("update/gpu/thread_per_pulsed_cell.cu", "LISTED_CELLS")
@@ -91,7 +93,9 @@ def choose(case: UpdateCase) -> UpdateKernel:
 def case_of(program: Program, args: Any, *, made: bool = False) -> UpdateCase:
     """The case of a struct UpdateArgs or TransferArgs."""
     cells = args.replicas * args.rows * args.cols
-    return UpdateCase(program.backend == "cpu", args.type == EXACT, args.batch, cells, made)
+    return UpdateCase(
+        program.backend == "cpu", args.type == EXACT, args.batch, cells, made
+    )
 
 
 def run(program: Program, args: Any, where: torch.device) -> None:
@@ -146,7 +150,11 @@ def make_trains(program: Program, args: Any) -> None:
 def make_masks(program: Program, args: Any, where: torch.device) -> list[Tensor]:
     """Sample masks, windows, and the groups in which cells have coincidences, for plans that are
     made. The tensors that x_masks, d_masks, groups and hits of `args` point to afterwards."""
-    replicas, cells, groups = args.replicas, args.rows * args.cols, _blocks(args.batch, GROUP)
+    replicas, cells, groups = (
+        args.replicas,
+        args.rows * args.cols,
+        _blocks(args.batch, GROUP),
+    )
     chunks = _blocks(groups, GROUP) if groups > UNLISTED_GROUPS else 0
     spans = _blocks(chunks, SPAN)
     made = [
@@ -162,7 +170,9 @@ def make_masks(program: Program, args: Any, where: torch.device) -> list[Tensor]
     lines = _blocks(args.cols, WARP) + _blocks(args.rows, WARP)
     _start(program, args, "make_masks", replicas * groups * lines, warp=True)
     if groups > COUNTED_GROUPS:
-        _start(program, args, "mark_windows", replicas * _blocks(groups, GROUP), warp=True)
+        _start(
+            program, args, "mark_windows", replicas * _blocks(groups, GROUP), warp=True
+        )
     if chunks:
         strips = args.rows * _blocks(args.cols, WARP)
         _start(program, args, "mark_hits", replicas * spans * strips, warp=True)
@@ -182,7 +192,10 @@ def spread(cells: int) -> int:
 
 
 def _pulse_coincidences(program: Program, args: Any, where: torch.device) -> None:
-    masks, cells = make_masks(program, args, where), args.replicas * args.rows * args.cols
+    masks, cells = (
+        make_masks(program, args, where),
+        args.replicas * args.rows * args.cols,
+    )
     args.spread = spread(cells)
     _start(program, args, "update_hits", cells * args.spread)
     del masks
@@ -208,7 +221,9 @@ def _strips(rows: int, cols: int) -> int:
     return strips
 
 
-def _start(program: Program, args: Any, name: str, items: int, *, warp: bool = False) -> None:
+def _start(
+    program: Program, args: Any, name: str, items: int, *, warp: bool = False
+) -> None:
     args.items = items
     program.run(name, args, warp=warp)
 

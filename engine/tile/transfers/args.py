@@ -39,18 +39,31 @@ class Prepared:
             fast.in_size,
             batch,
         )
-        args.type, args.write_type = _kind(fast, state.update), _kind(slow, wiring.write)
+        args.type, args.write_type = (
+            _kind(fast, state.update),
+            _kind(slow, wiring.write),
+        )
         self.values = plan_values(state, slow, batch)
         self.plan = plan = _plan(
             state.update, _fast_granularity(state, slow), self._longest(slow.lr), where
         )
-        write = _plan(wiring.write, slow.granularity, self._longest_write(slow.lr), where)
+        write = _plan(
+            wiring.write, slow.granularity, self._longest_write(slow.lr), where
+        )
         args.words = max(1, math.ceil(plan.max_bl / SLOTS)) if args.type == 0 else 1
         args.write_groups = (write.max_bl + 3) // 4
         numbers, chain = _tensor(self.values, where), _links(state, slow)
         found = {
             name: getattr(state, name)
-            for name in ("counters", "in_chop", "out_chop", "maxima", "buffer", "mean", "past")
+            for name in (
+                "counters",
+                "in_chop",
+                "out_chop",
+                "maxima",
+                "buffer",
+                "mean",
+                "past",
+            )
         }
         found |= {
             "w": fast.weight,
@@ -64,8 +77,13 @@ class Prepared:
             )
             found |= {"cells": fast.cells, "params": fast.params}
             found |= {"slow_params": slow.params, "write_plan": write.tensor}
-        found |= {"chain": chain, "visible": None if state.last is None else slow.weight}
-        self.kept = {name: tensor for name, tensor in found.items() if tensor is not None}
+        found |= {
+            "chain": chain,
+            "visible": None if state.last is None else slow.weight,
+        }
+        self.kept = {
+            name: tensor for name, tensor in found.items() if tensor is not None
+        }
         fill(args, list(self.kept), list(self.kept.values()))
         self._measure(batch, walks=state.walks)
 
@@ -101,7 +119,11 @@ class Prepared:
     def reads_all(self) -> bool:
         """Whether every slice is surely read in this batch."""
         values, period = self.values, self.values["period"][0]
-        if period == 0 or values["transfer_lr"][0] == 0 or values.get("random_slice", 0):
+        if (
+            period == 0
+            or values["transfer_lr"][0] == 0
+            or values.get("random_slice", 0)
+        ):
             return False
         return bool(self.struct.batch // period * values["reads"] >= self.crossing[0])
 
@@ -117,12 +139,16 @@ class Prepared:
     def _measure(self, batch: int, *, walks: bool) -> None:
         """Sizes of everything that lives for one call only."""
         args, values, (slices, lines) = self.struct, self.values, self.crossing
-        events = sum((batch // p + 1) * values["reads"] for p in values["period"] if p > 0)
+        events = sum(
+            (batch // p + 1) * values["reads"] for p in values["period"] if p > 0
+        )
         args.max_events, args.slots = max(events, 1), max(min(events, slices), 1)
         # Reads of one array at most; a few are listed by the schedule itself, as are those that are
         # drawn.
         reads = max(batch // p + 1 if p > 0 else 0 for p in values["period"])
-        args.listed = 0 if values.get("random_slice", 0) or reads <= FEW_READS else reads
+        args.listed = (
+            0 if values.get("random_slice", 0) or reads <= FEW_READS else reads
+        )
         samples, pulses = args.replicas * batch, args.words
         sizes = {
             "plans": 4 * samples, "rates": samples, "frozen": 16 * values["arrays"] * args.replicas,
@@ -152,7 +178,9 @@ class Prepared:
         """The rate of the fast array that needs its longest trains; one that adapts keeps to their
         usual length."""
         v = self.values
-        rate = v["fast_lr"] * (lr if v["scale_fast"] else 1.0) if v["fast_lr"] > 0 else lr
+        rate = (
+            v["fast_lr"] * (lr if v["scale_fast"] else 1.0) if v["fast_lr"] > 0 else lr
+        )
         return 0.0 if v["auto_scale"] else rate
 
     def _longest_write(self, lr: float) -> float:
@@ -185,7 +213,9 @@ def plan_values(state: Transfer, slow: Cells, batch: int) -> dict[str, Any]:
         "arrays": links + 1,
         "gamma": list(gamma),
         "ratio": [gamma[k] / gamma[k + 1] if both[k] else 1.0 for k in range(links)],
-        "period": [wiring.period(k, batch, _states(fast, slices)) for k in range(links)],
+        "period": [
+            wiring.period(k, batch, _states(fast, slices)) for k in range(links)
+        ],
         "fast_granularity": fast.granularity,
         "slow_granularity": slow.granularity,
         "buffer_granularity": unit,
@@ -193,7 +223,9 @@ def plan_values(state: Transfer, slow: Cells, batch: int) -> dict[str, Any]:
         "auto_gain": given["fast_lr"] * state.update.desired_bl * fast.granularity,
         "decay": (1.0 - wiring.auto_momentum) / batch,
         "most": float(wiring.write.desired_bl),
-        "whole": int(wiring.write.update_management or wiring.write.update_bl_management),
+        "whole": int(
+            wiring.write.update_management or wiring.write.update_bl_management
+        ),
     }
 
 
@@ -217,7 +249,10 @@ def launch(program: Program, prepared: Prepared) -> None:
     run("transfer_maxima", samples, warp=True)
     run("transfer_schedule", args.replicas, warp=True)
     if args.listed:
-        run("list_events", args.replicas * (len(prepared.values["gamma"]) - 1) * args.listed)
+        run(
+            "list_events",
+            args.replicas * (len(prepared.values["gamma"]) - 1) * args.listed,
+        )
     run("transfer_plans", samples)
     plain = read_struct("update/args.cuh", "UpdateArgs")()
     for name in SHARED:
@@ -304,7 +339,11 @@ def _links(state: Transfer, slow: Cells) -> Tensor:
     last = slow.weight if state.last is None else state.last
     rows = [(a.weight, a) for a in state.own[1:]] + [(last, slow)]
     found = [
-        (w.data_ptr(), a.cells.data_ptr() if isinstance(a, CellArray) else 0, a.control.data_ptr())
+        (
+            w.data_ptr(),
+            a.cells.data_ptr() if isinstance(a, CellArray) else 0,
+            a.control.data_ptr(),
+        )
         for w, a in rows
     ]
     return torch.tensor(found, dtype=torch.int64, device=slow.weight.device)

@@ -27,8 +27,15 @@ class Rounds:
     """One call of `Transfer.learn` for samples x [.., B, I], d [.., B, O], which `prepared`
     holds."""
 
-    def __init__(self, state: Transfer, last: Cells, prepared: Prepared, lr: float) -> None:
-        self.state, self.prepared, self.args, self.lr = state, prepared, prepared.struct, lr
+    def __init__(
+        self, state: Transfer, last: Cells, prepared: Prepared, lr: float
+    ) -> None:
+        self.state, self.prepared, self.args, self.lr = (
+            state,
+            prepared,
+            prepared.struct,
+            lr,
+        )
         self.chain, self.written = [*state.own[1:], last], [0] * len(state.own)
         self.program = rounds_program(last.weight.device.type)
 
@@ -69,13 +76,23 @@ class Rounds:
         self._run("transfer_plans", samples)
         if args.type != EXACT:
             plans = part("plans", args.replicas, args.batch, 4)
-            x_words, d_words = (part(f"{v}_words", *shape) for v, shape in self._words(args.batch))
+            x_words, d_words = (
+                part(f"{v}_words", *shape) for v, shape in self._words(args.batch)
+            )
             self.trains = Trains(
-                plans, part("frozen", args.replicas, CONTROL_WORDS), x_words, d_words, args.type
+                plans,
+                part("frozen", args.replicas, CONTROL_WORDS),
+                x_words,
+                d_words,
+                args.type,
             )
             lead = fast if isinstance(fast, CellArray) else fast.lead
-            trains.fill_trains(lead, self.prepared.vectors, self.prepared.plan, self.trains)
-            self.dealt = fast.deal(self.trains) if isinstance(fast, CellGroup) else plans[None]
+            trains.fill_trains(
+                lead, self.prepared.vectors, self.prepared.plan, self.trains
+            )
+            self.dealt = (
+                fast.deal(self.trains) if isinstance(fast, CellGroup) else plans[None]
+            )
         if self.prepared.values["out_chop_prob"] > 0:
             self._run("transfer_signs", args.replicas * self.prepared.crossing[1])
 
@@ -86,7 +103,10 @@ class Rounds:
         args.low, args.high = low, high
         self._run("open_round", args.replicas * self.prepared.crossing[0])
         self._run("part_words", args.replicas * (high - low) * args.words, warp=True)
-        x, d = (self.prepared.part(f"{v}_rest", *shape) for v, shape in self._words(high - low))
+        x, d = (
+            self.prepared.part(f"{v}_rest", *shape)
+            for v, shape in self._words(high - low)
+        )
         if args.type == EXACT:
             x, d = (v.view(torch.float32).squeeze(2) for v in (x, d))
             _pulse_samples(fast, self._lanes(x), self._lanes(d), 1.0, state.update)
@@ -102,12 +122,16 @@ class Rounds:
         args, state, (slices, lines) = self.args, self.state, self.prepared.crossing
         args.slots = args.last - args.first
         where = state.fast.weight
-        one_hot, drive = (where.new_empty(args.replicas, args.slots, n) for n in (slices, lines))
+        one_hot, drive = (
+            where.new_empty(args.replicas, args.slots, n) for n in (slices, lines)
+        )
         resets = self.prepared.values.get("reset_prob", 0.0) > 0
         chosen = where.new_zeros(where.shape if resets else 0)
         fill(args, ("one_hot", "drive", "chosen"), (one_hot, drive, chosen))
         self._run("read_round", args.replicas * args.slots, warp=True)
-        x, d = (one_hot, drive) if self.prepared.values["by_columns"] else (drive, one_hot)
+        x, d = (
+            (one_hot, drive) if self.prepared.values["by_columns"] else (drive, one_hot)
+        )
         begin = 0
         for k, array in enumerate(self.chain):
             end = ends[k] - args.first
@@ -124,7 +148,9 @@ class Rounds:
         values = self.prepared.values
         if self.state.wiring.rule != "plain":
             return float(values["step"] * self.chain[k].granularity)
-        return float(values["transfer_lr"][k] * (self.lr if values["scale_transfer"] else 1.0))
+        return float(
+            values["transfer_lr"][k] * (self.lr if values["scale_transfer"] else 1.0)
+        )
 
     def _words(self, samples: int) -> list[tuple[str, tuple[int, ...]]]:
         lead = (self.args.replicas, samples, self.args.words)
@@ -139,7 +165,9 @@ class Rounds:
         self.program.run(name, self.args, warp=warp)
 
 
-def _pulse_samples(array: Cells, x: Tensor, d: Tensor, lr: float, update: Update) -> None:
+def _pulse_samples(
+    array: Cells, x: Tensor, d: Tensor, lr: float, update: Update
+) -> None:
     """An update, whose end a group waits for."""
     if isinstance(array, CellGroup):
         array.pulse_samples(x, d, lr, update)

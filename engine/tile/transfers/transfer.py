@@ -61,13 +61,21 @@ class Transfer(nn.Module):
             "counters", torch.zeros(array.lanes, 2 + MAX_ARRAYS, dtype=torch.int64)
         )
         self.register_buffer("in_chop", torch.zeros(*lead, slices, dtype=torch.int32))
-        self.register_buffer("out_chop", torch.zeros(*lead, crossing, dtype=torch.int32))
+        self.register_buffer(
+            "out_chop", torch.zeros(*lead, crossing, dtype=torch.int32)
+        )
         self.register_buffer("maxima", torch.zeros(array.lanes, 2, dtype=torch.float32))
         buffers = len(specs) if wiring.rule != "plain" else 0
-        self.register_buffer("buffer", torch.zeros(buffers, *cells, dtype=torch.float32))
+        self.register_buffer(
+            "buffer", torch.zeros(buffers, *cells, dtype=torch.float32)
+        )
         dynamic = wiring.rule == "dynamic"
-        self.register_buffer("mean", torch.zeros(cells, dtype=torch.float32) if dynamic else None)
-        self.register_buffer("past", torch.zeros(cells, dtype=torch.float32) if dynamic else None)
+        self.register_buffer(
+            "mean", torch.zeros(cells, dtype=torch.float32) if dynamic else None
+        )
+        self.register_buffer(
+            "past", torch.zeros(cells, dtype=torch.float32) if dynamic else None
+        )
         self.register_buffer(
             "last", torch.zeros(cells, dtype=torch.float32) if wiring.hidden else None
         )
@@ -126,7 +134,9 @@ class Transfer(nn.Module):
             return
         last, fast = tile.array, self.fast
         last.set_lr(lr)
-        prepared = self._prepare(last, x.shape[-2], lr).fresh(_plain(x, fast), _plain(d, fast))
+        prepared = self._prepare(last, x.shape[-2], lr).fresh(
+            _plain(x, fast), _plain(d, fast)
+        )
         if isinstance(last, CellArray) and self.walks:
             self._walk(last, prepared)
             return
@@ -139,7 +149,10 @@ class Transfer(nn.Module):
 
     def _walk(self, last: CellArray, prepared: Prepared) -> None:
         args, later = prepared.struct, [*self._singles[1:], last]
-        args.call, args.slow_call = self.fast.next_call(), max(array.next_call() for array in later)
+        args.call, args.slow_call = (
+            self.fast.next_call(),
+            max(array.next_call() for array in later),
+        )
         for array in later:
             array.calls = args.slow_call
         walk(self._program(last), prepared)
@@ -162,7 +175,9 @@ class Transfer(nn.Module):
         backend = last.weight.device.type
         if not isinstance(last, CellArray) or not self.walks:
             return rounds_program(backend)
-        return pair_program(*((a.spec.model, a.layout) for a in (self._singles[0], last)), backend)
+        return pair_program(
+            *((a.spec.model, a.layout) for a in (self._singles[0], last)), backend
+        )
 
     def _show(self, tile: Tile) -> None:
         last = tile.array

@@ -34,4 +34,8 @@ class Wiring:
         every = self.every[k]
         if every < 0:
             return max(1, math.floor(states * -every + 0.5))
-        return math.ceil(every * batch) if self.units_in_mbatch else math.floor(every + 0.5)
+        return (
+            math.ceil(every * batch)
+            if self.units_in_mbatch
+            else math.floor(every + 0.5)
+        )

@@ -46,7 +46,9 @@ def test_the_name_of_a_member_where_its_section_could_stand(
 
 
 def test_a_wrong_name_gets_the_nearest_one_and_the_file(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"no device 'ecrm'; nearest: ecram.*mine\.yaml"):
+    with pytest.raises(
+        UserError, match=r"no device 'ecrm'; nearest: ecram.*mine\.yaml"
+    ):
         composed(folder, "device: ecrm")
 
 
@@ -56,12 +58,17 @@ def test_no_preset_and_no_inference(folder: Path) -> None:
 
 
 def test_a_group_is_named_once(folder: Path) -> None:
-    with pytest.raises(UserError, match="device is 'ecram' here and 'capacitor' in its defaults"):
+    with pytest.raises(
+        UserError, match="device is 'ecram' here and 'capacitor' in its defaults"
+    ):
         composed(folder, "defaults:\n  - device: capacitor\ndevice: ecram")
 
 
 def test_the_command_line_wins_over_a_name(folder: Path) -> None:
-    assert composed(folder, "device: ecram", "device=capacitor")["device"]["dw_min"] == 0.005
+    assert (
+        composed(folder, "device: ecram", "device=capacitor")["device"]["dw_min"]
+        == 0.005
+    )
 
 
 def test_a_device_file_needs_permission_as_anywhere(folder: Path) -> None:
@@ -93,17 +100,25 @@ def test_names_in_a_recipe_and_in_the_one_below_it(
 def test_what_another_model_has_as_well_stays(folder: Path) -> None:
     write(folder / "base.yaml", GROUPS + "optimizer: analog_sgd\n")
     device = "device: {model: soft_bounds, dw_min: 0.5}"
-    values = composed(folder, f"defaults: [base, _self_]\n{device}\nmodel: {{name: fcn}}")
+    values = composed(
+        folder, f"defaults: [base, _self_]\n{device}\nmodel: {{name: fcn}}"
+    )
     assert values["device"]["dw_min"] == 0.5 and values["device"]["w_max"] == 1.1724
     assert values["device"]["about"] == "" and values["model"]["name"] == "fcn"
     # A misspelled key of the recipe itself is refused as ever.
-    with pytest.raises(UserError, match=r"unknown key device\.w_mx; nearest: device\.w_max"):
-        composed(folder, "defaults: [base, _self_]\ndevice: {model: soft_bounds, w_mx: 1}")
+    with pytest.raises(
+        UserError, match=r"unknown key device\.w_mx; nearest: device\.w_max"
+    ):
+        composed(
+            folder, "defaults: [base, _self_]\ndevice: {model: soft_bounds, w_mx: 1}"
+        )
 
 
 def test_a_group_that_the_recipe_below_does_not_name(folder: Path) -> None:
     write(folder / "base.yaml", GROUPS)
-    values = composed(folder, "defaults: [base, _self_]\noptimizer: adam\nalgorithm: hwa")
+    values = composed(
+        folder, "defaults: [base, _self_]\noptimizer: adam\nalgorithm: hwa"
+    )
     assert (values["optimizer"]["name"], values["algorithm"]["name"]) == ("adam", "hwa")
 
 
@@ -147,7 +162,9 @@ def test_what_is_said_about_a_device_goes_with_it(words: list[str]) -> None:
 
 
 def test_what_is_said_about_a_device_stays_with_other_numbers() -> None:
-    values = compose(["device=ecram", "device.dw_min=0.1", "device.model=linear_step"]).values
+    values = compose(
+        ["device=ecram", "device.dw_min=0.1", "device.model=linear_step"]
+    ).values
     assert values["device"]["about"] == load_member("device", "ecram")["about"]
 
 
@@ -157,7 +174,10 @@ def test_the_texts_of_a_recipe_are_not_those_of_its_name(folder: Path) -> None:
 
 
 def test_papers_of_a_run_are_those_of_the_device_that_was_used(folder: Path) -> None:
-    write(folder / "presets/device/mine.yaml", "model: constant_step\nsource: Mine (2020)\n")
+    write(
+        folder / "presets/device/mine.yaml",
+        "model: constant_step\nsource: Mine (2020)\n",
+    )
     assert "Mine (2020)" in citations(compose(["device=mine"]).values)
     changed = compose(["device=mine", "device.model=soft_bounds"]).values
     assert "Mine (2020)" not in citations(changed)

@@ -40,7 +40,9 @@ def recorded(folder: Path, words: list[str]) -> Path:
 
 
 @pytest.mark.parametrize("words", CASES.values(), ids=CASES)
-def test_the_settings_of_a_run_compose_to_themselves(folder: Path, words: list[str]) -> None:
+def test_the_settings_of_a_run_compose_to_themselves(
+    folder: Path, words: list[str]
+) -> None:
     run = recorded(folder, words)
     first = yaml.safe_load((run / "config.yaml").read_text())
     again = compose([f"conf={run / 'config.yaml'}"]).values
@@ -50,7 +52,11 @@ def test_the_settings_of_a_run_compose_to_themselves(folder: Path, words: list[s
 
 @pytest.mark.parametrize(
     "words",
-    [("model=fcn", "algorithm=digital"), ("model=mlp", "device.model=soft_bounds"), ("seeds=2",)],
+    [
+        ("model=fcn", "algorithm=digital"),
+        ("model=mlp", "device.model=soft_bounds"),
+        ("seeds=2",),
+    ],
 )
 def test_a_run_is_found_again(aihw, folder: Path, words: tuple[str, ...]) -> None:
     first = aihw("train", *words, *SMALL, "--json")
@@ -90,7 +96,8 @@ def test_results_go_beside_the_run_or_below_the_current_folder(
 
 def test_nothing_is_fetched_for_a_recorded_run(folder: Path) -> None:
     run = recorded(
-        folder, ["dataset=mnist", f"dataset.root={folder / 'd'}", "dataset.download=true"]
+        folder,
+        ["dataset=mnist", f"dataset.root={folder / 'd'}", "dataset.download=true"],
     )
     values = compose([f"conf={run / 'config.yaml'}"]).values
     assert values["dataset"]["download"] is False

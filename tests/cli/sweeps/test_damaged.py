@@ -78,7 +78,9 @@ def test_runs(aihw: Aihw, sweep: Path, job: dict[str, Any]) -> None:
     refused(aihw, sweep, "sweep.json")
 
 
-@pytest.mark.parametrize("line", ["", "{", "[]", "{}", '{"run": []}', '{"run": {"epochs": "x"}}'])
+@pytest.mark.parametrize(
+    "line", ["", "{", "[]", "{}", '{"run": []}', '{"run": {"epochs": "x"}}']
+)
 def test_points(aihw: Aihw, sweep: Path, line: str) -> None:
     """A configuration that nobody can run."""
     first = (sweep / "points.jsonl").read_text().splitlines()[0]
@@ -116,7 +118,9 @@ def test_a_lost_result_is_one_run_to_do(sweep: Path) -> None:
         hurt.jobs[0].look()
 
 
-def test_a_manifest_that_was_not_written_yet_stops_no_sweep(aihw: Aihw, folder: Path) -> None:
+def test_a_manifest_that_was_not_written_yet_stops_no_sweep(
+    aihw: Aihw, folder: Path
+) -> None:
     """A process that was killed between the two files leaves points alone: the same command goes
     on."""
     from aihw_cli.sweeps.plan import plan

@@ -15,7 +15,14 @@ import pytest
 from aihw_cli.sweeps.executors import make_executor
 from aihw_cli.sweeps.manifest import Options
 from engine.jit import cuda
-from tests.cli.sweeps.test_schedule import FEW, QUICK, progress, started, tables, under_way
+from tests.cli.sweeps.test_schedule import (
+    FEW,
+    QUICK,
+    progress,
+    started,
+    tables,
+    under_way,
+)
 from tests.cli.sweeps.waiting import wait_for
 
 EXECUTORS = {"submitit": "aihw[slurm]", "ray": "aihw[ray]"}
@@ -51,7 +58,9 @@ def executor(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 def jobs_of(folder: Path) -> list[dict[str, Any]]:
     """The runs in the manifest of the only sweep."""
-    return json.loads(next(folder.glob("runs/*/sweep-*/sweep.json")).read_text())["jobs"]
+    return json.loads(next(folder.glob("runs/*/sweep-*/sweep.json")).read_text())[
+        "jobs"
+    ]
 
 
 def test_results_and_failures_are_those_of_this_machine(
@@ -74,19 +83,29 @@ def test_results_and_failures_are_those_of_this_machine(
     monkeypatch.chdir(folder / "here")
     assert aihw(*words).code == 1
     found, here = (
-        tables(next(place.glob("runs/*/sweep-*"))) for place in (folder, folder / "here")
+        tables(next(place.glob("runs/*/sweep-*")))
+        for place in (folder, folder / "here")
     )
     assert found == here
 
 
 def test_interrupt_reaches_the_runs(folder: Path, executor) -> None:
     with started(
-        "train", *FEW, "run.epochs=100000", "-m", "run.seed=1,2", "--jobs", "2", *executor
+        "train",
+        *FEW,
+        "run.epochs=100000",
+        "-m",
+        "run.seed=1,2",
+        "--jobs",
+        "2",
+        *executor,
     ) as process:
         wait_for(under_way(folder, 2), process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
-    assert process.returncode == 130 and "aihw resume runs/digits/sweep-" in out, out + err
+    assert process.returncode == 130 and "aihw resume runs/digits/sweep-" in out, (
+        out + err
+    )
     assert [job["status"] for job in jobs_of(folder)] == ["interrupted", "interrupted"]
     for record in folder.glob("runs/digits/*/run.json"):
         assert json.loads(record.read_text())["status"] == "interrupted"
@@ -99,7 +118,9 @@ def test_a_killed_run_is_tried_again(folder: Path, executor) -> None:
         os.kill(progress(folder)[0]["pid"], signal.SIGKILL)
         out, err = process.communicate(timeout=300)
     assert process.returncode == 0 and "attempt 2" in out, out + err
-    assert [(job["status"], job["attempts"]) for job in jobs_of(folder)] == [("finished", 2)]
+    assert [(job["status"], job["attempts"]) for job in jobs_of(folder)] == [
+        ("finished", 2)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -113,13 +134,18 @@ def test_a_killed_run_is_tried_again(folder: Path, executor) -> None:
             ),
             "--allow-code to allow it (nearest: slurm_partition) (command line)",
         ),
-        (("run.executor=submitit", "run.cluster.cluster=slurmm"), "(nearest: slurm, local)"),
+        (
+            ("run.executor=submitit", "run.cluster.cluster=slurmm"),
+            "(nearest: slurm, local)",
+        ),
         (("run.executor=submitit", "--gpus", "0"), "run.cluster"),
         (("run.executor=slurm",), "run.executor must be one of local, submitit, ray"),
     ],
 )
 def test_wrong_settings_are_one_line(aihw, words: tuple[str, ...], told: str) -> None:
-    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aihw[slurm]'")
+    pytest.importorskip(
+        "submitit", reason="submitit is not installed: pip install 'aihw[slurm]'"
+    )
     result = aihw("train", *QUICK, "-m", "run.seed=1,2", *words)
     assert result.code == 2 and told in result.err and len(result.err.splitlines()) == 1
 
@@ -135,7 +161,10 @@ def test_wrong_settings_are_one_line(aihw, words: tuple[str, ...], told: str) ->
     ],
 )
 def test_runs_at_a_time_are_spread_over_all_gpus(
-    monkeypatch: pytest.MonkeyPatch, device: str, options: Options, gpus: tuple[str, ...]
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    options: Options,
+    gpus: tuple[str, ...],
 ) -> None:
     monkeypatch.setattr(cuda, "device_count", lambda: 3)
     run = {"executor": "local", "cluster": {}, "device": device}
@@ -144,7 +173,9 @@ def test_runs_at_a_time_are_spread_over_all_gpus(
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
-def test_what_is_not_installed_is_named(aihw, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_what_is_not_installed_is_named(
+    aihw, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, name, None)
     result = aihw("train", *QUICK, f"run.executor={name}")
     assert result.code == 2 and f"pip install '{EXECUTORS[name]}'" in result.err

@@ -38,7 +38,10 @@ def test_points_are_the_product_in_order() -> None:
         ("a=[1,2],[3]", ["[1,2]", "[3]"]),
         ("a='x y','z'", ["'x y'", "'z'"]),
         ("device=glob(reram_array_*)", ["reram_array_hfo2", "reram_array_om"]),
-        ("device=glob([gok*,reram_array_*],exclude=*_om)", ["gokmen_vlasov", "reram_array_hfo2"]),
+        (
+            "device=glob([gok*,reram_array_*],exclude=*_om)",
+            ["gokmen_vlasov", "reram_array_hfo2"],
+        ),
     ],
 )
 def test_the_grammar_of_a_sweep(text: str, values: list[str]) -> None:
@@ -50,9 +53,18 @@ def test_the_grammar_of_a_sweep(text: str, values: list[str]) -> None:
 def test_plan_has_every_seed_of_every_point() -> None:
     planned = plan(["optimizer.lr=0.1,0.2", "seeds=2", "run.seed=5"], multirun=True)
     assert planned.points == [{"optimizer.lr": "0.1"}, {"optimizer.lr": "0.2"}]
-    assert [(job.point, job.seed) for job in planned.jobs] == [(0, 5), (0, 6), (1, 5), (1, 6)]
+    assert [(job.point, job.seed) for job in planned.jobs] == [
+        (0, 5),
+        (0, 6),
+        (1, 5),
+        (1, 6),
+    ]
     config = planned.config(planned.jobs[3])
-    assert (config["run"]["seed"], config["seeds"], config["optimizer"]["lr"]) == (6, 1, 0.2)
+    assert (config["run"]["seed"], config["seeds"], config["optimizer"]["lr"]) == (
+        6,
+        1,
+        0.2,
+    )
     same = plan(["optimizer.lr=0.1,0.2", "seeds=2", "run.seed=5"], multirun=True)
     other = plan(["optimizer.lr=0.1,0.3", "seeds=2", "run.seed=5"], multirun=True)
     assert planned.folder == same.folder != other.folder
@@ -64,7 +76,9 @@ def test_the_folder_of_a_run_is_that_of_the_single_command() -> None:
 
     planned = plan(["device=ecram,capacitor", "seeds=2"], multirun=True)
     for job, device in zip(planned.jobs[1::2], ("ecram", "capacitor"), strict=True):
-        assert job.folder == run_folder(compose([f"device={device}", "run.seed=2"]).values)
+        assert job.folder == run_folder(
+            compose([f"device={device}", "run.seed=2"]).values
+        )
 
 
 def test_points_with_other_choices_do_not_share_their_composition() -> None:
@@ -79,11 +93,18 @@ def test_points_with_other_choices_do_not_share_their_composition() -> None:
     from aihw_cli.compose import compose
 
     for number, point in enumerate(overrides.expand(words)):
-        assert json.loads(planned.configs[number])["device"] == compose(point).values["device"]
         assert (
-            json.loads(planned.configs[number])["optimizer"] == compose(point).values["optimizer"]
+            json.loads(planned.configs[number])["device"]
+            == compose(point).values["device"]
         )
-        assert json.loads(planned.configs[number])["layers"] == compose(point).values["layers"]
+        assert (
+            json.loads(planned.configs[number])["optimizer"]
+            == compose(point).values["optimizer"]
+        )
+        assert (
+            json.loads(planned.configs[number])["layers"]
+            == compose(point).values["layers"]
+        )
 
 
 def test_a_manifest_is_read_as_it_was_written(folder: Path) -> None:
@@ -122,7 +143,8 @@ def test_options_of_the_command_line_go_before_those_of_the_manifest() -> None:
 
 
 @pytest.mark.parametrize(
-    "option, value", [("--jobs", "two"), ("--jobs", "0"), ("--gpus", ","), ("--gpus", "1,1")]
+    "option, value",
+    [("--jobs", "two"), ("--jobs", "0"), ("--gpus", ","), ("--gpus", "1,1")],
 )
 def test_options_that_make_no_sense_are_refused(option: str, value: str) -> None:
     with pytest.raises(UserError, match=option):
@@ -138,7 +160,9 @@ def test_statistics_over_seeds() -> None:
     mean, spread, half = table.statistics_of([0.9, 0.92, 0.94])
     assert (mean, spread) == (pytest.approx(0.92), pytest.approx(0.02))
     assert half == pytest.approx(4.302653 * 0.02 / math.sqrt(3))
-    assert table.statistics_of([0.5])[0] == 0.5 and math.isnan(table.statistics_of([0.5])[2])
+    assert table.statistics_of([0.5])[0] == 0.5 and math.isnan(
+        table.statistics_of([0.5])[2]
+    )
     assert math.isnan(table.statistics_of([])[0])
 
 
@@ -149,7 +173,8 @@ def test_the_metric_of_a_task_is_sorted_its_own_way() -> None:
     }
     metric = table.metric_of(list(summaries.values()))
     rows = [
-        table.point_row({"x": name}, [summary], 1, metric) for name, summary in summaries.items()
+        table.point_row({"x": name}, [summary], 1, metric)
+        for name, summary in summaries.items()
     ]
     assert [row["x"] for row in table.best_first(rows, metric)] == ["b", "a"]
 
@@ -157,13 +182,19 @@ def test_the_metric_of_a_task_is_sorted_its_own_way() -> None:
 def test_table_is_sorted_and_leaves_gaps_empty() -> None:
     summaries = {"a": [0.8, 0.9], "b": [], "c": [0.95]}
     rows = [
-        table.point_row({"device": name}, [{"test_accuracy": v, "seconds": 1.0} for v in values], 2)
+        table.point_row(
+            {"device": name}, [{"test_accuracy": v, "seconds": 1.0} for v in values], 2
+        )
         for name, values in summaries.items()
     ]
     best = table.best_first(rows)
     assert [row["device"] for row in best] == ["c", "a", "b"]
     read = list(csv.DictReader(io.StringIO(table.as_csv(best))))
-    assert (read[0]["std"], read[1]["runs"], read[2]["test_accuracy"]) == ("", "2/2", "")
+    assert (read[0]["std"], read[1]["runs"], read[2]["test_accuracy"]) == (
+        "",
+        "2/2",
+        "",
+    )
     assert "0.8500" in table.as_text(best) and "0/2" in table.as_text(best)
 
 
@@ -191,18 +222,26 @@ def test_a_sweep_folder_in_use_is_refused(aihw, folder: Path) -> None:
 @pytest.mark.parametrize(
     "words, told",
     [
-        (("-m", "device.dw_minn=1,2"), "unknown key device.dw_minn; nearest: device.dw_min"),
+        (
+            ("-m", "device.dw_minn=1,2"),
+            "unknown key device.dw_minn; nearest: device.dw_min",
+        ),
         (("-m", "optimizer.lr="), "optimizer.lr"),
         (("-m", "optimizer.lr=choice()"), "optimizer.lr=choice()"),
         (("-m", "optimizer.lr=range(3,3)"), "matches nothing"),
         (("-m", "device=glob(z*)"), "matches nothing"),
-        (("-m", "optimizer.lr=0.1,0.2", "--jobs", "none"), "--jobs takes a whole number"),
+        (
+            ("-m", "optimizer.lr=0.1,0.2", "--jobs", "none"),
+            "--jobs takes a whole number",
+        ),
         (("-m", "run.executor=local,ray"), "run.executor cannot be swept"),
         (("--jobs", "2"), "--jobs: one run, no sweep"),
         (("seeds=2", "run.cluster.partition=gpu"), "run.cluster is for"),
     ],
 )
-def test_wrong_input_is_refused_before_anything_runs(aihw, folder: Path, words, told: str) -> None:
+def test_wrong_input_is_refused_before_anything_runs(
+    aihw, folder: Path, words, told: str
+) -> None:
     result = aihw("train", *words)
     assert result.code == 2 and told in result.err and len(result.err.splitlines()) <= 2
     assert not list(folder.glob("runs/*/*/run.json"))

@@ -83,9 +83,12 @@ class Silent:
 def finish(folder: Path) -> None:
     """The folder of a finished run."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "run.json", {"format": 1, "status": "finished", "hash": "x", "id": "x"})
     write_json(
-        folder / "summary.json", {"status": "finished", "test_accuracy": 1.0, "seconds": 1.0}
+        folder / "run.json", {"format": 1, "status": "finished", "hash": "x", "id": "x"}
+    )
+    write_json(
+        folder / "summary.json",
+        {"status": "finished", "test_accuracy": 1.0, "seconds": 1.0},
     )
 
 
@@ -112,7 +115,10 @@ def test_what_crashes_is_tried_again_as_often_as_asked() -> None:
     whole, view = work_off(sweep, script)
     assert whole and [job.status for job in sweep.jobs] == ["finished", "failed"]
     assert [job.attempts for job in sweep.jobs] == [2, 2]
-    assert sweep.jobs[1].error == "killed by SIGSEGV, 2 times" and "attempt 2" in view.notes[0]
+    assert (
+        sweep.jobs[1].error == "killed by SIGSEGV, 2 times"
+        and "attempt 2" in view.notes[0]
+    )
 
 
 @pytest.mark.parametrize("code", [worker.FAILED, worker.WRONG_INPUT, worker.OK])
@@ -129,13 +135,17 @@ def test_what_fails_is_not_tried_again(code: int) -> None:
     assert view.notes == []
 
 
-def test_a_run_of_another_process_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_another_process_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It begins elsewhere between our look and our start: its result becomes ours, and only our
     second start counts."""
     monkeypatch.setattr(scheduler, "BUSY_SECONDS", 0.0)
     sweep = sweep_of(1)
     script = Script([worker.BUSY, worker.BUSY])
-    script.waiting = lambda: finish(sweep.jobs[0].folder) if len(script.tasks) == 2 else None
+    script.waiting = lambda: (
+        finish(sweep.jobs[0].folder) if len(script.tasks) == 2 else None
+    )
     whole, view = work_off(sweep, script)
     assert whole and sweep.jobs[0].status == "finished" and sweep.jobs[0].attempts == 1
     assert len(view.notes) == 1 and "another process works on" in view.notes[0]
@@ -153,7 +163,9 @@ def test_two_jobs_of_one_folder_are_one_run() -> None:
 
     script.waiting = end
     work_off(sweep, script)
-    assert [job.status for job in sweep.jobs] == ["finished", "finished"] and len(script.tasks) == 1
+    assert [job.status for job in sweep.jobs] == ["finished", "finished"] and len(
+        script.tasks
+    ) == 1
 
 
 def test_threads_are_those_of_the_user_or_the_share_of_the_executor() -> None:
@@ -169,7 +181,9 @@ def test_threads_are_those_of_the_user_or_the_share_of_the_executor() -> None:
 def test_the_first_signal_asks_and_the_second_kills() -> None:
     sweep = sweep_of(3)
     script = Script([None, None], slots=2)
-    script.waiting = lambda: None if script.handles[0].told else signal.raise_signal(signal.SIGINT)
+    script.waiting = lambda: (
+        None if script.handles[0].told else signal.raise_signal(signal.SIGINT)
+    )
     whole, _ = work_off(sweep, script)
     assert not whole and [handle.told for handle in script.handles] == [
         ["interrupt"],
@@ -197,7 +211,10 @@ def test_at_its_time_it_asks_for_checkpoints_and_starts_nothing_more(
     monkeypatch.setattr(scheduler.time, "monotonic", lambda: clock[0])
     script.waiting = lambda: clock.__setitem__(0, clock[0] + 10.0)
     whole = Scheduler(sweep, script, Silent(), until=15.0).run()
-    assert not whole and [handle.told for handle in script.handles] == [[], ["interrupt"]]
+    assert not whole and [handle.told for handle in script.handles] == [
+        [],
+        ["interrupt"],
+    ]
     assert [job.status for job in sweep.jobs] == ["finished", "queued", "queued"]
     done = Script([0, 0], slots=2)
     assert Scheduler(sweep, done, Silent(), until=60.0).run()
@@ -215,4 +232,6 @@ def test_a_folder_that_is_no_run_is_named_and_left_alone() -> None:
     sweep = sweep_of(1)
     sweep.jobs[0].folder.mkdir()
     work_off(sweep, Script([]))
-    assert sweep.jobs[0].status == "failed" and "is no run folder" in sweep.jobs[0].error
+    assert (
+        sweep.jobs[0].status == "failed" and "is no run folder" in sweep.jobs[0].error
+    )

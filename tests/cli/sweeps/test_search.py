@@ -61,8 +61,12 @@ def test_what_varies(text: str, dimension: Dimension) -> None:
         if dimension.choices
         else dimension.low <= value <= dimension.high
     )
-    assert type(value) is type(dimension.choices[0] if dimension.choices else dimension.low)
-    assert space.point([dimension], {dimension.key: value}) == {dimension.key: str(value)}
+    assert type(value) is type(
+        dimension.choices[0] if dimension.choices else dimension.low
+    )
+    assert space.point([dimension], {dimension.key: value}) == {
+        dimension.key: str(value)
+    }
 
 
 @pytest.mark.parametrize(
@@ -93,11 +97,15 @@ def test_wrong_input_is_refused_before_anything_runs(
     assert not list(folder.glob("runs/**/run.json"))
 
 
-def test_trials_are_runs_and_more_of_them_can_follow(aihw, folder: Path, _optuna) -> None:
+def test_trials_are_runs_and_more_of_them_can_follow(
+    aihw, folder: Path, _optuna
+) -> None:
     words = ("search", *QUICK, RATE, SIZE)
     first = aihw(*words, "--trials", "2", "--json")
     assert first.code == 0 and "best: valid_accuracy" in first.err
-    assert "note: dataset.valid_part=0.1: that share of the training samples" in first.err
+    assert (
+        "note: dataset.valid_part=0.1: that share of the training samples" in first.err
+    )
     told = json.loads(first.out)
     assert len(told["points"]) == 2
     begun = manifest(folder)
@@ -114,11 +122,15 @@ def test_trials_are_runs_and_more_of_them_can_follow(aihw, folder: Path, _optuna
         json.loads((place / job["folder"] / "summary.json").read_text())
         for job in manifest(folder)["jobs"]
     ]
-    assert [trial.value for trial in study.trials] == [value["valid_accuracy"] for value in values]
+    assert [trial.value for trial in study.trials] == [
+        value["valid_accuracy"] for value in values
+    ]
     assert all(value["selected_on"] == "validation" for value in values)
 
 
-def test_test_data_choose_only_if_they_are_asked_for(aihw, folder: Path, _optuna) -> None:
+def test_test_data_choose_only_if_they_are_asked_for(
+    aihw, folder: Path, _optuna
+) -> None:
     words = ("search", *QUICK, RATE, "--trials", "1")
     asked = aihw(*words, "--metric", "test_accuracy")
     assert asked.code == 0 and "selects on test data" in asked.err
@@ -141,19 +153,27 @@ def test_a_lost_study_is_made_anew_from_the_runs(aihw, folder: Path, _optuna) ->
     place = folder / json.loads(aihw(*words, "--json").out)["folder"]
     url = f"sqlite:///{place}/study.db"
     before = [
-        (t.params, t.value) for t in _optuna.load_study(study_name="aihw", storage=url).trials
+        (t.params, t.value)
+        for t in _optuna.load_study(study_name="aihw", storage=url).trials
     ]
     (place / "study.db").unlink()
     assert aihw(*words).code == 0
     assert [
-        (t.params, t.value) for t in _optuna.load_study(study_name="aihw", storage=url).trials
+        (t.params, t.value)
+        for t in _optuna.load_study(study_name="aihw", storage=url).trials
     ] == before
     write(place / "study.db", "no database at all")
     result = aihw(*words)
-    assert result.code == 2 and "study.db" in result.err and len(result.err.splitlines()) == 2
+    assert (
+        result.code == 2
+        and "study.db" in result.err
+        and len(result.err.splitlines()) == 2
+    )
 
 
-def test_an_interrupted_search_goes_on_as_if_undisturbed(aihw, folder: Path, monkeypatch) -> None:
+def test_an_interrupted_search_goes_on_as_if_undisturbed(
+    aihw, folder: Path, monkeypatch
+) -> None:
     words = ("search", *FEW, "run.epochs=30", RATE, "--trials", "3")
     with started(*words) as process:
         wait_for(lambda: bool(list(folder.glob("runs/digits/*/checkpoint/*"))), process)
@@ -171,7 +191,9 @@ def test_an_interrupted_search_goes_on_as_if_undisturbed(aihw, folder: Path, mon
     assert manifest(folder)["points"] == manifest(folder / "calm")["points"]
 
 
-def test_the_space_of_a_recipe_the_mean_over_seeds_and_a_loss(aihw, folder: Path, _optuna) -> None:
+def test_the_space_of_a_recipe_the_mean_over_seeds_and_a_loss(
+    aihw, folder: Path, _optuna
+) -> None:
     write(
         folder / "mine.yaml",
         "defaults: [{dataset: digits}, {model: mlp}]\n"

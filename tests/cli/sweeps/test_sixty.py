@@ -33,7 +33,10 @@ def run(place: Path, *words: str) -> tuple[float, float]:
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, "-m", "aihw_cli", *SIXTY, *words]
     subprocess.run(command, cwd=place, env=ENVIRONMENT, check=True, capture_output=True)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall, after = (
+        time.perf_counter() - start,
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+    )
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
@@ -43,7 +46,8 @@ def test_two_at_a_time_and_the_cost_of_the_parent(
     single, _ = run(folder / "one", "--jobs", "1")
     double, parent = run(folder / "two", "--jobs", "2")
     summaries = [
-        json.loads(path.read_text()) for path in folder.glob("two/runs/digits/*/summary.json")
+        json.loads(path.read_text())
+        for path in folder.glob("two/runs/digits/*/summary.json")
     ]
     children = sum(summary["seconds"] for summary in summaries)
     with capsys.disabled():
@@ -60,7 +64,9 @@ def test_two_at_a_time_and_the_cost_of_the_parent(
 def test_killed_in_the_middle_and_resumed(aihw, folder: Path) -> None:
     run(folder / "calm", "--jobs", "2")
     with started(*SIXTY, "--jobs", "2") as process:
-        wait_for(lambda: len(list(folder.glob("runs/digits/*/summary.json"))) >= 25, process)
+        wait_for(
+            lambda: len(list(folder.glob("runs/digits/*/summary.json"))) >= 25, process
+        )
         process.kill()
         for facts in progress(folder):
             if facts["epoch"] < facts["epochs"]:

@@ -22,7 +22,12 @@ from engine.trust.code import code_permission
 from tests.cli.conftest import Result
 
 Call = Callable[..., Result]
-QUICK = ("run.epochs=1", "dataset.train_samples=10", "dataset.test_samples=10", "run.threads=1")
+QUICK = (
+    "run.epochs=1",
+    "dataset.train_samples=10",
+    "dataset.test_samples=10",
+    "run.threads=1",
+)
 HARMFUL = [
     ("submitit", "setup", ["touch x"]),
     ("submitit", "local_setup", ["touch x"]),
@@ -43,7 +48,15 @@ HARMFUL = [
     ("ray", "num_cpus", {"a": 1}),
 ]
 HARMLESS = [
-    ("submitit", {"cluster": "slurm", "timeout_min": 240, "slurm_partition": "main", "mem_gb": 8}),
+    (
+        "submitit",
+        {
+            "cluster": "slurm",
+            "timeout_min": 240,
+            "slurm_partition": "main",
+            "mem_gb": 8,
+        },
+    ),
     ("submitit", {"cluster": "local", "name": "x", "slurm_exclusive": True}),
     ("ray", {"address": "auto", "num_cpus": 4, "resources": {"fast": 1}}),
     ("local", {"setup": ["ignored, and refused by the executor"]}),
@@ -51,12 +64,18 @@ HARMLESS = [
 
 
 @pytest.mark.parametrize("executor, key, value", HARMFUL)
-def test_settings_that_act_like_code_need_permission(executor: str, key: str, value: Any) -> None:
+def test_settings_that_act_like_code_need_permission(
+    executor: str, key: str, value: Any
+) -> None:
     run = {"executor": executor, "cluster": {key: value}}
     with code_permission(False):
-        with pytest.raises(UserError, match=rf"run\.cluster\.{key}=.*--allow-code") as caught:
+        with pytest.raises(
+            UserError, match=rf"run\.cluster\.{key}=.*--allow-code"
+        ) as caught:
             check_cluster(run, lambda key: f" (of {key})")
-        assert len(str(caught.value).splitlines()) == 1 and "(of run.cluster." in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1 and "(of run.cluster." in str(
+            caught.value
+        )
     with code_permission(True):
         check_cluster(run, str)
 
@@ -68,25 +87,33 @@ def test_sizes_and_names_need_none(executor: str, cluster: dict[str, Any]) -> No
 
 
 def test_a_recipe_runs_no_command_on_a_cluster(aihw: Call, folder: Path) -> None:
-    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aihw[slurm]'")
+    pytest.importorskip(
+        "submitit", reason="submitit is not installed: pip install 'aihw[slurm]'"
+    )
     setup = {"cluster": "local", "local_setup": [f"touch {folder}/ran"]}
     text = json.dumps({"run": {"executor": "submitit", "cluster": setup}})
     (folder / "r.yaml").write_text(text)
     for words in (["train", "conf=r.yaml"], ["validate", "r.yaml", "--as", "recipe"]):
         result = aihw(*words)
-        assert result.code == 2 and "--allow-code" in result.err and "r.yaml" in result.err
+        assert (
+            result.code == 2 and "--allow-code" in result.err and "r.yaml" in result.err
+        )
     assert not (folder / "ran").exists()
 
 
 def test_results_that_were_there_before_are_not_unpickled(folder: Path) -> None:
-    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aihw[slurm]'")
+    pytest.importorskip(
+        "submitit", reason="submitit is not installed: pip install 'aihw[slurm]'"
+    )
 
     class Evil:
         def __reduce__(self) -> Any:
             return os.mkdir, (str(folder / "ran"),)
 
     (folder / "submitit").mkdir()
-    (folder / "submitit" / "1_0_result.pkl").write_bytes(pickle.dumps(("success", Evil())))
+    (folder / "submitit" / "1_0_result.pkl").write_bytes(
+        pickle.dumps(("success", Evil()))
+    )
     run = {"executor": "submitit", "cluster": {"cluster": "local"}}
     with code_permission(False):
         executor: Any = make_executor(run, Options(), folder)
@@ -152,14 +179,17 @@ def test_a_manifest_names_no_other_place(
     before = everything(folder)
     for words in (("resume", str(sweep)), ("runs", "ls", str(sweep))):
         result = aihw(*words)
-        assert "Traceback" not in result.err and len(result.err.splitlines()) <= 2, result.err
+        assert "Traceback" not in result.err and len(result.err.splitlines()) <= 2, (
+            result.err
+        )
         assert result.code == 2 or words[0] == "runs"
     assert everything(folder) == before and not list((folder / "victim").iterdir())
     assert (folder / "victim.json").read_text() == "precious"
 
 
 @pytest.mark.parametrize(
-    "name", ["lock", "holder.txt", "sweep.json.unfinished", "table.csv", "logs", "progress"]
+    "name",
+    ["lock", "holder.txt", "sweep.json.unfinished", "table.csv", "logs", "progress"],
 )
 def test_links_of_a_sweep_are_not_followed(
     aihw: Call, folder: Path, sweep: Path, name: str
@@ -183,7 +213,9 @@ def test_a_sweep_may_be_moved_and_named_from_anywhere(
     moved = Path("moved")
     Path("home/runs").rename(moved)
     folder = moved / "digits" / sweep.name
-    assert all(job.folder.parent == moved / "digits" and job.done for job in load(folder).jobs)
+    assert all(
+        job.folder.parent == moved / "digits" and job.done for job in load(folder).jobs
+    )
     assert aihw("resume", str(folder)).code == 0
     monkeypatch.chdir(folder)
     assert [job.folder.parent for job in load(Path(".")).jobs] == [Path("..")] * 2
@@ -191,19 +223,41 @@ def test_a_sweep_may_be_moved_and_named_from_anywhere(
 
 
 def test_a_study_is_no_link(aihw: Call, folder: Path) -> None:
-    pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'aihw[search]'")
-    words = ("optimizer.lr=interval(0.1,0.2)", "algorithm=digital", *QUICK, "--trials", "1")
+    pytest.importorskip(
+        "optuna", reason="Optuna is not installed: pip install 'aihw[search]'"
+    )
+    words = (
+        "optimizer.lr=interval(0.1,0.2)",
+        "algorithm=digital",
+        *QUICK,
+        "--trials",
+        "1",
+    )
     assert aihw("search", *words).code == 0
     search = next(Path("runs/digits").glob("search-*"))
     (search / "study.db").unlink()
     (search / "study.db").symlink_to(folder / "outside.db")
     result = aihw("resume", str(search), "--trials", "2")
-    assert result.code == 2 and "link" in result.err and not (folder / "outside.db").exists()
+    assert (
+        result.code == 2
+        and "link" in result.err
+        and not (folder / "outside.db").exists()
+    )
 
 
-def test_the_words_of_a_search_send_no_results_elsewhere(aihw: Call, folder: Path) -> None:
-    pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'aihw[search]'")
-    words = ("optimizer.lr=interval(0.1,0.2)", "algorithm=digital", *QUICK, "--trials", "1")
+def test_the_words_of_a_search_send_no_results_elsewhere(
+    aihw: Call, folder: Path
+) -> None:
+    pytest.importorskip(
+        "optuna", reason="Optuna is not installed: pip install 'aihw[search]'"
+    )
+    words = (
+        "optimizer.lr=interval(0.1,0.2)",
+        "algorithm=digital",
+        *QUICK,
+        "--trials",
+        "1",
+    )
     assert aihw("search", *words).code == 0
     search = next(Path("runs/digits").glob("search-*"))
     content = json.loads((search / "sweep.json").read_text())
@@ -213,4 +267,6 @@ def test_the_words_of_a_search_send_no_results_elsewhere(aihw: Call, folder: Pat
     content["search"]["fixed"].pop()
     (search / "sweep.json").write_text(json.dumps(content))
     assert aihw("resume", str(search), "--trials", "2").code == 0
-    assert not (folder / "outside").exists() and len(list(search.parent.glob("*-1"))) == 2
+    assert (
+        not (folder / "outside").exists() and len(list(search.parent.glob("*-1"))) == 2
+    )

@@ -9,7 +9,9 @@ from collections.abc import Callable
 SECONDS = 300
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen[str] | None = None
+) -> None:
     """Wait until something has happened. A process that ends before will not make it happen."""
     end = time.monotonic() + SECONDS
     while not condition():

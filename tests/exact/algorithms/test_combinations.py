@@ -83,7 +83,9 @@ def stays(model: AnalogLinear) -> bool:
     for tile in analog_tiles(model):
         if getattr(tile.state, "last", None) is not None:
             tile.tile.array.weight.data.copy_(tile.state.last)
-    return all(in_bounds(array) for array in model.modules() if isinstance(array, CellArray))
+    return all(
+        in_bounds(array) for array in model.modules() if isinstance(array, CellArray)
+    )
 
 
 def check(spec: TileSpec, device: str) -> None:
@@ -101,7 +103,9 @@ def check(spec: TileSpec, device: str) -> None:
         torch.set_num_threads(threads)
     ours, theirs = model.state_dict(), again.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours), device
-    assert torch.isfinite(next(analog_tiles(model)).get_weights()).all() and stays(model), device
+    assert torch.isfinite(next(analog_tiles(model)).get_weights()).all() and stays(
+        model
+    ), device
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,9 @@ def test_algorithm_with_every_device(algorithm: str) -> None:
         check(spec, device)
         taken.append(device)
     assert taken, "no device fits"
-    assert algorithm not in TRANSFERS or taken == list(members("device")), "a device does not fit"
+    assert algorithm not in TRANSFERS or taken == list(members("device")), (
+        "a device does not fit"
+    )
 
 
 @pytest.mark.parametrize("algorithm", TRANSFERS)

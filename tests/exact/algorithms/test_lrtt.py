@@ -26,14 +26,19 @@ def spec_of(device: DeviceSpec | None = None, **params: Any) -> TileSpec:
         "lrtt", {"rank": RANK, "transfer_lr": 0.5, "transfer": "exact"} | params
     )
     return TileSpec(
-        device=device or DeviceSpec("ideal"), algorithm=algorithm, forward=PERFECT, backward=PERFECT
+        device=device or DeviceSpec("ideal"),
+        algorithm=algorithm,
+        forward=PERFECT,
+        backward=PERFECT,
     )
 
 
 class Run:
     """A tile with its factors by short names, and one update call."""
 
-    def __init__(self, spec: TileSpec, rows: int = ROWS, columns: int = COLUMNS) -> None:
+    def __init__(
+        self, spec: TileSpec, rows: int = ROWS, columns: int = COLUMNS
+    ) -> None:
         self.tile = Tile(rows, columns, spec, seed=1, tile_id=2)
         self.state = lrtt.init(self.tile, spec)
         self.draw = torch.Generator().manual_seed(0)
@@ -59,7 +64,9 @@ class Run:
         self.a.copy_(self.random(*self.a.shape))
         self.b.copy_(self.random(*self.b.shape))
 
-    def step(self, lr: float = 0.1, x: Tensor | None = None, d: Tensor | None = None) -> Tensor:
+    def step(
+        self, lr: float = 0.1, x: Tensor | None = None, d: Tensor | None = None
+    ) -> Tensor:
         """One call; returns G = D X^T."""
         x = self.random(4, self.c.shape[1]) if x is None else x
         d = self.random(4, self.c.shape[0]) if d is None else d
@@ -85,7 +92,11 @@ def test_the_factors_have_their_true_size() -> None:
 
 @pytest.mark.parametrize(
     "start, spread",
-    [("uniform", 1 / math.sqrt(3 * 400)), ("normal", math.sqrt(2 / 400)), ("orthogonal", 1 / 20)],
+    [
+        ("uniform", 1 / math.sqrt(3 * 400)),
+        ("normal", math.sqrt(2 / 400)),
+        ("orthogonal", 1 / 20),
+    ],
 )
 def test_start(start: str, spread: float) -> None:
     run = Run(spec_of(init_in=start, init_gain=0.5, rank=20), 30, 400)
@@ -124,13 +135,19 @@ def test_a_step_is_that_of_a_low_rank_layer() -> None:
     """With injection, the update is one SGD step of y = (W + g B A) x, by torch's own gradients."""
     gain, lr = 0.8, 0.05
     spec = spec_of(
-        forward_gain=gain, lr_in=gain, lr_out=gain, transfer_every=1000, after_transfer="reset_out"
+        forward_gain=gain,
+        lr_in=gain,
+        lr_out=gain,
+        transfer_every=1000,
+        after_transfer="reset_out",
     )
     layer = AnalogLinear(COLUMNS, ROWS, bias=False, tile=spec, seed=3)
     tile = next(analog_tiles(layer))
     factors = tile.state.in_factor.weight.data, tile.state.out_factor.weight.data
     for factor in factors:
-        factor.copy_(torch.randn(factor.shape, generator=torch.Generator().manual_seed(1)))
+        factor.copy_(
+            torch.randn(factor.shape, generator=torch.Generator().manual_seed(1))
+        )
     c = tile.tile.weight.data.clone()
     a, b = (f.clone().requires_grad_() for f in factors)
     x = torch.randn(7, COLUMNS, generator=torch.Generator().manual_seed(2))
@@ -169,7 +186,9 @@ def test_transfers_come_when_they_are_due(after: str) -> None:
         assert (after == "redraw") == (float((run.a - a).abs().max()) > 0.02)
 
 
-def test_with_transfer_lr_as_gain_a_reset_does_not_change_what_the_layer_computes() -> None:
+def test_with_transfer_lr_as_gain_a_reset_does_not_change_what_the_layer_computes() -> (
+    None
+):
     run = Run(spec_of(transfer_every=2, after_transfer="reset_out", forward_gain=0.5))
     run.fill()
     run.step()
@@ -192,7 +211,11 @@ def test_reset_at_every_call_keeps_the_row_space() -> None:
 
 def test_reset_with_orthogonal_rows_is_sgd() -> None:
     spec = spec_of(
-        transfer_every=1, after_transfer="reset_out", init_in="orthogonal", rank=ROWS, lr_out=2.0
+        transfer_every=1,
+        after_transfer="reset_out",
+        init_in="orthogonal",
+        rank=ROWS,
+        lr_out=2.0,
     )
     run = Run(spec, 8, ROWS)
     start = run.c.clone()
@@ -202,7 +225,9 @@ def test_reset_with_orthogonal_rows_is_sgd() -> None:
 
 def test_kept_factors_oscillate() -> None:
     """Frozen A, quadratic loss: no friction, so the error swings with period 2 pi / sqrt(rates)."""
-    spec = spec_of(transfer_every=1, rank=1, lr_in=0.0, transfer_lr=0.01, init_in="orthogonal")
+    spec = spec_of(
+        transfer_every=1, rank=1, lr_in=0.0, transfer_lr=0.01, init_in="orthogonal"
+    )
     run = Run(spec, 1, 1)
     run.c.fill_(1.0)
     one, values = torch.ones(1, 1), []
@@ -241,14 +266,21 @@ def test_settings_that_do_not_fit_are_refused() -> None:
 def test_edge_ranks_and_silent_samples() -> None:
     for rank in (1, ROWS):
         run = Run(
-            spec_of(DeviceSpec("constant_step"), transfer="ranks", rank=rank, transfer_every=1)
+            spec_of(
+                DeviceSpec("constant_step"),
+                transfer="ranks",
+                rank=rank,
+                transfer_every=1,
+            )
         )
         for _ in range(3):
             run.step(0.05)
         assert torch.isfinite(run.c).all()
         before = [v.clone() for v in (run.a, run.b)]
         run.state.transfers, run.state.calls = 0, 1
-        lrtt.update(run.tile, run.state, torch.zeros(2, COLUMNS), run.random(2, ROWS), 0.05)
+        lrtt.update(
+            run.tile, run.state, torch.zeros(2, COLUMNS), run.random(2, ROWS), 0.05
+        )
         assert torch.equal(run.a, before[0]) and torch.equal(run.b, before[1])
 
 
@@ -268,22 +300,32 @@ def test_pulses_move_as_the_formulas_on_average() -> None:
         tile = Tile(ROWS, COLUMNS, spec, seed=seed, tile_id=5)
         state = lrtt.init(tile, spec)
         draw = torch.Generator().manual_seed(0)
-        state.in_factor.array.set_weights(0.3 * torch.rand(RANK, COLUMNS, generator=draw))
+        state.in_factor.array.set_weights(
+            0.3 * torch.rand(RANK, COLUMNS, generator=draw)
+        )
         state.out_factor.array.set_weights(0.3 * torch.rand(ROWS, RANK, generator=draw))
-        x, d = torch.randn(1, COLUMNS, generator=draw), torch.randn(1, ROWS, generator=draw)
+        x, d = (
+            torch.randn(1, COLUMNS, generator=draw),
+            torch.randn(1, ROWS, generator=draw),
+        )
         a, b = state.in_factor.weight.data.clone(), state.out_factor.weight.data.clone()
         lrtt.update(tile, state, x, d, 0.01)
         gradient = d.T @ x
         a, b = a - 0.01 * b.T @ gradient, b - 0.01 * gradient @ a.T
         changes.append(tile.weight.data.clone())
         wanted.append(0.05 * b @ a)
-    mean, error = torch.stack(changes).mean(0), torch.stack(changes).std(0) / math.sqrt(60)
+    mean, error = (
+        torch.stack(changes).mean(0),
+        torch.stack(changes).std(0) / math.sqrt(60),
+    )
     assert bool(((mean - wanted[0]).abs() < 4.5 * error + 2e-4).all())
     assert float(mean.min()) > 0
 
 
 def test_chunks_bound_the_transfer_and_change_nothing_else() -> None:
-    runs = [Run(spec_of(transfer_every=2, rank=4, rank_chunk=chunk)) for chunk in (0, 3)]
+    runs = [
+        Run(spec_of(transfer_every=2, rank=4, rank_chunk=chunk)) for chunk in (0, 3)
+    ]
     for _ in range(4):
         for run in runs:
             run.step(0.05)

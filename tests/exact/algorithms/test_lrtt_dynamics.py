@@ -16,7 +16,15 @@ from engine.presets import preset
 from engine.tile.cells import CellArray
 from engine.tile.settings import AlgorithmSpec, DeviceSpec, TileSpec
 from engine.tile.tile import Tile
-from tests.exact.algorithms.test_lrtt import COLUMNS, PERFECT, RANK, ROWS, Run, close, spec_of
+from tests.exact.algorithms.test_lrtt import (
+    COLUMNS,
+    PERFECT,
+    RANK,
+    ROWS,
+    Run,
+    close,
+    spec_of,
+)
 
 QUIET = {
     "dw_min_dtod": 0.0,
@@ -57,7 +65,9 @@ def test_balance_changes_with_the_square_of_the_rate() -> None:
 
 
 def test_a_rotation_of_the_ranks_changes_nothing() -> None:
-    q, _ = torch.linalg.qr(torch.randn(RANK, RANK, generator=torch.Generator().manual_seed(3)))
+    q, _ = torch.linalg.qr(
+        torch.randn(RANK, RANK, generator=torch.Generator().manual_seed(3))
+    )
     runs = [Run(spec_of(transfer_every=2)) for _ in range(2)]
     for run in runs:
         run.fill()
@@ -75,7 +85,9 @@ def test_at_full_rank_with_a_fixed_identity_it_is_tiki_taka(every: int) -> None:
     """With A the identity, B is the full fast array; Tiki-Taka reads all its columns at each
     transfer."""
     low = Run(
-        spec_of(transfer_every=every, rank=COLUMNS, lr_in=0.0, transfer_lr=0.3), COLUMNS, COLUMNS
+        spec_of(transfer_every=every, rank=COLUMNS, lr_in=0.0, transfer_lr=0.3),
+        COLUMNS,
+        COLUMNS,
     )
     low.a.copy_(torch.eye(COLUMNS))
     given: dict[str, Any] = {
@@ -83,7 +95,11 @@ def test_at_full_rank_with_a_fixed_identity_it_is_tiki_taka(every: int) -> None:
         "n_reads_per_transfer": COLUMNS,
         "transfer_lr": 0.3,
     }
-    given |= {"fast_lr": 0.0, "scale_transfer_lr": False, "transfer_forward": {"is_perfect": True}}
+    given |= {
+        "fast_lr": 0.0,
+        "scale_transfer_lr": False,
+        "transfer_forward": {"is_perfect": True},
+    }
     spec = TileSpec(
         DeviceSpec("ideal"),
         algorithm=AlgorithmSpec("tiki_taka", given),
@@ -95,7 +111,10 @@ def test_at_full_rank_with_a_fixed_identity_it_is_tiki_taka(every: int) -> None:
     tiki_taka.set_weights(tile, state, low.c.clone())
     for number in range(9):
         draw = torch.Generator().manual_seed(number)
-        x, d = torch.randn(4, COLUMNS, generator=draw), torch.randn(4, COLUMNS, generator=draw)
+        x, d = (
+            torch.randn(4, COLUMNS, generator=draw),
+            torch.randn(4, COLUMNS, generator=draw),
+        )
         low.step(0.05, x, d)
         tiki_taka.update(tile, state, x, d, 0.05)
         close(low.b, state.fast.weight.data)
@@ -105,8 +124,16 @@ def test_at_full_rank_with_a_fixed_identity_it_is_tiki_taka(every: int) -> None:
 def swings(slope: float) -> tuple[float, float]:
     """Largest error of one weight early and late, with A fixed and a B of linear-step cells of that
     slope."""
-    cells = {"dw_min": 0.002, "w_max": 3.0, "w_min": -3.0, "gamma_up": slope, "gamma_down": slope}
-    spec = spec_of(transfer_every=1, rank=1, lr_in=0.0, transfer_lr=0.05, init_in="orthogonal")
+    cells = {
+        "dw_min": 0.002,
+        "w_max": 3.0,
+        "w_min": -3.0,
+        "gamma_up": slope,
+        "gamma_down": slope,
+    }
+    spec = spec_of(
+        transfer_every=1, rank=1, lr_in=0.0, transfer_lr=0.05, init_in="orthogonal"
+    )
     spec.algorithm.devices["out_factor"] = DeviceSpec("linear_step", cells | QUIET)
     run = Run(spec, 1, 1)
     run.c.fill_(1.0)
@@ -160,16 +187,25 @@ def test_up_and_down_in_turn_lead_to_the_symmetry_point() -> None:
     """Each pair of pulses takes 2 gamma dw / w_max off the weight; a slope of 1 makes soft
     bounds."""
     weights = {}
-    slopes = {"gamma_up": 1.0, "gamma_down": 1.0, "gamma_up_dtod": 0.0, "gamma_down_dtod": 0.0}
+    slopes = {
+        "gamma_up": 1.0,
+        "gamma_down": 1.0,
+        "gamma_up_dtod": 0.0,
+        "gamma_down_dtod": 0.0,
+    }
     for model, more in (("linear_step", slopes), ("soft_bounds", {})):
-        spec = DeviceSpec(model, QUIET | {"dw_min": 0.01, "w_max": 1.0, "w_min": -1.0} | more)
+        spec = DeviceSpec(
+            model, QUIET | {"dw_min": 0.01, "w_max": 1.0, "w_min": -1.0} | more
+        )
         tile = Tile(1, 1, TileSpec(spec), seed=1, tile_id=2)
         tile.array.set_weights(torch.full((1, 1), 0.8))
         for number in range(200):
             tile.array.pulse(1 if number % 2 else -1)
         weights[model] = float(tile.weight.detach())
     assert weights["linear_step"] == pytest.approx(weights["soft_bounds"], abs=1e-6)
-    assert weights["linear_step"] == pytest.approx(0.8 * (1 - 2 * 0.01) ** 100, abs=0.02)
+    assert weights["linear_step"] == pytest.approx(
+        0.8 * (1 - 2 * 0.01) ** 100, abs=0.02
+    )
 
 
 def test_digits_are_learned_better_than_with_a_frozen_layer() -> None:
@@ -183,7 +219,9 @@ def test_digits_are_learned_better_than_with_a_frozen_layer() -> None:
         torch.manual_seed(0)
         tile = preset("lrtt_paper", rank=8, transfer_every=5, transfer=transfer)
         model = torch.nn.Sequential(
-            AnalogLinear(64, 32, tile=tile, seed=1), torch.nn.ReLU(), torch.nn.Linear(32, 10)
+            AnalogLinear(64, 32, tile=tile, seed=1),
+            torch.nn.ReLU(),
+            torch.nn.Linear(32, 10),
         )
         optimizer = AnalogSGD(model.parameters(), lr=0.2)
         for batch in torch.arange(1500).split(20) * 6:
@@ -191,6 +229,8 @@ def test_digits_are_learned_better_than_with_a_frozen_layer() -> None:
             torch.nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
             optimizer.step()
         with torch.no_grad():
-            right[transfer] = float((model(x[1500:]).argmax(1) == y[1500:]).float().mean())
+            right[transfer] = float(
+                (model(x[1500:]).argmax(1) == y[1500:]).float().mean()
+            )
         assert torch.isfinite(next(analog_tiles(model)).get_weights()).all()
     assert right["ranks"] > right["none"]

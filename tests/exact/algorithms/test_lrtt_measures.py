@@ -25,13 +25,19 @@ def test_effective_rank_of_an_identity(n: int) -> None:
 
 
 def test_effective_rank_of_one_product_and_of_nothing() -> None:
-    assert float(effective_rank(random(9, 1) @ random(1, 6))) == pytest.approx(1, rel=1e-3)
+    assert float(effective_rank(random(9, 1) @ random(1, 6))) == pytest.approx(
+        1, rel=1e-3
+    )
     assert effective_rank(torch.zeros(2, 3, 4)).tolist() == [0.0, 0.0]
 
 
-def test_effective_rank_is_that_of_the_singular_values_and_not_of_their_squares() -> None:
+def test_effective_rank_is_that_of_the_singular_values_and_not_of_their_squares() -> (
+    None
+):
     """Of diag(3, 1): entropy of 3/4 and 1/4; squared, they would be 9/10 and 1/10."""
-    assert float(effective_rank(torch.diag(torch.tensor([3.0, 1.0])))) == pytest.approx(4 / 3**0.75)
+    assert float(effective_rank(torch.diag(torch.tensor([3.0, 1.0])))) == pytest.approx(
+        4 / 3**0.75
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1e-3, 1e20])
@@ -63,7 +69,11 @@ def test_cost_of_a_second_array() -> None:
 
 def test_cost_of_low_rank() -> None:
     cost = low_rank(*QKVO, 32, PAPER)
-    assert (cost.cells, cost.operations, cost.tiles) == (2_359_296, 9_437_184, 36)  # 2.36M, 9.4M
+    assert (cost.cells, cost.operations, cost.tiles) == (
+        2_359_296,
+        9_437_184,
+        36,
+    )  # 2.36M, 9.4M
     assert cost.joules == pytest.approx(0.736e-6, rel=1e-3)
     assert cost.seconds == pytest.approx(12.24e-6)
     assert low_rank(*QKVO, 32, Hardware(read=50e-9)).seconds == pytest.approx(9.84e-6)
@@ -80,11 +90,13 @@ def test_share_of_the_pulses_in_an_update() -> None:
 def test_operations_of_all_layers() -> None:
     """The reads of all layers of BERT base, or their updates, are half of LR-TT's operations."""
     layers = (QKVO, (12, 3072, 768), (12, 768, 3072))
-    assert sum(low_rank(*size, 32, PAPER).operations for size in layers) / 2 == pytest.approx(
-        10.62e6, rel=5e-4
-    )
+    assert sum(
+        low_rank(*size, 32, PAPER).operations for size in layers
+    ) / 2 == pytest.approx(10.62e6, rel=5e-4)
     # Forward and backward of the visible arrays: 4 operations a cell.
-    assert 4 * sum(full(*size, PAPER).cells for size in layers) == pytest.approx(339.7e6, rel=5e-4)
+    assert 4 * sum(full(*size, PAPER).cells for size in layers) == pytest.approx(
+        339.7e6, rel=5e-4
+    )
 
 
 def test_ranks_of_equal_cost() -> None:
@@ -99,7 +111,10 @@ def test_ranks_of_equal_cost() -> None:
 def test_cells_are_those_of_the_arrays() -> None:
     run = Run(spec_of())
     factors = run.state.in_factor.array, run.state.out_factor.array
-    assert sum(a.weight.numel() for a in factors) == low_rank(1, ROWS, COLUMNS, RANK, PAPER).cells
+    assert (
+        sum(a.weight.numel() for a in factors)
+        == low_rank(1, ROWS, COLUMNS, RANK, PAPER).cells
+    )
 
 
 def test_factors_of_two_lengths_share_no_tile() -> None:
@@ -109,7 +124,10 @@ def test_factors_of_two_lengths_share_no_tile() -> None:
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
-    assert "| LR-TT, rank 32 | 2359296 | 9437184 | 0.736 | 36 | 12.24 |" in capsys.readouterr().out
+    assert (
+        "| LR-TT, rank 32 | 2359296 | 9437184 | 0.736 | 36 | 12.24 |"
+        in capsys.readouterr().out
+    )
     with pytest.raises(SystemExit):
         main(["--rank", "0"])
     assert "a rank of 1 to 768" in capsys.readouterr().err

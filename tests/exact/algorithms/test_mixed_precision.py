@@ -61,11 +61,15 @@ def test_twenty_updates(name: str) -> None:
     for turn in range(20):
         x, d = samples(turn)
         calls = array.calls
-        mixed_precision.update(tile, state, torch.from_numpy(x), torch.from_numpy(d), 0.01)
+        mixed_precision.update(
+            tile, state, torch.from_numpy(x), torch.from_numpy(d), 0.01
+        )
         assert slow.learn(x, d, 0.01, calls + 1) == array.calls - calls
         np.testing.assert_array_equal(state.chi.numpy(), slow.chi)
         np.testing.assert_array_equal(tile.weight.detach().numpy(), slow.array.weight)
-        np.testing.assert_array_equal(array.persistent.detach().numpy().ravel(), slow.array.w)
+        np.testing.assert_array_equal(
+            array.persistent.detach().numpy().ravel(), slow.array.w
+        )
     assert np.abs(slow.array.w).max() > 0.05
 
 
@@ -86,12 +90,18 @@ def test_many_samples_are_summed_in_blocks(first: bool) -> None:
     slow = NaiveMixed(naive, state.settings, Update(desired_bl=7))
     draw = np.random.default_rng(1)
     for _ in range(2):
-        x, d = (draw.normal(size=(600, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0]))
+        x, d = (
+            draw.normal(size=(600, n)).astype(np.float32) for n in (SHAPE[1], SHAPE[0])
+        )
         slow.learn(x, d, 0.001, tile.array.calls + 1)
         for one, its in ((tile, state), (again, parallel)):
-            mixed_precision.update(one, its, torch.from_numpy(x), torch.from_numpy(d), 0.001)
+            mixed_precision.update(
+                one, its, torch.from_numpy(x), torch.from_numpy(d), 0.001
+            )
             np.testing.assert_array_equal(its.chi.numpy(), slow.chi)
-            np.testing.assert_array_equal(one.weight.detach().numpy(), slow.array.weight)
+            np.testing.assert_array_equal(
+                one.weight.detach().numpy(), slow.array.weight
+            )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +139,9 @@ def test_lanes_and_threads() -> None:
         torch.set_num_threads(1 + turn % 3)
         mixed_precision.update(tile, state, x, d, 0.01)
         torch.set_num_threads(threads)
-        mixed_precision.update(wide, wide_state, torch.stack([x, x]), torch.stack([d, -d]), 0.01)
+        mixed_precision.update(
+            wide, wide_state, torch.stack([x, x]), torch.stack([d, -d]), 0.01
+        )
     assert torch.equal(wide.weight[0], tile.weight)
     assert torch.equal(wide_state.chi[0], state.chi)
     assert not torch.equal(wide.weight[0], wide.weight[1])

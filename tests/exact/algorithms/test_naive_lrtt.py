@@ -19,7 +19,8 @@ from tests.naive.lowrank import NaiveLowRank
 SHAPE, RANK = (6, 37), 3
 DEVICES = {
     "in_factor": DeviceSpec(
-        "linear_step", {"dw_min": 0.01, "gamma_up": 0.17, "mult_noise": False, "w_max": 1.0}
+        "linear_step",
+        {"dw_min": 0.01, "gamma_up": 0.17, "mult_noise": False, "w_max": 1.0},
     ),
     "out_factor": DeviceSpec("soft_bounds", {"dw_min": 0.02, "write_noise_std": 0.3}),
 }
@@ -31,7 +32,10 @@ CASES: dict[str, dict[str, Any]] = {
         "update_aux": {"desired_bl": 5},
         "init_in": "normal",
     },
-    "chunks": {"rank_chunk": 2, "update_core": {"update_bl_management": False, "desired_bl": 9}},
+    "chunks": {
+        "rank_chunk": 2,
+        "update_core": {"update_bl_management": False, "desired_bl": 9},
+    },
     "own_io": {"io_aux": {"out_noise": 0.2, "inp_sto_round": True}},
 }
 
@@ -39,9 +43,17 @@ CASES: dict[str, dict[str, Any]] = {
 def run(params: dict[str, Any], lanes: int = 1, exact: bool = True) -> tuple[Tile, Any]:
     """A tile and its factors, transfers every three calls."""
     algorithm = AlgorithmSpec(
-        "lrtt", {"rank": RANK, "transfer_every": 3, "transfer_lr": 0.3} | params, dict(DEVICES)
+        "lrtt",
+        {"rank": RANK, "transfer_every": 3, "transfer_lr": 0.3} | params,
+        dict(DEVICES),
     )
-    tile = Tile(*SHAPE, TileSpec(device=CORE, algorithm=algorithm), seed=3, tile_id=9, lanes=lanes)
+    tile = Tile(
+        *SHAPE,
+        TileSpec(device=CORE, algorithm=algorithm),
+        seed=3,
+        tile_id=9,
+        lanes=lanes,
+    )
     state = lrtt.init(tile, tile.spec)
     for one in (tile, state.in_factor, state.out_factor):
         one.set_exact(exact)
@@ -57,7 +69,11 @@ def slow_array(fast: Any) -> NaiveArray:
     """The slow version of an array that nothing has pulsed yet."""
     key = tuple(int(v) & 0xFFFFFFFF for v in fast.control[0, :2])
     slow = NaiveArray(
-        fast.spec.model, fast.spec.params, (fast.out_size, fast.in_size), key, fast.granularity
+        fast.spec.model,
+        fast.spec.params,
+        (fast.out_size, fast.in_size),
+        key,
+        fast.granularity,
     )
     slow.w, slow.seen = (
         fast.persistent.detach().numpy().ravel().copy(),
@@ -80,13 +96,18 @@ def test_twenty_updates(name: str) -> None:
         slow.learn(x, d, 0.02, calls)
         for fast, naive in zip(arrays, (slow.a, slow.b, slow.core), strict=True):
             np.testing.assert_array_equal(fast.weight.detach().numpy(), naive.weight)
-            np.testing.assert_array_equal(fast.persistent.detach().numpy().ravel(), naive.w)
+            np.testing.assert_array_equal(
+                fast.persistent.detach().numpy().ravel(), naive.w
+            )
     assert float((tile.weight.detach() - start).abs().max()) > 0.02
 
 
 @pytest.mark.parametrize("after", ["keep", "redraw"])
 def test_the_state_is_all_there_is(after: str) -> None:
-    (tile, state), (again, other) = run({"after_transfer": after}), run({"after_transfer": after})
+    (tile, state), (again, other) = (
+        run({"after_transfer": after}),
+        run({"after_transfer": after}),
+    )
     x, d = (torch.from_numpy(v) for v in samples(0))
     for turn in range(9):
         lrtt.update(tile, state, x, d, 0.02)

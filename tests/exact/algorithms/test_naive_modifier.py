@@ -84,7 +84,10 @@ def test_modifier(name: str) -> None:
 def test_clip_and_remap(clip: str, remap: str, fixed: float) -> None:
     weight, scale = 0.4 * numbers(OUT, IN, seed=2), 1 + np.arange(OUT, dtype=np.float32)
     weight[3] = 0
-    limits, mapping = WeightClip(clip, fixed, sigma=1.5), WeightRemap(remap, 1.0, 2.5, 0.1)
+    limits, mapping = (
+        WeightClip(clip, fixed, sigma=1.5),
+        WeightRemap(remap, 1.0, 2.5, 0.1),
+    )
     w, s = torch.from_numpy(weight.copy()), torch.from_numpy(scale.copy())
     settle(w, s, limits, remap=mapping)
     wanted, scales = naive.settle(weight, scale, limits, mapping)
@@ -97,7 +100,10 @@ def test_remap_keeps_what_the_layer_computes() -> None:
     weight, scale = torch.from_numpy(numbers(OUT, IN, seed=5)), torch.full((OUT,), 2.0)
     before = weight * scale.view(-1, 1)
     settle(
-        weight, scale, WeightClip(), remap=WeightRemap("ChannelwiseSymmetric", remapped_wmax=0.5)
+        weight,
+        scale,
+        WeightClip(),
+        remap=WeightRemap("ChannelwiseSymmetric", remapped_wmax=0.5),
     )
     torch.testing.assert_close(weight * scale.view(-1, 1), before)
     torch.testing.assert_close(weight.abs().amax(1), torch.full((OUT,), 0.5))
@@ -112,7 +118,11 @@ RANGES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", RANGES)
 def test_input_range(name: str) -> None:
     settings = InputRange(enable=True, **{"init_value": 1.1, **RANGES[name]})
-    found, x, d = LearnedRange(settings), numbers(37, IN, seed=3), numbers(37, IN, seed=4)
+    found, x, d = (
+        LearnedRange(settings),
+        numbers(37, IN, seed=3),
+        numbers(37, IN, seed=4),
+    )
     r = np.float32(settings.init_value)
     assert same(found.cut(torch.from_numpy(x)), np.clip(x, -r, r) / r)
     got = found.gradient(torch.from_numpy(x), torch.from_numpy(d), None, width=1)
@@ -128,7 +138,9 @@ def test_the_first_batches_set_the_range() -> None:
         x = numbers(9, IN, seed=k) * np.float32(k + 1)
         if k < 3:
             spread = naive.Rows.of(x).deviation(IN)
-            wanted = (wanted * np.float32(k) + np.float32(2) * spread) / np.float32(k + 1)
+            wanted = (wanted * np.float32(k) + np.float32(2) * spread) / np.float32(
+                k + 1
+            )
         if k == 1:
             found.observe(torch.zeros(9, IN))  # without any spread: does not count
         found.observe(torch.from_numpy(x))

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.algorithms.parts.modify import TRAINING_STREAM, PerSampleNoise, WeightOverride
+from engine.algorithms.parts.modify import (
+    TRAINING_STREAM,
+    PerSampleNoise,
+    WeightOverride,
+)
 from engine.config.hwa import WeightModifier
 from engine.tile.mvm import STREAMS
 from engine.tile.settings import IO, TileSpec
@@ -32,7 +36,9 @@ class Case:
         self.tile.array.set_weights(
             0.4 * torch.randn(OUT, IN, generator=torch.Generator().manual_seed(1))
         )
-        noise = PerSampleNoise(self.tile.array, modifier, call=CALL, stream=TRAINING_STREAM)
+        noise = PerSampleNoise(
+            self.tile.array, modifier, call=CALL, stream=TRAINING_STREAM
+        )
         self.view = WeightOverride(self.tile.array, self.tile.weight.detach(), noise)
         self.tile.eval()
 
@@ -90,6 +96,8 @@ def test_a_batch_in_parts_and_threads(io: IO, threads: int) -> None:
     torch.set_num_threads(before)
     for sample in (0, 63, 1858, 1859, 1999):  # 2^18 / 141 vectors are converted at once
         if io.is_perfect:
-            np.testing.assert_allclose(found[sample], case.slow(x, sample), rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(
+                found[sample], case.slow(x, sample), rtol=1e-4, atol=1e-4
+            )
         else:
             np.testing.assert_array_equal(found[sample], case.slow(x, sample))

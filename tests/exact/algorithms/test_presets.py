@@ -21,7 +21,9 @@ def layer(name: str) -> tuple[AnalogLinear, AnalogSGD]:
     return made, AnalogSGD(made.parameters(), lr=0.05)
 
 
-def steps(model: AnalogLinear, optimizer: AnalogSGD, numbers: range, threads: int) -> None:
+def steps(
+    model: AnalogLinear, optimizer: AnalogSGD, numbers: range, threads: int
+) -> None:
     torch.set_num_threads(threads)
     for number in numbers:
         draw = torch.Generator().manual_seed(number)
@@ -61,7 +63,9 @@ def test_preset(name: str) -> None:
         torch.set_num_threads(threads)
     ours, theirs = model.state_dict(), again.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    assert all(in_bounds(array) for array in model.modules() if isinstance(array, CellArray))
+    assert all(
+        in_bounds(array) for array in model.modules() if isinstance(array, CellArray)
+    )
     assert torch.isfinite(next(analog_tiles(model)).get_weights()).all()
     # Some need a sweep before the visible array moves; then a hidden one or a digital matrix has.
     learnt = [key for key in ours if key.endswith(("weight", "chi"))]

@@ -34,7 +34,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     cpu.compiler.cache_clear()
 
 
-def use(monkeypatch: pytest.MonkeyPatch, path: Path, body: str, head: str = "#!/bin/sh\n") -> Path:
+def use(
+    monkeypatch: pytest.MonkeyPatch, path: Path, body: str, head: str = "#!/bin/sh\n"
+) -> Path:
     """A script as the compiler. It counts its calls in a file beside it."""
     path.write_text(f"{head}{VERSION}echo >> '{path}.calls'\n{body}\n")
     path.chmod(0o755)
@@ -52,7 +54,9 @@ def calls(path: Path) -> int:
 def answer(path: Path) -> int:
     """What the library says, loaded in a process of its own."""
     code = f"import ctypes; print(ctypes.CDLL({str(path)!r}).answer())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     return int(done.stdout)
 
 
@@ -61,7 +65,9 @@ def test_many_that_need_a_kernel_at_once_compile_it_once(
 ) -> None:
     script = use(monkeypatch, tmp_path / "slow", 'sleep 0.3; exec c++ "$@"')
     found: list[Path] = []
-    workers = [threading.Thread(target=lambda: found.append(cpu.build(TEXT))) for _ in range(8)]
+    workers = [
+        threading.Thread(target=lambda: found.append(cpu.build(TEXT))) for _ in range(8)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -130,7 +136,9 @@ def test_what_is_damaged_is_made_anew(home: Path, damage) -> None:
     assert path.is_file() and not path.is_symlink()
 
 
-def test_what_is_whole_is_not_made_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_whole_is_not_made_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = cpu.build(TEXT)
     monkeypatch.setattr(cpu, "_compiled", lambda *_: pytest.fail("compiled again"))
     assert cpu.build(TEXT) == path
@@ -169,7 +177,9 @@ def test_a_folder_of_another_user_is_refused(home: Path) -> None:
     assert not cache.is_whole(path) and answer(cpu.build(TEXT)) == 42
 
 
-def test_a_link_in_the_place_of_the_folder_is_refused(home: Path, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_the_folder_is_refused(
+    home: Path, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     home.parent.mkdir()
     home.symlink_to(tmp_path / "other")
@@ -180,13 +190,19 @@ def test_a_link_in_the_place_of_the_folder_is_refused(home: Path, tmp_path: Path
 def test_leftovers_of_killed_processes_are_removed(home: Path) -> None:
     path = cpu.build(TEXT)
     letter = path.name[0]
-    left = [home / f"tmp-{letter}-abc", home / f"{letter}0.so.unfinished", home / "tmpold"]
+    left = [
+        home / f"tmp-{letter}-abc",
+        home / f"{letter}0.so.unfinished",
+        home / "tmpold",
+    ]
     for place in (left[0], left[2]):
         place.mkdir()
         (place / "kernel.cpp").write_text("x")
     left[1].write_text("x")
     os.utime(left[2], (0, 0))
-    busy = home / f"tmp-{'b' if letter == 'a' else 'a'}-abc"  # of a process that has another lock
+    busy = (
+        home / f"tmp-{'b' if letter == 'a' else 'a'}-abc"
+    )  # of a process that has another lock
     busy.mkdir()
     path.unlink()
     cpu.build(TEXT)
@@ -194,14 +210,18 @@ def test_leftovers_of_killed_processes_are_removed(home: Path) -> None:
     assert not list(home.glob(f"tmp-{letter}-*"))
 
 
-def test_no_home_and_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: Path) -> None:
+def test_no_home_and_no_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: Path
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AIHW_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"Not a directory.*set AIHW_CACHE"):
         cpu.build(TEXT)
     monkeypatch.delenv("AIHW_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    monkeypatch.setattr(
+        Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home"))
+    )
     with pytest.raises(UserError, match=r"no home folder.*set AIHW_CACHE"):
         cpu.build(TEXT)
 
@@ -230,8 +250,14 @@ WRONG = {
     "nothing": ("exit 3", "ended with exit code 3 and said nothing"),
     "killed": ("kill -9 $$", "killed by SIGKILL"),
     "no file": ("exit 0", "made no library"),
-    "an empty file": ('while [ "$1" != -o ]; do shift; done; : > "$2"', "made no library"),
-    "rubbish": ('while [ "$1" != -o ]; do shift; done; echo rubbish > "$2"', "made no library"),
+    "an empty file": (
+        'while [ "$1" != -o ]; do shift; done; : > "$2"',
+        "made no library",
+    ),
+    "rubbish": (
+        'while [ "$1" != -o ]; do shift; done; echo rubbish > "$2"',
+        "made no library",
+    ),
     "half": (
         'c++ "$@"; while [ "$1" != -o ]; do shift; done; truncate -s 5000 "$2"',
         "made half a library",
@@ -255,7 +281,9 @@ def test_a_compiler_that_does_something_else(
 def test_a_library_that_cannot_be_loaded_is_not_kept(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(monkeypatch, tmp_path / "script", 'c++ "$@" -Wl,--unresolved-symbols=ignore-all')
+    use(
+        monkeypatch, tmp_path / "script", 'c++ "$@" -Wl,--unresolved-symbols=ignore-all'
+    )
     text = 'extern "C" int missing(void); extern "C" int answer(void) { return missing(); }\nint (*f)(void) = missing;'
     with pytest.raises(cpu.CompileError, match="cannot be loaded"):
         cpu.Library(text, team=False)
@@ -266,7 +294,9 @@ def test_a_compiler_that_hangs_is_ended_with_all_its_programs(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "COMPILE_SECONDS", 0.3)
-    use(monkeypatch, tmp_path / "script", f"sleep 60 & echo $! > '{tmp_path}/pid'; wait")
+    use(
+        monkeypatch, tmp_path / "script", f"sleep 60 & echo $! > '{tmp_path}/pid'; wait"
+    )
     begun = time.monotonic()
     with pytest.raises(UserError, match="did not end within"):
         cpu.build(TEXT)

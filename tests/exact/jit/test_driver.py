@@ -62,7 +62,9 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     subprocess.run([*cpu.compiler(), *flags, str(source), "-o", str(made)], check=True)
     real = ctypes.CDLL
     monkeypatch.setattr(
-        ctypes, "CDLL", lambda name, *rest: real(str(made) if "libcuda" in name else name, *rest)
+        ctypes,
+        "CDLL",
+        lambda name, *rest: real(str(made) if "libcuda" in name else name, *rest),
     )
     for cached in (driver.library, driver._primary_context):
         cached.cache_clear()
@@ -86,7 +88,9 @@ def test_a_launch_passes_grid_stream_and_struct(stub: Any, tmp_path: Path) -> No
     assert noted[15] == ord("E")
 
 
-def test_a_thread_without_a_context_gets_that_of_the_gpu(stub: Any, tmp_path: Path) -> None:
+def test_a_thread_without_a_context_gets_that_of_the_gpu(
+    stub: Any, tmp_path: Path
+) -> None:
     function = module(tmp_path, device=1).get_function("scale")
     stub.forget()
     function.launch(5, 32, 0, Args(1, 2))
@@ -97,9 +101,12 @@ def test_a_thread_without_a_context_gets_that_of_the_gpu(stub: Any, tmp_path: Pa
 def test_errors_name_the_call_and_the_error(stub: Any, tmp_path: Path) -> None:
     found = module(tmp_path)
     with pytest.raises(
-        driver.DriverError, match=r"cuModuleGetFunction\(lost\): CUDA_ERROR_NOT_FOUND \(500\)"
+        driver.DriverError,
+        match=r"cuModuleGetFunction\(lost\): CUDA_ERROR_NOT_FOUND \(500\)",
     ):
         found.get_function("lost")
-    with pytest.raises(driver.DriverError, match=r"cuLaunchKernelEx: CUDA_ERROR_ILLEGAL_ADDRESS"):
+    with pytest.raises(
+        driver.DriverError, match=r"cuLaunchKernelEx: CUDA_ERROR_ILLEGAL_ADDRESS"
+    ):
         found.get_function("scale").launch(13, 1, 0, Args(1, 2))
     assert driver.device_of_pointer(1007) == 1

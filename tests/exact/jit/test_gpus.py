@@ -47,7 +47,10 @@ def current(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_the_gpu_of_the_pointers(current: list[int]) -> None:
-    assert [cuda.device_of(Args(1, None, address, 1)) for address in (7, 1007)] == [0, 1]
+    assert [cuda.device_of(Args(1, None, address, 1)) for address in (7, 1007)] == [
+        0,
+        1,
+    ]
     current[0] = 1
     assert cuda.device_of(Args(1, None, None, 1)) == 1
     with cuda.at(0):
@@ -63,7 +66,9 @@ def test_a_program_has_a_module_for_each_gpu(
 
     def load(_: object) -> types.SimpleNamespace:
         loaded.append(current[0])
-        return types.SimpleNamespace(get_function=lambda name, device=current[0]: (device, name))
+        return types.SimpleNamespace(
+            get_function=lambda name, device=current[0]: (device, name)
+        )
 
     def launch(function: tuple[int, str], args: Args, **_: object) -> None:
         assert function[0] == current[0]
@@ -76,7 +81,11 @@ def test_a_program_has_a_module_for_each_gpu(
     program = programs.Program("text", "cuda")
     for address in (7, 1007, 7, 1007):
         program.run("kernel", Args(1, None, address, 1), threads=1)
-    assert ran == [(0, "kernel"), (1, "kernel")] * 2 and loaded == [0, 1] and current == [0]
+    assert (
+        ran == [(0, "kernel"), (1, "kernel")] * 2
+        and loaded == [0, 1]
+        and current == [0]
+    )
 
 
 @pytest.mark.gpu
@@ -87,7 +96,10 @@ def test_two_gpus_give_the_same_bits() -> None:
     for device in ("cuda:0", "cuda:1"):
         torch.manual_seed(1)
         layer = AnalogLinear(
-            20, 10, tile=TileSpec.from_config({"device": {"model": "constant_step"}}), seed=3
+            20,
+            10,
+            tile=TileSpec.from_config({"device": {"model": "constant_step"}}),
+            seed=3,
         )
         layer = layer.to(device).eval()
         outputs.append(layer(torch.linspace(-1, 1, 40).reshape(2, 20).to(device)).cpu())

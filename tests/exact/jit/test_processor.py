@@ -24,7 +24,9 @@ def torch_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_auto_takes_a_gpu_that_works(torch_has_a_gpu: pytest.MonkeyPatch) -> None:
     torch_has_a_gpu.setattr(cuda, "available", lambda: (True, "a GPU"))
-    assert processor({"device": "auto"}).type == "cuda" and not without_gpu({"device": "auto"})
+    assert processor({"device": "auto"}).type == "cuda" and not without_gpu(
+        {"device": "auto"}
+    )
     assert processor({"device": "cpu"}).type == "cpu"
 
 
@@ -39,9 +41,14 @@ def test_auto_without_cupy_takes_the_cpu_and_says_why(
     assert '"device": "cpu"' in (folder / "run.json").read_text()
 
 
-def test_nothing_is_said_without_a_gpu_or_by_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_said_without_a_gpu_or_by_choice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert without_gpu({"device": "auto"}) == "" and processor({"device": "auto"}).type == "cpu"
+    assert (
+        without_gpu({"device": "auto"}) == ""
+        and processor({"device": "auto"}).type == "cpu"
+    )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(cuda, "available", lambda: (False, NO_CUPY))
     assert without_gpu({"device": "cpu"}) == ""

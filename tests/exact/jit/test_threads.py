@@ -18,13 +18,23 @@ from engine.presets import overlay, preset_values
 IMAGE = (1, 28, 28)
 
 
-def torch_threads(model: str, preset: str | None, batch: int, run: dict[str, Any]) -> int:
+def torch_threads(
+    model: str, preset: str | None, batch: int, run: dict[str, Any]
+) -> int:
     """The threads that torch has after a network was made for a run."""
     torch.set_num_threads(4)
-    config: dict[str, Any] = {"device": {}, "algorithm": {"name": "digital"}, "tile": {}}
+    config: dict[str, Any] = {
+        "device": {},
+        "algorithm": {"name": "digital"},
+        "tile": {},
+    }
     if preset:
         config = overlay(preset_values(preset), {})
-    config |= {"model": {"name": model}, "loss": {"name": "nll"}, "run": {"seed": 0} | run}
+    config |= {
+        "model": {"name": model},
+        "loss": {"name": "nll"},
+        "run": {"seed": 0} | run,
+    }
     config["optimizer"] = {"name": "analog_sgd", "lr": 0.01}
     device = processor({"device": "cpu"} | run)
     network, _ = build(config, Info(IMAGE, 10), device)
@@ -46,7 +56,12 @@ def torch_threads(model: str, preset: str | None, batch: int, run: dict[str, Any
     ],
 )
 def test_torch_has_threads_for_large_layers_alone(
-    model: str, preset: str | None, batch: int, run: dict[str, Any], kernels: int, expected: int
+    model: str,
+    preset: str | None,
+    batch: int,
+    run: dict[str, Any],
+    kernels: int,
+    expected: int,
 ) -> None:
     assert torch_threads(model, preset, batch, run) == expected
     assert team.threads() == kernels

@@ -45,9 +45,14 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_is_included_once_and_before_its_user(folders: Path) -> None:
-    text = Unit({"made/part.cuh": "#define PART 3"}).text("sum/first.cu", "sum/second.cu")
+    text = Unit({"made/part.cuh": "#define PART 3"}).text(
+        "sum/first.cu", "sum/second.cu"
+    )
     assert text.count("twice(int v)") == text.count("#define WIDTH") == 1
-    places = [text.index(word) for word in ("WIDTH", "twice(int", "first(", "PART 3", "second(")]
+    places = [
+        text.index(word)
+        for word in ("WIDTH", "twice(int", "first(", "PART 3", "second(")
+    ]
     assert places == sorted(places)
     assert "#include" not in text
 
@@ -70,7 +75,9 @@ def test_a_namespace_keeps_what_it_includes(folders: Path) -> None:
 
 
 def test_an_alias_chooses_the_file_of_a_processor(folders: Path) -> None:
-    (folders / "kernels" / "sum" / "either.cu").write_text('#include "backend/part.cuh"')
+    (folders / "kernels" / "sum" / "either.cu").write_text(
+        '#include "backend/part.cuh"'
+    )
     text = Unit(aliases={"backend/part.cuh": "sum/shared.cuh"}).text("sum/either.cu")
     assert "twice(int" in text
     with pytest.raises(LookupError, match=r"backend/part\.cuh"):
@@ -90,7 +97,9 @@ def test_enums_constants_and_structs_are_read_from_the_text(folders: Path) -> No
         ("MD_ABS_MAX", 18),
         ("MD_PCM_READ", 19),
     ]
-    assert [choice("sum/second.cu", "Mode", name) for name in ("None", "AbsMax", "PCMRead")] == [
+    assert [
+        choice("sum/second.cu", "Mode", name) for name in ("None", "AbsMax", "PCMRead")
+    ] == [
         0,
         18,
         19,

@@ -40,12 +40,18 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_streams_go_on_from_batch_to_batch_and_labels_are_what_follows(tmp_path: Path) -> None:
+def test_streams_go_on_from_batch_to_batch_and_labels_are_what_follows(
+    tmp_path: Path,
+) -> None:
     signs = "".join(chr(97 + (k * k + k // 7) % 26) for k in range(100))
     order = {sign: number for number, sign in enumerate(sorted(set(signs)))}
     codes = torch.tensor([order[sign] for sign in signs])
     data = load_data(settings(written(tmp_path, signs)))
-    assert data.classes == len(order) and data.info.shape == (4,) and data.info.kind == "text"
+    assert (
+        data.classes == len(order)
+        and data.info.shape == (4,)
+        and data.info.kind == "text"
+    )
     each = 79 // 3
     for stream in range(3):
         rows = codes[stream * each : stream * each + each // 4 * 4]
@@ -62,8 +68,12 @@ def test_a_part_for_validation_lies_before_the_part_for_testing(tmp_path: Path) 
     path = written(tmp_path, "".join(map(chr, range(200, 300))))
     data = load_data(settings(path, valid_part=0.1, test_part=30, test_batch_size=1))
     assert data.valid_x is not None and data.valid_y is not None
-    assert data.train_x.max() < 60 and data.valid_x.flatten().tolist() == list(range(60, 68))
-    assert data.test_x.flatten().tolist() == list(range(70, 98)) and data.valid_y[0].tolist() == [
+    assert data.train_x.max() < 60 and data.valid_x.flatten().tolist() == list(
+        range(60, 68)
+    )
+    assert data.test_x.flatten().tolist() == list(range(70, 98)) and data.valid_y[
+        0
+    ].tolist() == [
         61,
         62,
         63,
@@ -78,20 +88,28 @@ def test_marks_and_ends_of_lines_of_other_systems(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no path": ({"path": ""}, r"dataset\.path: text needs the file .* dataset\.path=FILE\.txt"),
+    "no path": (
+        {"path": ""},
+        r"dataset\.path: text needs the file .* dataset\.path=FILE\.txt",
+    ),
     "no file": ({"path": "nowhere.txt"}, r"dataset\.path: no file nowhere\.txt"),
     "shuffled": ({"shuffle": True}, "shuffle=false"),
     "too short": (
         {"sequence_length": 90},
         "100 signs, 80 of them for training, too few for a sample of 90",
     ),
-    "no test": ({"test_part": 3}, "3 of them for testing, too few for a sample of 4; lower"),
+    "no test": (
+        {"test_part": 3},
+        "3 of them for testing, too few for a sample of 4; lower",
+    ),
     "nothing left": ({"test_part": 0.6, "valid_part": 0.6}, "0 of them for training"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_learned_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+def test_what_cannot_be_learned_is_refused_in_one_line(
+    tmp_path: Path, name: str
+) -> None:
     changes, line = REFUSED[name]
     with pytest.raises(UserError, match=line) as caught:
         load_data({**settings(written(tmp_path, "ab" * 50)), **changes})
@@ -119,7 +137,11 @@ def config(folder: Path, text: str, **changes: Any) -> dict[str, Any]:
     made["device"] = {"model": "constant_step", "dw_min": 0.002}
     made["model"] = {"name": "char_lstm", "hidden": 12, "layers": 2, "dropout": 0.1}
     made["dataset"] = settings(
-        written(folder, text), batch_size=8, sequence_length=10, valid_part=0.1, test_part=0.1
+        written(folder, text),
+        batch_size=8,
+        sequence_length=10,
+        valid_part=0.1,
+        test_part=0.1,
     )
     made["layers"] = {"lstm1": {"algorithm": "digital"}}
     for section, values in changes.items():
@@ -158,7 +180,11 @@ def test_metrics_have_the_perplexity_of_every_part(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")[:4000]
     folder = run(
         config(
-            tmp_path, text, algorithm={"name": "digital"}, optimizer={"lr": 4.0}, run={"epochs": 4}
+            tmp_path,
+            text,
+            algorithm={"name": "digital"},
+            optimizer={"lr": 4.0},
+            run={"epochs": 4},
         )
     )
     with (folder / "metrics.csv").open() as lines:
@@ -174,7 +200,11 @@ def test_metrics_have_the_perplexity_of_every_part(tmp_path: Path) -> None:
             math.exp(float(rows[-1][f"{part}_loss"]))
         )
         assert 0 <= float(rows[-1][f"{part}_accuracy"]) <= 1
-    assert float(rows[-1]["test_perplexity"]) < float(rows[0]["test_perplexity"]) < len(set(text))
+    assert (
+        float(rows[-1]["test_perplexity"])
+        < float(rows[0]["test_perplexity"])
+        < len(set(text))
+    )
     summary = json.loads((folder / "summary.json").read_text())
     assert (
         summary["test_perplexity"] == float(rows[-1]["test_perplexity"])
@@ -191,7 +221,9 @@ def test_pulses_learn_a_text(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("every_step_is_reported")
 @pytest.mark.parametrize("at", [(1, 13), (2, 2)])
-def test_a_run_goes_on_in_the_middle_of_a_text(tmp_path: Path, at: tuple[int, int]) -> None:
+def test_a_run_goes_on_in_the_middle_of_a_text(
+    tmp_path: Path, at: tuple[int, int]
+) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
     whole = run(config(tmp_path / "one", SENTENCE * 30))

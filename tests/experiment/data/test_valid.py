@@ -28,7 +28,11 @@ def rows(x: torch.Tensor) -> set[bytes]:
 
 def test_a_share_of_the_training_samples_is_set_aside() -> None:
     whole, parted = digits(0), digits(0.2)
-    assert whole.valid_x is None and parted.valid_x is not None and parted.valid_y is not None
+    assert (
+        whole.valid_x is None
+        and parted.valid_x is not None
+        and parted.valid_y is not None
+    )
     assert len(parted.valid_y) == 288 and len(parted.train_y) == 1442 - 288
     assert rows(parted.train_x) | rows(parted.valid_x) == rows(whole.train_x)
     assert torch.equal(parted.test_x, whole.test_x)
@@ -53,17 +57,23 @@ def test_the_rest_keeps_its_order_and_train_samples_is_cut_first() -> None:
     whole, parted = digits(0, train_samples=50), digits(0.2, train_samples=50)
     assert len(parted.train_y) == 40 and len(parted.valid_y) == 10
     kept = iter(whole.train_x)
-    assert all(any(torch.equal(image, other) for other in kept) for image in parted.train_x)
+    assert all(
+        any(torch.equal(image, other) for other in kept) for image in parted.train_x
+    )
 
 
 @pytest.mark.parametrize("part", [1, 1.5, -0.1])
 def test_a_share_that_leaves_nothing_is_refused(part: float) -> None:
-    with pytest.raises(UserError, match=r"dataset.valid_part must be >= 0 and < 1, not"):
+    with pytest.raises(
+        UserError, match=r"dataset.valid_part must be >= 0 and < 1, not"
+    ):
         digits(part)
 
 
 def test_a_share_of_no_sample_is_refused() -> None:
-    with pytest.raises(UserError, match=r"valid_part=0.01 of 20 training samples sets 0 aside"):
+    with pytest.raises(
+        UserError, match=r"valid_part=0.01 of 20 training samples sets 0 aside"
+    ):
         digits(0.01, train_samples=20)
 
 

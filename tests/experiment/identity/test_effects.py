@@ -72,7 +72,11 @@ def others(entry: Field, value: Any) -> list[Any]:
     if entry.kind_name == "float":
         return [value * 0.5 + 0.1, value + 1, 0.3]
     if entry.kind_name.startswith("list"):
-        return [[entry.choices[0]]] if entry.choices else [[item * 0.5 for item in value] or [0.3]]
+        return (
+            [[entry.choices[0]]]
+            if entry.choices
+            else [[item * 0.5 for item in value] or [0.3]]
+        )
     return ["another"]
 
 
@@ -132,7 +136,8 @@ def test_what_has_no_effect_changes_no_bit(case: str) -> None:
     """All of it is changed at once, as far as values are allowed."""
     config = configured(case)
     changes = [
-        (key, others(entry, value_of(config, key))[0]) for key, entry in keys_without_effect(config)
+        (key, others(entry, value_of(config, key))[0])
+        for key, entry in keys_without_effect(config)
     ]
     kept = accepted(config, changes)
     assert len(kept) > 0.8 * len(changes) > 3
@@ -165,7 +170,11 @@ def test_every_key_is_in_the_hash_or_documented_not_to_be(case: str) -> None:
     for key, entry in leaves(full_schema(config)):
         if key == "task.name":
             continue
-        value = RULE if key == "layers" else others(entry, current(config, key, entry.default))[0]
+        value = (
+            RULE
+            if key == "layers"
+            else others(entry, current(config, key, entry.default))[0]
+        )
         other = changed(config, [(key, value)])
         found = json.dumps(identity.deciding(other), sort_keys=True)
         assert (found == base) is documented(key), key
@@ -191,4 +200,7 @@ def test_paths_are_absolute_in_a_recorded_configuration(tmp_path: Path) -> None:
 
     config = configured("pulses")
     config["inference"]["noise_model"] = "mine.py:Mine"
-    assert stored_config(config)["inference"]["noise_model"] == f"{Path.cwd()}/mine.py:Mine"
+    assert (
+        stored_config(config)["inference"]["noise_model"]
+        == f"{Path.cwd()}/mine.py:Mine"
+    )

@@ -32,7 +32,13 @@ from engine.settings import ROOT
 from tests.experiment.helpers import Recorder, run, small_config, write_idx
 
 KEEPS = {
-    "run": {"seed": 8, "device": "auto", "threads": 2, "dir": "elsewhere", "checkpoint_every": 3},
+    "run": {
+        "seed": 8,
+        "device": "auto",
+        "threads": 2,
+        "dir": "elsewhere",
+        "checkpoint_every": 3,
+    },
     "dataset": {"root": "elsewhere", "download": True},
     "device": {"about": "words", "source": "a paper"},
 }
@@ -77,11 +83,15 @@ def test_without_tiles_neither_device_nor_periphery_decide(tmp_path: Path) -> No
     )
     assert identity.run_hash(base) == identity.run_hash(other)
     layers = {"fc1": {"algorithm": {"name": "sgd"}}}
-    analog = [identity.run_hash({**config, "layers": layers}) for config in (base, other)]
+    analog = [
+        identity.run_hash({**config, "layers": layers}) for config in (base, other)
+    ]
     assert analog[0] != analog[1], "one layer on tiles is enough"
 
 
-def test_the_order_of_patterns_of_layers_counts_and_that_of_names_does_not(tmp_path: Path) -> None:
+def test_the_order_of_patterns_of_layers_counts_and_that_of_names_does_not(
+    tmp_path: Path,
+) -> None:
     digital, pulses = {"algorithm": {"name": "digital"}}, {"algorithm": {"name": "sgd"}}
     pairs = [("fc*", digital), ("fc1", pulses)], [("fc1", digital), ("fc2", pulses)]
     for rules, same in zip(pairs, (False, True), strict=True):
@@ -118,7 +128,9 @@ def files() -> Iterator[str]:
     yield from kernel_files()
 
 
-def with_texts(change: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def with_texts(
+    change: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Let the engine read its kernels through `change(name, text)`."""
     monkeypatch.setattr(unit, "header", lambda name: change(name, header(name)))
     kernels.kernels_digest.cache_clear()
@@ -153,7 +165,9 @@ def test_comments_and_blanks_in_kernels_do_not_count(
 def test_a_change_in_any_kernel_of_the_run_counts(
     algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = pulsed(tmp_path, algorithm={"name": algorithm}, device={"model": "constant_step"})
+    config = pulsed(
+        tmp_path, algorithm={"name": algorithm}, device={"model": "constant_step"}
+    )
     base, texts = (
         identity.run_hash(config),
         "\n".join(kernels.kernel_texts(kernels.needs_of(config))),
@@ -222,10 +236,10 @@ def hashed(config: dict[str, Any]) -> set[str]:
 
 
 def words(algorithm: str) -> list[str]:
-    given = {"hwa": "device=ideal tile=inference", "digital": ""}.get(algorithm, "device=ecram")
-    common = (
-        "dataset.train_samples=20 dataset.test_samples=10 run.epochs=1 run.threads=1 run.device=cpu"
+    given = {"hwa": "device=ideal tile=inference", "digital": ""}.get(
+        algorithm, "device=ecram"
     )
+    common = "dataset.train_samples=20 dataset.test_samples=10 run.epochs=1 run.threads=1 run.device=cpu"
     return [f"algorithm={algorithm}", *given.split(), *common.split()]
 
 
@@ -254,7 +268,9 @@ def test_every_text_that_an_evaluation_compiles_is_in_its_hash(
     assert not found - hashed(config)
 
 
-def test_the_kernels_of_convolutions_are_in_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_of_convolutions_are_in_the_hash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     config = compose(words("sgd")).values
     compiled = Compiled(monkeypatch)
     layer = AnalogConv2d(1, 2, 3, tile=preset("ecram"), seed=1)
@@ -283,10 +299,14 @@ OTHER_VALUES: dict[str, Any] = {
 
 
 def other(field: dataclasses.Field[Any], value: Any) -> Any:
-    return OTHER_VALUES.get(field.name, f"{value} w += 1.0f;" if isinstance(value, str) else None)
+    return OTHER_VALUES.get(
+        field.name, f"{value} w += 1.0f;" if isinstance(value, str) else None
+    )
 
 
-@pytest.mark.parametrize("declared", [find_device("constant_step"), find_noise_model("pcm")])
+@pytest.mark.parametrize(
+    "declared", [find_device("constant_step"), find_noise_model("pcm")]
+)
 def test_every_field_of_a_declaration_counts_unless_it_is_prose(
     declared: Device | NoiseModel,
 ) -> None:
@@ -295,7 +315,9 @@ def test_every_field_of_a_declaration_counts_unless_it_is_prose(
     for field in dataclasses.fields(declared):
         value = other(field, getattr(declared, field.name))
         if field.name not in LEFT_OUT:
-            assert value is not None, f"{field.name}: how does another value of it look?"
+            assert value is not None, (
+                f"{field.name}: how does another value of it look?"
+            )
             changed = dataclasses.replace(declared, **{field.name: value})
             assert declaration_digest(changed) != base, field.name
 
@@ -312,13 +334,19 @@ def test_prose_of_a_declaration_does_not_count() -> None:
     assert declaration_digest(same) == declaration_digest(device)
 
 
-@pytest.mark.parametrize("snippet", ["jump", "jump_if", "noise_scales", "step", "bounds"])
+@pytest.mark.parametrize(
+    "snippet", ["jump", "jump_if", "noise_scales", "step", "bounds"]
+)
 def test_a_changed_snippet_renames_the_runs_of_its_device(
     snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = pulsed(tmp_path, device={"model": "constant_step"})
     base, device = identity.run_hash(config), find_device("constant_step")
-    value = ("dw_min",) if snippet == "noise_scales" else f"{getattr(device, snippet)} w += 1.0f;"
+    value = (
+        ("dw_min",)
+        if snippet == "noise_scales"
+        else f"{getattr(device, snippet)} w += 1.0f;"
+    )
     if snippet == "jump_if":
         value = "p.dw_min > 1.0f"
     changed = dataclasses.replace(device, **{snippet: value})
@@ -351,7 +379,9 @@ def test_device_file_counts_by_what_it_does(tmp_path: Path) -> None:
     assert len({found["a"], found["d"], found["e"]}) == 3
 
 
-def test_two_files_that_are_exchanged_between_layers_make_another_run(tmp_path: Path) -> None:
+def test_two_files_that_are_exchanged_between_layers_make_another_run(
+    tmp_path: Path,
+) -> None:
     text = (ROOT / "engine" / "devices" / "constant_step.py").read_text()
     (tmp_path / "a.py").write_text(text)
     (tmp_path / "b.py").write_text(text.replace("w += size", "w += 2.0f * size"))
@@ -386,7 +416,11 @@ def test_an_edited_noise_model_makes_another_evaluation(tmp_path: Path) -> None:
 
     def found(text: str) -> str:
         path.write_text(text)
-        texts = ["conf=rasch2023/fig3d-mvm", "inference=none", f"inference.noise_model={path}:Mine"]
+        texts = [
+            "conf=rasch2023/fig3d-mvm",
+            "inference=none",
+            f"inference.noise_model={path}:Mine",
+        ]
         return identity.run_hash(stored_config(compose(texts, allow_code=True).values))
 
     base = found(NOISE)

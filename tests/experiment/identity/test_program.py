@@ -46,7 +46,8 @@ def test_the_program_of_a_run_is_recorded(tmp_path: Path) -> None:
     (only,) = record["stretches"]
     assert only["epoch"] == only["step"] == 0
     assert (
-        only["engine"] == program.engine_digest() and only["torch"] == record["versions"]["torch"]
+        only["engine"] == program.engine_digest()
+        and only["torch"] == record["versions"]["torch"]
     )
     assert set(record["identity"]) == {"configuration", "data", "physics"}
 
@@ -79,7 +80,9 @@ def test_another_program_that_is_allowed_is_a_second_stretch(
     assert any("the program changed on the way" in text for text in reporter.messages)
     again = Recorder()
     resume(folder, again)
-    assert not any("another program" in text for text in again.messages), "it is the last one's"
+    assert not any("another program" in text for text in again.messages), (
+        "it is the last one's"
+    )
 
 
 def test_the_command_line_can_allow_it(
@@ -103,7 +106,9 @@ def test_a_change_of_the_commit_alone_is_no_other_program(
     assert len(read_record(folder)["stretches"]) == 1
 
 
-def test_another_torch_is_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_torch_is_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = stopped(small_config(tmp_path))
     become(monkeypatch, torch="9.9")
     with pytest.raises(UserError, match=r"torch \S+ is now 9\.9"):
@@ -117,7 +122,11 @@ def test_a_run_without_a_checkpoint_starts_anew_with_the_program_of_today(
     config = small_config(tmp_path / "stopped")
     folder = run_folder(config)
     with pytest.raises(KeyboardInterrupt):
-        train(config, folder, Stopper((1, 1), lambda: (_ for _ in ()).throw(KeyboardInterrupt)))
+        train(
+            config,
+            folder,
+            Stopper((1, 1), lambda: (_ for _ in ()).throw(KeyboardInterrupt)),
+        )
     assert not (folder / "checkpoint").exists()
     become(monkeypatch, engine="0" * 16)
     resume(folder, Recorder())
@@ -145,7 +154,9 @@ def test_changed_physics_are_refused_whatever_is_allowed(
     kernels.kernels_digest.cache_clear()
     monkeypatch.setattr(unit, "header", lambda name: f"// explained\n{header(name)}")
     resume_to_the_next_step(folder)
-    monkeypatch.setattr(unit, "header", lambda name: header(name) + "\nstruct Another { int n; };")
+    monkeypatch.setattr(
+        unit, "header", lambda name: header(name) + "\nstruct Another { int n; };"
+    )
     kernels.kernels_digest.cache_clear()
     with pytest.raises(UserError) as caught:
         resume(folder, Recorder(), changed_program=True)
@@ -167,10 +178,14 @@ def test_a_run_of_an_earlier_version_needs_permission_and_keeps_its_name(
     record = json.loads((folder / "run.json").read_text())
     for key in ("identity", "stretches"):
         del record[key]
-    (folder / "run.json").write_text(json.dumps({**record, "format": 1, "hash": "0123456789ab"}))
+    (folder / "run.json").write_text(
+        json.dumps({**record, "format": 1, "hash": "0123456789ab"})
+    )
     assert main(["runs", "ls", str(tmp_path), "--json"]) == 0
     (listed,) = json.loads(capsys.readouterr().out)
-    assert listed["status"] == "interrupted" and main(["runs", "show", str(folder)]) == 0
+    assert (
+        listed["status"] == "interrupted" and main(["runs", "show", str(folder)]) == 0
+    )
     with pytest.raises(UserError, match="an earlier version of aihw"):
         resume(folder, Recorder())
     resume(folder, Recorder(), changed_program=True)
@@ -195,6 +210,11 @@ def test_the_digest_of_the_engine_follows_its_programs_and_not_their_comments(
 def test_every_module_that_computes_counts() -> None:
     paths = [path for path in program.ENGINE.rglob("*.py") if program._decides(path)]
     names = {path.relative_to(program.ENGINE).as_posix() for path in paths}
-    assert {"experiment/loop.py", "optim/sgd.py", "tile/pulses.py", "jit/cpu.py"} <= names
+    assert {
+        "experiment/loop.py",
+        "optim/sgd.py",
+        "tile/pulses.py",
+        "jit/cpu.py",
+    } <= names
     for part in program.NOT_DECIDING:
         assert (program.ENGINE / part).exists(), part

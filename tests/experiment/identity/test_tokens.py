@@ -48,7 +48,10 @@ OTHER = {
     "a macro's body": (r"\(\(x\) \+ \(x\)\)", "(x) + (x)"),
     "a macro's parameters": (r"TWICE\(x\)", "TWICE (x)"),
     "a condition": ("#if WIDE > 1", "#if WIDE > 2"),
-    "branches": ("SPAN 16\n#else\n#define SPAN 1\n", "SPAN 1\n#else\n#define SPAN 16\n"),
+    "branches": (
+        "SPAN 16\n#else\n#define SPAN 1\n",
+        "SPAN 1\n#else\n#define SPAN 16\n",
+    ),
     "a namespace": ("namespace fast", "namespace slow"),
     "the order of members": ("low, high;", "high, low;"),
     "a type": ("typedef long long i64", "typedef long i64"),
@@ -72,13 +75,21 @@ def test_what_counts(name: str) -> None:
 
 
 def test_order_and_split_of_files_do_not_count() -> None:
-    first, second = "FN int a() { return 1; }\nstruct A { int n; };", "FN int b() { return a(); }"
+    first, second = (
+        "FN int a() { return 1; }\nstruct A { int n; };",
+        "FN int b() { return a(); }",
+    )
     assert declarations(f"{first}\n{second}") == declarations(f"{second}\n{first}")
-    assert declarations(f"{first}\n{second}") == declarations(first) | declarations(second)
+    assert declarations(f"{first}\n{second}") == declarations(first) | declarations(
+        second
+    )
 
 
 def test_definitions_of_one_macro_keep_their_order() -> None:
-    one, two = "#define N 1\n#undef N\n#define N 2\n", "#define N 2\n#undef N\n#define N 1\n"
+    one, two = (
+        "#define N 1\n#undef N\n#define N 2\n",
+        "#define N 2\n#undef N\n#define N 1\n",
+    )
     assert declarations(one) != declarations(two)
 
 
@@ -93,7 +104,11 @@ def test_a_text_that_is_not_complete_is_refused() -> None:
 
 def test_every_kernel_text_is_read_to_its_end() -> None:
     """Braces and conditions that do not match would swallow declarations."""
-    for text in (source.mvm_text("cpu"), source.mvm_text("cuda"), source.digital_text()):
+    for text in (
+        source.mvm_text("cpu"),
+        source.mvm_text("cuda"),
+        source.digital_text(),
+    ):
         for line in declarations(text):
             assert line.count("{") == line.count("}"), line
         longest = max(len(line) for line in declarations(text))
@@ -132,7 +147,12 @@ def test_python_text_that_does_not_count(before: str, after: str) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("LIMIT = 3", "LIMIT = 4"), ("x + LIMIT", "x - LIMIT"), ("1.0f", "2.0f"), ("Made", "Mine")],
+    [
+        ("LIMIT = 3", "LIMIT = 4"),
+        ("x + LIMIT", "x - LIMIT"),
+        ("1.0f", "2.0f"),
+        ("Made", "Mine"),
+    ],
 )
 def test_python_text_that_counts(before: str, after: str) -> None:
     assert before in PYTHON
@@ -140,4 +160,8 @@ def test_python_text_that_counts(before: str, after: str) -> None:
 
 
 def test_a_separator_of_lines_is_no_snippet() -> None:
-    assert python_digest('x = "\\n"') != python_digest('x = "\\n\\n"') != python_digest('x = ""')
+    assert (
+        python_digest('x = "\\n"')
+        != python_digest('x = "\\n\\n"')
+        != python_digest('x = ""')
+    )

@@ -18,7 +18,12 @@ from tests.experiment.helpers import Recorder, analog_config, run, small_config
 
 
 def row(epoch: int, train: float, test: float, accuracy: float) -> dict[str, Any]:
-    return {"epoch": epoch, "train_loss": train, "test_loss": test, "test_accuracy": accuracy}
+    return {
+        "epoch": epoch,
+        "train_loss": train,
+        "test_loss": test,
+        "test_accuracy": accuracy,
+    }
 
 
 GOOD = Outcome([row(1, 1.0, 1.1, 0.7), row(2, 0.5, 0.6, 0.9)], 2.3, 10, 0.1, 1000, 100)
@@ -54,7 +59,9 @@ def test_what_counts_as_diverged(name: str) -> None:
     outcome, reason = DIVERGED[name]
     verdict = judge(CONFIG, outcome, ["conf=mine", "optimizer.lr=0.1"])
     assert verdict.status == "diverged" and verdict.reason.startswith(reason)
-    assert verdict.notes == ["lower optimizer.lr: aihw train conf=mine optimizer.lr=0.01"]
+    assert verdict.notes == [
+        "lower optimizer.lr: aihw train conf=mine optimizer.lr=0.01"
+    ]
 
 
 def test_what_is_no_divergence() -> None:
@@ -86,25 +93,42 @@ def test_what_is_noted(name: str) -> None:
 @pytest.mark.parametrize(
     ("device", "text"),
     [
-        ({"dw_min": 5.0}, "device.dw_min=5 is more than half of the range of a weight (1.2)"),
-        ({"dw_min": 1e-30}, "all pulses of the training together move a weight by 3.1e-27 at most"),
+        (
+            {"dw_min": 5.0},
+            "device.dw_min=5 is more than half of the range of a weight (1.2)",
+        ),
+        (
+            {"dw_min": 1e-30},
+            "all pulses of the training together move a weight by 3.1e-27 at most",
+        ),
     ],
 )
-def test_steps_that_do_not_fit_the_range_are_noted(device: dict[str, float], text: str) -> None:
+def test_steps_that_do_not_fit_the_range_are_noted(
+    device: dict[str, float], text: str
+) -> None:
     config = {**CONFIG, "device": {**CONFIG["device"], **device}}
     notes = judge(config, ending(train=2.3, accuracy=0.1), ["device.dw_min=5"]).notes
-    assert notes[0] == f"{text}, its range is 1.2; try aihw train device.dw_min=0.0012".replace(
+    assert notes[
+        0
+    ] == f"{text}, its range is 1.2; try aihw train device.dw_min=0.0012".replace(
         ", its range is 1.2" if device["dw_min"] > 1 else "\0", ""
     )
     assert "try" not in notes[1], "one change is proposed"
-    fast = {"name": "tiki_taka", "fast": {"model": "x", "dw_min": 1.0, "w_max": 0.5, "w_min": -0.5}}
-    assert "algorithm.fast.dw_min=1" in judge({**CONFIG, "algorithm": fast}, GOOD).notes[0]
+    fast = {
+        "name": "tiki_taka",
+        "fast": {"model": "x", "dw_min": 1.0, "w_max": 0.5, "w_min": -0.5},
+    }
+    assert (
+        "algorithm.fast.dw_min=1" in judge({**CONFIG, "algorithm": fast}, GOOD).notes[0]
+    )
 
 
 # --- whole runs -----------------------------------------------------------------------------------
 
 
-def test_weights_that_overflow_in_the_last_step_are_a_divergence(tmp_path: Path) -> None:
+def test_weights_that_overflow_in_the_last_step_are_a_divergence(
+    tmp_path: Path,
+) -> None:
     config = small_config(
         tmp_path,
         dataset={"batch_size": 1000},
@@ -143,7 +167,10 @@ def test_the_command_to_try_is_the_one_that_was_given(
     words = ["algorithm=digital", "optimizer.lr=1e30", "run.epochs=1", "run.threads=1"]
     assert main(["train", *words]) == 1
     found = capsys.readouterr()
-    assert "note: lower optimizer.lr: aihw train algorithm=digital optimizer.lr=0.1 " in found.out
+    assert (
+        "note: lower optimizer.lr: aihw train algorithm=digital optimizer.lr=0.1 "
+        in found.out
+    )
     assert found.err.startswith("training diverged (train loss is ")
     (record,) = Path("runs/digits").glob("*/run.json")
     assert json.loads(record.read_text())["command"] == words
@@ -169,7 +196,9 @@ class Steps(Recorder):
         super().__init__()
         self.losses: list[float] = []
 
-    def step(self, epoch: int, batch: int, loss: float, samples_per_second: float) -> None:
+    def step(
+        self, epoch: int, batch: int, loss: float, samples_per_second: float
+    ) -> None:
         self.losses.append(loss)
 
 
@@ -178,10 +207,15 @@ class Steps(Recorder):
 def test_the_live_loss_is_that_of_one_sample(tmp_path: Path, reduction: str) -> None:
     """The last batch of an epoch is smaller than the others."""
     config = small_config(
-        tmp_path, loss={"reduction": reduction}, optimizer={"lr": 0.0}, run={"epochs": 1}
+        tmp_path,
+        loss={"reduction": reduction},
+        optimizer={"lr": 0.0},
+        run={"epochs": 1},
     )
     reporter = Steps()
     train(config, run_folder(config), reporter)
     sizes = [10] * 9 + [5]
-    mean = sum(loss * size for loss, size in zip(reporter.losses, sizes, strict=True)) / 95
+    mean = (
+        sum(loss * size for loss, size in zip(reporter.losses, sizes, strict=True)) / 95
+    )
     assert mean == pytest.approx(reporter.rows[0]["train_loss"], rel=1e-6)

@@ -56,16 +56,23 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
     samples, constants = Samples(), [Samples() for _ in range(SETS)]
     for tile in range(tiles):
         for number, drawn in enumerate(constants):
-            cells = CellArray(rows, columns, spec, seed=seed, tile_id=tile + 1 + number * tiles)
+            cells = CellArray(
+                rows, columns, spec, seed=seed, tile_id=tile + 1 + number * tiles
+            )
             for name in (*BASE_CONSTANTS, *CONSTANTS.get(spec.model, ())):
-                drawn.add(f"device_parameter/{name}", {"quantity": name}, cells.parameter(name))
+                drawn.add(
+                    f"device_parameter/{name}",
+                    {"quantity": name},
+                    cells.parameter(name),
+                )
         cells.set_weights(start_weights(setup["w0"], rows, columns))
         noisy = spec.params.get("write_noise_std", 0) > 0
         _weights(samples, cells, "start", 0, noisy)
         for phase in setup["protocol"]:
             _phase(samples, cells, phase, noisy)
     return Measurement(
-        tiles, sample_at(0.5, [drawn.records() for drawn in constants]) + samples.records()
+        tiles,
+        sample_at(0.5, [drawn.records() for drawn in constants]) + samples.records(),
     )
 
 
@@ -80,7 +87,9 @@ def _phase(samples: Samples, cells: Any, phase: dict[str, Any], noisy: bool) -> 
         cells.pulse(sign * (phase["pulses"] - done))
 
 
-def _weights(samples: Samples, cells: Any, phase: str, pulses: int, noisy: bool) -> None:
+def _weights(
+    samples: Samples, cells: Any, phase: str, pulses: int, noisy: bool
+) -> None:
     kinds = {"w": cells.weight}
     if noisy:
         kinds |= {

@@ -27,7 +27,9 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
         raise NotBuilt(f"{len(levels)} target levels on {rows} rows")
     spec = TileSpec(device=DeviceSpec("ideal"), forward=IO(is_perfect=True))
     tile = Tile(rows, columns, spec, seed=seed, lanes=tiles)
-    tile.array.set_weights(torch.tensor(levels).view(rows, 1).expand(*tile.weight.shape))
+    tile.array.set_weights(
+        torch.tensor(levels).view(rows, 1).expand(*tile.weight.shape)
+    )
     programmed = program([tile], inference_spec(setup["noise_model"]), seed=seed)
     records = list(_weights("programmed", _read(tile, tiles), levels))
     for time in setup["times_s"]:
@@ -36,9 +38,13 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
         assert factor is not None
         alpha = factor.cpu().double().numpy().reshape(tiles, 1, 1)
         records += _weights(f"t{time:g}", weights, levels, time)
-        records += _weights(f"t{time:g}", weights * alpha, levels, time, compensated=True)
+        records += _weights(
+            f"t{time:g}", weights * alpha, levels, time, compensated=True
+        )
         at = {"t_inference_s": time, "quantity": "drift compensation factor"}
-        records.append({"id": f"alpha/t{time:g}", "at": at} | figures(list(alpha), floor=True))
+        records.append(
+            {"id": f"alpha/t{time:g}", "at": at} | figures(list(alpha), floor=True)
+        )
     return Measurement(tiles, records)
 
 
@@ -53,18 +59,30 @@ def levels_of(text: str) -> list[float]:
 def _read(tile: Any, tiles: int) -> Array:
     """Weights [tile, row, column]."""
     weights: Array = (
-        tile.weight.detach().cpu().double().numpy().reshape(tiles, -1, tile.array.in_size)
+        tile.weight.detach()
+        .cpu()
+        .double()
+        .numpy()
+        .reshape(tiles, -1, tile.array.in_size)
     )
     return weights.copy()
 
 
 def _weights(
-    stage: str, weights: Array, levels: list[float], time: float = 0.0, *, compensated: bool = False
+    stage: str,
+    weights: Array,
+    levels: list[float],
+    time: float = 0.0,
+    *,
+    compensated: bool = False,
 ) -> list[Record]:
     name = "w_gdc" if compensated else "w"
     found = []
     for row, level in enumerate(levels):
-        at: Object = {"stage": "drift" if stage != "programmed" else stage, "t_inference_s": time}
+        at: Object = {
+            "stage": "drift" if stage != "programmed" else stage,
+            "t_inference_s": time,
+        }
         at = {**at, "target_weight": level, "row": row}
         record = figures(
             list(np.asarray(weights)[:, row]),

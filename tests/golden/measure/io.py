@@ -24,7 +24,9 @@ def measure(setup: dict[str, Any], seed: int, ids: Sequence[str] = ()) -> Measur
         weights = weights.T
     vectors = np.stack([_vector(text, weights.shape[1]) for text in setup["inputs"]])
     exact = vectors.astype(np.float64) @ weights.T
-    reads = [_read(setup, vectors, (seed, index + 1)) for index in range(tile["n_tiles"])]
+    reads = [
+        _read(setup, vectors, (seed, index + 1)) for index in range(tile["n_tiles"])
+    ]
     outputs = outputs_of(ids, exact.shape[1])
     records: list[Record] = []
     for v in range(len(vectors)):
@@ -37,7 +39,8 @@ def measure(setup: dict[str, Any], seed: int, ids: Sequence[str] = ()) -> Measur
         at = {"input": v, "quantity": "y - exact product, over all outputs"}
         errors = [y[v] - exact[v] for y in reads]
         records.append(
-            {"id": f"error/x{v}", "at": at} | figures(errors, floor=False, quantiles=True)
+            {"id": f"error/x{v}", "at": at}
+            | figures(errors, floor=False, quantiles=True)
         )
     return Measurement(tile["n_tiles"], records)
 
@@ -69,7 +72,8 @@ def _read(setup: dict[str, Any], vectors: Array, identity: tuple[int, int]) -> A
     # Only the periphery matters here: bounds far outside hold any weight exactly.
     wide = 2 * float(weights.abs().max()) + 1
     device = DeviceSpec(
-        "constant_step", {"w_max": wide, "w_min": -wide, "w_max_dtod": 0.0, "w_min_dtod": 0.0}
+        "constant_step",
+        {"w_max": wide, "w_min": -wide, "w_max_dtod": 0.0, "w_min_dtod": 0.0},
     )
     spec = (
         TileSpec(device=device, backward=periphery)

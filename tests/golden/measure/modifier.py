@@ -59,26 +59,38 @@ def _settled(setup: dict[str, Any], seed: int) -> Measurement:
     tile = _tile(weights, seed, 1, clip=clip, remap=remap)
     tile.settle()
     analog = tile.tile.weight.detach().cpu().double().numpy()
-    found = {"analog_weights": analog, "logical_weights": tile.get_weights().cpu().double().numpy()}
+    found = {
+        "analog_weights": analog,
+        "logical_weights": tile.get_weights().cpu().double().numpy(),
+    }
     if remap.type != "None":
         found["scales"] = tile.scale.cpu().double().numpy()
-    records: list[Record] = [{"id": "analog_weight_abs"} | figures([np.abs(analog)], floor=False)]
+    records: list[Record] = [
+        {"id": "analog_weight_abs"} | figures([np.abs(analog)], floor=False)
+    ]
     records += [
-        {"id": name, "exact": _told(value.tolist()), "atol": 2e-6} for name, value in found.items()
+        {"id": name, "exact": _told(value.tolist()), "atol": 2e-6}
+        for name, value in found.items()
     ]
     return Measurement(1, records)
 
 
 def _told(values: Any) -> Any:
     """With six digits, as the reference files have them."""
-    return [_told(v) for v in values] if isinstance(values, list) else float(f"{values:.6g}")
+    return (
+        [_told(v) for v in values]
+        if isinstance(values, list)
+        else float(f"{values:.6g}")
+    )
 
 
 def _tile(weights: Any, seed: int, number: int, **parts: Any) -> Any:
     from engine.nn.analog import AnalogTile
     from engine.tile.settings import IO, AlgorithmSpec, DeviceSpec, TileSpec
 
-    spec = TileSpec(DeviceSpec("ideal"), AlgorithmSpec("hwa"), forward=IO(is_perfect=True), **parts)
+    spec = TileSpec(
+        DeviceSpec("ideal"), AlgorithmSpec("hwa"), forward=IO(is_perfect=True), **parts
+    )
     rows, columns = weights.shape
     tile = AnalogTile(rows, columns, spec, seed=seed, tile_id=number)
     tile.set_weights(weights.to(tile.tile.weight.device))
@@ -91,6 +103,8 @@ def _read(tile: Any) -> Array:
 
     tile.settle()
     with torch.no_grad():
-        columns = tile(torch.eye(tile.tile.array.in_size, device=tile.tile.weight.device))
+        columns = tile(
+            torch.eye(tile.tile.array.in_size, device=tile.tile.weight.device)
+        )
     found: Array = columns.T.cpu().double().numpy()
     return found

@@ -43,7 +43,9 @@ def apply(cells: Any, operation: str) -> None:
         cells.diffuse()
     elif match := re.search(rf"drift_weights\(delta_t={NUMBER}\)", operation):
         cells.drift(float(match.group(1)))
-    elif match := re.search(rf"reset of all columns with probability {NUMBER}", operation):
+    elif match := re.search(
+        rf"reset of all columns with probability {NUMBER}", operation
+    ):
         cells.reset(prob=float(match.group(1)))
     else:
         raise NotBuilt(f"operation {operation!r}")

@@ -36,19 +36,25 @@ def measure(setup: Object, seed: int, ids: Sequence[str] = ()) -> Measurement:
     weights = dict(_train(setup, seed, (x, x @ target.T), epochs))
     sets: list[list[Record]] = [[] for _ in range(SETS)]
     for epoch in epochs:
-        errors = _errors(weights[epoch] - target.astype(np.float64), x.astype(np.float64))
+        errors = _errors(
+            weights[epoch] - target.astype(np.float64), x.astype(np.float64)
+        )
         for number, records in enumerate(sets):
             for name, values in errors.items():
                 drawn = values[number * seeds : (number + 1) * seeds]
                 record = figures(list(drawn), floor=True, quantiles=name == "mse")
-                records.append({"id": f"{name}/epoch{epoch}", "at": {"epoch": epoch}} | record)
+                records.append(
+                    {"id": f"{name}/epoch{epoch}", "at": {"epoch": epoch}} | record
+                )
     return Measurement(seeds, sample_at(PLACE, sets))
 
 
 def epochs_of(ids: Sequence[str], last: int) -> list[int]:
     """The epochs after which the weights are looked at, from the ids of the records; without any,
     those of the public files."""
-    found = {int(match[1]) for name in ids if (match := re.search(r"/epoch(\d+)$", name))}
+    found = {
+        int(match[1]) for name in ids if (match := re.search(r"/epoch(\d+)$", name))
+    }
     usual = {*range(FIRST), *(round(share * last) for share in SHARES)}
     return sorted(epoch for epoch in found or usual if epoch <= last)
 
@@ -56,10 +62,16 @@ def epochs_of(ids: Sequence[str], last: int) -> list[int]:
 def _errors(error: Array, x: Array) -> dict[str, Array]:
     """For every seed, from the errors of its weights [seed, out, in]."""
     mse = ((x @ error.transpose(0, 2, 1)) ** 2).mean(axis=(1, 2))
-    return {"mse": mse, "log10mse": np.log10(mse), "w_rmse": np.sqrt((error**2).mean(axis=(1, 2)))}
+    return {
+        "mse": mse,
+        "log10mse": np.log10(mse),
+        "w_rmse": np.sqrt((error**2).mean(axis=(1, 2))),
+    }
 
 
-def regression(setup: Object) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def regression(
+    setup: Object,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Inputs [samples, in] and target weights [out, in] from the formulas of the set-up."""
     sizes, data = setup["sizes"], setup["data"]
     formulas = {key[0]: text for key, text in data.items()}
@@ -67,7 +79,10 @@ def regression(setup: Object) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.f
     rows = np.arange(sizes["samples"], dtype=np.float64)[:, None]
     columns = np.array(primes(sizes["in"]), dtype=np.float64)[None, :]
     x = evaluate(
-        formula.partition(", p_j")[0], k=rows, p_j=columns, j=np.arange(sizes["in"])[None, :]
+        formula.partition(", p_j")[0],
+        k=rows,
+        p_j=columns,
+        j=np.arange(sizes["in"])[None, :],
     )
     return np.asarray(x, np.float32), grid(formulas["T"], i=sizes["out"], j=sizes["in"])
 
@@ -83,7 +98,9 @@ def primes(number: int) -> list[int]:
     return found
 
 
-def _train(setup: Object, seed: int, data: tuple[Any, Any], epochs: Sequence[int]) -> Any:
+def _train(
+    setup: Object, seed: int, data: tuple[Any, Any], epochs: Sequence[int]
+) -> Any:
     """Pairs of epoch and weights [set and seed, out, in] as the tile shows them."""
     import torch
 
@@ -98,10 +115,14 @@ def _train(setup: Object, seed: int, data: tuple[Any, Any], epochs: Sequence[int
         algorithm = find_algorithm(spec.algorithm.name)
         state = algorithm.init(tile, spec)
         write = getattr(
-            algorithm, "set_weights", lambda tile, state, weight: tile.array.set_weights(weight)
+            algorithm,
+            "set_weights",
+            lambda tile, state, weight: tile.array.set_weights(weight),
         )
         write(tile, state, torch.zeros_like(tile.weight))
-        x_BI, y_BO = (torch.from_numpy(v).to(torch.get_default_device()) for v in (x, y))
+        x_BI, y_BO = (
+            torch.from_numpy(v).to(torch.get_default_device()) for v in (x, y)
+        )
         yield 0, tile.weight.cpu().double().numpy()
         for epoch in range(1, setup["epochs"] + 1):
             for start in range(0, len(x), setup["batch"]):

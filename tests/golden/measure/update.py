@@ -33,14 +33,22 @@ def measure(setup: dict[str, Any], seed: int) -> Measurement:
             values.append(change[:, bins == number])
         whole.append((change * sign).mean(axis=1))
         rows.append((change * sign)[:, in_row].mean(axis=1))
-    records = [_bin_record(setup, product, number, values) for number, values in enumerate(per_bin)]
+    records = [
+        _bin_record(setup, product, number, values)
+        for number, values in enumerate(per_bin)
+    ]
     records += [
         {
             "id": "tile_mean_signed",
-            "at": {"quantity": "mean of dw*sign(product) over all devices, per update call"},
+            "at": {
+                "quantity": "mean of dw*sign(product) over all devices, per update call"
+            },
         }
         | figures(whole, floor=False),
-        {"id": "row_mean_signed", "at": {"row": row, "quantity": "the same over one output row"}}
+        {
+            "id": "row_mean_signed",
+            "at": {"row": row, "quantity": "the same over one output row"},
+        }
         | figures(rows, floor=False),
     ]
     return Measurement(tile["n_tiles"], records)
@@ -56,7 +64,9 @@ def vectors(setup: dict[str, Any]) -> tuple[Vectors, Vectors]:
     return found["x"], found["d"]
 
 
-def _changes(setup: dict[str, Any], x: Vectors, d: Vectors, identity: tuple[int, int]) -> Array:
+def _changes(
+    setup: dict[str, Any], x: Vectors, d: Vectors, identity: tuple[int, int]
+) -> Array:
     """Weight change [repeat, cell] of one tile."""
     import torch
 
@@ -67,9 +77,17 @@ def _changes(setup: dict[str, Any], x: Vectors, d: Vectors, identity: tuple[int,
     lr = 0.0 if without_pulses(setup["update"]) else setup["lr"]
     rows, columns = tile["out"], tile["in"]
     cells = CellArray(
-        rows, columns, device_spec(setup["device"]), seed=identity[0], tile_id=identity[1]
+        rows,
+        columns,
+        device_spec(setup["device"]),
+        seed=identity[0],
+        tile_id=identity[1],
     )
-    zero, x_BI, d_BO = torch.zeros(rows, columns), torch.from_numpy(x), torch.from_numpy(d)
+    zero, x_BI, d_BO = (
+        torch.zeros(rows, columns),
+        torch.from_numpy(x),
+        torch.from_numpy(d),
+    )
     changes = torch.empty(tile["repeats_per_tile"], rows, columns)
     for repeat in range(tile["repeats_per_tile"]):
         cells.set_weights(zero)
@@ -78,7 +96,9 @@ def _changes(setup: dict[str, Any], x: Vectors, d: Vectors, identity: tuple[int,
     return changes.cpu().double().reshape(len(changes), -1).numpy()
 
 
-def _bin_record(setup: dict[str, Any], product: Array, number: int, values: list[Array]) -> Record:
+def _bin_record(
+    setup: dict[str, Any], product: Array, number: int, values: list[Array]
+) -> Record:
     low, high = setup["bin_edges"][number : number + 2]
     at = {
         "bin": number,

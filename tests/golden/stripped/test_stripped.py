@@ -18,7 +18,16 @@ from tests.golden.shared import GOLDEN, needs_golden
 LETTERS = "ABCDEFG"
 # Every case of A has kernels of its own, which take minutes to compile.
 MEASURED = [*"BCDEFG", pytest.param("A", marks=pytest.mark.slow)]
-FIGURES = ("mean", "mean_se", "std", "std_se", "quantiles", "exact", "atol", "nan_fraction")
+FIGURES = (
+    "mean",
+    "mean_se",
+    "std",
+    "std_se",
+    "quantiles",
+    "exact",
+    "atol",
+    "nan_fraction",
+)
 
 
 def cases_of(letter):
@@ -38,7 +47,9 @@ def small(case):
         setup |= {"seeds": 2, "epochs": 7, "sizes": setup["sizes"] | {"samples": 20}}
         kept = [r for r in case["records"] if r["at"]["epoch"] in (0, 1, 6)]
         last = [
-            r | {"id": r["id"].replace("epoch6", "epoch7")} for r in kept if r["at"]["epoch"] == 6
+            r | {"id": r["id"].replace("epoch6", "epoch7")}
+            for r in kept
+            if r["at"]["epoch"] == 6
         ]
         case["records"] = [*(r for r in kept if r["at"]["epoch"] < 6), *last]
     return case
@@ -46,7 +57,10 @@ def small(case):
 
 def without_figures(case):
     """What is left when only names, places and counts are kept."""
-    records = [{k: v for k, v in r.items() if k not in FIGURES} for r in case.get("records", [])]
+    records = [
+        {k: v for k, v in r.items() if k not in FIGURES}
+        for r in case.get("records", [])
+    ]
     return case | {"records": records}
 
 
@@ -87,7 +101,9 @@ def test_a_stripped_file_runs_to_its_end(tmp_path, capsys):
     path.write_text(json.dumps({"schema_version": 1, "cases": cases}))
     assert main([str(path), str(out), "--jobs", "1"]) == 0
     told = capsys.readouterr().out
-    assert "FAIL" not in told and told.count("done  ") + told.count("skip  ") == len(cases)
+    assert "FAIL" not in told and told.count("done  ") + told.count("skip  ") == len(
+        cases
+    )
     assert "skip  F.modifier.PCMNoise: its set-up has only modifier, tile_type" in told
     written = {case["name"]: case for case in json.loads(out.read_text())["cases"]}
     assert set(written) == {case["name"] for case in cases}
@@ -99,7 +115,9 @@ def test_a_stripped_file_runs_to_its_end(tmp_path, capsys):
 @pytest.mark.parametrize(
     "figures", [("mean",), ("std", "std_se"), ("mean", "std"), ("exact",), FIGURES]
 )
-def test_records_with_some_figures_stripped_are_compared_as_far_as_they_go(letter, figures):
+def test_records_with_some_figures_stripped_are_compared_as_far_as_they_go(
+    letter, figures
+):
     case = next(case for case in cases_of(letter) if "unsupported" not in case)
     for blank in (False, True):
         stripped = copy.deepcopy(case)
@@ -115,7 +133,9 @@ def test_records_with_some_figures_stripped_are_compared_as_far_as_they_go(lette
 
 def test_the_epochs_of_a_training_are_those_of_its_records():
     assert epochs_of(["mse/epoch0", "mse/epoch5", "w_rmse/epoch17"], 20) == [0, 5, 17]
-    assert epochs_of(["mse/epoch0", "mse/epoch25"], 20) == [0], "it is not trained that long"
+    assert epochs_of(["mse/epoch0", "mse/epoch25"], 20) == [0], (
+        "it is not trained that long"
+    )
     assert epochs_of([], 60) == [0, 1, 2, 3, 6, 12, 18, 24, 33, 42, 51, 60]
     assert epochs_of([], 8) == [0, 1, 2, 3, 4, 6, 7, 8]
 
@@ -203,7 +223,11 @@ def test_other_parameters_are_measured_or_named(letter):
             inner[place[-1]] = value
             _, verdict, _ = run_case(changed, 1)
             told = verdict.problem
-            assert not told or any(word in told for word in NAMED), (case["name"], place, told)
+            assert not told or any(word in told for word in NAMED), (
+                case["name"],
+                place,
+                told,
+            )
     assert len(seen) > 10
 
 
