@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aihw_cli.arguments import Arguments, Command, Option
+from aihw_cli.commands.train import SCHEDULE, refuse_sweep_options
 from aihw_cli.output import say
 from aihw_cli.report import PlainReporter, note
 from engine.settings import UserError, user_path
@@ -24,6 +25,9 @@ def evaluate(arguments: Arguments) -> int:
     from engine.experiment.runs import DONE, read_summary, run_status
 
     target = user_path(arguments.words[0])
+    if arguments.has("--multirun"):
+        return _sweep(target, arguments)
+    refuse_sweep_options(arguments, "one evaluation, no sweep: add -m")
     config = _configuration(target, arguments)
     folder = _folder(target, config, again=arguments.has("--again"))
     existed = run_status(folder) in DONE
@@ -43,12 +47,42 @@ def evaluate(arguments: Arguments) -> int:
     return code
 
 
+def _sweep(target: Path, arguments: Arguments) -> int:
+    """Evaluate with each combination of the given values, in processes of their own."""
+    from aihw_cli.sweeps import drive
+    from aihw_cli.sweeps.evaluations import plan_evaluations
+
+    drive.read_options(arguments.options)
+    _check_target(target, arguments)
+    planned = plan_evaluations(
+        target,
+        arguments.words[1:],
+        allow_code=arguments.has("--allow-code"),
+        again=arguments.has("--again"),
+    )
+    for text in planned.notes:
+        note(text)
+    return drive.carry_out(planned, arguments)
+
+
 def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
     from aihw_cli import evaluation
     from aihw_cli.effects import refuse_without_effect
-    from engine.experiment.runs import DONE, read_config, read_record, run_status
 
     texts, allow = arguments.words[1:], arguments.has("--allow-code")
+    _check_target(target, arguments)
+    read = evaluation.of_run if target.is_dir() else evaluation.of_file
+    composed = read(target, texts, allow_code=allow)
+    for text in (*composed.notes, *refuse_without_effect(texts, [composed.values])):
+        note(text)
+    return composed.values
+
+
+def _check_target(target: Path, arguments: Arguments) -> None:
+    """Refuse what is neither a run nor a file of weights; say so if a run has not ended well.
+    Raises UserError."""
+    from engine.experiment.runs import DONE, read_config, read_record, run_status
+
     if "=" in arguments.words[0] and not target.exists():
         raise UserError(
             f"the run folder, or the file of weights, comes first; usage: {COMMANDS[0].usage}"
@@ -56,36 +90,27 @@ def _configuration(target: Path, arguments: Arguments) -> dict[str, Any]:
     if target.suffix in FILES and not target.is_dir():
         if not target.is_file():
             raise UserError(f"there is no file {target}")
-        composed = evaluation.of_file(target, texts, allow_code=allow)
-    elif target.is_file():
+        return
+    if target.is_file():
+        known = ", ".join(FILES)
         raise UserError(
-            f"{target} is neither a run folder nor a file of weights ({', '.join(FILES)})"
+            f"{target} is neither a run folder nor a file of weights ({known})"
         )
-    else:
-        read_record(target)
-        check_code_in(read_config(target), target)
-        composed = evaluation.of_run(target, texts, allow_code=allow)
-        status = run_status(target)
-        if status not in DONE:
-            note(f"{target} is {status}: its last checkpoint is evaluated")
-        elif status == "diverged":
-            note(f"the training in {target} diverged: its network has learned nothing")
-    for text in (*composed.notes, *refuse_without_effect(texts, [composed.values])):
-        note(text)
-    return composed.values
+    read_record(target)
+    check_code_in(read_config(target), target)
+    status = run_status(target)
+    if status not in DONE:
+        note(f"{target} is {status}: its last checkpoint is evaluated")
+    elif status == "diverged":
+        note(f"the training in {target} diverged: its network has learned nothing")
 
 
 def _folder(target: Path, config: Mapping[str, Any], *, again: bool) -> Path:
     """Below the run that is evaluated; for a file of weights, a run folder of its own."""
+    from aihw_cli.sweeps.evaluations import in_its_folder
     from engine.experiment.runs import run_folder
 
-    if target.is_dir():
-        config = {
-            **config,
-            "name": "eval",
-            "run": {**config["run"], "dir": str(target)},
-        }
-    return run_folder(config, again=again)
+    return run_folder(in_its_folder(target, config), again=again)
 
 
 def table(points: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -131,7 +156,7 @@ COMMANDS = (
     Command(
         "eval",
         "program trained weights on noisy devices, let them drift, test at each time",
-        "aihw eval RUN_DIR|WEIGHTS_FILE [key=value ...] [--again] [--allow-code] [--json]",
+        "aihw eval RUN_DIR|WEIGHTS_FILE [key=value ...] [-m [--jobs N] [--gpus 0,1]] [--again] [--allow-code] [--json]",
         (
             (
                 "aihw eval runs/digits/0a1b2c3d4e5f-1",
@@ -150,12 +175,22 @@ COMMANDS = (
                 "one layer stays in floating point",
             ),
             (
+                "aihw eval RUN_DIR -m tile.forward.inp_res=0.01,0.1 inference=pcm,reram_wan2022",
+                "a sweep: each combination, with a table and a plot",
+            ),
+            (
                 "aihw eval lenet.safetensors model=lenet dataset=mnist dataset.root=data",
                 "weights from elsewhere",
             ),
         ),
         evaluate,
         (
+            Option(
+                "--multirun",
+                "a, b and range(), choice(), glob() make a sweep, one process an evaluation",
+                short="-m",
+            ),
+            *SCHEDULE,
             Option(
                 "--again", "repeat an evaluation that is there already, in a new folder"
             ),

@@ -40,7 +40,7 @@ def train(arguments: Arguments) -> int:
             composed.values["seeds"] == 1
             and composed.values["run"]["executor"] == "local"
         ):
-            _refuse_sweep_options(arguments, "one run, no sweep: add -m or seeds=N")
+            refuse_sweep_options(arguments, "one run, no sweep: add -m or seeds=N")
             return _train_once(composed.values, arguments)
     drive.read_options(arguments.options)
     planned = plan(
@@ -67,7 +67,7 @@ def resume(arguments: Arguments) -> int:
                 f"{arguments.words[1]}: the settings of a sweep are those that it was started with"
             )
         return _resume_sweep(load(folder), arguments)
-    _refuse_sweep_options(arguments, f"{folder} is no sweep")
+    refuse_sweep_options(arguments, f"{folder} is no sweep")
     config = None
     if (folder / "config.yaml").is_file():
         from aihw_cli.check import check_stored
@@ -131,7 +131,8 @@ def with_free_changes(config: dict[str, Any], words: Sequence[str]) -> dict[str,
     return config
 
 
-def _refuse_sweep_options(arguments: Arguments, why: str) -> None:
+def refuse_sweep_options(arguments: Arguments, why: str) -> None:
+    """Refuse options of a sweep where there is none. Raises UserError."""
     for option in (*SCHEDULE, TRIALS):
         if arguments.has(option.name):
             raise UserError(f"{option.name}: {why}")

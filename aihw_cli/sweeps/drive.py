@@ -16,6 +16,7 @@ from typing import Any, Protocol, TextIO
 from aihw_cli import table
 from aihw_cli.arguments import Arguments
 from aihw_cli.output import say, say_json
+from aihw_cli.sweeps.evaluations import save_course
 from aihw_cli.sweeps.executors import make_executor
 from aihw_cli.sweeps.manifest import Job, Options, Sweep, load
 from aihw_cli.sweeps.scheduler import Scheduler
@@ -163,6 +164,8 @@ def tell(sweep: Sweep, code: int, *, as_json: bool) -> None:
             say(table.chosen_on(sweep.metric()), stream=stream)
             say(table.as_text(rows), stream=stream)
             say(f"table {sweep.folder / 'table.csv'}", stream=stream)
+        for line in save_course(sweep):
+            say(line, stream=stream)
         for line in closing_lines(sweep):
             say(line, stream=stream)
     if as_json:

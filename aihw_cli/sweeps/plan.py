@@ -87,13 +87,12 @@ def plan(
         )
     folder = sweep_folder(values[-1], "sweep", values)
     if again:
-        folder = _free(folder)
+        folder = free_folder(folder)
     keys = [
-        _keys(names, point, config)
+        keys_of(names, point, config)
         for point, config in zip(points, values, strict=True)
     ]
-    common = [word for word in points[0] if all(word in point for point in points)]
-    notes = [*composer.notes, *refuse_without_effect(common, values)]
+    notes = [*composer.notes, *refuse_without_effect(common_words(points), values)]
     notes += refuse_equal_points(keys, values) if names else []
     jobs = [
         job
@@ -122,7 +121,8 @@ def seeds_of(
         for s in range(first, first + config["seeds"])
     }
     return [
-        Job(point, seed, _free(path) if again else path) for seed, path in paths.items()
+        Job(point, seed, free_folder(path) if again else path)
+        for seed, path in paths.items()
     ]
 
 
@@ -140,14 +140,21 @@ def as_text(config: Mapping[str, Any]) -> str:
     return json.dumps(stored_config(config), default=str)
 
 
-def _keys(
+def common_words(points: Sequence[Sequence[str]]) -> list[str]:
+    """The words that all points of a sweep have in common."""
+    return [word for word in points[0] if all(word in point for point in points)]
+
+
+def keys_of(
     names: Sequence[str], point: Sequence[str], config: Mapping[str, Any]
 ) -> dict[str, str]:
+    """What a point changes: the swept keys with its values, or the name of the recipe."""
     given = dict(text.split("=", 1) for text in point)
     return {key: given[key] for key in names} or {"name": str(config["name"])}
 
 
-def _free(folder: Path) -> Path:
+def free_folder(folder: Path) -> Path:
+    """The folder, with a number behind its name if it exists already."""
     number, free = 2, folder
     while free.exists():
         free, number = folder.with_name(f"{folder.name}-{number}"), number + 1

@@ -219,6 +219,11 @@ class Run(Settings):
         True,
         "a GPU replays training steps as one graph where it can: same bits, faster",
     )
+    dtype: str = setting(
+        "float32",
+        "Number format in which digital layers compute; tiles and all stored weights are float32.",
+        choices=("float32", "bfloat16"),
+    )
     patience: int = setting(
         0,
         "epochs without a better valid_accuracy after which training ends; 0 = never",

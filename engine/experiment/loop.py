@@ -21,6 +21,7 @@ from engine.experiment.feeding.augment import Batches
 from engine.experiment.lifecycle.stopping import check_choice, stops
 from engine.experiment.lifecycle.verdict import Outcome
 from engine.experiment.losses import make_loss
+from engine.experiment.precision import number_format
 from engine.experiment.processor import give_torch_threads, processor
 from engine.experiment.schedules import learning_rate, warmed_up
 from engine.experiment.tasks._trained import start_from, start_of
@@ -236,8 +237,9 @@ class Loop:
         """Adds the gradients of a mini-batch. Returns its share of the loss of the step."""
         x = self.data.train_x.index_select(0, index) if x is None else x
         y = self.data.train_y.index_select(0, index)
-        output = self.model(x)
-        loss = self.loss_function(output, y)
+        with number_format(self.config["run"], self.device):
+            output = self.model(x)
+            loss = self.loss_function(output, y)
         whole = loss.detach()
         self.loss_sum.add_(whole, alpha=_weight(self.config["loss"], y.numel()))
         self.correct_sum.add_((output.detach().argmax(1) == y).sum())
@@ -369,10 +371,10 @@ def evaluate(
     loss = torch.zeros((), dtype=torch.float64, device=y.device)
     correct = torch.zeros((), dtype=torch.int64, device=y.device)
     for inputs, labels in zip(x.split(size), y.split(size), strict=True):
-        output = model(inputs)
-        loss.add_(
-            loss_function(output, labels), alpha=_weight(config["loss"], labels.numel())
-        )
+        with number_format(config["run"], y.device):
+            output = model(inputs)
+            value = loss_function(output, labels)
+        loss.add_(value, alpha=_weight(config["loss"], labels.numel()))
         correct.add_((output.argmax(1) == labels).sum())
     return loss.item() / y.numel(), correct.item() / y.numel()
 

@@ -312,12 +312,15 @@ def _leave_task(run: RunFolder, status: str, text: str, start: float) -> None:
 def _tell_processor(
     run: RunFolder, config: Mapping[str, Any], reporter: Reporter
 ) -> None:
-    """Say why a GPU is passed over, before hours are spent without it."""
+    """Say why a GPU is passed over, before hours are spent without it, and how digital layers
+    compute."""
+    from engine.experiment.precision import remark
     from engine.experiment.processor import without_gpu
 
-    if reason := without_gpu(config["run"]):
-        run.log(reason)
-        reporter.message(reason)
+    for text in (without_gpu(config["run"]), remark(config["run"])):
+        if text:
+            run.log(text)
+            reporter.message(text)
 
 
 class _Training:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,3 +172,66 @@ def test_what_is_no_trained_network(aihw: Aihw, run_dir: Path, folder: Path) -> 
     assert (
         aihw(*again).code == 0 and len(list(run_dir.parent.glob("*/checkpoint"))) == 1
     )
+
+
+@pytest.fixture
+def swept(aihw: Aihw, run_dir: Path) -> Result:
+    """Two evaluations of one run that differ in the resolution of their DACs."""
+    result = aihw("eval", str(run_dir), *SHORT, "-m", "tile.forward.inp_res=0.01,0.5")
+    assert result.code == 0
+    return result
+
+
+def test_a_sweep_has_runs_a_table_and_a_plot(
+    aihw: Aihw, run_dir: Path, swept: Result
+) -> None:
+    (sweep,) = (run_dir / "eval").glob("sweep-*")
+    rows = list(csv.DictReader((sweep / "accuracy.csv").open()))
+    assert {row["tile.forward.inp_res"] for row in rows} == {"0.01", "0.5"}
+    assert {row["after"] for row in rows} == {"1 s", "1 y"}
+    assert (sweep / "accuracy.png").stat().st_size > 1000
+    assert f"plot  {sweep / 'accuracy.png'}" in swept.out
+    # Each point is the run that the same command without -m finds again.
+    alone = aihw("eval", str(run_dir), *SHORT, "tile.forward.inp_res=0.5", "--json")
+    assert "finished" in alone.out
+    (mean,) = (
+        float(row["mean"])
+        for row in rows
+        if row["tile.forward.inp_res"] == "0.5"
+        and row["after"] == "1 y"
+        and row["compensation"] == "global"
+    )
+    assert json.loads(alone.out)["accuracy"] == mean
+    assert len(list((run_dir / "eval").glob("*-1/summary.json"))) == 2
+
+
+def test_a_sweep_is_resumed_where_a_point_is_missing(
+    aihw: Aihw, run_dir: Path, swept: Result
+) -> None:
+    (sweep,) = (run_dir / "eval").glob("sweep-*")
+    lost = next((run_dir / "eval").glob("*-1"))
+    table = (sweep / "accuracy.csv").read_text()
+    (sweep / "accuracy.csv").unlink()
+    shutil.rmtree(lost)
+    again = aihw("resume", str(sweep))
+    assert again.code == 0 and "1 of 2 runs to do" in again.out
+    assert (sweep / "accuracy.csv").read_text() == table
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["-m", "inference=pcm"], "no key has several values"),
+        (["-m", "optimizer.lr=0.1,0.2"], "the network was trained with it"),
+        (["-m", "run.dir=a,b"], "run.dir cannot be swept"),
+        (["-m", "tile.forward.inp_ress=0.1,0.2"], "nearest: tile.forward.inp_res"),
+        (["tile.forward.inp_res=0.1,0.2"], "add -m for a sweep"),
+        (["--jobs", "2"], "--jobs: one evaluation, no sweep: add -m"),
+    ],
+)
+def test_wrong_sweeps_are_refused_in_a_line(
+    aihw: Aihw, run_dir: Path, words: list[str], message: str
+) -> None:
+    result = aihw("eval", str(run_dir), *words)
+    assert result.code == 2 and message in result.err
+    assert not (run_dir / "eval").exists()

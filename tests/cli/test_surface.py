@@ -54,7 +54,7 @@ TOP = {
 }  # fmt: skip
 KEYS = {
     "run.epochs", "run.seed", "run.start", "run.device", "run.threads", "run.exact", "run.checkpoint_every", "run.dir",
-    "run.graph", "run.patience", "run.keep_best", "run.log", "run.executor", "run.cluster",
+    "run.graph", "run.dtype", "run.patience", "run.keep_best", "run.log", "run.executor", "run.cluster",
     "optimizer.name", "optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "optimizer.schedule.name",
     "optimizer.schedule.step_size", "optimizer.schedule.milestones", "optimizer.schedule.gamma",
     "optimizer.tile_lr", "optimizer.warmup", "optimizer.clip_grad_norm", "optimizer.accumulate",

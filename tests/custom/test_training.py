@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
@@ -128,6 +129,7 @@ EVERYTHING = {
     "rates": ["optimizer.tile_lr=0.2", "optimizer.warmup=7", "optimizer.schedule.name=cosine"],
     "clipping": ["optimizer.clip_grad_norm=0.1", "optimizer=adamw", "preset=hwa_add_normal"],
     "accumulation": ["optimizer.accumulate=3", "optimizer.warmup=3", "loss.reduction=mean"],
+    "bfloat16": ["run.dtype=bfloat16", "layers={fc2:{algorithm:digital}}", "optimizer=adam"],
     "smoothing": ["loss.label_smoothing=0.1", "dataset.augment=[RandomInvert]", "optimizer.accumulate=2"],
 }  # fmt: skip
 
@@ -294,3 +296,46 @@ def test_settings_of_training_that_mean_nothing(aihw: Aihw) -> None:
     assert "optimizer.tile_lr=0.1 has no effect: no layer learns by pulses" in done.err
     with pytest.raises(UserError, match="label_smoothing must be"):
         make_loss({"name": "nll", "label_smoothing": 2.0})
+
+
+def seen_formats(aihw: Aihw, monkeypatch: pytest.MonkeyPatch, *words: str) -> set[Any]:
+    """The formats of the outputs of `nn.Linear` and of tiles in a short run."""
+    seen = set()
+    for layer in (nn.Linear, AnalogLinear):
+        forward = layer.forward
+
+        def noted(self: Any, x: Any, forward: Any = forward, layer: Any = layer) -> Any:
+            y = forward(self, x)
+            seen.add((layer.__name__, y.dtype))
+            return y
+
+        monkeypatch.setattr(layer, "forward", noted)
+    done = aihw("train", *SMALL, "layers={fc2:{algorithm:digital}}", *words)
+    assert done.code == 0, done.err
+    assert ("tiles stay in float32" in done.out) == bool(words)
+    return seen
+
+
+def test_digital_layers_in_bfloat16(
+    aihw: Aihw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        plain = seen_formats(aihw, patch)
+    assert plain == {("Linear", torch.float32), ("AnalogLinear", torch.float32)}
+    short = seen_formats(aihw, monkeypatch, "run.dtype=bfloat16")
+    assert short == {("Linear", torch.bfloat16), ("AnalogLinear", torch.float32)}
+
+
+def test_bfloat16_is_another_run_and_keeps_its_weights_in_float32(aihw: Aihw) -> None:
+    folders = []
+    for dtype in ("float32", "bfloat16"):
+        words = ("algorithm=digital", f"run.dtype={dtype}", "--json")
+        folders.append(Path(json.loads(aihw("train", *SMALL, *words).out)["folder"]))
+    assert folders[0] != folders[1]
+    without = aihw("train", *SMALL, "algorithm=digital", "--json")
+    assert json.loads(without.out)["folder"] == str(folders[0])
+    found = max((folders[1] / "checkpoint").iterdir())
+    tensors = load_file(next(found.glob("*.safetensors")))
+    assert {v.dtype for k, v in tensors.items() if k.startswith("model/")} == {
+        torch.float32
+    }

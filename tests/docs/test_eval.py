@@ -15,7 +15,7 @@ def test_evaluation(aihw: Callable[..., Any], folder: Path) -> None:
         name: len(list((folder / name).rglob("accuracy.png")))
         for name in ("trained", "retrained", "runs")
     }
-    assert found == {"trained": 5, "retrained": 1, "runs": 1}
+    assert found == {"trained": 10, "retrained": 1, "runs": 1}
 
 
 def test_solvers(aihw: Callable[..., Any], folder: Path) -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from engine.experiment.build import build, layer_config
-from engine.experiment.data import Info
+from engine.experiment.data import TEXT, Info
 from engine.experiment.members import find_member, member_names
 from engine.settings import UserError
 from tests.experiment.helpers import analog_config, small_config
 
-MNIST, TEXT = Info((1, 28, 28), 10), Info((5,), 7, "text")
+MNIST, CHARACTERS = Info((1, 28, 28), 10), Info((5,), 87, TEXT)
 CPU = torch.device("cpu")
 LAYOUTS = {
     "fcn": [(256, 784), (256,), (128, 256), (128,), (10, 128), (10,)],
@@ -37,8 +38,14 @@ LAYOUTS = {
 }  # fmt: skip
 
 
+def takes_text(name: str) -> bool:
+    """Whether a model is one for texts."""
+    return getattr(find_member("models", name), "TAKES", "") == TEXT
+
+
 def test_every_model_is_looked_at() -> None:
-    assert set(member_names("models")) == {*LAYOUTS, "char_lstm", "torchvision"}
+    of_images = {name for name in member_names("models") if not takes_text(name)}
+    assert of_images == {*LAYOUTS, "torchvision"}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -69,13 +76,40 @@ def test_no_model_has_layers_of_nothing(
     config = small_config(tmp_path, loss={"name": "cross_entropy"})
     config["model"] = {"name": name, key: [size] if name == "mlp" else size}
     with pytest.raises(UserError, match=f"model {name}: .*{key}.* must be 1 at least"):
-        build(config, TEXT if name == "char_lstm" else MNIST, CPU)
+        build(config, CHARACTERS if takes_text(name) else MNIST, CPU)
+
+
+def network_for_text(folder: Path, name: str) -> nn.Module:
+    """A model for texts of 87 kinds of characters, which are read five at a time."""
+    config = small_config(folder, loss={"name": "cross_entropy"})
+    config["model"] = {"name": name, "hidden": 64}
+    model, _ = build(config, CHARACTERS, CPU)
+    return model
+
+
+@pytest.mark.parametrize("name", [*filter(takes_text, member_names("models"))])
+def test_networks_for_text_score_every_next_character(
+    tmp_path: Path, name: str
+) -> None:
+    model = network_for_text(tmp_path, name)
+    assert model(torch.randint(87, (3, 5))).shape == (3, 87, 5)
+
+
+def test_the_lstm_of_one_matrix_is_that_of_two(tmp_path: Path) -> None:
+    combined, apart = (
+        network_for_text(tmp_path, name) for name in ("char_lstm_combined", "char_lstm")
+    )
+    for own, twin in zip(combined.layers, apart.layers, strict=True):
+        own.matrix.weight.data = torch.cat([twin.weight_ih_l0, twin.weight_hh_l0], 1)
+        own.matrix.bias.data = twin.bias_ih_l0 + twin.bias_hh_l0
+    combined.scores.load_state_dict(apart.scores.state_dict())
+    x = torch.randint(87, (3, 5))
+    for _ in range(2):  # the second batch goes on from the state of the first
+        torch.testing.assert_close(combined(x), apart(x), rtol=1e-4, atol=1e-5)
 
 
 def test_layout_of_the_network_for_text(tmp_path: Path) -> None:
-    config = small_config(tmp_path, loss={"name": "cross_entropy"})
-    config["model"] = {"name": "char_lstm", "hidden": 64}
-    model, _ = build(config, Info((5,), 87, "text"), CPU)
+    model = network_for_text(tmp_path, "char_lstm")
     lstm = [(256, 64), (256,), (256,)]
     assert [tuple(p.shape) for p in model.parameters()] == [
         (256, 87),
@@ -155,7 +189,7 @@ def test_models_and_datasets_that_do_not_fit_are_refused(tmp_path: Path) -> None
     with pytest.raises(
         UserError, match="model mlp takes images, dataset digits holds text"
     ):
-        build(small_config(tmp_path), TEXT, CPU)
+        build(small_config(tmp_path), CHARACTERS, CPU)
     config = {**small_config(tmp_path), "model": {"name": "char_lstm"}}
     with pytest.raises(
         UserError, match="model char_lstm takes text, dataset digits holds images"

@@ -95,7 +95,7 @@ LATER: dict[str, dict[str, Any]] = {
     },
     "optimizer": {"tile_lr": 0.0, "warmup": 0, "clip_grad_norm": 0.0, "accumulate": 1},
     "loss": {"label_smoothing": 0.0},
-    "run": {"patience": 0},
+    "run": {"patience": 0, "dtype": "float32"},
 }
 # Keys that may name a file of the user's own: its content counts, not its name.
 NAMED_FILES = ("model", "noise_model")

@@ -149,8 +149,14 @@ def config(folder: Path, text: str, **changes: Any) -> dict[str, Any]:
     return made
 
 
-def test_the_state_outlives_a_batch_until_another_text_begins(tmp_path: Path) -> None:
-    loop = Loop(config(tmp_path, SENTENCE * 20, tile={"forward": {"is_perfect": True}}))
+@pytest.mark.parametrize("name", ["char_lstm", "char_gru", "char_lstm_combined"])
+def test_the_state_outlives_a_batch_until_another_text_begins(
+    tmp_path: Path, name: str
+) -> None:
+    made = config(tmp_path, SENTENCE * 20, tile={"forward": {"is_perfect": True}})
+    made["model"] = {"name": name, "hidden": 12, "layers": 2, "dropout": 0.1}
+    made["layers"] = {}
+    loop = Loop(made)
     model, x = loop.model.eval(), loop.data.train_x
     whole = torch.cat([x[0::8][:3].flatten()]).view(1, -1)
     with torch.no_grad():
