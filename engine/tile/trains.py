@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from engine.jit.programs import fill
+from engine.jit.struct import read_struct
 from engine.tile.pulses import (
     _SPACE,
     MAX_WORDS,
+    PLAN_WORDS,
     SLOTS,
     TYPES,
     _args,
@@ -26,6 +28,10 @@ from engine.tile.strategies import update as update_kernels
 
 if TYPE_CHECKING:
     from engine.tile.cells import CellArray
+
+# Places in a plan.
+_PLAN: Any = read_struct("trains/trains.cuh", "Amplitude")
+LENGTH, DOWN = _PLAN.length.offset // 4, _PLAN.down.offset // 4
 
 
 @dataclass
@@ -114,7 +120,7 @@ def pulse_all(array: CellArray, n: int) -> None:
 def sure_plans(array: CellArray, batch: int, length: int, up: bool) -> Tensor:
     """Plans of `batch` samples with trains of a given length in one direction."""
     plans = torch.zeros(
-        array.lanes, batch, 4, dtype=torch.int32, device=array.weight.device
+        array.lanes, batch, PLAN_WORDS, dtype=torch.int32, device=array.weight.device
     )
-    plans[..., 2], plans[..., 3] = length, int(not up)
+    plans[..., LENGTH], plans[..., DOWN] = length, int(not up)
     return plans

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from engine.jit.programs import Program, fill, group_program
-from engine.jit.struct import read_struct, words
+from engine.jit.struct import read_struct
+from engine.tile.pulses import PLAN_WORDS
 from engine.tile.trains import Trains
 
 HEADER = "group/group.cuh"
-PLAN_WORDS = words("trains/trains.cuh", "Amplitude")
 
 
 class Thresholds(NamedTuple):
