@@ -58,6 +58,12 @@ PEER_UPDATES = {
     "ecram": (0.072, 1.04, 0.363, 16.1, 15.4),
 }
 UPDATE_RATE = 0.01
+# Products of 256 vectors without gradients, launched one by one, with matrices of these sizes.
+PRODUCT_SIZES, PRODUCT_BATCH = (512, 1024, 2048, 4096), 256
+PEER_PRODUCTS = {
+    "default": (0.179, 0.168, 0.185, 0.324),
+    "standard_hwa": (0.240, 0.299, 0.462, 1.09),
+}
 
 
 def milliseconds(step: Step, before: Step | None = None) -> float:
@@ -199,6 +205,61 @@ def updates(wanted: Callable[[str], bool]) -> Iterator[Row]:
             yield {"task": task, "ms": time, "peer_ms": peer, "ratio": peer / time}
 
 
+def products(wanted: Callable[[str], bool]) -> Iterator[Row]:
+    """A row for each periphery and size whose name is wanted, with the milliseconds in which the
+    card is busy: the rest is spent on the host."""
+    import torch
+
+    from benchmarks.tasks import ONE_TILE, one_tile_config
+    from engine.nn import AnalogLinear
+    from engine.tile.settings import TileSpec
+
+    for preset, peers in PEER_PRODUCTS.items():
+        config: Any = {"tile": {"mapping": ONE_TILE}}
+        if preset != "default":
+            config = one_tile_config(preset)
+        for size, peer in zip(PRODUCT_SIZES, peers, strict=True):
+            task = f"product/{size}/{preset}"
+            if not wanted(task):
+                continue
+            torch.manual_seed(0)
+            spec = TileSpec.from_config(config)
+            layer = AnalogLinear(size, size, bias=False, tile=spec, seed=0)
+            layer = layer.cuda().eval()
+            x = torch.randn(PRODUCT_BATCH, size, device="cuda")
+            multiply = functools.partial(torch.no_grad()(layer), x)
+            time = milliseconds(multiply)
+            busy, kernels = busy_time(multiply)
+            yield {
+                "task": task,
+                "ms": time,
+                "busy_ms": busy,
+                "kernels": kernels,
+                "peer_ms": peer,
+                "ratio": peer / time,
+            }
+
+
+def busy_time(step: Step, steps: int = 20) -> tuple[float, dict[str, float]]:
+    """Milliseconds of a step in which kernels run, and those of each of them, the longest first."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    step()
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
+        for _ in range(steps):
+            step()
+        torch.cuda.synchronize()
+    times = {
+        event.key[:60]: event.self_device_time_total / 1e3 / steps
+        for event in found.key_averages()
+    }
+    ordered = sorted(times.items(), key=lambda item: -item[1])
+    kernels = {name: round(time, 5) for name, time in ordered if time > 0}
+    return sum(kernels.values()), kernels
+
+
 def captured(step: Step) -> Step:
     """The step as a CUDA graph; replays draw new noise, since steps are counted in device
     memory."""
@@ -221,6 +282,7 @@ def table(rows: list[Row]) -> str:
     lines = []
     for row in rows:
         ratio = f"{row['ratio']:6.2f}" if "ratio" in row else "      "
-        loss = f"  loss {row['loss']:.4f}" if "loss" in row else ""
-        lines.append(f"{row['task']:40s} {row['ms']:9.4f} ms {ratio}{loss}")
+        rest = f"  loss {row['loss']:.4f}" if "loss" in row else ""
+        rest += f"  busy {row['busy_ms']:.4f} ms" if "busy_ms" in row else ""
+        lines.append(f"{row['task']:40s} {row['ms']:9.4f} ms {ratio}{rest}")
     return "\n".join(lines)

@@ -152,6 +152,7 @@ def rows(wanted: Callable[[str], bool], data: Path) -> Iterator[Row]:
     yield {"task": "normals", "per_s": normals}
     yield from gpu_rows.steps(data, wanted)
     yield from gpu_rows.updates(wanted)
+    yield from gpu_rows.products(wanted)
     for preset in ("gokmen_vlasov", "reram_es", "reram_sb"):
         if wanted(f"kernels/update/{preset}"):
             yield from updates(preset, bandwidth, normals)

@@ -75,6 +75,7 @@ class AnalogTile(nn.Module):
 
         # Functions of the algorithm, found once: a step must not look for them.
         self.update: Any = getattr(algorithm, "update", None)
+        self.gradient_product: Any = getattr(algorithm, "product", None)
         self.pass_time: Any = algorithm.end_of_batch
         self.forward_read: Any = getattr(algorithm, "forward", None)
         self.backward_read: Any = getattr(algorithm, "backward", None)
@@ -137,16 +138,12 @@ class AnalogTile(nn.Module):
         )
         if not plain:
             check_plain(x)
-        self.settle(only_if_changed=True)
-        scales = (self.scale, self.out_scale)
+        if self.training:
+            self.settle(only_if_changed=True)
+        scales = (self._buffers["scale"], self.out_scale)
+        parts: Any = self._modules
         with full_precision(x):
-            algorithm = find_algorithm(self.algorithm)
-            y: Tensor = algorithm.product(
-                self.tile,
-                self.state,
-                x,
-                scales,
-            )
+            y: Tensor = self.gradient_product(parts["tile"], parts["state"], x, scales)
         y = y.to(x.dtype)
         return y if bias is None else y + bias
 

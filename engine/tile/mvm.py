@@ -211,14 +211,13 @@ class Product(nn.Module):
             multiply(v, weight.mT if self.forward_order else weight, out=z)
             return
         batch = v.shape[-2] // self.sections
-        for group in self.groups:
+        rows = [batch * (group.last - group.first) for group in self.groups]
+        parts = zip(self.groups, v.split(rows, -2), z.split(rows, -2), strict=True)
+        for group, inputs, outputs in parts:
             spread = self.asymmetry if group.asymmetric else None
             w = weight if spread is None else weight * spread
             w = w.abs() if group.absolute else w
-            rows = slice(batch * group.first, batch * group.last)
-            multiply(
-                v[..., rows, :], w.mT if self.forward_order else w, out=z[..., rows, :]
-            )
+            multiply(inputs, w.mT if self.forward_order else w, out=outputs)
 
     def plan(self, where: torch.device, inputs: int) -> Tensor:
         """The settings as the kernels read them."""

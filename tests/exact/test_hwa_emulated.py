@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.algorithms.parts import input_range, modify, trained
+from engine.algorithms.parts import factors, input_range, modify
 from engine.jit import source
 from engine.nn import AnalogLinear, analog_tiles
 from engine.optim import AnalogSGD
@@ -88,10 +88,11 @@ def test_emulated_training_equals_that_of_a_cpu(
         run(self, kernel, *args, **how)
 
     monkeypatch.setattr(EmulatedProgram, "run", noted)
-    for part in (input_range, modify, trained):
+    for part in (factors, input_range, modify):
         monkeypatch.setattr(part, "training_program", lambda backend: program)
     found = train(SETTINGS[name])
-    assert {"row_figures", "settle_limits", "settle_rows", "learn_scale"} <= ran
+    assert {"row_figures", "settle_limits", "settle_rows"} <= ran
+    assert {"scale_outputs", "learn_scale"} <= ran
     if "input_range" in SETTINGS[name]:
         assert {"modify_rows", "cut_inputs", "pull_range", "learn_range"} <= ran
     assert found.keys() == expected.keys()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.nn import AnalogLinear
+from engine.nn import AnalogLinear, analog_tiles
 from engine.optim import AnalogSGD
 from engine.tile.settings import TileSpec
 
@@ -93,3 +93,38 @@ def test_inputs_get_no_gradient_from_clipped_outputs_if_asked_for(
     torch.testing.assert_close(
         layer.get_weights()[0], weights - 0.1 * d.T @ x.detach(), atol=1e-4, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("columnwise", [True, False])
+def test_a_product_without_gradients_is_the_same(columnwise: bool) -> None:
+    """Evaluation goes past autograd, and scales its outputs in place."""
+    settings = {
+        "input_range": {"enable": True},
+        "mapping": {
+            "weight_scaling_omega": 1.0,
+            "learn_out_scaling": True,
+            "out_scaling_columnwise": columnwise,
+        },
+    }
+    spec = {"device": {"model": "ideal"}, "algorithm": {"name": "hwa"}}
+    layer = AnalogLinear(
+        37, 150, tile=TileSpec.from_config({**spec, "tile": settings}), seed=1
+    )
+    (tile,) = analog_tiles(layer)
+    assert tile.out_scale is not None
+    assert tile.scale is not None
+    with torch.no_grad():
+        tile.out_scale.uniform_(-2, 2)
+        tile.state.input_range.value.fill_(0.7)
+    layer.eval()
+    x = torch.randn(5, 37)
+    tile.tile.read_calls = 0
+    expected = layer(x)
+    assert expected.requires_grad
+    tile.tile.read_calls = 0
+    with torch.no_grad():
+        assert torch.equal(layer(x), expected)
+        tile.tile.read_calls = 0
+        read = tile.tile.mvm(tile.state.input_range.cut(x))
+        factor = tile.state.input_range.value * tile.scale * tile.out_scale
+        assert torch.equal(read * factor + layer.grid.bias, expected)

@@ -70,12 +70,12 @@ class LearnedRange(nn.Module):
         self.value.data.copy_(value)
         self.seen.copy_(seen)
 
-    @torch.no_grad()
     def cut(self, x: Tensor) -> Tensor:
         """What enters the tile: x [B, I], cut off at the range and divided by it."""
         v = torch.empty_like(x)
-        args = self._args(x)
-        args.v = v.data_ptr()
+        args: Any = read_struct(HEADER, "RangeArgs")()
+        args.items, args.cols = x.shape
+        fill(args, ("x", "v", "range"), (x, v, self.value))
         program = training_program(x.device.type)
         program.run("cut_inputs", args, warps=warps_of(args.items, args.cols))
         return v

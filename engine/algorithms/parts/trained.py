@@ -6,12 +6,12 @@ Shapes: B samples, I inputs, O outputs.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from engine.algorithms.parts.factors import Factors
 from engine.algorithms.parts.input_range import LearnedRange
 from engine.algorithms.parts.modify import (
     EVALUATION_STREAM,
@@ -22,10 +22,8 @@ from engine.algorithms.parts.modify import (
     modify,
     settle,
 )
-from engine.jit.programs import fill, training_program
-from engine.jit.struct import read_struct, words
+from engine.jit.struct import words
 from engine.tile.autograd import first_order
-from engine.tile.launch import warps_of
 from engine.tile.mvm import Product
 from engine.tile.periphery import clipping_limit
 from engine.tile.settings import IO
@@ -140,16 +138,23 @@ def product(
 
     Gradients reach x, the weights, the learned scale and the input range.
     """
-    x = x.to(torch.float32).contiguous()
-    found = state.input_range
-    if found is not None and tile.training:
-        found.observe(x)
+    if x.dtype is not torch.float32 or not x.is_contiguous():
+        x = x.to(torch.float32).contiguous()
+    # Past nn.Module's own search for attributes, which takes longer than a kernel's launch.
+    ranges: Any = state.__dict__.get("input_range", state._modules.get("input_range"))
+    if ranges is not None and tile.training:
+        ranges.observe(x)
     scale, learned = scales
+    factors = Factors(None if ranges is None else ranges.value, scale, learned)
+    if not torch.is_grad_enabled():
+        # Nothing is kept for a way back, and autograd's part of a call takes half of its time.
+        cut = x if ranges is None else ranges.cut(x)
+        y = tile.mvm(cut, state.disturbed(tile))
+        return factors.scale(y, out=y) if factors.present else y
     parts = (tile, state, scale)
-    y: Tensor = _TrainedProduct.apply(
-        x, tile.array.weight, None if found is None else found.value, learned, parts
-    )
-    return y
+    weight = tile.array.weight
+    found: Tensor = _TrainedProduct.apply(x, weight, factors.range, learned, parts)
+    return found
 
 
 class _TrainedProduct(torch.autograd.Function):
@@ -172,29 +177,33 @@ class _TrainedProduct(torch.autograd.Function):
         ctx.per_sample = None if other is None else other.per_sample
         ctx.leaves = weight, limit, learned
         seen = y if state.limit > 0 or learned is not None else None
-        factors = [f.detach() for f in (limit, scale, learned) if f is not None]
         ctx.save_for_backward(
             x, weight if other is None else other.weight, cut, seen, scale, learned
         )
-        if not factors:
+        factors = Factors(limit, scale, learned)
+        if not factors.present:
             return y
-        factor = functools.reduce(torch.mul, factors)
-        return y.mul_(factor) if seen is None else y * factor
+        # The way back needs the outputs as they are.
+        out = y if seen is None else torch.empty_like(y)
+        return factors.scale(y, out=out)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             return first_order(_TrainedProduct.backward, ctx, grads, ctx.leaves)
         # Asked for once: gradient checkpointing gives them out a single time.
-        (_, state, _), saved = ctx.parts, ctx.saved_tensors
-        x, met, cut, _, _, learned = saved
+        (_, state, _) = ctx.parts
+        x, met, cut, seen, scale, learned = ctx.saved_tensors
         needs_x, needs_weight, needs_range, needs_scale, _ = ctx.needs_input_grad
         grad_x = grad_weight = grad_range = grad_scale = None
         with torch.autocast(x.device.type, enabled=False):
             d = grads[0].to(torch.float32).contiguous()
-            back, own, clipped, args = _spread(state, saved[3:], d)
+            ranges = state.input_range
+            limit = None if ranges is None else ranges.value
+            factors = Factors(limit, scale, learned)
+            back, own, clipped, args = factors.spread(d, seen, state.limit)
             if needs_scale:
-                grad_scale = _scale_gradient(args, learned)
+                grad_scale = factors.gradient(args)
             if needs_x or needs_range:
                 grad_x = _back(
                     ctx.parts[0],
@@ -244,49 +253,3 @@ class Rows:
     def __init__(self, x: Tensor) -> None:
         self.weight, (self.out_size, self.in_size) = x, x.shape
         self.control = x.new_zeros(1, words("random.cuh", "Control"), dtype=torch.int32)
-
-
-def _spread(
-    state: Trained, saved: Any, d: Tensor
-) -> tuple[Tensor, Tensor, Tensor | None, Any]:
-    """d [B, O] as the way back to the inputs takes it, and as the weights' gradient does; clipped
-    outputs [B]. `saved` are outputs, scale and learned scale where they count."""
-    seen, scale, learned = saved
-    if seen is None and scale is None:
-        return d, d, None, None
-    args = read_struct("hwa/range.cuh", "OutputArgs")()
-    args.items, (args.rows, args.cols), args.limit = d.shape[0], d.shape, state.limit
-    back, own, clipped = (
-        torch.empty_like(d),
-        torch.empty_like(d),
-        d.new_empty(d.shape[0]),
-    )
-    fill(args, ("d", "back", "own", "clipped"), (d, back, own, clipped))
-    limit = None if state.input_range is None else state.input_range.value
-    for name, tensor in (
-        ("y", seen),
-        ("scale", scale),
-        ("learned", learned),
-        ("range", limit),
-    ):
-        setattr(args, name, None if tensor is None else tensor.data_ptr())
-    args.scale_step = int(scale is not None and scale.numel() > 1)
-    args.learned_step = int(learned is not None and learned.numel() > 1)
-    args.kept = d  # the struct points to it
-    program = training_program(d.device.type)
-    program.run("spread_gradient", args, warps=warps_of(args.items, args.cols))
-    return back, own, clipped, args
-
-
-def _scale_gradient(args: Any, learned: Tensor) -> Tensor:
-    """The gradient of the learned scale, [O] or [1]."""
-    found = learned.new_empty(args.cols)
-    args.by_column, args.items = found.data_ptr(), (args.cols + 31) // 32
-    program = training_program(learned.device.type)
-    program.run("learn_scale", args, warp=True)
-    if learned.numel() > 1:
-        return found
-    joined = learned.new_empty(1)
-    args.joined, args.items = joined.data_ptr(), 1
-    program.run("join_scale", args, threads=1, warp=True)
-    return joined

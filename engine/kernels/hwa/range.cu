@@ -81,6 +81,20 @@ FN Laned<float> factors_of(const float* f, i64 step, i64 at, int rest) {
     return found;
 }
 
+// Outputs times the range and both scales, to `own`.
+BLOCK_KERNEL(scale_outputs, OutputArgs, 8) {
+    float r = a.range ? a.range[0] : 1.0f;
+    for (i64 at = 32 * w.rank; at < a.cols; at += 32 * w.size) {
+        int rest = rest_of(a.cols, at);
+        Laned<float> s = factors_of(a.scale, a.scale_step, at, rest),
+                     o = factors_of(a.learned, a.learned_step, at, rest);
+        const float* y = a.y + item * a.cols + at;
+        float* scaled = a.own + item * a.cols + at;
+        LANES(l)
+            if (l < rest) scaled[l] = y[l] * (r * s[l] * o[l]);
+    }
+}
+
 // Gradients of the tile's outputs: d times the scale for the inputs, d over the scale for the
 // weights.
 BLOCK_KERNEL(spread_gradient, OutputArgs, 8) {
