@@ -16,7 +16,9 @@ MODIFIERS = (
     "None", "Copy", "Discretize", "MultNormal", "AddNormal", "DiscretizeAddNormal", "DoReFa", "Poly", "ProgNoise",
     "DropConnect", "PCMNoise",
 )  # fmt: skip
-CLIPS = ("None", "FixedValue", "LayerGaussian", "AverageChannelMax")
+CLIPS = (
+    "None", "FixedValue", "LayerGaussian", "AverageChannelMax", "LayerGaussianPerChannel",
+)  # fmt: skip
 REMAPS = ("None", "LayerwiseSymmetric", "ChannelwiseSymmetric")
 CONVENTIONS = ("Compiled", "Torch")
 MOST_COEFFICIENTS = 8
@@ -48,6 +50,10 @@ class WeightModifier(Settings):
     )
     rel_to_actual_wmax: bool = setting(
         True, "the largest weight is that of the tile, not assumed_wmax"
+    )
+    per_channel: bool = setting(
+        False,
+        "The largest weight is that of each output by itself, not of the whole tile.",
     )
     assumed_wmax: float = setting(
         1.0, "largest weight if not that of the tile", "weight", above=0
@@ -104,7 +110,10 @@ class WeightClip(Settings):
         -1.0, "the limit, or the largest one of the other types; <= 0 = none", "weight"
     )
     sigma: float = setting(
-        2.5, "the limit of LayerGaussian", "standard deviations", above=0
+        2.5,
+        "The limit of LayerGaussian over all weights, of LayerGaussianPerChannel over those of an output.",
+        "standard deviations",
+        above=0,
     )
 
 

@@ -180,8 +180,9 @@ def test_hardware_aware_training_is_alike(kind: str, own: bool) -> None:
         "pcm_t_inference": 10.0,
     }
     tile = {
-        "modifier": modifier | {"per_batch_sample": own},
-        "clip": {"type": "LayerGaussian", "sigma": 1.5}, "remap": {"type": "ChannelwiseSymmetric"},
+        "modifier": modifier | {"per_batch_sample": own, "per_channel": own},
+        "clip": {"type": "LayerGaussianPerChannel" if own else "LayerGaussian", "sigma": 1.5},
+        "remap": {"type": "ChannelwiseSymmetric"},
         "input_range": {"enable": True, "init_from_data": 2, "decay": 0.01},
         "mapping": {"learn_out_scaling": True}, "forward": {"bound_management": "None", "noise_management": "None"},
     }  # fmt: skip

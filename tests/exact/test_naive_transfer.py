@@ -3,6 +3,7 @@ bit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -295,8 +296,14 @@ def assert_coupled_alike(
         np.testing.assert_array_equal(tile.weight.detach().numpy(), shown)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_twenty_updates(name: str) -> None:
+def slow_ones(names: Iterable[str], *slow: str) -> list[Any]:
+    """The names, of which some are tested by `make slow` alone: minutes of NumPy."""
+    marks = dict.fromkeys(slow, (pytest.mark.slow,))
+    return [pytest.param(name, marks=marks.get(name, ())) for name in names]
+
+
+@pytest.mark.parametrize("name", slow_ones(CASES, "agad_rows", "chopped_rows"))
+def test_a_series_of_updates(name: str) -> None:
     module, tile, state = make(name)
     batch = (
         8 if name == "agad_rows" else 4
@@ -305,7 +312,8 @@ def test_twenty_updates(name: str) -> None:
     start = (
         tile.array.weight.detach().clone() if state.last is None else state.last.clone()
     )
-    for n in range(20):
+    late = "rows" in name or "chain" in name  # their first writes come late
+    for n in range(20 if late else 12):
         x, d = vectors(n, batch)
         module.update(tile, state, x, d, 0.03)
         naive.learn(
@@ -320,9 +328,10 @@ def test_twenty_updates(name: str) -> None:
     assert (end != start).float().mean() > 0.2, "hardly anything was written"
 
 
-@pytest.mark.parametrize(
-    "name", ["tiki_taka", "chopped_auto", "tiki_taka_random", "ttv2_chain"]
-)
+SPARSE = ("tiki_taka", "chopped_auto", "tiki_taka_random", "ttv2_chain")
+
+
+@pytest.mark.parametrize("name", slow_ones(SPARSE, *SPARSE[2:]))
 def test_samples_without_slots_bring_no_pulses(name: str) -> None:
     """As in convolutions, where most patches have no gradient: their trains are not even made."""
     module, tile, state = make(name)

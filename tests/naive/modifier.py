@@ -24,12 +24,16 @@ def modify(
 ) -> Floats:
     """The disturbed weights [O, I], or those that are `sample`'s own."""
     changed = weight.shape[1] - s.copy_last_column
-    top = np.abs(weight[:, :changed]).max()
-    m = (top if top > 0 else ONE) if s.rel_to_actual_wmax else F32(s.assumed_wmax)
+    tops = np.abs(weight[:, :changed]).max(1)
+    if not s.per_channel:
+        tops = np.full_like(tops, tops.max())
+    m = np.where(tops > 0, tops, ONE)
+    if not s.rel_to_actual_wmax:
+        m = np.full_like(tops, s.assumed_wmax)
     first = sample * len(weight)
     made = np.stack(
         [
-            _row(row, s, F32(m), Draws(source, stream, first + k))
+            _row(row, s, F32(m[k]), Draws(source, stream, first + k))
             for k, row in enumerate(weight)
         ]
     )
@@ -182,7 +186,13 @@ def settle(
         )
         limit = min(own, limit) if limit > 0 else own
     top = rows.top
-    if limit > 0:
+    if clip.type == "LayerGaussianPerChannel":
+        own = F32(clip.sigma) * np.sqrt(rows.spread / (F32(w.shape[1]) - ONE))
+        own = np.minimum(own, limit) if limit > 0 else own
+        clipped = np.clip(w, -own[:, None], own[:, None])
+        w = np.where(own[:, None] > 0, clipped, w)
+        top = np.where(own > 0, np.minimum(top, own), top)
+    elif limit > 0:
         w, top = clamp(w, -limit, limit), np.minimum(top, limit)
     if remap.type == "None" or scale is None:
         return w, scale

@@ -67,11 +67,15 @@ def test_gradients_of_vectors_with_weights_of_their_own() -> None:
     )
 
 
-def test_the_noise_of_own_weights_has_the_variance_asked_for() -> None:
-    layer, x = linear(**OWN), inputs(1, IN).expand(4000, IN)
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_the_noise_of_own_weights_has_the_variance_asked_for(per_channel: bool) -> None:
+    modifier = OWN["modifier"] | {"per_channel": per_channel}
+    layer, x = linear(modifier=modifier), inputs(1, IN).expand(4000, IN)
     noise = (layer(x) - torch.nn.functional.linear(x, *layer.get_weights())).detach()
-    wanted = 0.2 * tile_of(layer).tile.weight.detach().abs().max() * x[0].norm()
-    torch.testing.assert_close(noise.std(0), wanted.expand(OUT), rtol=0.05, atol=0)
+    largest = tile_of(layer).tile.weight.detach().abs().amax(1)
+    largest = largest if per_channel else largest.max().expand(OUT)
+    wanted = 0.2 * largest * x[0].norm()
+    torch.testing.assert_close(noise.std(0), wanted, rtol=0.05, atol=0)
     torch.testing.assert_close(
         torch.corrcoef(noise.T), torch.eye(OUT), rtol=0, atol=0.07
     )

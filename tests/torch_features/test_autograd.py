@@ -239,7 +239,13 @@ def test_forward_mode_is_refused(base: dict[str, Any]) -> None:
 
 
 @noisy
-@pytest.mark.parametrize("whole", [False, True], ids=["network", "step"])
+@pytest.mark.parametrize(
+    "whole",
+    [
+        pytest.param(False, id="network"),
+        pytest.param(True, id="step", marks=pytest.mark.slow),
+    ],
+)
 def test_the_compiler_leaves_tiles_as_they_are(
     base: dict[str, Any], whole: bool
 ) -> None:

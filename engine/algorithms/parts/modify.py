@@ -92,14 +92,19 @@ def _prepared(
         call,
         stream,
     )
-    # Smallest and largest: exact in any order, so that no kernel of our own is needed.
-    ends = (
-        torch.stack(torch.aminmax(weight[:, :changed]))
-        if modifier.rel_to_actual_wmax and changed
-        else weight
-    )
+    ends = _smallest_and_largest(weight[:, :changed], modifier)
     fill(args, ("w", "range", "control"), (weight, ends, array.control))
     return args, ends
+
+
+def _smallest_and_largest(weight: Tensor, modifier: WeightModifier) -> Tensor:
+    """The ends of the weights' range: [2], or [O, 2] where each output has its own; anything where
+    they do not count. They are exact in any order, so that no kernel of our own is needed."""
+    if not modifier.rel_to_actual_wmax or not weight.numel():
+        return weight.new_zeros(2 * len(weight))
+    if modifier.per_channel:
+        return torch.stack(torch.aminmax(weight, dim=1), 1)
+    return torch.stack(torch.aminmax(weight))
 
 
 def _modify_args(modifier: WeightModifier) -> Any:
@@ -118,6 +123,7 @@ def _modify_args(modifier: WeightModifier) -> Any:
         int(modifier.sto_round),
         int(modifier.rel_to_actual_wmax),
     )
+    args.per_channel = int(modifier.per_channel)
     args.degree = len(modifier.coeffs)
     args.coeffs[: args.degree] = modifier.coeffs
     return args

@@ -63,6 +63,14 @@ FN float spread_of_rows(const float* figures, i64 rows, i64 cols) {
     return sqrt_(lanes_sum(sum) / ((float)rows * n - 1.0f));
 }
 
+// Where the weights of a row are clipped (<= 0: nowhere): at `layer`, or by their own deviation.
+FN float clip_of_row(const SettleArgs& a, i64 row, float layer) {
+    if (a.clip != CLIP_LAYER_GAUSSIAN_PER_CHANNEL) return layer;
+    if (a.cols < 2) return a.fixed_value;
+    float own = a.sigma * sqrt_(a.figures[FIGURES * row + SPREAD] / ((float)a.cols - 1.0f));
+    return a.fixed_value > 0.0f ? min_(own, a.fixed_value) : own;
+}
+
 // One item: where to clip (<= 0: nowhere), the largest magnitude after that, and the smallest
 // scale. Sums have an order, and the first warp makes them; maxima have none.
 BLOCK_KERNEL(settle_limits, SettleArgs, 8) {
@@ -75,20 +83,21 @@ BLOCK_KERNEL(settle_limits, SettleArgs, 8) {
         int rest = rest_of(a.rows, row);
         LANES(l)
             if (l < rest) {
-                tops[l] = max_(a.figures[FIGURES * (row + l) + TOP], tops[l]);
+                float top = a.figures[FIGURES * (row + l) + TOP];
+                tops[l] = max_(limited(top, clip_of_row(a, row + l, 0.0f)), tops[l]);
                 leasts[l] = a.remap ? max_(-a.scale[row + l], leasts[l]) : leasts[l];
             }
     }
     float top = warps_max(lanes_max(tops), w), least = -warps_max(lanes_max(leasts), w);
     if (w.rank > 0) return;
     float at = a.fixed_value;
-    if (a.clip >= CLIP_LAYER_GAUSSIAN) {
+    if (a.clip == CLIP_LAYER_GAUSSIAN || a.clip == CLIP_AVERAGE_CHANNEL_MAX) {
         float own = a.clip == CLIP_LAYER_GAUSSIAN
             ? a.sigma * spread_of_rows(a.figures, a.rows, a.cols)
             : sum_of_rows(a.figures, a.rows, TOP) / (float)a.rows;
         at = at > 0.0f ? min_(own, at) : own;
     }
-    at = a.clip == CLIP_NONE ? 0.0f : at;
+    at = a.clip == CLIP_NONE || a.clip == CLIP_LAYER_GAUSSIAN_PER_CHANNEL ? 0.0f : at;
     if (!first_lane()) return;
     a.limits[CLIP_AT] = at;
     a.limits[LAYER_TOP] = limited(top, at);
@@ -96,7 +105,7 @@ BLOCK_KERNEL(settle_limits, SettleArgs, 8) {
 }
 
 WARP_KERNEL(settle_rows, SettleArgs) {
-    float at = a.limits[CLIP_AT], factor = 1.0f;
+    float at = clip_of_row(a, item, a.limits[CLIP_AT]), factor = 1.0f;
     if (a.remap != REMAP_NONE) {
         float top = a.remap == REMAP_LAYERWISE_SYMMETRIC
             ? a.limits[LAYER_TOP]
@@ -129,7 +138,7 @@ WARP_KERNEL(settle_rows, SettleArgs) {
 WARP_KERNEL(modify_rows, ModifyArgs) {
     const Control& c = a.control[0];
     Read r = {key_of(c), {a.call, c.step, a.stream}, item, (u32)item};
-    float m = wmax_of(a);
+    float m = wmax_of(a, item);
     float* to = a.out + item * a.cols;
     for (i64 at = 0; at < a.cols; at += 128) {
         Block w = modified_block(a, r, a.w + item * a.cols, at, m);

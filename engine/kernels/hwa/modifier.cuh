@@ -29,13 +29,19 @@ enum ModifierSub {
     PCM_RANDOM,
     PCM_AMOUNT
 };
-enum ClipType { CLIP_NONE, CLIP_FIXED_VALUE, CLIP_LAYER_GAUSSIAN, CLIP_AVERAGE_CHANNEL_MAX };
+enum ClipType {
+    CLIP_NONE,
+    CLIP_FIXED_VALUE,
+    CLIP_LAYER_GAUSSIAN,
+    CLIP_AVERAGE_CHANNEL_MAX,
+    CLIP_LAYER_GAUSSIAN_PER_CHANNEL
+};
 enum RemapType { REMAP_NONE, REMAP_LAYERWISE_SYMMETRIC, REMAP_CHANNELWISE_SYMMETRIC };
 enum Figure { TOP, MEAN, SPREAD, FIGURES };
 enum Limit { CLIP_AT, LAYER_TOP, LEAST_SCALE };
 
-// `range` holds the smallest and the largest weight; the first `changed` columns are modified,
-// the others copied.
+// `range` holds the smallest and the largest weight, of each row where `per_channel`; the first
+// `changed` columns are modified, the others copied.
 struct ModifyArgs {
     i64 items, cols, changed;
     const float *w, *range;
@@ -44,7 +50,7 @@ struct ModifyArgs {
     float std_dev, res, dorefa_clip, pdrop, assumed_wmax, g_max, zero_thres, t_inference, t0,
         at_reset, at_gmax, at_random;
     float coeffs[8];
-    int type, degree, sto_round, relative, as_torch;
+    int type, degree, sto_round, relative, as_torch, per_channel;
     u32 call, stream;
 };
 
@@ -58,8 +64,10 @@ struct SettleArgs {
 };
 
 FN float not_zero(float v) { return v > 0.0f ? v : 1.0f; }
-FN float wmax_of(const ModifyArgs& a) {
-    return a.relative ? not_zero(max_(abs_(a.range[0]), abs_(a.range[1]))) : a.assumed_wmax;
+// The largest weight that the disturbance of a row is relative to.
+FN float wmax_of(const ModifyArgs& a, i64 row) {
+    const float* ends = a.per_channel ? a.range + 2 * row : a.range;
+    return a.relative ? not_zero(max_(abs_(ends[0]), abs_(ends[1]))) : a.assumed_wmax;
 }
 
 // Halves away from 0, unlike round_.

@@ -23,8 +23,8 @@ FN Parts parts_of(const MvmArgs& a, const MvmPlan& p, i64 item, int pass) {
     return s;
 }
 
-// How the weights of one vector are disturbed: `top` is the largest magnitude of all weights,
-// `polar` whether the variability of read polarity acts on top.
+// How the weights of one vector are disturbed: `top` is the largest magnitude of all weights
+// (rows may have their own instead), `polar` whether the variability of read polarity acts on top.
 struct Disturbance {
     ModifyArgs m;
     i64 item;
@@ -39,7 +39,8 @@ FN Block disturbed_block(const MvmArgs& a, const Disturbance& d, i64 row, i64 at
     i64 rows = a.w_in == 1 ? a.n_out : a.n_in, sample = a.first + d.item % a.batch;
     Read r = {key_of(c), {m.call, c.step, m.stream}, d.item, (u32)(sample * rows + row)};
     i64 start = d.item / a.batch * a.n_in * a.n_out + row * m.cols;
-    Block w = modified_block(m, r, a.w + start, at, d.top);
+    float top = m.per_channel ? wmax_of(m, d.item / a.batch * rows + row) : d.top;
+    Block w = modified_block(m, r, a.w + start, at, top);
     if (!d.polar) return w;
     Block f = load_block(a.asymmetry + start + at, m.cols - at);
     for (int q = 0; q < 4 && q < quarters_of(m.cols - at); ++q)
@@ -93,7 +94,7 @@ FN void per_sample_across(const MvmArgs& a, const Disturbance& d, const Parts& s
 CALLED void multiply_per_sample(const MvmArgs& a, i64 item, Warps w) {
     const MvmPlan p = a.plan[0];
     Disturbance d = {a.per_sample[0], item, 0.0f, false};
-    d.top = wmax_of(d.m);
+    d.top = wmax_of(d.m, 0);
     for (int pass = 0; pass < p.passes; ++pass) {
         Parts s = parts_of(a, p, item, pass);
         d.polar = a.asymmetry && pass == 0;
