@@ -191,6 +191,8 @@ class MvmLaunch:
         before: tuple[KernelCall, ...] = (self.input_stage(),)
         if kernel is MvmKernel.STAGES_FIXED_ORDER:
             before = (*before, self.product())
+        if kernel is MvmKernel.STAGES_BLOCKS:
+            before = (*before, self.product_blocks())
         return before, (
             self.output_stage(),
             *([self.read_again()] if self.queues else []),
