@@ -136,6 +136,12 @@ typedef int Places16 __attribute__((vector_size(64)));
 // Between the values of one lane in an array of Laned.
 #define LANE_STRIDE ((i64)(sizeof(Laned<float>) / sizeof(float)))
 
+// Writes the first `rest` of 32 numbers; whole vectors without masks.
+FN void store_lanes(float* to, Laned<float>& v, i64 rest) {
+    if (rest >= 32) LANES(l) to[l] = v[l];
+    else LANES(l) if (l < rest) to[l] = v[l];
+}
+
 FN u32 min_u(u32 a, u32 b) { return a < b ? a : b; }
 FN float min_(float a, float b) { return a < b ? a : b; }
 FN float max_(float a, float b) { return a > b ? a : b; }

@@ -8,17 +8,11 @@
 struct CellVisit { i64 replica; u32 cell; Cell c; State s; float w; Key key; Draw draw; };
 
 FN CellVisit load_visit(const ArrayArgs& a, i64 item, u32 stream) {
-    CellVisit v;
-    v.replica = item / (a.rows * a.cols);
-    v.cell = (u32)(item % (a.rows * a.cols));
-    v.c = load_cell(a.cells + item * RECORD, 1);
-    v.s = load_state(a.cells + item * RECORD, 1);
-    v.w = hidden_weight(a.w[item], v.s);
-    v.key = key_of(a.control[v.replica]);
-    v.draw.call = a.call;
-    v.draw.step = a.control[v.replica].step;
-    v.draw.stream = stream;
-    return v;
+    i64 replica = item / (a.rows * a.cols), cell = item % (a.rows * a.cols);
+    const float* record = a.cells + item * RECORD;
+    const Control& c = a.control[replica];
+    State s = load_state(record, 1);
+    return {replica, (u32)cell, load_cell(record, 1), s, hidden_weight(a.w[item], s), key_of(c), {a.call, c.step, stream}};
 }
 
 FN void store_visit(const ArrayArgs& a, i64 item, CellVisit& v) {

@@ -121,7 +121,6 @@ WARP_KERNEL(step_chi, ChiArgs) {
     if (a.transfer) {
         bool due = row_is_due(a, replica, row);
         for (int q = 0; q < 4; ++q) {
-            int rest = left - 32 * q;
             Laned<float> n;
             Laned<u32> some;
             // Divided only where it matters: most of chi is less than a unit.
@@ -129,18 +128,11 @@ WARP_KERNEL(step_chi, ChiArgs) {
             if (lanes_any(some)) LANES(l) n[l] = due ? trunc_(c[q][l] / unit) : 0.0f;
             else LANES(l) n[l] = 0.0f;
             LANES(l) c[q][l] = c[q][l] - n[l] * unit;
-            float* to = whole + 32 * q;
-            if (rest >= 32) LANES(l) to[l] = n[l];
-            else LANES(l) if (l < rest) to[l] = n[l];
+            store_lanes(whole + 32 * q, n, left - 32 * q);
         }
     }
     if (a.split < a.batch) add_products(a, c, replica, row, at, a.split, a.batch, later_blocks(a.split));
-    for (int q = 0; q < 4; ++q) {
-        int rest = left - 32 * q;
-        float* to = chi + 32 * q;
-        if (rest >= 32) LANES(l) to[l] = c[q][l];
-        else LANES(l) if (l < rest) to[l] = c[q][l];
-    }
+    for (int q = 0; q < 4; ++q) store_lanes(chi + 32 * q, c[q], left - 32 * q);
 }
 
 // Normal or uniform numbers between -scale and scale, by the key of an array.

@@ -143,9 +143,7 @@ WARP_KERNEL(modify_rows, ModifyArgs) {
     for (i64 at = 0; at < a.cols; at += 128) {
         Block w = modified_block(a, r, a.w + item * a.cols, at, m);
         for (int q = 0; q < 4 && at + 32 * q < a.cols; ++q) {
-            int rest = rest_of(a.cols, at + 32 * q);
-            LANES(l)
-                if (l < rest) to[at + 32 * q + l] = w.q[q][l];
+            store_lanes(to + at + 32 * q, w.q[q], a.cols - at - 32 * q);
         }
     }
 }

@@ -125,17 +125,8 @@ BLOCK_KERNEL(spread_gradient, OutputArgs, 8) {
                 b[l] = hit ? 0.0f : b[l];
             }
         }
-        if (rest == 32)
-            LANES(l) {
-                back[l] = b[l];
-                scaled[l] = own[l];
-            }
-        else
-            LANES(l)
-                if (l < rest) {
-                    back[l] = b[l];
-                    scaled[l] = own[l];
-                }
+        store_lanes(back, b, rest);
+        store_lanes(scaled, own, rest);
     }
     // Whole numbers: exact in any order.
     float sum = warps_sum(lanes_sum(count), w);

@@ -21,6 +21,18 @@ FN int worst_output(Hits& h, Warps w) {
     return (int)warps_max(lanes_max(place), w);
 }
 
+// Numbers of 128 outputs from `at` on, not yet clipped, that the ADC makes of the currents of passes first .. last - 1.
+FN Block pass_of(const MvmArgs& a, const MvmPlan& p, const Read& r, int first, int last, i64 at) {
+    Block s = constant_block(0.0f);
+    for (int k = first; k < last; ++k) {
+        Block part = currents(a, p, r, k, at);
+        for (int q = 0; q < 4 && q < quarters_of(a.n_out - at); ++q)
+            LANES(l) { s.q[q][l] = s.q[q][l] + part.q[q][l]; }
+    }
+    digitise(a, p, r, first, at, s);
+    return s;
+}
+
 // All passes of one read after the product; true if an output hit the bound of the ADC. Passes add
 // up as currents, or after the ADC as digital numbers.
 template <bool plain>
@@ -35,14 +47,7 @@ convert_outputs(const MvmArgs& a, const Read& r, float rescale, int& probe, Warp
         float place = (float)(1 << shift_of(p, pass));
         LANES(l) hits.mark[l] = 0.0f;
         for (i64 at = 128 * w.rank; at < a.n_out; at += 128 * w.size) {
-            int quarters = quarters_of(a.n_out - at);
-            Block s = constant_block(0.0f);
-            for (int k = pass; k < (digital ? pass + 1 : p.passes); ++k) {
-                Block part = currents(a, p, r, k, at);
-                for (int q = 0; q < 4 && q < quarters; ++q)
-                    LANES(l) { s.q[q][l] = s.q[q][l] + part.q[q][l]; }
-            }
-            digitise(a, p, r, pass, at, s);
+            Block s = pass_of(a, p, r, pass, digital ? pass + 1 : p.passes, at);
             clip(p, at, a.n_out - at, s, hits);
             for (int q = 0; q < 4 && at + 32 * q < a.n_out; ++q) {
                 int rest = rest_of(a.n_out, at + 32 * q);
@@ -91,13 +96,7 @@ CPU_CALLED bool probe_hits(const MvmArgs& a, const Read& r, int out, Warps w) {
         i64 at = out / 128 * 128;
         int quarters = quarters_of(a.n_out - at);
         for (int pass = 0; pass < (digital ? p.passes : 1); ++pass) {
-            Block s = constant_block(0.0f);
-            for (int k = pass; k < (digital ? pass + 1 : p.passes); ++k) {
-                Block part = currents(a, p, r, k, at);
-                for (int q = 0; q < 4 && q < quarters; ++q)
-                    LANES(l) { s.q[q][l] = s.q[q][l] + part.q[q][l]; }
-            }
-            digitise(a, p, r, pass, at, s);
+            Block s = pass_of(a, p, r, pass, digital ? pass + 1 : p.passes, at);
             Laned<u32> seen;
             LANES(l) seen[l] = 0u;
             for (int q = 0; q < 4 && q < quarters; ++q)

@@ -3,21 +3,17 @@
 #pragma once
 #include "mvm/block.cuh"
 
-FN float abs_max_of(const float* x, i64 n, Warps w) {
+// The largest number of a vector, or its largest magnitude.
+template <bool magnitudes> FN float top_of(const float* x, i64 n, Warps w) {
+    const float least = magnitudes ? 0.0f : -3.4e38f;
     Laned<float> top;
-    LANES(l) top[l] = 0.0f;
+    LANES(l) top[l] = least;
     for (i64 at = 32 * w.rank; at < n; at += 32 * w.size) {
         int rest = rest_of(n, at);
-        LANES(l) top[l] = max_(l < rest ? abs_(x[at + l]) : 0.0f, top[l]);
-    }
-    return warps_max(lanes_max(top), w);
-}
-FN float max_of(const float* x, i64 n, Warps w) {
-    Laned<float> top;
-    LANES(l) top[l] = -3.4e38f;
-    for (i64 at = 32 * w.rank; at < n; at += 32 * w.size) {
-        int rest = rest_of(n, at);
-        LANES(l) top[l] = max_(l < rest ? x[at + l] : -3.4e38f, top[l]);
+        LANES(l) {
+            float v = l < rest ? x[at + l] : least;
+            top[l] = max_(magnitudes ? abs_(v) : v, top[l]);
+        }
     }
     return warps_max(lanes_max(top), w);
 }
@@ -42,7 +38,7 @@ FN float np_sum_scale(const MvmPlan& p, const float* x, i64 n, Warps w) {
             minus[l] = minus[l] + max_(-v, 0.0f);
         }
     }
-    float top = limited(abs_max_of(x, n, w), p.nm_thres);
+    float top = limited(top_of<true>(x, n, w), p.nm_thres);
     return scale_of_sums(p, top, lanes_sum(plus), lanes_sum(minus));
 }
 
@@ -51,9 +47,9 @@ FN float np_sum_scale(const MvmPlan& p, const float* x, i64 n, Warps w) {
 FN float input_scale(const MvmArgs& a, const MvmPlan& p, i64 item, Warps w) {
     const float* x = a.x + item * a.n_in;
     switch (p.noise_management) {
-        case NM_ABS_MAX: return limited(abs_max_of(x, a.n_in, w), p.nm_thres);
+        case NM_ABS_MAX: return limited(top_of<true>(x, a.n_in, w), p.nm_thres);
         case NM_ABS_MAX_NP_SUM: return np_sum_scale(p, x, a.n_in, w);
-        case NM_MAX: return limited(max_of(x, a.n_in, w), p.nm_thres);
+        case NM_MAX: return limited(top_of<false>(x, a.n_in, w), p.nm_thres);
         case NM_CONSTANT: return p.nm_thres > 0.0f ? p.nm_thres : 1.0f;
         case NM_AVERAGE_ABS_MAX: return a.alpha[item];
         default: return 1.0f;

@@ -38,7 +38,7 @@ KERNEL(mvm_freeze_weights, MvmArgs) {
 WARP_KERNEL(mvm_average, MvmArgs) {
     float decay = a.plan[0].nm_decay, s = a.average[item];
     for (i64 b = item * a.batch; b < (item + 1) * a.batch; ++b) {
-        float top = abs_max_of(a.x + b * a.n_in, a.n_in, ONE_WARP);
+        float top = top_of<true>(a.x + b * a.n_in, a.n_in, ONE_WARP);
         s = s < 0.0f ? top : (1.0f - decay) * s + decay * top;
         if (first_lane()) a.alpha[b] = s;
     }

@@ -28,11 +28,7 @@ WARP_KERNEL(take_patches, PatchArgs) {
             float seen = image[in ? corner + offset[l] : 0];
             v[l] = in ? seen : 0.0f;
         }
-        if (at + 32 <= a.columns)
-            LANES(l) to[at + l] = v[l];
-        else
-            LANES(l)
-                if (at + l < a.columns) to[at + l] = v[l];
+        store_lanes(to + at, v, a.columns - at);
     }
     for (i64 at = a.columns; at < a.row; at += 32)
         LANES(l)

@@ -12,6 +12,12 @@ struct TrainView {
     bool by_columns;
     const float* rates;
 };
+// What row i of a replica and its columns from `col` on bring in all samples.
+FN TrainView trains_of(const UpdateArgs& a, i64 replica, i64 i, i64 col) {
+    i64 words = replica * a.batch * a.words;
+    const u32 *line = a.d_words + words * a.rows + i, *crossing = a.x_words + words * a.cols + col;
+    return {line, crossing, nullptr, a.plans + replica * a.batch, nullptr, a.rows, a.cols, 0, 0, a.batch};
+}
 FN i64 sample_of(const TrainView& m, i64 n) { return m.picked ? m.picked[n] : n; }
 
 // Other lines from `at` on, of which those beyond `lines` have no pulses; or those of a list.

@@ -58,13 +58,8 @@ KERNEL(update_reference, UpdateArgs) {
     float* record = a.cells + item * RECORD;
     State s = load_state(record, 1);
     float w = hidden_weight(a.w[item], s);
-    i64 words = replica * a.batch * a.words;
-    TrainView m = {a.d_words + words * a.rows + i, a.x_words + words * a.cols, nullptr, a.plans + replica * a.batch, nullptr};
-    m.line_stride = a.rows;
-    m.crossing_stride = a.cols;
-    m.to = a.batch;
     CellDraws draws = {key_of(control), control.step, (u32)cell, 0u};
-    pulse_cell(a, p, m, AdjacentLines{j, a.cols}, draws, record, 1, s, w);
+    pulse_cell(a, p, trains_of(a, replica, i, 0), AdjacentLines{j, a.cols}, draws, record, 1, s, w);
     if (draws.first == 0u) return;
     a.w[item] = written_weight(p, w, s, draws.key, {a.call, control.step, WRITE}, (u32)cell);
     store_state(record, 1, s);

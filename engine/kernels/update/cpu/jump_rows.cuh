@@ -112,7 +112,7 @@ static u64 live_columns(const UpdateArgs& a, i64 replica, i64 from, i64 width, c
 static void jump_rows(const UpdateArgs& a, i64 replica, i64 first, i64 end, i64 from) {
     WindowSpan s;
     u32 done[ROWS][TILE] = {};
-    i64 words = replica * a.batch * a.words, width = a.cols - from < TILE ? a.cols - from : TILE;
+    i64 width = a.cols - from < TILE ? a.cols - from : TILE;
     bool once = window_end(a.plans + replica * a.batch, 0, a.batch) == a.batch;
     for (i64 begin = 0; begin < a.batch; begin = s.end) {
         open_span(a, replica, begin, first, end, s);
@@ -120,10 +120,8 @@ static void jump_rows(const UpdateArgs& a, i64 replica, i64 first, i64 end, i64 
         for (int w = 0; w < s.windows; ++w) for (i64 i = first; i < end; ++i) {
             RowContext context = row_context(a, replica, i * a.cols + from);
             context.last = once;
-            Row row = {context, {}, width, done[i - first]};
-            row.m = {a.d_words + words * a.rows + i, a.x_words + words * a.cols + from, nullptr, a.plans + replica * a.batch, row.picked};
-            row.m.line_stride = a.rows;
-            row.m.crossing_stride = a.cols;
+            Row row = {context, trains_of(a, replica, i, from), width, done[i - first]};
+            row.m.picked = row.picked;
             pick_samples(a, row, s.samples + s.first[w], s.samples + s.first[w + 1]);
             if (row.m.to > 0) jump_window(row, live);
         }

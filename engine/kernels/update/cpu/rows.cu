@@ -80,10 +80,7 @@ KERNEL(update_stretch, UpdateArgs) {
         jump_rows(a, replica, part * ROWS, end, from);
         return;
     }
-    RowStrings strings;
-    strings.touched = 0;
-    for (int j = 0; j < TILE; ++j) strings.bits[j] = 0;
-    for (int j = 0; j < TILE; ++j) strings.count[j] = strings.block[j] = 0;
+    RowStrings strings = {};
     for (i64 i = part * ROWS; i < end; ++i) update_row(a, replica, i, from, strings);
 }
 

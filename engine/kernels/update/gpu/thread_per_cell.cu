@@ -7,25 +7,14 @@
 
 // `chop` turns the direction of all pulses.
 FN HitList hits_of(const UpdateArgs& a, i64 replica, u32 row, u32 col, u32 chop) {
-    HitList m = {};
-    i64 number = groups_of(a.batch), chunks = groups_of(number), spans = spans_of(chunks);
-    m.number = (int)number;
-    m.chunks = (int)chunks;
-    m.spans = (int)spans;
-    m.line = a.d_masks + replica * number * a.rows + row;
-    m.crossing = a.x_masks + replica * number * a.cols + col;
-    m.groups = a.groups + replica * number;
-    m.cells = a.rows * a.cols;
-    m.listed = a.hits ? a.hits + replica * (chunks + spans) * m.cells + row * a.cols + col : nullptr;
-    m.listed_chunks = m.listed + chunks * m.cells;
-    m.to = a.batch;
-    i64 words = replica * a.batch * a.words;
-    m.words = {a.d_words + words * a.rows + row, a.x_words + words * a.cols, nullptr, a.plans + replica * a.batch, nullptr};
-    m.words.line_stride = a.rows;
-    m.words.crossing_stride = a.cols;
-    m.words.chop = chop;
-    m.cells_line = {col, a.cols};
-    return m;
+    i64 number = groups_of(a.batch), chunks = groups_of(number), spans = spans_of(chunks), cells = a.rows * a.cols;
+    const u32* listed = a.hits ? a.hits + replica * (chunks + spans) * cells + row * a.cols + col : nullptr;
+    TrainView words = trains_of(a, replica, row, 0);
+    words.chop = chop;
+    return {
+        a.d_masks + replica * number * a.rows + row, a.x_masks + replica * number * a.cols + col, a.groups + replica * number,
+        listed, listed + chunks * cells, cells, a.batch, (int)number, (int)chunks, (int)spans, words, {col, a.cols}
+    };
 }
 
 // Of few cells only every `spread`-th thread works: threads of a warp wait for each other, and there are threads enough.

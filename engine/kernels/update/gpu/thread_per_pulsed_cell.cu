@@ -83,14 +83,11 @@ FN void fetch_cell(const float* weights, const float* records, u32 entry, Pulsed
 
 CROWDED_KERNEL(update_pulsed, UpdateArgs) {
     i64 parts = (a.cols + LISTED_CELLS - 1) / LISTED_CELLS, line = item / parts, from = item % parts * LISTED_CELLS;
-    i64 replica = line / a.rows, row = line % a.rows, words = replica * a.words;
+    i64 replica = line / a.rows, row = line % a.rows;
     const Control& control = a.frozen[replica];
     const Params& p = a.params[replica];
     if (row == 0 && from == 0 && first_lane()) a.control[replica].step = control.step + 1u;
-    TrainView m = {a.d_words + words * a.rows + row, a.x_words + words * a.cols, nullptr, a.plans + replica, nullptr};
-    m.line_stride = a.rows;
-    m.crossing_stride = a.cols;
-    m.to = 1;
+    TrainView m = trains_of(a, replica, row, 0);
     WARP_LIST(u32, list, LISTED_CELLS);
     bool jumps = can_jump(a, p);
     u32 number = list_pulsed(a, m, from, !jumps, list);

@@ -43,12 +43,9 @@ FN void update_strip(const UpdateArgs& a, const Line& r, i64 at) {
 BUSY_KERNEL(update_strips, UpdateArgs) {
     i64 parts = a.items / (a.replicas * a.rows), row = item / parts, part = item % parts;
     Line r = {row / a.rows, row % a.rows, row * a.cols};
-    i64 words = r.replica * a.batch * a.words, strips = ((a.cols + parts - 1) / parts + 31) / 32, from = part * strips * 32;
+    i64 strips = ((a.cols + parts - 1) / parts + 31) / 32, from = part * strips * 32;
     i64 to = from + strips * 32 < a.cols ? from + strips * 32 : a.cols;
-    r.m = {a.d_words + words * a.rows + r.i, a.x_words + words * a.cols, nullptr, a.plans + r.replica * a.batch, nullptr};
-    r.m.line_stride = a.rows;
-    r.m.crossing_stride = a.cols;
-    r.m.to = a.batch;
+    r.m = trains_of(a, r.replica, r.i, 0);
     if (r.i == 0 && part == 0 && first_lane()) a.control[r.replica].step = a.frozen[r.replica].step + 1u;
     for (i64 at = from; at < to; at += 32) update_strip(a, r, at);
 }
