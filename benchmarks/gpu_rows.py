@@ -251,10 +251,10 @@ def busy_time(step: Step, steps: int = 20) -> tuple[float, dict[str, float]]:
         for _ in range(steps):
             step()
         torch.cuda.synchronize()
-    times = {
-        event.key[:60]: event.self_device_time_total / 1e3 / steps
-        for event in found.key_averages()
-    }
+    times: dict[str, float] = {}
+    for event in found.key_averages():
+        name = event.key[:60]
+        times[name] = times.get(name, 0.0) + event.self_device_time_total / 1e3 / steps
     ordered = sorted(times.items(), key=lambda item: -item[1])
     kernels = {name: round(time, 5) for name, time in ordered if time > 0}
     return sum(kernels.values()), kernels

@@ -126,6 +126,11 @@ def update_reference_text(model: str, place: Layout) -> str:
     return _device_unit(model, place, ("update/reference.cu",))
 
 
+def trains_reference_text(model: str, place: Layout) -> str:
+    """The translation unit of trains as their definition has them, for tests."""
+    return _device_unit(model, place, ("trains/reference.cu",))
+
+
 def response_text(model: str, place: Layout) -> str:
     """The translation unit of a response curve."""
     return _device_unit(model, place, ("cells/response.cu",))

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.jit.programs import Program, fill, group_program
-from engine.jit.struct import choice, read_struct
+from engine.jit.struct import choice
 from engine.tile import trains
 from engine.tile.cells import TURN, CellArray
 from engine.tile.inputs import check_shape
@@ -27,6 +26,7 @@ from engine.tile.settings import (
     Vector,
     read_settings,
 )
+from engine.tile.strategies import group as group_kernels
 from engine.tile.trains import Trains
 from engine.tile.weight import AnalogWeight
 
@@ -265,7 +265,7 @@ class CellGroup(nn.Module):
         if isinstance(self.settings, OneSided):
             return t.plans.expand(2, *t.plans.shape)
         policy = choice("group/group.cuh", "Policy", self.policy), self.first
-        return trains.deal_plans(
+        return group_kernels.deal_plans(
             t, len(self.devices), self.control, self.lead.calls, policy
         )
 
@@ -273,7 +273,7 @@ class CellGroup(nn.Module):
         """The pulses of plans [K, lanes, samples, 4] that were dealt; one-sided: of the lines that
         take each up."""
         if isinstance(self.settings, OneSided):
-            shares = trains.split_words(t)
+            shares = group_kernels.split_words(t)
         else:
             shares = [
                 replace(t, plans=own, frozen=None if k else t.frozen)
@@ -293,19 +293,13 @@ class CellGroup(nn.Module):
             ).contiguous()
             for read, device in zip(self._products(), self.arrays, strict=True)
         )
-        writes = [torch.empty_like(up), torch.empty_like(down)]
-        chosen = torch.empty_like(self.weight.data)
-        args = self._args("RefreshArgs")
-        fill(
-            args,
-            ("up", "down", "up_write", "down_write", "chosen"),
-            (up, down, *writes, chosen),
-        )
-        for name, device in zip(("up", "down"), self.arrays, strict=True):
+        limits = []
+        for device in self.arrays:
             top = abs(device.spec.params["w_max"])
-            setattr(args, f"{name}_high", self.settings.refresh_upper_thres * top)
-            setattr(args, f"{name}_low", self.settings.refresh_lower_thres * top)
-        self._program().run("choose_refresh", args)
+            high = self.settings.refresh_upper_thres * top
+            low = self.settings.refresh_lower_thres * top
+            limits.append(group_kernels.Thresholds(high, low))
+        chosen, writes = group_kernels.choose_refresh(up, down, *limits)
         if not bool(chosen.any()):
             return
         one_hot = self._one_hot()
@@ -322,27 +316,8 @@ class CellGroup(nn.Module):
         return made.expand(self.lanes, -1, -1) if self.lanes > 1 else made
 
     def _combine(self) -> None:
-        args = self._args("GroupArgs")
-        args.w = self.weight.data_ptr()
-        for k, (device, factor) in enumerate(
-            zip(self.arrays, self.factors, strict=True)
-        ):
-            args.parts[k], args.factors[k] = device.weight.data_ptr(), factor
-        self._program().run("combine_cells", args)
-
-    def _args(self, name: str) -> Any:
-        args = read_struct("group/group.cuh", name)()
-        args.items, args.rows, args.cols = (
-            self.weight.numel(),
-            self.out_size,
-            self.in_size,
-        )
-        if name == "GroupArgs":
-            args.replicas, args.devices = self.lanes, len(self.devices)
-        return args
-
-    def _program(self) -> Program:
-        return group_program(self.weight.device.type)
+        parts = [device.weight for device in self.arrays]
+        group_kernels.combine_cells(self.weight, parts, self.factors)
 
 
 Cells = CellArray | CellGroup

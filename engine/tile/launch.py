@@ -16,13 +16,14 @@ from torch import Tensor
 
 from engine.jit.cuda import multiprocessors
 from engine.jit.programs import mvm_program
-from engine.jit.struct import choice, read_constant, read_struct
+from engine.jit.struct import choice, read_constant, read_struct, words
 from engine.tile.strategies.mvm import MvmCase, MvmKernel
 
 ARGS = "mvm/args.cuh"
 # Pointers to memory between the kernels of a product.
 BETWEEN = ("v", "z", "alpha", "sums", "retry", "queue")
 QUEUE_SIZE = read_constant(ARGS, "QUEUE_SIZE")
+RETRY_WORDS = words("mvm/bounds.cuh", "Retry")
 AVERAGE = choice(ARGS, "NoiseManagement", "AverageAbsMax")
 TILE_VECTORS, TILE_OUTPUTS = (
     read_constant("mvm/gpu/product.cuh", name)
@@ -114,7 +115,9 @@ class MvmLaunch:
         # Bound management on a GPU collects the vectors that are read again.
         self.queues = not case.on_cpu and settings["bound_management"] != 0
         products = math.prod(self.z_shape) if case.sections > 1 else 0
-        queue = (4 * self.items, QUEUE_SIZE + 2 * self.items) if self.queues else (0, 0)
+        queue = (0, 0)
+        if self.queues:
+            queue = (RETRY_WORDS * self.items, QUEUE_SIZE + 2 * self.items)
         # Converted inputs, products where they are not the outputs, scales, sums of the passes, how
         # far bound management is with each vector, and its queue.
         sums = 2 * self.items * settings["passes"]
@@ -188,6 +191,8 @@ class MvmLaunch:
         before: tuple[KernelCall, ...] = (self.input_stage(),)
         if kernel is MvmKernel.STAGES_FIXED_ORDER:
             before = (*before, self.product())
+        if kernel is MvmKernel.STAGES_BLOCKS:
+            before = (*before, self.product_blocks())
         return before, (
             self.output_stage(),
             *([self.read_again()] if self.queues else []),

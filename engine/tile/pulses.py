@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.devices.base import find_device
 from engine.jit.programs import fill
-from engine.jit.struct import read_constant, read_enum, read_struct
+from engine.jit.struct import read_constant, read_enum, read_struct, words
 from engine.tile.settings import DeviceSpec, Update
 from engine.tile.strategies import update as update_kernels
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.tile.group import Cells
 
 SLOTS = read_constant("trains/trains.cuh", "SLOTS")
+PLAN_WORDS = words("trains/trains.cuh", "Amplitude")
 MAX_WORDS = 128
 _TYPE = read_enum("trains/trains.cuh", "PulseType")
 TYPES = {
@@ -144,7 +145,7 @@ _SPACE = ("plans", "frozen", "x_words", "d_words")
 def _space(array: CellArray, batch: int, words: int) -> tuple[Tensor, ...]:
     where, lanes = array.weight.device, array.lanes
     return (
-        torch.empty(lanes, batch, 4, dtype=torch.int32, device=where),
+        torch.empty(lanes, batch, PLAN_WORDS, dtype=torch.int32, device=where),
         torch.empty_like(array.control),
         torch.empty(
             lanes, batch, words, array.in_size, dtype=torch.int32, device=where

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from engine.jit.programs import Program, fill, group_program
+from engine.jit.programs import fill
 from engine.jit.struct import read_struct
 from engine.tile.pulses import (
     _SPACE,
     MAX_WORDS,
+    PLAN_WORDS,
     SLOTS,
     TYPES,
     _args,
@@ -27,6 +28,10 @@ from engine.tile.strategies import update as update_kernels
 
 if TYPE_CHECKING:
     from engine.tile.cells import CellArray
+
+# Places in a plan.
+_PLAN: Any = read_struct("trains/trains.cuh", "Amplitude")
+LENGTH, DOWN = _PLAN.length.offset // 4, _PLAN.down.offset // 4
 
 
 @dataclass
@@ -115,56 +120,7 @@ def pulse_all(array: CellArray, n: int) -> None:
 def sure_plans(array: CellArray, batch: int, length: int, up: bool) -> Tensor:
     """Plans of `batch` samples with trains of a given length in one direction."""
     plans = torch.zeros(
-        array.lanes, batch, 4, dtype=torch.int32, device=array.weight.device
+        array.lanes, batch, PLAN_WORDS, dtype=torch.int32, device=array.weight.device
     )
-    plans[..., 2], plans[..., 3] = length, int(not up)
+    plans[..., LENGTH], plans[..., DOWN] = length, int(not up)
     return plans
-
-
-def deal_plans(
-    t: Trains, devices: int, control: Tensor, call: int, policy: tuple[int, int]
-) -> Tensor:
-    """Plans [devices, lanes, samples, 4]: all samples for each device, or its own, by `policy` and
-    the first device."""
-    args, plans = _group_args(t, devices), _plans_of(t, devices, 1)
-    (args.policy, args.first), args.call = policy, call
-    fill(args, ("control", "frozen", "dealt"), (control, t.frozen, plans))
-    _program(t).run("deal_plans", args, threads=1)
-    return plans
-
-
-def split_words(t: Trains) -> list[Trains]:
-    """For both devices of a one-sided pair: each sample as two, of positive inputs and of negative
-    ones."""
-    args, plans = _group_args(t, 2), _plans_of(t, 2, 2)
-    lanes, samples, words, inputs = t.x_words.shape
-    x_words = t.x_words.new_empty(lanes, 2 * samples, words, inputs)
-    d_words = t.d_words.new_empty(2, lanes, 2 * samples, words, t.d_words.shape[3])
-    fill(args, ("x_split", "d_split", "dealt"), (x_words, d_words, plans))
-    args.items *= words * (inputs + t.d_words.shape[3])
-    _program(t).run("split_words", args)
-    return [
-        Trains(plans[k], t.frozen if k == 0 else None, x_words, d_words[k], t.kind)
-        for k in range(2)
-    ]
-
-
-def _group_args(t: Trains, devices: int) -> Any:
-    args = read_struct("group/group.cuh", "GroupArgs")()
-    args.replicas, args.batch, args.words, args.cols = t.x_words.shape
-    args.rows, args.devices, args.items = (
-        t.d_words.shape[3],
-        devices,
-        args.replicas * args.batch,
-    )
-    fill(args, ("plans", "x_words", "d_words"), (t.plans, t.x_words, t.d_words))
-    return args
-
-
-def _plans_of(t: Trains, devices: int, times: int) -> Tensor:
-    lanes, samples = t.x_words.shape[:2]
-    return t.plans.new_empty(devices, lanes, times * samples, 4)
-
-
-def _program(t: Trains) -> Program:
-    return group_program(t.plans.device.type)

@@ -231,6 +231,25 @@ def test_panels_are_close_to_the_reference(
     torch.testing.assert_close(found, reference(product, tile, x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["pcm_read", "ir_drop", "split", "several"])
+def test_emulated_blocks_equal_the_panels_of_a_cpu(
+    name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Forward both add up one sum through the inputs, for all sections."""
+    several = {"ir_drop": 1.0, "w_noise": 0.0175, "w_noise_type": "PCMRead"}
+    io = IO(**(CASES.get(name, several) | {"bound_management": "None"}))
+    tile = tile_of(io)
+    product = Product(io, "forward", tile.array)
+    x = inputs(product, tile)
+    monkeypatch.setattr(mvm, "choose", only(MvmKernel.PANELS_CPU))
+    expected = product.read(x, tile.array, call=1, training=True)
+    request.getfixturevalue("emulated")
+    product._prepared.clear()
+    monkeypatch.setattr(mvm, "choose", only(MvmKernel.STAGES_BLOCKS))
+    found = product.read(x, tile.array, call=1, training=True)
+    assert torch.equal(found.view(torch.int32), expected.view(torch.int32))
+
+
 def case(**changes: Any) -> MvmCase:
     """A product of the default periphery with a matrix of middle size."""
     plain: dict[str, Any] = {
@@ -250,6 +269,12 @@ CHOICES = {
     MvmKernel.STAGES_FIXED_ORDER: {
         "on_cpu": False,
         "exact": True,
+        "n_in": 784,
+        "n_out": 256,
+    },
+    MvmKernel.STAGES_BLOCKS: {
+        "on_cpu": False,
+        "sections": 4,
         "n_in": 784,
         "n_out": 256,
     },

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from engine.algorithms.parts.modify import FIGURES, row_figures
 from engine.config.hwa import InputRange
 from engine.jit.programs import fill, training_program
-from engine.jit.struct import read_constant, read_struct
+from engine.jit.struct import read_struct
 from engine.tile.launch import warps_of
 
 HEADER = "hwa/range.cuh"
-FIGURES = read_constant("hwa/modifier.cuh", "FIGURES")
 
 
 class LearnedRange(nn.Module):
@@ -50,7 +50,7 @@ class LearnedRange(nn.Module):
             return
         if x.numel() >= 2:
             args = self._args(x)
-            _run("row_figures", _figures_of(x, args), x)
+            row_figures(x, args.kept)
             args.items = 1
             _run("start_range", args, x)
         if parallel is not None:
@@ -143,13 +143,6 @@ def _range_args(s: InputRange) -> Any:
 def _is_repeated() -> bool:
     """Whether a backward pass is what asks for this product."""
     return torch._C._current_graph_task_id() >= 0
-
-
-def _figures_of(x: Tensor, args: Any) -> Any:
-    found = read_struct("hwa/modifier.cuh", "SettleArgs")()
-    found.items = found.rows = x.shape[0]
-    found.cols, found.w, found.figures = x.shape[1], x.data_ptr(), args.figures
-    return found
 
 
 def _run(name: str, args: Any, like: Tensor) -> None:

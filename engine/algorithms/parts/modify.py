@@ -165,5 +165,14 @@ def settle(
     _run("settle_rows", args, data)
 
 
+def row_figures(x: Tensor, figures: Tensor) -> None:
+    """Largest magnitude, mean and squares about it of each row of x [B, I], to `figures`."""
+    args = read_struct(HEADER, "SettleArgs")()
+    args.items = args.rows = x.shape[0]
+    args.cols = x.shape[1]
+    fill(args, ("w", "figures"), (x, figures))
+    _run("row_figures", args, x)
+
+
 def _run(name: str, args: Any, like: Tensor) -> None:
     training_program(like.device.type).run(name, args, warp=True)

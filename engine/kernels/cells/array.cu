@@ -1,4 +1,7 @@
-// Operations on the weights of a whole array: set, decay, diffuse, clip, reset, drift.
+// What: operations on the weights of a whole array: set, decay, diffuse, clip, reset, drift.
+// One item is: a cell, a thread.
+// Must equal: tests/naive/array.py.
+// When it is chosen: always.
 #include "construct.cuh"
 #include "device/step.cuh"
 

@@ -1,4 +1,7 @@
-// Draws the constants of every cell, once, when an array is made.
+// What: draws the constants of every cell, once, when an array is made.
+// One item is: a cell, a thread.
+// Must equal: tests/naive/construct.py.
+// When it is chosen: always.
 #include "construct.cuh"
 KERNEL(construct_cells, ArrayArgs) {
     i64 replica = item / (a.rows * a.cols), cell = item % (a.rows * a.cols);

@@ -1,5 +1,8 @@
-// One cell: what a pulse changes at each weight of a grid, then a train of up pulses from the lower bound and one of
-// down pulses. Numbers lie as [moment or point][cell].
+// What: what a pulse changes at each weight of a grid, then a train of up pulses from the lower bound and one of down
+// pulses. Numbers lie as [moment or point][cell].
+// One item is: a cell, a thread.
+// Must equal: the pulses of update_reference, which are made by the same functions.
+// When it is chosen: for response curves.
 #include "response.cuh"
 KERNEL(respond, ResponseArgs) {
     const Params& p = a.params[0];

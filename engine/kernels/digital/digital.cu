@@ -1,4 +1,7 @@
-// Kernels of the algorithms that compute beside their arrays.
+// What: what algorithms compute beside their arrays: quantised lines, the digital sum chi, random numbers.
+// One item is: a sample (quantise_lines); 128 columns of a row (step_chi); 32 columns of four rows (sum_products), a warp.
+// Must equal: tests/naive/mixed.py and tests/naive/lowrank.py. sum_products makes the sums of later blocks as step_chi does.
+// When it is chosen: always; sum_products on a GPU.
 #include "digital.cuh"
 
 FN float quantised(float v, float width, float half, float dither) {

@@ -1,4 +1,7 @@
-// Updates of cells of several devices. Trains are made once, for all devices; these kernels deal them out.
+// What: updates of cells of several devices. Trains are made once, for all devices; these kernels deal them out.
+// One item is: a sample (deal_plans), a line of a word (split_words), a cell, a thread.
+// Must equal: tests/naive/group.py.
+// When it is chosen: where a cell has several devices.
 #include "group.cuh"
 
 // Plans as [device][replica][sample]: that of the sample for the devices that take part, no pulses for the others.

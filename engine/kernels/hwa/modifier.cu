@@ -1,5 +1,8 @@
-// The weights of a tile in hardware-aware training: figures of rows, clipping and remapping, and
-// the copy that a mini-batch is trained with.
+// What: the weights of a tile in hardware-aware training: figures of rows, clipping and remapping,
+//   and the copy that a mini-batch is trained with.
+// One item is: a row, a warp; for settle_limits all rows, a block.
+// Must equal: tests/naive/modifier.py.
+// When it is chosen: always.
 #include "hwa/modifier.cuh"
 
 // Largest magnitude, mean and squares about the mean of a row.

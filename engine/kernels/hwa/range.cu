@@ -1,4 +1,8 @@
-// Around a product that learns by its gradient: input range and output scales, forward and back.
+// What: around a product that learns by its gradient: input range and output scales, forward and
+//   back.
+// One item is: a vector, a warp or a block; what is added up over all vectors, a warp.
+// Must equal: tests/naive/modifier.py; scale_outputs torch's products of the same factors.
+// When it is chosen: always.
 #include "hwa/range.cuh"
 #include "hwa/modifier.cu"
 

@@ -1,5 +1,8 @@
-// Programming and reading conductances, 32 cells at a time; a noise model's own text stands
-// between this and the header.
+// What: programming and reading conductances; a noise model's own text stands between this and the
+//   header. The means of outputs by which drift is compensated for.
+// One item is: 32 cells, a warp; an output or a matrix, a thread.
+// Must equal: the formulas of engine/inference/models, as tests/inference has them.
+// When it is chosen: always.
 #include "inference/conductance.cuh"
 #include "model/noise.cuh"
 

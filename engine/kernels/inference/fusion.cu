@@ -1,4 +1,7 @@
-// One row a thread, its columns in their order.
+// What: magnitudes of weights as conductances, and measured ones as weights again.
+// One item is: a row, a thread; its columns in their order.
+// Must equal: the fusion of aihwkit, as tests/inference has it.
+// When it is chosen: for exports to chips.
 #include "inference/fusion.cuh"
 
 KERNEL(magnitudes, FusionArgs) {

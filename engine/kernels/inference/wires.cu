@@ -1,5 +1,9 @@
-// A read with voltage drop along the wires: weights of the cells once, then inputs, the product,
-// noise, outputs.
+// What: a read with voltage drop along the wires: weights of the cells once, then inputs, the
+//   product, noise, outputs.
+// One item is: a column (wire_columns); an input; a vector (wire_levels); four outputs of one
+//   (wire_noise); an output, a thread.
+// Must equal: the formulas that tests/inference has.
+// When it is chosen: where a noise model has wires (engine/inference/wires.py).
 #include "inference/wires.cuh"
 
 // One column a thread, from its far end to its ADC; columns with odd numbers have the ADC on the

@@ -1,9 +1,12 @@
-// What of a periphery outlasts a call: constants of outputs and weights, drawn once, and the
-// running average of the input scale.
+// What: what of a periphery outlasts a call: constants of outputs and weights, drawn once, and the
+//   running average of the input scale.
+// One item is: a replica, for mvm_freeze_weights a weight.
+// Must equal: tests/naive/mvm.py.
+// When it is chosen: when a tile is made; mvm_average for NM_AVERAGE_ABS_MAX.
 #include "mvm/dac.cuh"
 
-// What: constants of the outputs of one replica. Half of the outputs have a voltage offset.
-// One item is: a replica, so that the mean of the bends has an order.
+// Constants of the outputs of a replica, one thread, so that the mean of the bends has an order.
+// Half of the outputs have a voltage offset.
 KERNEL(mvm_freeze, MvmArgs) {
     const MvmPlan p = a.plan[0];
     Key key = key_of(a.control[item]);
@@ -23,8 +26,7 @@ KERNEL(mvm_freeze, MvmArgs) {
     for (i64 i = 0; i < a.n_out; ++i) row[GAIN * a.n_out + i] = root * root;
 }
 
-// What: the factor of a weight where the input is negative.
-// One item is: a weight.
+// The factor of a weight where the input is negative.
 KERNEL(mvm_freeze_weights, MvmArgs) {
     i64 cells = a.n_in * a.n_out;
     Draw t = {a.call, 0, FROZEN};
@@ -32,8 +34,7 @@ KERNEL(mvm_freeze_weights, MvmArgs) {
     a.asymmetry[item] = 1.0f + a.plan[0].w_read_asymmetry * z;
 }
 
-// What: the running average of the input scale, vector by vector, before mvm_input.
-// One item is: a replica.
+// The running average of the input scale, vector by vector, before mvm_input.
 WARP_KERNEL(mvm_average, MvmArgs) {
     float decay = a.plan[0].nm_decay, s = a.average[item];
     for (i64 b = item * a.batch; b < (item + 1) * a.batch; ++b) {

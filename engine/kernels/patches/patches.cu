@@ -1,5 +1,8 @@
-// Patches of images as rows of a matrix, and the way back for gradients. Both gather: every
-// number is written once.
+// What: patches of images as rows of a matrix, and the way back for gradients. Both gather: every
+//   number is written once.
+// One item is: a patch (take_patches), 32 numbers of a plane of the image (return_patches), a warp.
+// Must equal: torch's unfold and fold; gradients but for the order of their sums.
+// When it is chosen: always.
 #include "patches/patches.cuh"
 
 // One warp a patch. The table holds, for each column of the patch and in whole blocks of 32, its

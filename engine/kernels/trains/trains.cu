@@ -1,5 +1,8 @@
-// Pulse trains of one update call: first a plan for each sample, then the words of all lines.
-// Words lie as [replica][sample][word][line].
+// What: pulse trains of one update call: first a plan for each sample, then the words of all lines.
+//   Words lie as [replica][sample][word][line].
+// One item is: 512 lines of a sample (measure_samples), a sample (plan_samples), 32 lines of one (make_trains), a warp.
+// Must equal: trains_reference.
+// When it is chosen: make_trains where updates go by words; measure_samples on a GPU for long lines.
 #include "update/args.cuh"
 
 // Lines of so many values are measured in parts by several warps, lest a single one reads them at its own pace.

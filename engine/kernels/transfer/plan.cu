@@ -1,5 +1,9 @@
-// Before a mini-batch is walked: learning rates and plans of its samples, and words for the part of the fast array that is
+// What: before a mini-batch is walked: learning rates and plans of its samples, and words for the part of the fast array that is
 // not read.
+// One item is: a sample (transfer_maxima, transfer_plans), a replica (transfer_schedule), a line (transfer_signs), a word of a
+// sample (transfer_rest).
+// Must equal: tests/naive/transfer.py.
+// When it is chosen: always; transfer_rest for fast arrays that go by words.
 #include "schedule.cu"
 
 // One warp a sample: its largest |x| and |d|, kept in its plan.

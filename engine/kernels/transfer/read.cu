@@ -1,4 +1,7 @@
-// A slice that is read: what its lines read as, what the next array shall get for it, its chopper. Knows no device.
+// What: a slice that is read: what its lines read as, what the next array shall get for it, its chopper. Knows no device.
+// One item is: a cell, a thread (transfer_sum); its functions read a slice with a warp.
+// Must equal: tests/naive/transfer.py.
+// When it is chosen: always.
 #include "args.cuh"
 
 // A slice of one replica that is being read. Bit 0 of `chop` is its sign, bit 1 whether it has just switched; `slot` numbers

@@ -1,6 +1,10 @@
-// Transfers between arrays that are pulsed by updates of their own, such as cells of several devices. The reads of a
+// What: transfers between arrays that are pulsed by updates of their own, such as cells of several devices. The reads of a
 // mini-batch are put together in rounds. No round reads a slice twice, so that its reads do not wait for each other:
 // pulses of the fast array up to each of them, all reads, all writes.
+// One item is: all replicas (split_rounds), a slice (open_round), a word of a sample (part_words), a read
+// (read_round).
+// Must equal: tests/naive/rounds.py.
+// When it is chosen: where the fast array has cells of several devices.
 #include "plan.cu"
 #include "read.cu"
 

@@ -1,6 +1,9 @@
-// The reads that fall into a mini-batch, and slots for the slices that they read. Where slices are read in turn, every
+// What: the reads that fall into a mini-batch, and slots for the slices that they read. Where slices are read in turn, every
 // number follows from the counters at the beginning of the call, so that all reads are listed in parallel; where they are
 // drawn at random, the sweeps that are over are counted read by read.
+// One item is: a read, a thread.
+// Must equal: tests/naive/transfer.py.
+// When it is chosen: list_events where slices are read in turn.
 #include "args.cuh"
 
 FN Reads* reads_of(const TransferArgs& a, i64 replica) { return a.reads + replica * MAX_ARRAYS; }

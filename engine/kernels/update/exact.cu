@@ -1,6 +1,7 @@
 // The exact outer product on a real device.
 // What: only the bounds of the device act; there are no pulses and no noise.
 // One item is: a cell, a thread.
+// Must equal: the samples' outer products one after another, each clipped to the bounds.
 // When it is chosen: where pulse_type is NoneWithDevice.
 #include "args.cuh"
 KERNEL(update_exact, UpdateArgs) {

@@ -1,4 +1,7 @@
-// The pulsed update, one thread a cell: it walks the samples and their pulses in order.
+// What: the pulsed update as its definition has it: the samples and their pulses in order.
+// One item is: a cell, a thread.
+// Must equal: nothing; the other kernels of this folder must equal this one.
+// When it is chosen: by tests alone.
 // Number n of the pulses that a cell gets in a call takes the normals of draw n, whatever the sample.
 #include "coincidence.cuh"
 #include "steps.cuh"

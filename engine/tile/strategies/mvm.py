@@ -2,7 +2,8 @@
 
 `STRATEGIES` is the whole decision: the first entry that fits is taken. All of them compute what
 engine/kernels/mvm/reference.cu defines; those that do not leave the digital product to torch equal
-it bit by bit, but for PANELS_CPU, which adds up forward products in another order.
+it bit by bit, but for PANELS_CPU and STAGES_BLOCKS, which add up forward products in another order:
+one sum through the inputs, with the same bits on both processors.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ SHORT_ROWS_GPU = 64
 # mvm_product_tiles (10 x 256 x 784: 30 us, 5 us): it picks kernels that are made for many.
 FEW_VECTORS_GPU = 16
 FEW_WEIGHTS_GPU = 1 << 19
+# Products of several sections that take a GPU less time than the host takes for a call of torch for
+# each kind of weights and for their absolute values. Blocks have 64 vectors each, and a sum passes
+# through all inputs of one thread.
+BLOCKS_MIN_VECTORS, BLOCKS_MAX_INPUTS = 32, 1024
+BLOCKS_MAX_PRODUCT = 1 << 30
 
 
 class MvmKernel(enum.Enum):
@@ -39,6 +45,7 @@ class MvmKernel(enum.Enum):
     )
     STAGES_TORCH = "mvm_input, torch's products of all sections, mvm_output"
     STAGES_FIXED_ORDER = "mvm_input, products in a fixed order, mvm_output"
+    STAGES_BLOCKS = "mvm_input, mvm_product_blocks for all sections, mvm_output"
     STAGES_WIRES = "mvm_input, the product of wires with voltage drop, mvm_output"
 
 
@@ -82,6 +89,13 @@ class MvmCase:
             and self.n_in * self.n_out <= FEW_WEIGHTS_GPU
         )
         return not self.on_cpu and self.forward and few
+
+    @property
+    def blocks_on_gpu(self) -> bool:
+        """Whether one kernel for all sections beats several calls of torch on a GPU."""
+        fits = self.batch >= BLOCKS_MIN_VECTORS and self.n_in <= BLOCKS_MAX_INPUTS
+        short = self.multiplications <= BLOCKS_MAX_PRODUCT
+        return not self.on_cpu and self.sections > 1 and fits and short
 
     @property
     def small(self) -> bool:
@@ -131,6 +145,7 @@ STRATEGIES = (
     Strategy(
         MvmKernel.STAGES_FIXED_ORDER, lambda c: c.exact or c.per_sample or c.few_on_gpu
     ),
+    Strategy(MvmKernel.STAGES_BLOCKS, lambda c: c.blocks_on_gpu),
     Strategy(MvmKernel.STAGES_TORCH, lambda c: True),
 )
 

@@ -15,11 +15,14 @@ import torch
 from torch import Tensor
 
 from engine.jit.programs import Program, fill
-from engine.jit.struct import read_constant, read_enum
+from engine.jit.struct import read_constant, read_enum, words
 
 EXACT = int(read_enum("trains/trains.cuh", "PulseType")["EXACT"])
 GROUP, SPAN = (
     read_constant("trains/trains.cuh", name) for name in ("GROUP", "HIT_SPAN")
+)
+MASK_WORDS, GROUP_WORDS = (
+    words("trains/trains.cuh", name) for name in ("SampleMask", "SampleGroup")
 )
 COUNTED_GROUPS = read_constant("trains/gpu/masks.cu", "COUNTED_GROUPS")
 MEASURED = read_constant("trains/trains.cu", "MEASURED")
@@ -160,9 +163,9 @@ def make_masks(program: Program, args: Any, where: torch.device) -> list[Tensor]
     made = [
         torch.empty(*shape, dtype=torch.int32, device=where)
         for shape in (
-            (replicas, groups, args.cols, 2),
-            (replicas, groups, args.rows, 2),
-            (replicas, groups, 4),
+            (replicas, groups, args.cols, MASK_WORDS),
+            (replicas, groups, args.rows, MASK_WORDS),
+            (replicas, groups, GROUP_WORDS),
             (replicas, chunks + spans, cells),
         )
     ]

@@ -1,7 +1,8 @@
 // What: products of many vectors whose sums run through the inputs in order.
 // One item is: a block's tile of 64 vectors of one section and replica with 128 outputs.
-// Must equal: mvm_product backward, bit by bit.
-// When it is chosen: on a GPU, backward, where products of many vectors have a fixed order.
+// Must equal: mvm_product backward and mvm_panels forward, bit by bit.
+// When it is chosen: on a GPU, backward, where products of many vectors have a fixed order; for
+//   several sections, where the host would need longer for the calls of torch.
 #include "mvm/gpu/block_tile.cuh"
 
 BLOCK_KERNEL(mvm_product_blocks, MvmArgs, 8) {

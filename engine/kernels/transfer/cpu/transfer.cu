@@ -1,4 +1,7 @@
-// The whole update of a mini-batch in one call on a CPU: schedule, trains, fast array, transfers, visible sum.
+// What: the whole update of a mini-batch in one call on a CPU: schedule, trains, fast array, transfers, visible sum.
+// One item is: a mini-batch; its kernels share the threads.
+// Must equal: tests/naive/transfer.py.
+// When it is chosen: on a CPU.
 #include "transfer/walk.cu"
 
 extern "C" void transfer_update(const TransferArgs* a, i64 threads) {

@@ -2,6 +2,7 @@
 // such groups.
 // One item is: 32 cells of a row in a span of chunks, a warp. Samples are looked at in parallel here, before cells are changed
 // sample by sample.
+// Must equal: nothing; groups that it leaves out have no sample in which both lines fire.
 // When it is chosen: where cells look for their coincidences by masks.
 #include "update/args.cuh"
 
