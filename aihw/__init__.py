@@ -28,6 +28,8 @@ from engine.nn import (
     calibrate,
     convert_to_analog,
     convert_to_digital,
+    exchange_settings,
+    named_analog_layers,
     read_weights,
 )
 from engine.optim import (
@@ -64,9 +66,11 @@ __all__ = [
     "convert_to_analog",
     "convert_to_digital",
     "digital_parameters",
+    "exchange_settings",
     "find_runs",
     "inference",
     "load_run",
+    "named_analog_layers",
     "preset",
     "program",
     "pulsed_parameters",

@@ -3,7 +3,8 @@
 `convert_to_analog` finds the layers with weight matrices, decides for each which tiles it gets,
 refuses what tiles cannot hold before anything changes, and puts analog layers in their places. The
 logical weights, buffers, hooks, types, modes and `requires_grad` of the result equal those of the
-original; so does the way back. Export, runs and users call both."""
+original; so does the way back. Export, runs and users call both. `exchange_settings` goes both ways
+and keeps the cells where it can."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from engine.nn.analog import analog_tiles
+from engine.nn.analog import AnalogTile, analog_tiles
 from engine.nn.interop.foreign import carry_hooks, check_weights, is_foreign, name_of
 from engine.nn.layer import AnalogLayer, layer_types
 from engine.tile.settings import TileSpec
@@ -22,6 +23,9 @@ from engine.tile.settings import TileSpec
 # Settings, or the name of a preset; None keeps a layer digital.
 Rule = TileSpec | str | None
 Choice = TileSpec | str | Callable[[str, nn.Module], Rule]
+# The analog form of a layer of the user's own class, made from the layer and its settings.
+Maker = Callable[[nn.Module, TileSpec | str], nn.Module]
+Classes = Mapping[type[nn.Module], Maker]
 # Layers with weight matrices of which there may be no analog form here: better named than silently
 # left digital.
 UNSUPPORTED = (
@@ -52,6 +56,7 @@ def convert_to_analog(
     *,
     layers: Mapping[str, Rule] | None = None,
     exclude: Iterable[str] = (),
+    classes: Classes | None = None,
     inplace: bool = False,
 ) -> nn.Module:
     """A copy of `module` whose layers with weight matrices, and their weights, lie on tiles of the
@@ -60,8 +65,10 @@ def convert_to_analog(
     `tile` may be the name of a preset, or a function of name and layer. With `inplace` it is
     `module` itself that changes. `layers` gives single layers (`"fc3"`, `"block*.conv1"`) other
     settings, or None for a digital one; the last rule that fits counts. `exclude` names layers, or
-    whole parts of the network, that stay as they are. Raises ValueError in one line that names
-    every layer that cannot be converted."""
+    whole parts of the network, that stay as they are. `classes` says for layer classes of one's
+    own how their analog form is made of a layer and the settings of its tiles; it gets the layer's
+    hooks and mode. Raises ValueError in one line that names every layer that cannot be
+    converted."""
     exclude = list(exclude)
     rules = dict(layers or {})
     if inplace and _holds_weights(module):
@@ -73,21 +80,27 @@ def convert_to_analog(
     # Decided and checked on the original: nothing is copied for a network that is refused.
     chosen: dict[str, TileSpec | str] = {}
     originals: dict[str, nn.Module] = {}
-    for name, layer in _weight_layers(module, exclude):
+    own = dict(classes or {})
+    for name, layer in _weight_layers(module, exclude, own):
         rule = _rule_for(name, layer, tile, rules)
         if rule is not None:
             chosen[name] = rule
             originals[name] = layer
-    _refuse_unsupported(module, originals)
+    _refuse_unsupported(
+        module, {k: v for k, v in originals.items() if type(v) not in own}
+    )
 
     found = module if inplace else _copied(module)
-    copies = dict(_weight_layers(found, exclude))
+    copies = dict(_weight_layers(found, exclude, own))
     kinds = _analog_kinds()
     made: dict[int, nn.Module] = {}
     for name, rule in chosen.items():
         layer = copies[name]
         try:
-            made[id(layer)] = _analog(layer, kinds[type(layer)], rule)
+            if type(layer) in own:
+                made[id(layer)] = _made_by(own[type(layer)], layer, rule)
+            else:
+                made[id(layer)] = _analog(layer, kinds[type(layer)], rule)
         except ValueError as problem:
             raise ValueError(f"layer {name}: {problem}") from problem
     return _without_shortcuts(_replaced(found, made))
@@ -104,6 +117,34 @@ def convert_to_digital(module: nn.Module) -> nn.Module:
     return _replaced(found, made)
 
 
+def named_analog_layers(module: nn.Module) -> Iterator[tuple[str, AnalogLayer]]:
+    """The layers on tiles below a module, or the module itself, with their names."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, AnalogLayer):
+            yield name, layer
+
+
+def exchange_settings(
+    module: nn.Module, tile: Choice, *, layers: Mapping[str, Rule] | None = None
+) -> nn.Module:
+    """A copy of a network on tiles whose layers on tiles have the settings `tile`, of which `layers`
+    excepts some, as in `convert_to_analog`; digital layers stay digital.
+
+    Where device, algorithm and mapping stay the same, so does every cell, buffer and scale: only the
+    periphery around them is another. Where they change, the logical weights are written to new
+    cells. Raises ValueError for settings that do not fit, with the layer's name."""
+    names = {name for name, _ in named_analog_layers(module)}
+
+    def chosen(name: str, layer: nn.Module) -> Rule:
+        if name not in names:
+            return None
+        return tile(name, layer) if callable(tile) else tile
+
+    made = convert_to_analog(convert_to_digital(module), chosen, layers=layers)
+    _carry_cells(module, made)
+    return made
+
+
 def _copied(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module)
@@ -118,6 +159,7 @@ def _copied(module: nn.Module) -> nn.Module:
 def _weight_layers(
     module: nn.Module,
     exclude: Iterable[str],
+    own: Classes,
     name: str = "",
 ) -> Iterator[tuple[str, nn.Module]]:
     """Layers with weight matrices below a module by their full names, without those excluded.
@@ -125,14 +167,14 @@ def _weight_layers(
     Layers inside such a layer, and those that are analog already, are left alone."""
     if name and any(fnmatchcase(name, pattern) for pattern in exclude):
         return
-    if _holds_weights(module):
+    if type(module) in own or _holds_weights(module):
         yield name or "module", module
         return
     if isinstance(module, AnalogLayer):
         return
     for child_name, child in module.named_children():
         full_name = f"{name}.{child_name}" if name else child_name
-        yield from _weight_layers(child, exclude, full_name)
+        yield from _weight_layers(child, exclude, own, full_name)
 
 
 def _rule_for(
@@ -212,6 +254,17 @@ def _analog(
     return made.to(device=first.device, dtype=first.dtype).train(layer.training)
 
 
+def _made_by(maker: Maker, layer: nn.Module, tile: TileSpec | str) -> nn.Module:
+    """What the user's function makes of a layer, with the layer's hooks and mode."""
+    made = maker(layer, tile)
+    if not isinstance(made, nn.Module):
+        raise ValueError(
+            f"classes[{type(layer).__name__}] returned {type(made).__name__}, not a module"
+        )
+    carry_hooks(layer, made)
+    return made.train(layer.training)
+
+
 def _copy_requires_grad(given: Mapping[str, nn.Parameter], made: AnalogLayer) -> None:
     """Freezes what was frozen in the layer with the parameters `given`."""
     for name, matrix in made.matrices.items():
@@ -259,3 +312,21 @@ def _replaced(module: nn.Module, made: Mapping[int, nn.Module]) -> nn.Module:
             if child is not None and id(child) in made:
                 part._modules[name] = made[id(child)]
     return module
+
+
+def _carry_cells(old: nn.Module, new: nn.Module) -> None:
+    """Loads the state of each tile of `old` into that of the same name, where the cells are of the
+    same kind."""
+    tiles = {n: part for n, part in old.named_modules() if isinstance(part, AnalogTile)}
+    for name, part in new.named_modules():
+        before = tiles.get(name)
+        if not isinstance(part, AnalogTile) or before is None:
+            continue
+        if _cells_of(part) == _cells_of(before):
+            part.load_state_dict(before.state_dict())
+
+
+def _cells_of(part: AnalogTile) -> tuple[object, ...]:
+    """What the cells of a tile, and the meaning of their states, follow from."""
+    spec = part.tile.spec
+    return spec.device, spec.algorithm, spec.mapping

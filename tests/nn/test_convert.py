@@ -16,7 +16,11 @@ from engine.nn import (
     analog_tiles,
     convert_to_analog,
     convert_to_digital,
+    exchange_settings,
+    named_analog_layers,
 )
+from engine.optim import AnalogSGD
+from engine.presets import preset
 from tests.nn.layers import EXAMPLES, LAYERS, NOISY, PERFECT, spec
 
 
@@ -231,3 +235,98 @@ def test_a_module_reaches_a_spawned_process() -> None:
     answer = torch.from_numpy(answers.get(timeout=120))
     process.join()
     assert torch.equal(answer, analog.eval()(x))
+
+
+def small_network(tile: Any = "ecram") -> nn.Module:
+    torch.manual_seed(1)
+    parts = [nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.Linear(4, 2)]
+    return convert_to_analog(nn.Sequential(*parts), tile, layers={"3": None})
+
+
+def step(model: nn.Module) -> None:
+    optimizer = AnalogSGD(model.parameters(), lr=0.1)
+    model(torch.linspace(-1, 1, 12).view(2, 6)).square().sum().backward()
+    optimizer.step()
+
+
+def cells(model: nn.Module) -> list[Tensor]:
+    return [tile.tile.array.cells.clone() for tile in analog_tiles(model)]
+
+
+def test_layers_by_name() -> None:
+    model = small_network()
+    assert [name for name, _ in named_analog_layers(model)] == ["0", "2"]
+    assert all(isinstance(part, AnalogLinear) for _, part in named_analog_layers(model))
+
+
+def test_another_periphery_keeps_every_cell() -> None:
+    model = small_network()
+    step(model)
+    quiet = preset("ecram", forward={"is_perfect": True})
+    other = exchange_settings(model, quiet)
+    assert all(map(torch.equal, cells(model), cells(other)))
+    x = torch.linspace(-1, 1, 12).view(2, 6)
+    weights = model[0].get_weights()
+    torch.testing.assert_close(other[0](x), nn.functional.linear(x, *weights))
+    assert type(other[3]) is nn.Linear, "what was digital stays digital"
+    assert all(
+        tile.tile.spec.forward.is_perfect for tile in analog_tiles(other)
+    ) and not any(tile.tile.spec.forward.is_perfect for tile in analog_tiles(model))
+    step(other)  # the copy learns by itself
+    assert torch.equal(model[0].get_weights()[0], weights[0])
+
+
+def test_another_device_gets_the_weights_on_new_cells() -> None:
+    model = small_network()
+    other = exchange_settings(model, "idealized", layers={"2": "ecram"})
+    names = [tile.tile.spec.device.model for tile in analog_tiles(other)]
+    kept = [tile.tile.spec.device.model for tile in analog_tiles(model)]
+    assert names[0] == preset("idealized").device.model and names[1] == kept[1]
+    assert not torch.equal(cells(model)[0], cells(other)[0])
+    assert torch.equal(cells(model)[1], cells(other)[1])
+    for ours, theirs in zip(model[:3:2], other[:3:2], strict=True):
+        torch.testing.assert_close(
+            ours.get_weights(), theirs.get_weights(), rtol=0, atol=0.02
+        )
+
+
+class Transposed(nn.Module):
+    """A layer of the user's own: its weight is [inputs, outputs]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(inputs, outputs) / inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.matrix
+
+
+def on_tiles(layer: nn.Module, tile: Any) -> nn.Module:
+    made = AnalogLinear(*layer.matrix.shape, bias=False, tile=tile)
+    made.set_weights(layer.matrix.detach().T)
+    return made
+
+
+def test_a_class_of_ones_own_is_converted_by_ones_own_function() -> None:
+    torch.manual_seed(2)
+    model = nn.Sequential(Transposed(6, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
+    calls: list[str] = []
+    model[0].register_forward_hook(lambda *_: calls.append("called"))
+    perfect = preset("idealized", forward={"is_perfect": True})
+    analog = convert_to_analog(model, perfect, classes={Transposed: on_tiles})
+    assert [name for name, _ in named_analog_layers(analog)] == ["0", "2"]
+    x = torch.rand(3, 6)
+    torch.testing.assert_close(analog(x), model(x), rtol=0, atol=0.02)
+    assert calls == ["called"] * 2 and not analog[0].training
+    digital = convert_to_analog(
+        model, perfect, classes={Transposed: on_tiles}, layers={"0": None}
+    )
+    assert type(digital[0]) is Transposed
+
+
+def test_a_function_that_makes_no_layer_is_refused() -> None:
+    model = nn.Sequential(Transposed(6, 5))
+    with pytest.raises(
+        ValueError, match=r"layer 0: classes\[Transposed\] returned str"
+    ):
+        convert_to_analog(model, "ecram", classes={Transposed: lambda *_: "tiles"})  # type: ignore[dict-item, return-value]

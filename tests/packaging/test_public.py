@@ -20,8 +20,8 @@ PUBLIC = {
     "AnalogLinear", "AnalogMultiheadAttention", "AnalogOptimizer", "AnalogRNN", "AnalogSGD",
     "AnalogSequential",
     "InferenceSpec", "TileSpec", "UserError", "analog_summary", "analog_tiles", "calibrate",
-    "convert_to_analog", "convert_to_digital", "digital_parameters", "find_runs", "inference",
-    "load_run", "preset", "program", "pulsed_parameters", "read_weights", "restore",
+    "convert_to_analog", "convert_to_digital", "digital_parameters", "exchange_settings", "find_runs", "inference",
+    "load_run", "named_analog_layers", "preset", "program", "pulsed_parameters", "read_weights", "restore",
 }  # fmt: skip
 
 

@@ -49,6 +49,7 @@ LONGER: dict[str, str] = {
 }
 MORE_ARGUMENTS: dict[str, str] = {
     "engine/experiment/models/resnet.py build": "keywords of a model are its settings in YAML",
+    "engine/nn/convert.py convert_to_analog": "network and tiles; by keyword each way to except layers",
     "engine/nn/attention.py AnalogMultiheadAttention.__init__": "the arguments of torch's layer, in their order",
     "engine/nn/attention.py AnalogMultiheadAttention.forward": "the arguments of torch's layer, in their order",
     "engine/nn/recurrent.py AnalogRNN.__init__": "the arguments of torch's layer, in their order",
