@@ -115,6 +115,8 @@ def _understood(measured: Measured) -> str:
 
 
 def _found(fitted: Fitted) -> str:
+    from engine.fit.device import is_determined
+
     best = fitted.ranking[0]
     lines = ["model                  AICc above the best   loss of held-out reading"]
     for one in fitted.ranking:
@@ -125,13 +127,15 @@ def _found(fitted: Fitted) -> str:
         lines.append(f"{one.model:<22} {above:>19.1f}   {one.held_out:.4f}")
     for name, value in fitted.mean.items():
         error = fitted.errors[name]
-        sure = abs(error) < 1e6
+        sure = is_determined(value, error)
         lines.append(
             f"  {name} {value:.5g} "
             + (f"+- {error:.2g}" if sure else "(not determined by the data)")
         )
     for name, value in fitted.spreads.items():
         lines.append(f"  {name} {value:.3g} between devices")
+    if len(fitted.ranking) == 1:
+        return "\n".join(lines)
     ties = ", ".join(fitted.ties)
     lines.append(
         f"the data cannot tell {fitted.model} from {ties}"

@@ -16,6 +16,9 @@ from engine.settings import UserError
 BLOCK, FOLDS = 10, 5
 # Models closer than this in AICc are not told apart by the data (Burnham & Anderson 2002).
 CLOSE = 2.0
+# A parameter whose error is so many times itself is not known; near 0 an error below this is a
+# statement.
+VAGUE, SMALL = 3.0, 0.3
 # Parameters of the mean device and what their spread between devices is called; the second says
 # whether that is relative to the mean.
 SPREADS = {
@@ -99,6 +102,11 @@ def fit_device(
     return Fitted(tuple(ranking), fits, data, middle, half, mean, errors, spreads)
 
 
+def is_determined(value: float, error: float) -> bool:
+    """Whether the data say more of a parameter than its order of magnitude."""
+    return error < VAGUE * max(abs(value), SMALL)
+
+
 def _scaled(trace: Trace, middle: float, half: float) -> Data:
     return Data((trace.readings - middle) / half, trace.pulses)
 
@@ -180,7 +188,9 @@ def preset_text(fitted: Fitted, measured: Measured, *, source: str, date: str) -
     for name, param in params.items():
         if name in fitted.mean:
             error = fitted.errors[name]
-            known = f"+- {error:.2g}" if np.isfinite(error) else "not determined"
+            known = f"+- {error:.2g}"
+            if not is_determined(fitted.mean[name], error):
+                known = "not determined by the data"
             meaning = f"{param.unit}; {known}" if param.unit else known
             lines.append(f"{name}: {_float(fitted.mean[name])}  # {meaning}")
         elif name in fitted.spreads:

@@ -84,7 +84,8 @@ def run_filter(
     variance = np.ones((count, len(pulses)))
     for n, pulse in enumerate(pulses):
         table, scatter = mean[:, int(pulse > 0)], spread[:, int(pulse > 0)]
-        place = (weight - low) / width
+        # Sets whose step overflowed stay NaN in the likelihood, which refuses them.
+        place = np.nan_to_num((weight - low) / width)
         left = np.clip(place.astype(np.int64), 0, last - 1)
         share = place - left
         step, rise = table[rows, left], table[rows, left + 1] - table[rows, left]

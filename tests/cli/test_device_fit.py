@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aihw_cli.compose import compose
 from tests.fit.synthetic import trace_of, write_long
 
 PARAMS = {"dw_min": 0.03, "dw_min_std": 0.3, "w_min": -0.7, "w_max": 0.8}
@@ -23,12 +24,17 @@ def test_a_fitted_preset_loads(aihw: Any, tmp_path: Path) -> None:
     )
     assert done.code == 0
     assert "understood: long table, unit uS" in done.out
-    assert "soft_bounds explains the readings best" in done.out
+    assert "read_noise" in done.out
     assert figure.read_bytes().startswith(b"\x89PNG")
     text = preset.read_text()
     assert "weights -1 and 1 are 30 and 70 uS" in text
     assert "dw_min_dtod: 0.0  # not measured" in text
-    assert "soft_bounds" in aihw("show", f"device={preset}").out
+    drawn = aihw("device", "plot", str(preset))
+    assert drawn.code == 0
+    assert "response of 400 cells" in drawn.out
+    values = compose([f"device={preset}", "device.dw_min_dtod=0.1"]).values["device"]
+    assert values["model"] == "soft_bounds"
+    assert values["dw_min_dtod"] == 0.1
 
 
 def test_mistakes_are_one_line(aihw: Any, tmp_path: Path) -> None:
@@ -38,8 +44,16 @@ def test_mistakes_are_one_line(aihw: Any, tmp_path: Path) -> None:
         ((str(data),), "pulses.csv:3: expected a number as down"),
         ((str(data), "--out", "mine.txt"), "must end in .yaml"),
         ((str(data), "--pulses", "many"), "how many pulses go each way"),
-        ((), "needs a file"),
+        ((), "needs"),
     ):
         done = aihw("device", "fit", *words)
         assert done.code != 0
         assert message in done.err
+
+
+def test_a_device_in_a_file_names_its_step(aihw: Any, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("about: no step\n")
+    assert "model: NAME" in aihw("device", "plot", str(own)).err
+    own.write_text("model: constant_step\ndefaults: [ecram]\n")
+    assert "cannot name defaults" in aihw("device", "plot", str(own)).err
