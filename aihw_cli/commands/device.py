@@ -57,7 +57,7 @@ def device(arguments: Arguments) -> int:
 
 
 def _fit(files: list[str], arguments: Arguments) -> int:
-    from aihw_cli.fitting import fit
+    from aihw_cli.measured.fitting import fit
 
     return fit(files, arguments)
 
