@@ -204,7 +204,9 @@ class _Space:
                 steps_of(self.model, self.device.validate({**self.full, **values}))
             )
         trace = (self.data.readings, self.data.pulses)
-        return run_filter(sets, np.array(noise), trace, self.seen)
+        # Far steps of the search may overflow; their likelihood is no number, and they are refused.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return run_filter(sets, np.array(noise), trace, self.seen)
 
     def losses(self, thetas: list[Floats]) -> Floats:
         """Negative log-likelihood of each point; infinite where the model refuses it."""
