@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.presets import groups, members
+from engine.presets import groups, members, read_member
 from engine.readers.wording import brief, first_line, shortened
-from engine.settings import UserError
+from engine.settings import UserError, user_path
 from engine.trust.code import SECTIONS as CODE_SECTIONS
 from engine.trust.code import is_code
 
@@ -113,7 +113,7 @@ def read(texts: Sequence[str]) -> list[Change]:
             what = f"{key} takes the name of a member of presets/ or conf/"
             raise UserError(f"{brief(text)}: {what}, not {brief(value)}")
         if own_device:
-            key, value = override.package or "device", {"model": value}
+            key, value = override.package or "device", own_device_values(value)
         if code:
             key, value = group, {"name": value}
         # Hydra's + for a new key means nothing here: which keys there are is fixed.
@@ -236,8 +236,24 @@ def is_device_file(value: str) -> bool:
 
 
 def is_own_device(value: Any) -> bool:
-    """Whether a device is the user's own: a Python file, or a table of measured steps."""
-    return isinstance(value, str) and (is_device_file(value) or value.endswith(".csv"))
+    """Whether a device is the user's own: a Python file, a table of measured steps, or a file in
+    the form of a preset."""
+    return isinstance(value, str) and (
+        is_device_file(value) or value.endswith((".csv", ".yaml"))
+    )
+
+
+def own_device_values(value: str) -> dict[str, Any]:
+    """The section that stands for a device of the user's own. Raises UserError with file and
+    line."""
+    if not value.endswith(".yaml"):
+        return {"model": value}
+    found = read_member(user_path(value)).values
+    if "defaults" in found:
+        raise UserError(f"{value}: a device in a file of its own cannot name defaults")
+    if "model" not in found:
+        raise UserError(f"{value}: a device needs the name of its step: model: NAME")
+    return dict(found)
 
 
 def _key(override: Any) -> str:

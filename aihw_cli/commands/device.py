@@ -29,8 +29,12 @@ CODE = Option(
 def device(arguments: Arguments) -> int:
     """Dispatch to the second word."""
     verb, *words = arguments.words
+    if verb == "fit":
+        return _fit(words, arguments)
     if verb != "plot":
-        raise UserError(f"no command `aihw device {verb}`; there is `aihw device plot`")
+        raise UserError(
+            f"no command `aihw device {verb}`; there are `aihw device plot` and `aihw device fit`"
+        )
     names = [word for word in words if not _is_change(word)]
     changes = [word for word in words if _is_change(word)]
     if not names:
@@ -50,6 +54,12 @@ def device(arguments: Arguments) -> int:
             f"the snippet of a device cannot be compiled: {error.first}"
         ) from error
     return 0
+
+
+def _fit(files: list[str], arguments: Arguments) -> int:
+    from aihw_cli.measured.fitting import fit
+
+    return fit(files, arguments)
 
 
 def find_spec(name: str, changes: list[str], *, allow_code: bool = False) -> DeviceSpec:
@@ -193,8 +203,10 @@ def _figure(found: dict[str, Response]) -> Figure:
 COMMANDS = (
     Command(
         "device",
-        "draw how devices answer to pulses",
-        "aihw device plot NAME... [parameter=value ...] [--out FILE] [--allow-code] [--json]",
+        "draw how devices answer to pulses, or fit one to measured pulses",
+        "aihw device plot NAME... [parameter=value ...] [--out FILE] [--allow-code] [--json]\n"
+        "       aihw device fit DATA... [--out mine.yaml] [--figure fit.png] [--unit uS] [--columns NAMES] "
+        "[--pulses N] [--range LOW,HIGH] [--model NAME] [--json]",
         (
             ("aihw device plot reram_es", "the curve in the terminal"),
             ("aihw device plot reram_es ecram --out both.png", "an image of both"),
@@ -206,14 +218,32 @@ COMMANDS = (
                 "aihw device plot my_device.py:MyDevice --allow-code",
                 "a device of your own",
             ),
+            (
+                "aihw device fit pulses.csv --unit uS --out mine.yaml",
+                "a preset from readings of your device",
+            ),
         ),
         device,
         (
-            Option("--out", "write an image (png, svg, pdf)", "FILE"),
+            Option(
+                "--out", "write an image (png, svg, pdf), or the fitted preset", "FILE"
+            ),
+            Option("--figure", "draw data, steps and residuals of a fit", "FILE"),
+            Option("--unit", "the unit of the conductances (S, mS, uS, nS)", "UNIT"),
+            Option(
+                "--columns",
+                "what the columns hold: device, polarity, conductance, up, down, voltage, current; - skips one",
+                "NAMES",
+            ),
+            Option("--pulses", "so many pulses go up, then as many down", "N"),
+            Option("--range", "the conductances of weights -1 and 1", "LOW,HIGH"),
+            Option("--model", "fit this step model only", "NAME"),
             CODE,
             Option("--json", "the numbers as JSON"),
         ),
         (1, 99),
-        "Up pulses from the lower bound, then down pulses, on 400 cells; and one noiseless pulse at each weight.",
+        "Up pulses from the lower bound, then down pulses, on 400 cells; and one noiseless pulse at each weight. "
+        "A fit follows the hidden weight through read noise, for every step model with few parameters, and ranks "
+        "the models by AICc beside their loss on readings held out.",
     ),
 )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aihw_cli.overrides import is_own_device
+from aihw_cli.overrides import is_own_device, own_device_values
 from engine.config.merge import names_kind
 from engine.presets import groups, read_member
 from engine.readers.wording import brief
@@ -32,7 +32,7 @@ def spelled_out(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     for group in groups():
         section = found.get(group, {})
         if group == "device" and is_own_device(section):
-            found[group] = {"model": section}
+            found[group] = own_device_values(section)
         elif group in CODE_SECTIONS and is_code(section):
             found[group] = {"name": section}
         elif isinstance(section, str) or (section is None and group in OPTIONAL):

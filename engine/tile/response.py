@@ -70,14 +70,29 @@ def measure(device: DeviceSpec, *, seed: int = 0) -> Response | None:
     return Response(each, weights, grid, up, down, _crossing(grid, up + down))
 
 
-def _run(device: DeviceSpec, seed: int, grid: Array, each: int) -> dict[str, Array]:
+def pulse_on(device: DeviceSpec, grid: Array, normal: float) -> dict[str, Array]:
+    """One pulse on the first cell at each weight of a grid, with `normal` as its noise: up, down
+    [G], and the bounds low, high [1]."""
+    found = _run(device, 0, grid, 0, cells=1, normal=normal)
+    return {name: found[name].ravel() for name in ("up", "down", "low", "high")}
+
+
+def _run(
+    device: DeviceSpec,
+    seed: int,
+    grid: Array,
+    each: int,
+    *,
+    cells: int = CELLS,
+    normal: float = 0.0,
+) -> dict[str, Array]:
     """What the kernel writes: low, high [N], up, down [G, N], and weights [2 T + 1, N] if there are
     pulses."""
     model, moments = find_device(device.model), MOMENTS if each else 0
     found = {
-        "low": np.empty(CELLS, np.float32), "high": np.empty(CELLS, np.float32),
-        "up": np.empty((len(grid), CELLS), np.float32), "down": np.empty((len(grid), CELLS), np.float32),
-        "weights": np.empty((2 * moments + 1, CELLS), np.float32),
+        "low": np.empty(cells, np.float32), "high": np.empty(cells, np.float32),
+        "up": np.empty((len(grid), cells), np.float32), "down": np.empty((len(grid), cells), np.float32),
+        "weights": np.empty((2 * moments + 1, cells), np.float32),
     }  # fmt: skip
     control = np.zeros(CONTROL_WORDS, np.int32)
     control[:2] = halves(
@@ -85,7 +100,8 @@ def _run(device: DeviceSpec, seed: int, grid: Array, each: int) -> dict[str, Arr
     )
     params = np.array(source.params_floats(model, device.params), np.float32)
     args: Any = read_struct("cells/response.cuh", "ResponseArgs")()
-    args.items, args.points, args.moments, args.each = CELLS, len(grid), moments, each
+    args.items, args.points, args.moments, args.each = cells, len(grid), moments, each
+    args.normal = normal
     for name, array in {
         **found,
         "params": params,

@@ -133,7 +133,7 @@ def test_a_broken_snippet_names_file_and_line(aihw, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["plod", "ecram"], "there is `aihw device plot`"),
+        (["plod", "ecram"], "there are `aihw device plot` and `aihw device fit`"),
         (["plot"], "needs the name of a device"),
         (["plot", "ecrm"], "nearest: ecram"),
         (["plot", "ecram", "dw_mim=1"], "nearest"),

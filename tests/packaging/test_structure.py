@@ -21,6 +21,7 @@ FLOORS = (
     ("engine.experiment",),
     ("engine.exchange",),
     ("engine.nn", "engine.optim", "engine.presets", "engine.linalg"),
+    ("engine.fit",),
     ("engine.inference",),
     ("engine.algorithms",),
     ("engine.tile",),
@@ -61,6 +62,7 @@ MORE_ARGUMENTS: dict[str, str] = {
     "engine/tile/group.py CellGroup.__init__": "those of CellArray, whose place it takes",
     "engine/tile/group.py make_array": "those of CellArray and CellGroup, between which it chooses",
     "engine/tile/tile.py Tile.__init__": "shape and settings; by keyword what tells two tiles apart",
+    "engine/tile/response.py _run": "what is run; by keyword what a single pulse needs",
     "engine/tile/pulses.py update": "what an update is made of, and by keyword a scale inside the kernel",
 }
 

@@ -13,8 +13,8 @@ KERNEL(respond, ResponseArgs) {
     a.low[item] = c.min_bound;
     a.high[item] = c.max_bound;
     for (i64 g = 0; g < a.points; ++g) {
-        a.up[g * a.items + item] = step_at(a.grid[g], p, c, true);
-        a.down[g * a.items + item] = step_at(a.grid[g], p, c, false);
+        a.up[g * a.items + item] = step_at(a.grid[g], p, c, true, a.normal);
+        a.down[g * a.items + item] = step_at(a.grid[g], p, c, false, a.normal);
     }
     UpdateArgs pulses = {};
     pulses.noise_on = 1;

@@ -1,0 +1,1 @@
+"""Measured devices: what `aihw device fit` says, writes and draws."""
