@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,13 +11,11 @@ from torch import Tensor
 from engine.jit.programs import Program, fill
 from engine.jit.struct import choice, read_constant, read_struct
 from engine.tile.cells import CellArray
+from engine.tile.group import Cells
 from engine.tile.pulses import SLOTS, TYPES, _noisy, _plan
 from engine.tile.settings import Update
 from engine.tile.strategies import update as update_kernels
-
-if TYPE_CHECKING:
-    from engine.tile.group import Cells
-    from engine.tile.transfers.transfer import Transfer
+from engine.tile.transfers.state import TransferState
 
 MAX_ARRAYS = read_constant("transfer/args.cuh", "MAX_ARRAYS")
 EXACT = update_kernels.EXACT
@@ -30,7 +28,7 @@ ROUND = read_constant("transfer/rounds.cu", "ROUND")
 class Prepared:
     """Arguments for one size of batch. `struct` points into tensors that are kept here."""
 
-    def __init__(self, state: Transfer, slow: Cells, batch: int) -> None:
+    def __init__(self, state: TransferState, slow: Cells, batch: int) -> None:
         fast, wiring, where = state.fast, state.wiring, slow.weight.device
         args = self.struct = read_struct("transfer/args.cuh", "TransferArgs")()
         args.replicas, args.rows, args.cols, args.batch = (
@@ -190,7 +188,7 @@ class Prepared:
         return float(max(v["transfer_lr"]) * (lr if v["scale_transfer"] else 1.0))
 
 
-def plan_values(state: Transfer, slow: Cells, batch: int) -> dict[str, Any]:
+def plan_values(state: TransferState, slow: Cells, batch: int) -> dict[str, Any]:
     """The fields of the struct TransferPlan."""
     wiring, fast = state.wiring, state.fast
     gamma, links = wiring.gamma, len(wiring.gamma) - 1
@@ -303,7 +301,7 @@ def _kind(array: Cells, update: Update) -> int:
     return EXACT if ideal or update.pulse_type == "None" else TYPES[update.pulse_type]
 
 
-def _fast_granularity(state: Transfer, slow: Cells) -> float:
+def _fast_granularity(state: TransferState, slow: Cells) -> float:
     """The step that updates of the fast array reckon with."""
     if not state.wiring.mean_granularity:
         return state.fast.granularity
@@ -333,7 +331,7 @@ def _tensor(values: dict[str, Any], where: torch.device) -> Tensor:
     return torch.frombuffer(bytearray(struct), dtype=torch.uint8).to(where)
 
 
-def _links(state: Transfer, slow: Cells) -> Tensor:
+def _links(state: TransferState, slow: Cells) -> Tensor:
     """Addresses of weights, cells (of single devices) and control of the arrays after the fast
     one."""
     last = slow.weight if state.last is None else state.last

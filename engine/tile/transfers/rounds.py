@@ -6,8 +6,6 @@ samples, O rows, I columns."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
@@ -18,9 +16,7 @@ from engine.tile.group import CellGroup, Cells
 from engine.tile.settings import Update
 from engine.tile.trains import Trains
 from engine.tile.transfers.args import EXACT, ROUND, Prepared
-
-if TYPE_CHECKING:
-    from engine.tile.transfers.transfer import Transfer
+from engine.tile.transfers.state import TransferState
 
 
 class Rounds:
@@ -28,15 +24,15 @@ class Rounds:
     holds."""
 
     def __init__(
-        self, state: Transfer, last: Cells, prepared: Prepared, lr: float
+        self, state: TransferState, last: Cells, prepared: Prepared, lr: float
     ) -> None:
-        self.state, self.prepared, self.args, self.lr = (
-            state,
-            prepared,
-            prepared.struct,
-            lr,
-        )
-        self.chain, self.written = [*state.own[1:], last], [0] * len(state.own)
+        self.state = state
+        self.prepared = prepared
+        self.args = prepared.struct
+        self.lr = lr
+        # What is read from array k is written on chain[k].
+        self.chain = [*state.own[1:], last]
+        self.written = [0] * len(self.chain)
         self.program = rounds_program(last.weight.device.type)
 
     def learn(self) -> None:
@@ -46,11 +42,9 @@ class Rounds:
         args.slow_call = self.chain[-1].next_call()
         self._draw()
         self._run("split_rounds", 1)
-        table = (
-            self.prepared.part("rounds", 2 * ROUND * (args.max_events + 2))
-            .view(torch.int64)
-            .view(-1, ROUND)
-        )
+        # The table holds 64-bit numbers in a room of 32-bit words; its first row is their count.
+        words = 2 * ROUND * (args.max_events + 2)
+        table = self.prepared.part("rounds", words).view(torch.int64).view(-1, ROUND)
         number = int(table[0, 0])
         for low, high, *ends in table[1 : number + 2].tolist():
             args.first, args.last = args.last, ends[-1]
@@ -58,9 +52,10 @@ class Rounds:
                 self._pulse(low, high)
             if args.first < args.last:
                 self._transfer(ends)
-        for array, samples in zip(
-            (self.state.fast, *self.chain), (args.batch, *self.written), strict=True
-        ):
+        # A group ends its update once a call, however many rounds pulsed it.
+        arrays = (self.state.fast, *self.chain)
+        pulsed = (args.batch, *self.written)
+        for array, samples in zip(arrays, pulsed, strict=True):
             if samples and isinstance(array, CellGroup):
                 array.settle(samples)
 
@@ -76,23 +71,17 @@ class Rounds:
         self._run("transfer_plans", samples)
         if args.type != EXACT:
             plans = part("plans", args.replicas, args.batch, 4)
-            x_words, d_words = (
-                part(f"{v}_words", *shape) for v, shape in self._words(args.batch)
-            )
-            self.trains = Trains(
-                plans,
-                part("frozen", args.replicas, CONTROL_WORDS),
-                x_words,
-                d_words,
-                args.type,
-            )
+            frozen = part("frozen", args.replicas, CONTROL_WORDS)
+            x_shape, d_shape = self._word_shapes(args.batch)
+            x_words = part("x_words", *x_shape)
+            d_words = part("d_words", *d_shape)
+            self.trains = Trains(plans, frozen, x_words, d_words, args.type)
+            # All arrays of a group see the trains of its first one.
             lead = fast if isinstance(fast, CellArray) else fast.lead
-            trains.fill_trains(
-                lead, self.prepared.vectors, self.prepared.plan, self.trains
-            )
-            self.dealt = (
-                fast.deal(self.trains) if isinstance(fast, CellGroup) else plans[None]
-            )
+            vectors, plan = self.prepared.vectors, self.prepared.plan
+            trains.fill_trains(lead, vectors, plan, self.trains)
+            if isinstance(fast, CellGroup):
+                self.dealt = fast.deal(self.trains)
         if self.prepared.values["out_chop_prob"] > 0:
             self._run("transfer_signs", args.replicas * self.prepared.crossing[1])
 
@@ -103,15 +92,17 @@ class Rounds:
         args.low, args.high = low, high
         self._run("open_round", args.replicas * self.prepared.crossing[0])
         self._run("part_words", args.replicas * (high - low) * args.words, warp=True)
-        x, d = (
-            self.prepared.part(f"{v}_rest", *shape)
-            for v, shape in self._words(high - low)
-        )
+        x_shape, d_shape = self._word_shapes(high - low)
+        x = self.prepared.part("x_rest", *x_shape)
+        d = self.prepared.part("d_rest", *d_shape)
         if args.type == EXACT:
-            x, d = (v.view(torch.float32).squeeze(2) for v in (x, d))
+            # Without pulses a word is the value itself, one a line.
+            x = x.view(torch.float32).squeeze(2)
+            d = d.view(torch.float32).squeeze(2)
             _pulse_samples(fast, self._lanes(x), self._lanes(d), 1.0, state.update)
             return
-        own = Trains(self.trains.plans[:, low:high].contiguous(), None, x, d, args.type)
+        plans = self.trains.plans[:, low:high].contiguous()
+        own = Trains(plans, None, x, d, args.type)
         if isinstance(fast, CellGroup):
             fast.take(self.dealt[:, :, low:high].contiguous(), own)
         else:
@@ -119,24 +110,27 @@ class Rounds:
 
     def _transfer(self, ends: list[int]) -> None:
         """All reads of a round, then the writes on each array, then resets."""
-        args, state, (slices, lines) = self.args, self.state, self.prepared.crossing
+        args = self.args
+        state = self.state
+        slices, lines = self.prepared.crossing
         args.slots = args.last - args.first
         where = state.fast.weight
-        one_hot, drive = (
-            where.new_empty(args.replicas, args.slots, n) for n in (slices, lines)
-        )
+        one_hot = where.new_empty(args.replicas, args.slots, slices)
+        drive = where.new_empty(args.replicas, args.slots, lines)
         resets = self.prepared.values.get("reset_prob", 0.0) > 0
         chosen = where.new_zeros(where.shape if resets else 0)
         fill(args, ("one_hot", "drive", "chosen"), (one_hot, drive, chosen))
         self._run("read_round", args.replicas * args.slots, warp=True)
-        x, d = (
-            (one_hot, drive) if self.prepared.values["by_columns"] else (drive, one_hot)
-        )
+        # A slice that was a column is written as one: the one-hot vector drives its side.
+        x, d = (one_hot, drive)
+        if not self.prepared.values["by_columns"]:
+            x, d = (drive, one_hot)
         begin = 0
         for k, array in enumerate(self.chain):
             end = ends[k] - args.first
             if begin < end:
-                x_k, d_k = (self._lanes(v[:, begin:end].contiguous()) for v in (x, d))
+                x_k = self._lanes(x[:, begin:end].contiguous())
+                d_k = self._lanes(d[:, begin:end].contiguous())
                 _pulse_samples(array, x_k, d_k, self._rate(k), state.wiring.write)
                 self.written[k] += end - begin
             begin = end
@@ -148,13 +142,17 @@ class Rounds:
         values = self.prepared.values
         if self.state.wiring.rule != "plain":
             return float(values["step"] * self.chain[k].granularity)
-        return float(
-            values["transfer_lr"][k] * (self.lr if values["scale_transfer"] else 1.0)
-        )
+        scale = self.lr if values["scale_transfer"] else 1.0
+        return float(values["transfer_lr"][k] * scale)
 
-    def _words(self, samples: int) -> list[tuple[str, tuple[int, ...]]]:
-        lead = (self.args.replicas, samples, self.args.words)
-        return [("x", (*lead, self.args.cols)), ("d", (*lead, self.args.rows))]
+    def _word_shapes(
+        self, samples: int
+    ) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+        """Shapes of the words of the trains of x and of d."""
+        args = self.args
+        x = (args.replicas, samples, args.words, args.cols)
+        d = (args.replicas, samples, args.words, args.rows)
+        return x, d
 
     def _lanes(self, v: Tensor) -> Tensor:
         """Without the first dimension where there is one lane."""
