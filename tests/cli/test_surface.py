@@ -24,7 +24,7 @@ COMMAND_OPTIONS = {
                "--json"},
     "runs": {"--group", "--seeds", "--metric", "--columns", "--sort", "--limit", "--x", "--y", "--error", "--log",
              "--out", "--width", "--xlabel", "--ylabel", "--title", "--csv", "--json"},
-    "eval": {"--again", "--allow-code", "--json"},
+    "eval": {"--multirun", "--jobs", "--gpus", "--retries", "--fail-fast", "--again", "--allow-code", "--json"},
     "search": {
         "--trials", "--metric", "--minimize", "--jobs", "--gpus", "--retries", "--fail-fast", "--allow-code", "--json",
     },
