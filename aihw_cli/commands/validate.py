@@ -80,10 +80,13 @@ def check(
     from aihw_cli.check import Checker
     from aihw_cli.compose import compose, flatten
     from aihw_cli.composition.interpolation import resolve
+    from aihw_cli.effects import refuse_without_effect
     from aihw_cli.recipe import check_member, check_text, entries
 
     if kind == RECIPE:
         values = compose(changes, conf=_recipe_path(path), allow_code=allow_code).values
+        for text in refuse_without_effect(changes, [values]):
+            note(text)
         _check_figure(path)
         check_network(values)
         return values

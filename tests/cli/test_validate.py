@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.presets import groups, members
-from engine.settings import packaged_data
+from engine.settings import ROOT, packaged_data
 from tests.cli.conftest import write
 
 # For each group: a right member, and a wrong one with what is said of it.
@@ -120,3 +120,11 @@ def test_without_the_data_a_note_says_so(aihw, folder: Path) -> None:  # type: i
     )
     result = aihw("validate", "mine.yaml", "--as", "recipe")
     assert result.code == 0 and "note: the data were not checked" in result.err
+
+
+def test_a_value_without_effect_is_refused_as_training_refuses_it(aihw) -> None:  # type: ignore[no-untyped-def]
+    words = ("algorithm=digital", "tile.modifier.per_batch_sample=true")
+    checked = aihw("validate", str(ROOT / "experiments/basics/digits.yaml"), *words)
+    trained = aihw("train", *words)
+    assert checked.code == trained.code == 2
+    assert checked.err == trained.err and "has no effect" in checked.err
